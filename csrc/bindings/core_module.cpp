@@ -1,0 +1,20 @@
+#include "bindings/module.h"
+#include "cpu/zone.h"
+
+namespace py = pybind11;
+
+namespace {
+
+py::dict build_info() {
+  using namespace py::literals;
+  return py::dict("version"_a = IUSCORE_VERSION, "commit"_a = IUSCORE_COMMIT, "compiler"_a = IUSCORE_COMPILER,
+                  "cuda"_a = IUSCORE_CUDA_STATUS, "cpu_zone"_a = iuscore::zone_name(iuscore::current_zone()));
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_core, module) {
+  module.doc() = "CPU kernels of iuscore.";
+  module.def("build_info", &build_info, "Version, commit, compiler, CUDA status and CPU zone of this build.");
+  iuscore::bind_perceptual_maps(module);
+}

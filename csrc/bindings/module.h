@@ -1,0 +1,10 @@
+// What the binding files offer to the module's table of contents.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace iuscore {
+
+void bind_perceptual_maps(pybind11::module_& module);
+
+}  // namespace iuscore

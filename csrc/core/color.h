@@ -1,0 +1,41 @@
+// sRGB (D65) to gray and to the a* and b* of CIELab. Constants as in scikit-image and kornia (ITU-R BT.601 luma for gray,
+// IEC 61966-2-1 transfer curve, CIE 1976 L*a*b* with the threshold .008856 and slope 7.787).
+#pragma once
+
+#include "core/macros.h"
+#include "core/root.h"
+
+namespace iuscore {
+
+struct OpponentColor {
+  float a;  // red-green, about -86 .. 98 inside sRGB
+  float b;  // blue-yellow, about -108 .. 95 inside sRGB
+};
+
+IUSCORE_HD float gray_of(float r, float g, float b) { return 0.299f * r + 0.587f * g + 0.114f * b; }
+
+IUSCORE_HD float larger(float x, float y) { return x > y ? x : y; }
+
+// Both branches are evaluated and one is selected, so that loops vectorise; the clamp keeps the unused one in range.
+IUSCORE_HD float srgb_to_linear(float value) {
+  const float curved = pow_2_4(larger((value + 0.055f) / 1.055f, 0.0904f));
+  return value > 0.04045f ? curved : value / 12.92f;
+}
+
+IUSCORE_HD float lab_f(float t) {
+  const float root = cbrt_narrow(larger(t, 0.008856f));
+  return t > 0.008856f ? root : 7.787f * t + 0.13793103f;
+}
+
+// r, g, b in [0, 1].
+IUSCORE_HD OpponentColor opponent_color(float r, float g, float b) {
+  const float lr = srgb_to_linear(r);
+  const float lg = srgb_to_linear(g);
+  const float lb = srgb_to_linear(b);
+  const float fx = lab_f((0.412453f * lr + 0.357580f * lg + 0.180423f * lb) / 0.95047f);
+  const float fy = lab_f(0.212671f * lr + 0.715160f * lg + 0.072169f * lb);
+  const float fz = lab_f((0.019334f * lr + 0.119193f * lg + 0.950227f * lb) / 1.08883f);
+  return {500.0f * (fx - fy), 200.0f * (fy - fz)};
+}
+
+}  // namespace iuscore

@@ -1,0 +1,62 @@
+// Value rules of the perceptual maps in both modes (docs/design.md, "Perceptual maps").
+#pragma once
+
+#include "core/half.h"
+#include "core/macros.h"
+
+namespace iuscore {
+
+constexpr int kMaps = 4;
+constexpr float kLargestMagnitude = 1e30f;  // beyond it, on the 0..255 scale, a value counts as not finite
+constexpr float kMinMaxEpsilon = 1e-6f;
+constexpr float kSmallestImageRange = 255.0f / 4096.0f;
+
+// Pixel types -> float32 on the 0..255 scale.
+struct PixelU8 {
+  using Storage = std::uint8_t;
+  static constexpr bool kCanBeNonFinite = false;
+  IUSCORE_HD float load(Storage v) { return static_cast<float>(v); }
+};
+struct PixelU16 {
+  using Storage = std::uint16_t;
+  static constexpr bool kCanBeNonFinite = false;
+  IUSCORE_HD float load(Storage v) { return static_cast<float>(v) / 257.0f; }
+};
+struct PixelF16 {
+  using Storage = std::uint16_t;
+  static constexpr bool kCanBeNonFinite = true;
+  IUSCORE_HD float load(Storage v) { return f16_to_float(v) * 255.0f; }
+};
+struct PixelBF16 {
+  using Storage = std::uint16_t;
+  static constexpr bool kCanBeNonFinite = true;
+  IUSCORE_HD float load(Storage v) { return bf16_to_float(v) * 255.0f; }
+};
+struct PixelF32 {
+  using Storage = float;
+  static constexpr bool kCanBeNonFinite = true;
+  IUSCORE_HD float load(Storage v) { return v * 255.0f; }
+};
+
+IUSCORE_HD bool is_usable(float value) { return value <= kLargestMagnitude && value >= -kLargestMagnitude; }
+
+// What (x - low) is divided by when the image itself is normalised.
+IUSCORE_HD float image_divisor(float low, float high, bool clean) {
+  if (!clean) return high - low + kMinMaxEpsilon;
+  const float range = high - low;
+  return range > kSmallestImageRange ? range : kSmallestImageRange;
+}
+
+IUSCORE_HD float map_divisor(float low, float high) { return high - low + kMinMaxEpsilon; }
+
+IUSCORE_HD float clean_opponent(float value) { return (value + 110.0f) / 220.0f; }
+
+IUSCORE_HD float clean_coarse_fine(float magnitude) {
+  const float edge = magnitude - 1e-3f;  // a flat neighbourhood has magnitude sqrt(1e-6)
+  return edge / (edge + 0.05f);
+}
+
+IUSCORE_HD float band_one(float g) { return g >= 0.0f && g < 0.3f ? g : 0.0f; }
+IUSCORE_HD float band_two(float g) { return g >= 0.3f && g < 0.6f ? g : 0.0f; }
+
+}  // namespace iuscore

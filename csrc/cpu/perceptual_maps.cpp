@@ -1,0 +1,64 @@
+#include "ops/perceptual_maps.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "cpu/parallel_for.h"
+#include "cpu/perceptual_maps_zone.h"
+#include "cpu/tap_table.h"
+#include "cpu/zone.h"
+
+namespace iuscore {
+namespace {
+
+using ImageKernel = void (*)(const PerceptualMapsJob&);
+
+ImageKernel kernel_of(Zone zone) {
+#if defined(IUSCORE_HAS_ZONES)
+  if (zone == Zone::avx512) return avx512::perceptual_maps_image;
+  if (zone == Zone::avx2) return avx2::perceptual_maps_image;
+#endif
+  static_cast<void>(zone);
+  return baseline::perceptual_maps_image;
+}
+
+void store(const float* planes, std::int64_t n, MapType type, std::uint16_t* out) {
+  for (std::int64_t i = 0; i < n; ++i) out[i] = type == MapType::f16 ? float_to_f16(planes[i]) : float_to_bf16(planes[i]);
+}
+
+struct Memory {
+  std::vector<float> strips;
+  std::vector<float> planes;  // only where the maps themselves are too narrow to hold the intermediate
+};
+
+}  // namespace
+
+void perceptual_maps_cpu(const PerceptualMapsArgs& args) {
+  TapCache rows(args.height, args.clean);
+  TapCache columns(args.width, args.clean);
+  std::int64_t widest = 1;
+  std::int64_t most_taps = 1;
+  std::vector<std::pair<TapTable, TapTable>> taps;
+  for (std::int64_t i = 0; i < args.batch; ++i) {
+    const ImageView& image = args.images[i];
+    taps.emplace_back(rows.at(static_cast<std::int32_t>(image.height)), columns.at(static_cast<std::int32_t>(image.width)));
+    widest = std::max(widest, image.width);
+    most_taps = std::max<std::int64_t>(most_taps, taps.back().first.taps);
+  }
+  const std::int64_t size = std::int64_t{kMaps} * args.height * args.width;
+  const bool narrow = args.map_type != MapType::f32;
+  std::vector<Memory> memory(static_cast<std::size_t>(std::max(args.threads, 1)));
+  const ImageKernel kernel = kernel_of(current_zone());
+  parallel_for(args.batch, args.threads, [&](std::int32_t worker, std::int64_t i) {
+    Memory& own = memory[static_cast<std::size_t>(worker)];
+    own.strips.resize(static_cast<std::size_t>(perceptual_maps_strip_size(widest, most_taps, args.width)));
+    if (narrow) own.planes.resize(static_cast<std::size_t>(size));
+    const auto& [vertical, horizontal] = taps[static_cast<std::size_t>(i)];
+    float* planes = narrow ? own.planes.data() : static_cast<float*>(args.maps) + i * size;
+    kernel({args.images[i], vertical, horizontal, args.channels, args.pixel_type, args.color, args.clean, args.height,
+            args.width, planes, args.ranges + i * kMaps, own.strips.data()});
+    if (narrow) store(planes, size, args.map_type, static_cast<std::uint16_t*>(args.maps) + i * size);
+  });
+}
+
+}  // namespace iuscore

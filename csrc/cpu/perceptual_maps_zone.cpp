@@ -1,0 +1,371 @@
+#include "cpu/perceptual_maps_zone.h"
+
+#include <cmath>
+#include <cstring>
+
+#include "core/color.h"
+#include "core/stencil.h"
+
+namespace iuscore::IUSCORE_ZONE {
+namespace {
+
+constexpr int kLanes = 16;
+constexpr int kRing = 8;  // gray rows alive at once: 7 for the Gaussian, rounded up to a power of two
+
+struct Range {
+  float low = INFINITY;
+  float high = -INFINITY;
+};
+
+void widen(Range& range, const float* row, std::int32_t n) {
+  float low[kLanes];
+  float high[kLanes];
+  for (int l = 0; l < kLanes; ++l) low[l] = range.low, high[l] = range.high;
+  std::int32_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    for (int l = 0; l < kLanes; ++l) {
+      low[l] = row[i + l] < low[l] ? row[i + l] : low[l];
+      high[l] = row[i + l] > high[l] ? row[i + l] : high[l];
+    }
+  }
+  for (int l = 0; i < n; ++i, ++l) {
+    low[l] = row[i] < low[l] ? row[i] : low[l];
+    high[l] = row[i] > high[l] ? row[i] : high[l];
+  }
+  for (int l = 0; l < kLanes; ++l) {
+    range.low = low[l] < range.low ? low[l] : range.low;
+    range.high = high[l] > range.high ? high[l] : range.high;
+  }
+}
+
+// ---- Pass 1: resample ------------------------------------------------------------------------------------------------
+
+struct PixelStaged {
+  using Storage = float;
+  IUSCORE_HD float load(Storage v) { return v; }
+};
+
+template <class Pixel>
+void accumulate(const typename Pixel::Storage* __restrict__ src, std::int64_t n, float weight, bool first,
+                float* __restrict__ sum) {
+  if (first) {
+    for (std::int64_t i = 0; i < n; ++i) sum[i] = weight * Pixel::load(src[i]);
+  } else {
+    for (std::int64_t i = 0; i < n; ++i) sum[i] += weight * Pixel::load(src[i]);
+  }
+}
+
+template <class Pixel>
+bool all_usable(const ImageView& image, std::int32_t channels) {
+  const auto* data = static_cast<const typename Pixel::Storage*>(image.data);
+  bool usable = true;
+  for (std::int64_t y = 0; y < image.height; ++y)
+    for (std::int32_t c = 0; c < channels; ++c) {
+      const auto* row = data + y * image.stride_h + c * image.stride_c;
+      for (std::int64_t x = 0; x < image.width; ++x) usable &= is_usable(Pixel::load(row[x * image.stride_w]));
+    }
+  return usable;
+}
+
+// Image rows as weighted sums of input rows, [width, 3] interleaved or [kept, width] planar, whichever the input is.
+template <class Pixel>
+class Rows {
+ public:
+  using Storage = typename Pixel::Storage;
+
+  explicit Rows(const PerceptualMapsJob& job)
+      : image_(job.image), taps_(job.rows), kept_(kept_channels(job.color, job.channels)), to_gray_(job.channels > kept_),
+        sum_(job.strips), stage_(job.strips + 3 * job.image.width + 4) {
+    const bool packed = image_.stride_c == 1 && image_.stride_w == 3 && kept_ == 3;
+    const bool planar = (image_.stride_w == 1 || image_.width == 1) && !to_gray_;
+    interleaved_ = packed;
+    direct_ = packed || planar;
+    std::memset(sum_, 0, sizeof(float) * static_cast<std::size_t>(3 * image_.width + 4));
+  }
+
+  bool interleaved() const { return interleaved_; }
+
+  const float* at(std::int32_t out) {
+    const std::int32_t start = taps_.start[out];
+    bool first = true;
+    for (std::int32_t j = 0; j < taps_.taps; ++j) {
+      const float weight = taps_.weight[static_cast<std::int64_t>(j) * taps_.out + out];
+      if (weight == 0.0f) continue;
+      add(start + j, weight, first);
+      first = false;
+    }
+    return sum_;
+  }
+
+ private:
+  void add(std::int32_t y, float weight, bool first) {
+    const std::int64_t w = image_.width;
+    if (!direct_) return accumulate<PixelStaged>(staged(y), kept_ * w, weight, first, sum_);
+    const Storage* row = static_cast<const Storage*>(image_.data) + y * image_.stride_h;
+    if (interleaved_) return accumulate<Pixel>(row, 3 * w, weight, first, sum_);
+    for (std::int32_t c = 0; c < kept_; ++c)
+      accumulate<Pixel>(row + c * image_.stride_c, w, weight, first, sum_ + c * w);
+  }
+
+  // Windows of taps only move down, so a ring of `taps` rows converts every input row once.
+  const float* staged(std::int32_t y) {
+    const std::int64_t slot_size = kept_ * image_.width;
+    while (next_ <= y) {
+      convert(next_, stage_ + next_ % taps_.taps * slot_size);
+      ++next_;
+    }
+    return stage_ + y % taps_.taps * slot_size;
+  }
+
+  void convert(std::int32_t y, float* out) const {
+    const Storage* row = static_cast<const Storage*>(image_.data) + y * image_.stride_h;
+    const std::int64_t sw = image_.stride_w;
+    const std::int64_t sc = image_.stride_c;
+    if (to_gray_) {
+      for (std::int64_t x = 0; x < image_.width; ++x) {
+        const Storage* p = row + x * sw;
+        out[x] = gray_of(Pixel::load(p[0]), Pixel::load(p[sc]), Pixel::load(p[2 * sc]));
+      }
+      return;
+    }
+    for (std::int32_t c = 0; c < kept_; ++c)
+      for (std::int64_t x = 0; x < image_.width; ++x) out[c * image_.width + x] = Pixel::load(row[x * sw + c * sc]);
+  }
+
+  ImageView image_;
+  TapTable taps_;
+  std::int32_t kept_;
+  bool to_gray_;
+  bool interleaved_;
+  bool direct_;
+  float* sum_;
+  float* stage_;
+  std::int32_t next_ = 0;
+};
+
+typedef float Float4 __attribute__((vector_size(16)));
+
+// [in, 3] interleaved -> three rows of [out]: one vector holds a pixel's channels and a lane nobody reads.
+void resample_interleaved(const float* __restrict__ in, const TapTable& taps, float* __restrict__ r,
+                          float* __restrict__ g, float* __restrict__ b) {
+  for (std::int32_t o = 0; o < taps.out; ++o) {
+    const float* p = in + 3 * static_cast<std::int64_t>(taps.start[o]);
+    Float4 pixel;
+    std::memcpy(&pixel, p, sizeof pixel);
+    Float4 sum = taps.weight[o] * pixel;
+    for (std::int32_t j = 1; j < taps.taps; ++j) {
+      std::memcpy(&pixel, p + 3 * j, sizeof pixel);
+      sum += taps.weight[static_cast<std::int64_t>(j) * taps.out + o] * pixel;
+    }
+    r[o] = sum[0];
+    g[o] = sum[1];
+    b[o] = sum[2];
+  }
+}
+
+void resample_row(const float* __restrict__ in, const TapTable& taps, float* __restrict__ out) {
+  for (std::int32_t o = 0; o < taps.out; ++o) {
+    const float* p = in + taps.start[o];
+    float sum = taps.weight[o] * p[0];
+    for (std::int32_t j = 1; j < taps.taps; ++j)
+      sum += taps.weight[static_cast<std::int64_t>(j) * taps.out + o] * p[j];
+    out[o] = sum;
+  }
+}
+
+// Writes the resized channels into the planes and returns each one's range. One kept channel goes to plane 3.
+template <class Pixel>
+void resample(const PerceptualMapsJob& job, Range ranges[3]) {
+  const std::int32_t kept = kept_channels(job.color, job.channels);
+  const std::int64_t plane = static_cast<std::int64_t>(job.height) * job.width;
+  Rows<Pixel> rows(job);
+  for (std::int32_t y = 0; y < job.height; ++y) {
+    const float* sum = rows.at(y);
+    float* out = job.planes + (kept == 3 ? 0 : 3 * plane) + static_cast<std::int64_t>(y) * job.width;
+    if (rows.interleaved()) {
+      resample_interleaved(sum, job.columns, out, out + plane, out + 2 * plane);
+    } else {
+      for (std::int32_t c = 0; c < kept; ++c) resample_row(sum + c * job.image.width, job.columns, out + c * plane);
+    }
+    for (std::int32_t c = 0; c < kept; ++c) widen(ranges[c], out + c * plane, job.width);
+  }
+}
+
+// ---- Pass 2: maps ----------------------------------------------------------------------------------------------------
+
+struct Normalizer {
+  float low;
+  float divisor;
+};
+
+void normalize_row(const float* in, std::int32_t n, Normalizer by, float* out) {
+  for (std::int32_t i = 0; i < n; ++i) out[i] = (in[i] - by.low) / by.divisor;
+}
+
+template <bool kClean>
+void color_row(const float* __restrict__ r, const float* __restrict__ g, const float* __restrict__ b, std::int32_t n,
+               float* __restrict__ red_green, float* __restrict__ blue_yellow, float* __restrict__ gray) {
+  for (std::int32_t i = 0; i < n; ++i) {
+    const OpponentColor color = opponent_color(r[i], g[i], b[i]);
+    red_green[i] = kClean ? clean_opponent(color.a) : color.a;
+    blue_yellow[i] = kClean ? clean_opponent(color.b) : color.b;
+    gray[i] = gray_of(r[i], g[i], b[i]);
+  }
+}
+
+void band_row(const float* __restrict__ gray, std::int32_t n, float* __restrict__ one, float* __restrict__ two) {
+  for (std::int32_t i = 0; i < n; ++i) {
+    one[i] = band_one(gray[i]);
+    two[i] = band_two(gray[i]);
+  }
+}
+
+template <bool kClean>
+void sobel_row(const float* north, const float* center, const float* south, std::int32_t n, float* __restrict__ out) {
+  out[0] = sobel_magnitude(north, center, south, 0, 1);
+  for (std::int32_t i = 1; i < n - 1; ++i) out[i] = sobel_magnitude(north + i, center + i, south + i, -1, 1);
+  out[n - 1] = sobel_magnitude(north + n - 1, center + n - 1, south + n - 1, -1, 0);
+  if (kClean)
+    for (std::int32_t i = 0; i < n; ++i) out[i] = clean_coarse_fine(out[i]);
+}
+
+// The last eight gray rows and their horizontal Gaussians.
+class GrayRing {
+ public:
+  GrayRing(float* memory, std::int32_t width, std::int32_t height)
+      : gray_(memory + 3), blurred_(memory + kRing * (width + 6)), width_(width), height_(height) {}
+
+  float* row(std::int32_t y) { return gray_ + (y & (kRing - 1)) * (width_ + 6); }
+
+  void blur(std::int32_t y) {
+    float* g = row(y);
+    for (int k = 1; k <= kGaussianRadius; ++k) {
+      g[-k] = g[reflect(-k, width_)];
+      g[width_ - 1 + k] = g[reflect(width_ - 1 + k, width_)];
+    }
+    float* out = blurred(y);
+    for (std::int32_t x = 0; x < width_; ++x) {
+      const float* p = g + x - kGaussianRadius;
+      out[x] = gaussian_7(p[0], p[1], p[2], p[3], p[4], p[5], p[6]);
+    }
+  }
+
+  template <bool kClean>
+  void coarse_fine(std::int32_t y, float* out) {
+    sobel_row<kClean>(row(replicate(y - 1, height_)), row(y), row(replicate(y + 1, height_)), width_, out);
+  }
+
+  void light_dark(std::int32_t y, float* __restrict__ out) {
+    const float* p[7];
+    for (int k = 0; k < 7; ++k) p[k] = blurred(reflect(y + k - kGaussianRadius, height_));
+    for (std::int32_t x = 0; x < width_; ++x)
+      out[x] = gaussian_7(p[0][x], p[1][x], p[2][x], p[3][x], p[4][x], p[5][x], p[6][x]);
+  }
+
+ private:
+  float* blurred(std::int32_t y) { return blurred_ + (y & (kRing - 1)) * width_; }
+
+  float* gray_;
+  float* blurred_;
+  std::int32_t width_;
+  std::int32_t height_;
+};
+
+// Walks the rows once. A plane's row is read before any map's row overwrites it: maps of row y - 1 and y - 3 lag behind.
+template <bool kClean>
+void maps(const PerceptualMapsJob& job, const Normalizer by[3], Range ranges[kMaps]) {
+  const std::int32_t w = job.width;
+  const std::int32_t h = job.height;
+  const std::int64_t plane = static_cast<std::int64_t>(h) * w;
+  const std::int32_t kept = kept_channels(job.color, job.channels);
+  float* source = job.planes + (kept == 3 ? 0 : 3 * plane);
+  float* channels = job.strips;
+  GrayRing ring(job.strips + 3 * w, w, h);
+  const auto out = [&](int map, std::int32_t y) { return job.planes + map * plane + static_cast<std::int64_t>(y) * w; };
+  const int coarse_fine = job.color ? 2 : 0;
+  const int light_dark = coarse_fine + 1;
+  const auto finish_light_dark = [&](std::int32_t y) {
+    ring.light_dark(y, out(light_dark, y));
+    widen(ranges[light_dark], out(light_dark, y), w);
+  };
+  const auto finish_coarse_fine = [&](std::int32_t y) {
+    ring.coarse_fine<kClean>(y, out(coarse_fine, y));
+    widen(ranges[coarse_fine], out(coarse_fine, y), w);
+  };
+  for (std::int32_t y = 0; y < h; ++y) {
+    float* gray = ring.row(y);
+    if (job.color) {
+      for (std::int32_t c = 0; c < kept; ++c)
+        normalize_row(source + c * plane + static_cast<std::int64_t>(y) * w, w, by[c], channels + c * w);
+      const float* g = channels + (kept == 3 ? w : 0);
+      const float* b = channels + (kept == 3 ? 2 * w : 0);
+      color_row<kClean>(channels, g, b, w, out(0, y), out(1, y), gray);
+    } else {
+      normalize_row(source + static_cast<std::int64_t>(y) * w, w, by[0], gray);
+      band_row(gray, w, out(2, y), out(3, y));
+    }
+    const int first_plain = job.color ? 0 : 2;
+    widen(ranges[first_plain], out(first_plain, y), w);
+    widen(ranges[first_plain + 1], out(first_plain + 1, y), w);
+    ring.blur(y);
+    if (y >= 1) finish_coarse_fine(y - 1);
+    if (y >= kGaussianRadius) finish_light_dark(y - kGaussianRadius);
+  }
+  finish_coarse_fine(h - 1);
+  for (std::int32_t y = h - kGaussianRadius; y < h; ++y) finish_light_dark(y);
+}
+
+template <class Pixel>
+void image_maps(const PerceptualMapsJob& job) {
+  const std::int64_t plane = static_cast<std::int64_t>(job.height) * job.width;
+  if constexpr (Pixel::kCanBeNonFinite) {
+    if (!all_usable<Pixel>(job.image, job.channels)) {
+      for (std::int64_t i = 0; i < kMaps * plane; ++i) job.planes[i] = NAN;
+      for (int m = 0; m < kMaps; ++m) job.ranges[m] = NAN;
+      return;
+    }
+  }
+  const std::int32_t kept = kept_channels(job.color, job.channels);
+  Range image[3];
+  resample<Pixel>(job, image);
+  if (job.clean && kept == 3) {
+    for (int c = 1; c < 3; ++c) {
+      image[0].low = image[c].low < image[0].low ? image[c].low : image[0].low;
+      image[0].high = image[c].high > image[0].high ? image[c].high : image[0].high;
+    }
+    image[1] = image[2] = image[0];
+  }
+  Normalizer by[3];
+  for (int c = 0; c < 3; ++c) by[c] = {image[c].low, image_divisor(image[c].low, image[c].high, job.clean)};
+  Range ranges[kMaps];
+  if (job.clean) {
+    maps<true>(job, by, ranges);
+  } else {
+    maps<false>(job, by, ranges);
+    for (int m = 0; m < (job.color ? kMaps : 2); ++m)
+      for (std::int32_t y = 0; y < job.height; ++y) {
+        float* row = job.planes + m * plane + static_cast<std::int64_t>(y) * job.width;
+        normalize_row(row, job.width, {ranges[m].low, map_divisor(ranges[m].low, ranges[m].high)}, row);
+      }
+  }
+  for (int m = 0; m < kMaps; ++m) job.ranges[m] = ranges[m].high - ranges[m].low;
+}
+
+}  // namespace
+
+void perceptual_maps_image(const PerceptualMapsJob& job) {
+  switch (job.pixel_type) {
+    case PixelType::u8:
+      return image_maps<PixelU8>(job);
+    case PixelType::u16:
+      return image_maps<PixelU16>(job);
+    case PixelType::f16:
+      return image_maps<PixelF16>(job);
+    case PixelType::bf16:
+      return image_maps<PixelBF16>(job);
+    case PixelType::f32:
+      return image_maps<PixelF32>(job);
+  }
+}
+
+}  // namespace iuscore::IUSCORE_ZONE
