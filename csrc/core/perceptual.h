@@ -47,6 +47,12 @@ IUSCORE_HD float image_divisor(float low, float high, bool clean) {
   return range > kSmallestImageRange ? range : kSmallestImageRange;
 }
 
+// A channel whose whole range is rounding of the resize; the published min-max stretches it to full range.
+IUSCORE_HD bool is_rounding_noise(float low, float high) {
+  const float magnitude = high > -low ? high : -low;
+  return high > low && high - low < 1e-5f * magnitude;
+}
+
 IUSCORE_HD float map_divisor(float low, float high) { return high - low + kMinMaxEpsilon; }
 
 IUSCORE_HD float clean_opponent(float value) { return (value + 110.0f) / 220.0f; }

@@ -348,7 +348,9 @@ void image_maps(const PerceptualMapsJob& job) {
         normalize_row(row, job.width, {ranges[m].low, map_divisor(ranges[m].low, ranges[m].high)}, row);
       }
   }
-  for (int m = 0; m < kMaps; ++m) job.ranges[m] = ranges[m].high - ranges[m].low;
+  bool noise = false;
+  for (int c = 0; c < kept; ++c) noise |= !job.clean && is_rounding_noise(image[c].low, image[c].high);
+  for (int m = 0; m < kMaps; ++m) job.ranges[m] = noise ? 0.0f : ranges[m].high - ranges[m].low;
 }
 
 }  // namespace

@@ -1,0 +1,92 @@
+"""Which implementation an op uses. The predicate that chooses is the one that explains (``iuscore doctor``)."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import logging
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Literal
+
+import torch
+
+log = logging.getLogger("iuscore")
+
+Backend = Literal["auto", "native", "torch"]
+OPS = ("perceptual_maps",)
+OLDEST_CAPABILITY = (8, 0)  # the oldest GPU the CUDA module holds machine code for
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The implementation an op runs with and, where it is not the native one, why."""
+
+    implementation: Literal["cpu", "cuda", "torch"]
+    reason: str
+
+
+@functools.cache
+def extension(name: Literal["_core", "_cuda"]) -> tuple[ModuleType | None, str]:
+    """The compiled module, or None and why it is missing. A missing one is one log line, never an ImportError."""
+    try:
+        return importlib.import_module(f"iuscore.{name}"), ""
+    except ImportError as error:
+        why = str(error)
+        if f"iuscore.{name}" in why and isinstance(error, ModuleNotFoundError):
+            why = "not built" if name == "_core" else _cuda_build_status()
+        log.info("iuscore.%s is not available: %s", name, why)
+        return None, why
+
+
+def _cuda_build_status() -> str:
+    core, why = extension("_core")
+    return str(core.build_info()["cuda"]) if core else f"not built: the CPU module is missing too ({why})"
+
+
+def why_not_cpu() -> str:
+    """Why the CPU kernels cannot run; empty where they can."""
+    return extension("_core")[1]
+
+
+def why_not_cuda(device: torch.device | None = None) -> str:
+    """Why the CUDA kernels cannot run (on ``device``, the current GPU when None); empty where they can."""
+    module, why = extension("_cuda")
+    if module is None:
+        return why
+    status = module.status()
+    if status.get("error"):
+        return f"built, but {status['error']}"
+    if not torch.cuda.is_available():
+        return "built, but this torch sees no CUDA device" + ("" if torch.version.cuda else " (a CPU build of torch)")
+    capability = torch.cuda.get_device_capability(device)
+    if capability < OLDEST_CAPABILITY:
+        return f"built for compute capability 8.0 and newer, this GPU has {capability[0]}.{capability[1]}"
+    return ""
+
+
+def _why_not(device: torch.device) -> str:
+    if device.type == "cpu":
+        return why_not_cpu()
+    return why_not_cuda(device) if device.type == "cuda" else f"no kernels for {device.type} devices"
+
+
+def choose(op: str, device: torch.device, *, needs_grad: bool = False, backend: Backend = "auto") -> Choice:
+    """The implementation ``op`` uses on ``device``.
+
+    Raises:
+        ValueError: ``backend`` is none of "auto", "native", "torch".
+        RuntimeError: backend="native" where the kernel cannot run, with the reason.
+    """
+    if backend not in ("auto", "native", "torch"):
+        raise ValueError(f"backend: expected 'auto', 'native' or 'torch', got {backend!r}")
+    if backend == "torch":
+        return Choice("torch", "backend='torch' was asked for")
+    why_not = _why_not(device)
+    if not why_not and needs_grad:
+        why_not = "the kernels have no gradient"
+    if not why_not:
+        return Choice("cuda" if device.type == "cuda" else "cpu", "")
+    if backend == "native":
+        raise RuntimeError(f"{op}: backend='native' cannot run on {device}: {why_not}; use backend='auto' or 'torch'")
+    return Choice("torch", why_not)

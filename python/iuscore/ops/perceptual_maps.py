@@ -1,0 +1,196 @@
+"""The four perceptual feature maps of an image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeAlias, cast, overload
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from iuscore.ops import _native
+from iuscore.ops._backend import Backend, choose
+from iuscore.ops._images import Images, Layout, batch_view, image_views
+from iuscore.ops._torch import perceptual_maps as _torch
+
+Kind: TypeAlias = Literal["color", "gray"]
+Mode: TypeAlias = Literal["clean", "paper"]
+
+COMPONENTS: dict[Kind, tuple[str, str, str, str]] = {
+    "color": ("red-green", "blue-yellow", "coarse-fine", "light-dark"),
+    "gray": ("coarse-fine", "light-dark", "band-i", "band-ii"),
+}
+"""Names of the maps in their order."""
+
+DEGENERATE_RANGE: dict[str, float] = {
+    "red-green": 0.1,
+    "blue-yellow": 0.1,
+    "coarse-fine": 1e-4,
+    "light-dark": 1e-4,
+    "band-i": 1e-4,
+    "band-ii": 1e-4,
+}
+"""A "paper" map whose range before its min-max is below this holds amplified rounding noise, or nothing.
+
+a* and b* in CIELab units (rounding alone spreads them over about 0.005), the others on the scale of [0, 1]."""
+
+_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+Result: TypeAlias = tuple[Tensor, Tensor]
+Implementation: TypeAlias = Callable[[Tensor, bool, bool, int, int, torch.dtype], Result]
+
+
+@overload
+def perceptual_maps(
+    images: Images,
+    *,
+    kind: Kind = ...,
+    mode: Mode = ...,
+    size: tuple[int, int] = ...,
+    dtype: torch.dtype = ...,
+    layout: Layout | None = ...,
+    backend: Backend = ...,
+    return_ranges: Literal[False] = ...,
+) -> Tensor: ...
+@overload
+def perceptual_maps(
+    images: Images,
+    *,
+    kind: Kind = ...,
+    mode: Mode = ...,
+    size: tuple[int, int] = ...,
+    dtype: torch.dtype = ...,
+    layout: Layout | None = ...,
+    backend: Backend = ...,
+    return_ranges: Literal[True],
+) -> Result: ...
+def perceptual_maps(
+    images: Images,
+    *,
+    kind: Kind = "color",
+    mode: Mode = "clean",
+    size: tuple[int, int] = (128, 128),
+    dtype: torch.dtype = torch.float32,
+    layout: Layout | None = None,
+    backend: Backend = "auto",
+    return_ranges: bool = False,
+) -> Tensor | Result:
+    """Resize images and turn each into four perceptual feature maps.
+
+    Color maps: red-green (CIELab a*), blue-yellow (b*), coarse-fine (Sobel magnitude of gray) and light-dark
+    (Gaussian 7x7, sigma 3, of gray). Gray maps: coarse-fine, light-dark, Band-I (gray levels in [0, .3)) and
+    Band-II ([.3, .6)). All values are in [0, 1].
+
+    Args:
+        images: [B, H, W, C] or [B, C, H, W], C = 1 or 3, uint8, uint16, float16, bfloat16 or float32 (floating
+            types nominally in [0, 1]), any strides, torch (any device) or NumPy; or a list of images [H, W, C],
+            [C, H, W] or [H, W] that may differ in size, dtype and C. C = 1 in "color" counts as R = G = B; RGB
+            in "gray" becomes .299 R + .587 G + .114 B before the resize. An image with NaN, inf or a magnitude
+            above 1e30 / 255 gets NaN in all four maps; the other images of the batch are not touched.
+        kind: "color" or "gray".
+        mode: "paper", the published maps: bicubic without antialias, min-max per channel, each map min-max
+            stretched; or "clean": antialiased, one min-max over all channels, maps of fixed range, none of which
+            can degenerate (formulas in docs/design.md).
+        size: (height, width) of the maps in pixels, each at least 4.
+        dtype: of the maps: float32, float16 or bfloat16.
+        layout: "NHWC" or "NCHW"; needed only where the shape fits both.
+        backend: "auto" takes the compiled kernel where there is one for the device and no gradient is asked
+            for; "native" insists on it; "torch" is the differentiable implementation.
+        return_ranges: also return the ranges.
+
+    Returns:
+        Maps [B, 4, h, w] on the images' device, and with ``return_ranges`` the ranges [B, 4] float32: max - min of
+        each map before its own min-max ("paper") or of the map itself ("clean"). See `degenerate_maps`.
+
+    Raises:
+        TypeError: another type or dtype. ValueError: another shape, an ambiguous channel axis, images of size 0,
+            devices that differ, an unknown option. RuntimeError: backend="native" where it cannot run.
+
+    Source: Gatoula, Dimas, Iakovidis, "Interpretable Utility Similarity", IEEE TMI 2026, and its public
+        implementation; "clean" is this library's.
+
+    Example:
+        >>> import torch, iuscore
+        >>> images = torch.randint(0, 256, (2, 96, 80, 3), dtype=torch.uint8)
+        >>> iuscore.ops.perceptual_maps(images, kind="color", size=(64, 64)).shape
+        torch.Size([2, 4, 64, 64])
+    """
+    _check(kind, mode, size, dtype)
+    options = (kind == "color", mode == "clean", int(size[0]), int(size[1]), dtype)
+    if isinstance(images, Tensor | np.ndarray):
+        maps, ranges = _batch(batch_view(images, layout), backend, options)
+    else:
+        if not isinstance(images, Sequence):
+            raise TypeError(
+                f"images: expected a torch.Tensor, a numpy.ndarray or a list of them, got {type(images).__name__}"
+            )
+        maps, ranges = _ragged(image_views(images, layout), backend, options)
+    return (maps, ranges) if return_ranges else maps
+
+
+def degenerate_maps(ranges: Tensor, *, kind: Kind) -> Tensor:
+    """Which "paper" maps hold amplified rounding noise, or nothing, instead of the image.
+
+    Args:
+        ranges: [B, 4] float32 from `perceptual_maps` with mode="paper".
+        kind: the kind of the maps.
+
+    Returns:
+        bool [B, 4]; NaN ranges (non-finite images) are not called degenerate.
+
+    Example:
+        >>> import torch, iuscore
+        >>> gray = torch.randint(0, 256, (1, 64, 64, 1), dtype=torch.uint8)
+        >>> _, ranges = iuscore.ops.perceptual_maps(gray, kind="color", mode="paper", return_ranges=True)
+        >>> iuscore.ops.degenerate_maps(ranges, kind="color").tolist()
+        [[True, True, False, False]]
+    """
+    limits = [DEGENERATE_RANGE[name] for name in COMPONENTS[kind]]
+    return ranges < torch.tensor(limits, device=ranges.device)
+
+
+Options: TypeAlias = tuple[bool, bool, int, int, torch.dtype]
+
+
+def _check(kind: str, mode: str, size: tuple[int, int], dtype: torch.dtype) -> None:
+    if kind not in COMPONENTS:
+        raise ValueError(f"kind: expected 'color' or 'gray', got {kind!r}")
+    if mode not in ("clean", "paper"):
+        raise ValueError(f"mode: expected 'clean' or 'paper', got {mode!r}")
+    if len(tuple(size)) != 2 or min(size) < 4:
+        raise ValueError(f"size: expected (height, width) of at least 4 each, got {size!r}")
+    if dtype not in _DTYPES:
+        raise TypeError(f"dtype: expected torch.float32, float16 or bfloat16, got {dtype}")
+
+
+def _needs_grad(images: Tensor) -> bool:
+    return torch.is_grad_enabled() and images.requires_grad
+
+
+def _batch(images: Tensor, backend: Backend, options: Options) -> Result:
+    choice = choose("perceptual_maps", images.device, needs_grad=_needs_grad(images), backend=backend)
+    run = _torch.perceptual_maps if choice.implementation == "torch" else cast(Implementation, _native.perceptual_maps)
+    return run(images, *options)
+
+
+def _ragged(images: list[Tensor], backend: Backend, options: Options) -> Result:
+    """Groups of images that one call can take, put back in order."""
+    height, width, dtype = options[2:]
+    if not images:
+        return torch.empty((0, 4, height, width), dtype=dtype), torch.empty((0, 4))
+    needs_grad = any(_needs_grad(image) for image in images)
+    choice = choose("perceptual_maps", images[0].device, needs_grad=needs_grad, backend=backend)
+    native = choice.implementation != "torch"
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for i, image in enumerate(images):
+        shape = image.shape[2:] if native else image.shape
+        groups.setdefault((image.dtype, *shape), []).append(i)
+    parts = []
+    for members in groups.values():
+        group = [images[i] for i in members]
+        run = _native.perceptual_maps_ragged(group, *options) if native else (
+            _torch.perceptual_maps(torch.stack(group), *options)
+        )  # fmt: skip
+        parts.append(cast(Result, run))
+    order = torch.tensor([i for members in groups.values() for i in members], device=images[0].device).argsort()
+    return torch.cat([m for m, _ in parts])[order], torch.cat([r for _, r in parts])[order]
