@@ -1,0 +1,120 @@
+"""Where pixels come from: the only reader of image files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from iuscore.errors import UserError
+from iuscore.images.batches import iter_batches
+from iuscore.images.decode import MAX_PIXELS, Decoded, UnreadableImage, decode
+from iuscore.images.folder import FolderSource, LabelsFrom
+from iuscore.images.medmnist import NpzSource
+from iuscore.images.sample import Item, Sample, Source, Stored, StoredArray, StoredFile
+from iuscore.images.split import Leak, Split, find_explicit_splits, leakage, split_source, with_groups
+
+__all__ = [
+    "MAX_PIXELS",
+    "Decoded",
+    "FolderSource",
+    "Item",
+    "LabelsFrom",
+    "Leak",
+    "NpzSource",
+    "Sample",
+    "Source",
+    "Split",
+    "Stored",
+    "StoredArray",
+    "StoredFile",
+    "UnreadableImage",
+    "decode",
+    "find_explicit_splits",
+    "fingerprint",
+    "iter_batches",
+    "leakage",
+    "open_source",
+    "split_source",
+    "with_groups",
+]
+
+
+def open_source(
+    path: str | Path,
+    *,
+    labels_from: LabelsFrom | None = None,
+    classes: Sequence[str] | None = None,
+    split: str | None = None,
+    group_by: str | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> Source:
+    """List the images of a folder, one image file or a MedMNIST archive; nothing is decoded yet.
+
+    Args:
+        path: folder, image file or .npz file.
+        labels_from: see ``FolderSource``; None for images without classes, such as a generated set that is
+            scored as a whole. An .npz brings its own labels: None ignores them, all else takes them.
+        classes: folders and prefixes: classes to take. An .npz: name of label 0, 1, ...
+        split: ``"train"``, ``"val"`` or ``"test"``: that part only, of an .npz or of a folder with folders
+            of these names.
+        group_by: regular expression that finds the group (a patient, a video) in the file name.
+        max_pixels: larger images are refused when read, from their header.
+
+    Returns:
+        A source sorted by uid.
+
+    Raises:
+        UserError: one line that says what is wrong with the path, its files, its classes or its groups.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     _ = Path(root, "a.pgm").write_bytes(b"P5 2 1 255 " + bytes([0, 200]))
+        ...     [(sample.uid, sample.pixels.shape) for sample in open_source(root)]
+        [('a.pgm', (1, 2, 1))]
+    """
+    path = Path(path)
+    if labels_from is None and classes is not None:
+        raise UserError("classes: they need labels_from='auto', 'folder' or 'prefix'")
+    source: Source
+    if path.suffix.lower() == ".npz" and not path.is_dir():
+        source = NpzSource(
+            path, split, labeled=labels_from is not None, class_names=classes, max_pixels=max_pixels
+        )
+    else:
+        if split is not None:
+            path = _split_folder(path, split)
+        source = FolderSource(path, labels_from=labels_from, classes=classes, max_pixels=max_pixels)
+    return source if group_by is None else with_groups(source, group_by)
+
+
+def _split_folder(path: Path, split: str) -> Path:
+    parts = find_explicit_splits(path)
+    if split not in parts:
+        found = ", ".join(parts) if parts else "no train folder"
+        raise UserError(f"split: no {split} folder in {path}: it has {found}")
+    return parts[split]
+
+
+def fingerprint(source: Source) -> str:
+    """SHA-256 in hex over uid, label and content of every image, in uid order: the same data, the same text.
+
+    The folder's own name and place, file dates and the order of the items do not enter.
+
+    Raises:
+        UserError: a file cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     _ = Path(root, "a.pgm").write_bytes(b"P5 1 1 255 0")
+        ...     fingerprint(open_source(root))[:8]
+        'a54a2c6b'
+    """
+    total = hashlib.sha256()
+    for item in sorted(source.items, key=lambda item: item.uid):
+        # JSON keeps the three texts apart whatever characters they hold.
+        total.update(json.dumps([item.uid, item.label, item.stored.digest()]).encode() + b"\n")
+    return total.hexdigest()

@@ -1,0 +1,76 @@
+"""Decode ahead in threads; hand out in order."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+
+from iuscore.errors import UserError
+from iuscore.images.sample import Sample, Source
+
+
+def iter_batches(source: Source, batch_size: int, workers: int | None = None) -> Iterator[list[Sample]]:
+    """Yield all samples of ``source`` in order, ``batch_size`` at a time (the last list may be shorter).
+
+    Args:
+        source: what to decode.
+        batch_size: samples per list, at least 1.
+        workers: decoding threads (Pillow releases the interpreter lock). None: one per processor this
+            process may use, at most 8. 0: no threads.
+
+    While the caller works on one batch the threads decode the next ``max(batch_size, 2 * workers)``
+    images and no more, so about two batches are in memory. Closing the generator early waits only
+    for the images being decoded at that moment.
+
+    Raises:
+        UserError: ``batch_size`` or ``workers`` out of range.
+
+    Example:
+        >>> from iuscore.images import Item, StoredFile
+        >>> from pathlib import Path
+        >>> items = [Item(f"{i}.png", None, None, StoredFile(Path("missing.png"))) for i in range(5)]
+        >>> [[s.uid for s in batch] for batch in iter_batches(Source(Path("."), items), 2)]
+        [['0.png', '1.png'], ['2.png', '3.png'], ['4.png']]
+    """
+    if batch_size < 1:
+        raise UserError(f"batch_size: expected 1 or more, got {batch_size}")
+    if workers is None:
+        workers = min(8, _processors())
+    if workers < 0:
+        raise UserError(f"workers: expected 0 or more, got {workers}")
+    samples = iter(source) if workers == 0 else _decode_ahead(source, workers, max(batch_size, 2 * workers))
+    return _batched(samples, batch_size)
+
+
+def _processors() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _batched(samples: Iterator[Sample], batch_size: int) -> Iterator[list[Sample]]:
+    try:
+        while batch := list(islice(samples, batch_size)):
+            yield batch
+    finally:
+        # Close now, not when the garbage collector comes by: the threads end with it.
+        close = getattr(samples, "close", None)
+        if close is not None:
+            close()
+
+
+def _decode_ahead(source: Source, workers: int, look_ahead: int) -> Iterator[Sample]:
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="iuscore-decode")
+    waiting: deque[Future[Sample]] = deque()
+    try:
+        for i in range(len(source)):
+            waiting.append(pool.submit(source.read, i))
+            if len(waiting) > look_ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

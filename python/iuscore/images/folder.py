@@ -1,0 +1,283 @@
+"""Image files in a folder, and which class each belongs to."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from iuscore.errors import UserError
+from iuscore.images.decode import MAX_PIXELS
+from iuscore.images.sample import Item, Source, StoredFile
+
+LabelsFrom = Literal["auto", "folder", "prefix"]
+
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".pgm", ".ppm", ".pnm")
+
+_SYSTEM_FILES = {"thumbs.db", "desktop.ini", "__macosx"}
+_SPLIT_NAMES = {"train", "val", "valid", "validation", "test"}
+_DERIVED_CLASS = re.compile(r"([^\W\d_][^_.\-\s]*)[_.\-\s]")
+
+
+class FolderSource(Source):
+    """The image files of a folder and all folders below it, or one image file.
+
+    Files are told by their extension, in any case: png jpg jpeg bmp tif tiff webp gif pgm ppm pnm.
+    Hidden files and what file managers leave behind (``Thumbs.db``) are passed over; other files are
+    counted in ``ignored``. Links to files and folders are followed; one that leads back into a folder
+    above itself is not.
+
+    Args:
+        path: folder or image file.
+        labels_from: ``"folder"``: the first folder below ``path`` is the class. ``"prefix"``: the file
+            name begins with the class; the longest of ``classes`` wins, in any case; without ``classes``
+            all names must look like ``benign_17.png``. ``"auto"``: by folder if the images lie in folders,
+            else by prefix, and there must be two classes or more. None: no labels.
+        classes: classes to take. By folder, others are left out (``left_out``); by prefix, a file of
+            another class is an error.
+        max_pixels: larger images are refused.
+
+    Raises:
+        UserError: no such path, no images, an image beside class folders, a class without images.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     for name in ("benign_1.pgm", "benign_2.pgm", "malignant_1.pgm", "malignant_2.pgm"):
+        ...         _ = Path(root, name).write_bytes(b"P5 1 1 255 0")
+        ...     source = FolderSource(root, labels_from="auto")
+        ...     source.classes, source.read(2).label
+        (('benign', 'malignant'), 'malignant')
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        labels_from: LabelsFrom | None = None,
+        classes: Sequence[str] | None = None,
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
+        if labels_from not in ("auto", "folder", "prefix", None):
+            raise UserError(f"labels_from: expected auto, folder, prefix or None, got {labels_from!r}")
+        path = Path(path)
+        listing = _list(path)
+        wanted = _checked_classes(classes)
+        labels: dict[str, str] | None = None
+        if labels_from is not None and path.is_dir():
+            by = _detect(listing, wanted) if labels_from == "auto" else labels_from
+            labels = (_by_folder if by == "folder" else _by_prefix)(path, listing, wanted)
+            if labels_from == "auto":
+                _require_two(path, labels, by)
+        kept = [uid for uid in sorted(listing.images) if labels is None or uid in labels]
+        super().__init__(
+            path,
+            [
+                Item(uid, labels[uid] if labels else None, None, StoredFile(listing.images[uid]))
+                for uid in kept
+            ],
+            max_pixels=max_pixels,
+            ignored=len(listing.others),
+            left_out=_left_out(listing, labels) if labels is not None else (),
+        )
+
+
+@dataclass
+class _Listing:
+    """uid -> path of the images; names of the other files; first-level folders."""
+
+    images: dict[str, Path] = field(default_factory=dict)
+    others: list[str] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
+
+
+def _list(path: Path) -> _Listing:
+    if path.is_dir():
+        listing = _Listing()
+        for file, is_image in _walk(path, ()):
+            uid = _uid(file.relative_to(path))
+            if is_image:
+                listing.images[uid] = file
+            else:
+                listing.others.append(uid)
+        listing.folders = sorted(_sub_folders(path))
+        if not listing.images:
+            raise UserError(_nothing_found(path, sorted(listing.others)))
+        return listing
+    if not path.exists():
+        raise UserError(f"no such file or folder: {path}")
+    if not path.is_file() or path.suffix.lower() not in EXTENSIONS:
+        raise UserError(f"{path} is no image file: looked for {_looked_for()}")
+    return _Listing({_uid(Path(path.name)): path})
+
+
+def _walk(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[Path, bool]]:
+    try:
+        status = os.stat(folder)
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        raise UserError(f"cannot list {folder}: {error.strerror}") from error
+    here = (status.st_dev, status.st_ino)
+    if here in above:
+        return
+    for entry in entries:
+        if entry.name.startswith(".") or entry.name.lower() in _SYSTEM_FILES:
+            continue
+        path = folder / entry.name
+        kind = _kind(entry)
+        if kind == "folder":
+            yield from _walk(path, (*above, here))
+        else:
+            yield path, kind == "file" and path.suffix.lower() in EXTENSIONS
+
+
+def _kind(entry: os.DirEntry[str]) -> Literal["folder", "file", "other"]:
+    try:
+        mode = entry.stat().st_mode
+    except OSError:
+        # A link to nothing is listed as a file, so that reading it says what is wrong.
+        return "file"
+    if stat.S_ISDIR(mode):
+        return "folder"
+    # Opening a named pipe would wait for ever.
+    return "file" if stat.S_ISREG(mode) else "other"
+
+
+def _sub_folders(path: Path) -> list[str]:
+    return [
+        _uid(Path(entry.name))
+        for entry in os.scandir(path)
+        if _kind(entry) == "folder"
+        and not entry.name.startswith(".")
+        and entry.name.lower() not in _SYSTEM_FILES
+    ]
+
+
+def _uid(relative: Path) -> str:
+    # Names that are not UTF-8 could not be written to a table.
+    return os.fsencode(relative.as_posix()).decode("utf-8", "backslashreplace")
+
+
+def _looked_for() -> str:
+    return ", ".join(f"*{extension}" for extension in EXTENSIONS)
+
+
+def _nothing_found(path: Path, others: list[str]) -> str:
+    found = f"found {_count(len(others), 'other file')} such as {others[0]}" if others else "found no files"
+    return f"no images in {path}: looked for {_looked_for()}; {found}"
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def _checked_classes(classes: Sequence[str] | None) -> tuple[str, ...] | None:
+    if classes is None:
+        return None
+    if isinstance(classes, str) or not classes or not all(classes):
+        raise UserError(f"classes: expected a list of class names, got {classes!r}")
+    if len({name.casefold() for name in classes}) != len(classes):
+        raise UserError(f"classes: a name comes twice in {', '.join(classes)}")
+    return tuple(classes)
+
+
+def _detect(listing: _Listing, wanted: tuple[str, ...] | None) -> Literal["folder", "prefix"]:
+    heads = {uid.split("/")[0].casefold() for uid in listing.images if "/" in uid}
+    if not heads:
+        return "prefix"
+    return "folder" if wanted is None or heads & {name.casefold() for name in wanted} else "prefix"
+
+
+def _by_folder(path: Path, listing: _Listing, wanted: tuple[str, ...] | None) -> dict[str, str]:
+    heads = {uid: uid.split("/")[0] for uid in listing.images if "/" in uid}
+    present = sorted(set(heads.values()))
+    if not present:
+        raise UserError(f"no class folders in {path}: its images lie in no sub-folder")
+    loose = sorted(uid for uid in listing.images if "/" not in uid)
+    if loose:
+        more = f" (and {len(loose) - 1} more)" if len(loose) > 1 else ""
+        raise UserError(
+            f"{loose[0]}{more} lies in {path} beside the class folders {', '.join(present)}: "
+            "move it into one of them"
+        )
+    if wanted is None:
+        if {name.lower() for name in present} <= _SPLIT_NAMES:
+            raise UserError(
+                f"{path} holds {', '.join(present)}: these are splits, not classes; open one of them"
+            )
+        return heads
+    names = _match_folders(path, present, wanted)
+    return {uid: names[head] for uid, head in heads.items() if head in names}
+
+
+def _match_folders(path: Path, present: list[str], wanted: tuple[str, ...]) -> dict[str, str]:
+    """Folder -> class name as the user wrote it."""
+    names = {}
+    for name in wanted:
+        fits = [f for f in present if f == name] or [f for f in present if f.casefold() == name.casefold()]
+        if not fits:
+            raise UserError(f"no images of class {name!r} in {path}: it has {', '.join(present)}")
+        if len(fits) > 1:
+            raise UserError(f"class {name!r} fits several folders of {path}: {', '.join(fits)}")
+        names[fits[0]] = name
+    return names
+
+
+def _by_prefix(path: Path, listing: _Listing, wanted: tuple[str, ...] | None) -> dict[str, str]:
+    names = {uid: uid.split("/")[-1] for uid in listing.images}
+    if wanted is None:
+        return _derived(path, names)
+    longest_first = sorted(wanted, key=len, reverse=True)
+    labels = {}
+    strangers = []
+    for uid, name in sorted(names.items()):
+        fits = [c for c in longest_first if name.casefold().startswith(c.casefold())]
+        if fits:
+            labels[uid] = fits[0]
+        else:
+            strangers.append(uid)
+    if strangers:
+        more = f" (and {len(strangers) - 1} more)" if len(strangers) > 1 else ""
+        raise UserError(
+            f"{strangers[0]}{more} in {path} begins with none of the classes {', '.join(wanted)}: "
+            "name its class or move it out"
+        )
+    for name in wanted:
+        if name not in labels.values():
+            raise UserError(f"no images of class {name!r} in {path}: no file name begins with it")
+    return labels
+
+
+def _derived(path: Path, names: dict[str, str]) -> dict[str, str]:
+    advice = "sort the images into one folder per class, or name the classes"
+    heads = {}
+    for uid, name in sorted(names.items()):
+        match = _DERIVED_CLASS.match(Path(name).stem)
+        if match is None:
+            raise UserError(f"no class can be read from {uid} in {path}: {advice}")
+        heads[uid] = match[1]
+    spelling = {head.casefold(): head for head in sorted(heads.values(), reverse=True)}
+    labels = {uid: spelling[head.casefold()] for uid, head in heads.items()}
+    # A "class" of one file is more likely a name than a class.
+    lone = sorted(label for label, n in Counter(labels.values()).items() if n == 1)
+    if lone:
+        example = next(uid for uid, label in labels.items() if label == lone[0])
+        raise UserError(f"{example} would be the only image of class {lone[0]!r} in {path}: {advice}")
+    return labels
+
+
+def _require_two(path: Path, labels: dict[str, str], by: str) -> None:
+    present = sorted(set(labels.values()))
+    if len(present) < 2:
+        where = "class folder with images" if by == "folder" else "class among the file names"
+        raise UserError(f"only one {where} in {path}: {present[0]}; two or more are needed")
+
+
+def _left_out(listing: _Listing, labels: dict[str, str]) -> tuple[str, ...]:
+    used = {uid.split("/")[0] for uid in labels if "/" in uid}
+    return tuple(folder for folder in listing.folders if folder not in used)

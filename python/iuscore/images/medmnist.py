@@ -1,0 +1,147 @@
+"""MedMNIST archives: ``{train,val,test}_images`` and ``{train,val,test}_labels`` in one .npz file."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from iuscore.errors import UserError
+from iuscore.images.decode import MAX_PIXELS
+from iuscore.images.sample import Item, Source, StoredArray
+
+SPLITS = ("train", "val", "test")
+
+_PIXEL_TYPES = {
+    "uint8": "uint8",
+    "uint16": "uint16",
+    "float16": "float32",
+    "float32": "float32",
+    "float64": "float32",
+}
+
+
+class NpzSource(Source):
+    """Images of one MedMNIST archive, held in memory; uids are ``train/000012``.
+
+    Args:
+        path: .npz with ``{split}_images`` [N, H, W], [N, H, W, 1] or [N, H, W, 3] (uint8, uint16, or
+            floats in [0, 1]) and ``{split}_labels`` [N, 1] or [N], integers.
+        split: ``"train"``, ``"val"`` or ``"test"``; None takes all that are there.
+        labeled: False: labels are not read, and need not be there.
+        class_names: name of label 0, 1, ...; without it the labels are ``"0"``, ``"1"``, ...
+        max_pixels: larger images are refused.
+
+    Raises:
+        UserError: damaged or foreign file, no such split, several labels per image, 3-D volumes, a label
+            without a name.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     path = Path(root, "m.npz")
+        ...     images = np.zeros((2, 28, 28), np.uint8)
+        ...     np.savez(path, train_images=images, train_labels=np.array([[0], [1]]))
+        ...     source = NpzSource(path, "train", class_names=["normal", "pneumonia"])
+        >>> source.items[1].uid, source.items[1].label, source.read(1).pixels.shape
+        ('train/000001', 'pneumonia', (28, 28, 1))
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        split: str | None = None,
+        *,
+        labeled: bool = True,
+        class_names: Sequence[str] | None = None,
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
+        path = Path(path)
+        items: list[Item] = []
+        for name, arrays in _load(path, split, labeled).items():
+            images = _checked_images(path, f"{name}_images", arrays[f"{name}_images"])
+            labels: list[str] | list[None] = [None] * len(images)
+            if labeled:
+                labels = _checked_labels(
+                    path, f"{name}_labels", arrays[f"{name}_labels"], len(images), class_names
+                )
+            items.extend(
+                Item(f"{name}/{i:06d}", label, None, StoredArray(images, i)) for i, label in enumerate(labels)
+            )
+        if not items:
+            raise UserError(f"no images in {path}: its arrays are empty")
+        super().__init__(path, items, max_pixels=max_pixels)
+
+
+def _load(path: Path, split: str | None, labeled: bool) -> dict[str, dict[str, NDArray[Any]]]:
+    if split is not None and split not in SPLITS:
+        raise UserError(f"split: expected train, val or test, got {split!r}")
+    try:
+        # Not np.load(path): where the archive is damaged it leaves the file open.
+        with open(path, "rb") as stream:
+            if not zipfile.is_zipfile(stream):
+                raise UserError(f"{path} is damaged or no .npz archive")
+            stream.seek(0)
+            with np.load(stream, allow_pickle=False) as archive:
+                return _read(path, archive, split, labeled)
+    except FileNotFoundError as error:
+        raise UserError(f"no such file or folder: {path}") from error
+    except UserError:
+        raise
+    except Exception as error:  # np.load lets out whatever zip, zlib and header parsing raise
+        raise UserError(f"{path} is damaged: {_first_line(error)}") from error
+
+
+def _read(path: Path, archive: Any, split: str | None, labeled: bool) -> dict[str, dict[str, NDArray[Any]]]:
+    present = sorted(archive.files)
+    splits = (split,) if split else tuple(s for s in sorted(SPLITS) if f"{s}_images" in present)
+    kinds = ("images", "labels") if labeled else ("images",)
+    for key in (f"{s}_{kind}" for s in splits or SPLITS for kind in kinds):
+        if key not in present:
+            raise UserError(f"{path} has no {key}: it has {', '.join(present) or 'no arrays'}")
+    return {s: {f"{s}_{kind}": archive[f"{s}_{kind}"] for kind in kinds} for s in splits}
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _checked_images(path: Path, key: str, images: NDArray[Any]) -> NDArray[Any]:
+    described = f"{key} of {path}: expected [N, H, W] or [N, H, W, 3], got {list(images.shape)}"
+    if images.ndim == 4 and images.shape[3] not in (1, 3):
+        raise UserError(f"{described}; 3-D volumes are not supported")
+    if images.ndim not in (3, 4) or 0 in images.shape[1:]:
+        raise UserError(described)
+    if images.dtype.name not in _PIXEL_TYPES:
+        raise UserError(f"{key} of {path}: expected uint8, uint16 or floats in [0, 1], got {images.dtype}")
+    return images.astype(_PIXEL_TYPES[images.dtype.name], copy=False)
+
+
+def _checked_labels(
+    path: Path, key: str, labels: NDArray[Any], count: int, class_names: Sequence[str] | None
+) -> list[str]:
+    if labels.ndim == 2 and labels.shape[1] > 1:
+        raise UserError(
+            f"{key} of {path} has {labels.shape[1]} labels per image: only one per image is supported"
+        )
+    if labels.size != count or labels.ndim not in (1, 2):
+        raise UserError(
+            f"{key} of {path}: expected [{count}, 1], one label per image, got {list(labels.shape)}"
+        )
+    if labels.dtype.kind not in "iu" or (count and labels.min() < 0):
+        raise UserError(
+            f"{key} of {path}: expected integers from 0, got {labels.dtype} {labels.reshape(-1)[:3]}"
+        )
+    numbers = [int(label) for label in labels.reshape(-1)]
+    if class_names is None:
+        return [str(number) for number in numbers]
+    if numbers and max(numbers) >= len(class_names):
+        raise UserError(
+            f"classes: {key} of {path} has labels up to {max(numbers)}, "
+            f"but {len(class_names)} names were given"
+        )
+    return [class_names[number] for number in numbers]

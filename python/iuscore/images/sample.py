@@ -1,0 +1,189 @@
+"""What a source of images yields, and the source itself: a list of items that are decoded one by one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from iuscore.errors import UserError
+from iuscore.images.decode import MAX_PIXELS, Decoded, UnreadableImage, checked_floats, decode
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One decoded image, or the reason why it could not be decoded.
+
+    Attributes:
+        uid: path relative to the source's root with forward slashes, or ``split/000012``.
+        pixels: [height, width, C], C = 1 or 3; uint8, uint16 or float32 (nominally in [0, 1]); None if
+            ``error`` is set.
+        label: class name, or None.
+        group: what must stay together in a split (a patient, a video), or None.
+        width: columns; 0 if unknown.
+        height: rows; 0 if unknown.
+        warnings: short fixed texts, see :mod:`iuscore.images.decode`.
+        error: one line that says why ``pixels`` is None, or None.
+
+    Example:
+        >>> Sample("a.png", np.zeros((2, 3, 1), np.uint8), "benign", None, 3, 2, (), None).pixels.shape
+        (2, 3, 1)
+    """
+
+    uid: str
+    pixels: NDArray[Any] | None
+    label: str | None
+    group: str | None
+    width: int
+    height: int
+    warnings: tuple[str, ...]
+    error: str | None
+
+
+class Stored(Protocol):
+    """Where the pixels of one item are."""
+
+    def decode(self, max_pixels: int) -> Decoded:
+        """Pixels; raises UnreadableImage."""
+
+    def digest(self) -> str:
+        """SHA-256 of the stored content in hex; raises UserError."""
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """An image file on disk."""
+
+    path: Path
+
+    def decode(self, max_pixels: int) -> Decoded:
+        return decode(self.path, max_pixels=max_pixels)
+
+    def digest(self) -> str:
+        try:
+            return _sha256(self.path.read_bytes())
+        except OSError as error:
+            raise UserError(f"cannot read {self.path}: {error.strerror}") from error
+
+
+@dataclass(frozen=True, eq=False)
+class StoredArray:
+    """One image of an array [N, H, W] or [N, H, W, C] in memory."""
+
+    images: NDArray[Any]
+    index: int
+
+    def decode(self, max_pixels: int) -> Decoded:
+        image = self.images[self.index]
+        height, width = image.shape[:2]
+        if width * height > max_pixels:
+            raise UnreadableImage(
+                f"too large: {width} x {height}, more than {max_pixels} pixels", width, height
+            )
+        pixels = np.array(image).reshape(height, width, -1)
+        notes: list[str] = []
+        if pixels.dtype == np.float32:
+            try:
+                checked_floats(pixels, notes)
+            except UnreadableImage as error:
+                raise UnreadableImage(str(error), width, height) from error
+        return Decoded(pixels, width, height, tuple(notes))
+
+    def digest(self) -> str:
+        image = np.ascontiguousarray(self.images[self.index])
+        return _sha256(f"{image.dtype.str} {image.shape} ".encode() + image.tobytes())
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image that is listed but not decoded.
+
+    Example:
+        >>> Item("wbc/1.png", "wbc", None, StoredFile(Path("cells/wbc/1.png"))).label
+        'wbc'
+    """
+
+    uid: str
+    label: str | None
+    group: str | None
+    stored: Stored
+
+
+class Source:
+    """A sized sequence of items, in the order of their uids, each decoded only when it is read.
+
+    Attributes:
+        path: folder or file the items came from.
+        items: what was listed.
+        ignored: number of files beside the images that are no images (hidden files are not counted).
+        left_out: class folders that were not asked for, or hold no images.
+
+    Example:
+        >>> item = Item("a.png", None, None, StoredFile(Path("no such folder/a.png")))
+        >>> source = Source(Path("."), [item])
+        >>> len(source), source.read(0).error
+        (1, 'cannot be opened: No such file or directory')
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        items: Sequence[Item],
+        *,
+        max_pixels: int = MAX_PIXELS,
+        ignored: int = 0,
+        left_out: tuple[str, ...] = (),
+    ) -> None:
+        if max_pixels < 1:
+            raise UserError(f"max_pixels: expected a positive number, got {max_pixels}")
+        self.path = path
+        self.items = tuple(items)
+        self.max_pixels = max_pixels
+        self.ignored = ignored
+        self.left_out = left_out
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self.read(i) for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.path)!r}, {len(self)} images, classes={self.classes})"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Labels present, sorted; empty if there are none."""
+        return tuple(sorted({item.label for item in self.items if item.label is not None}))
+
+    def read(self, i: int) -> Sample:
+        """Decode item ``i``. An unreadable image is a Sample with ``error`` set, never an exception."""
+        item = self.items[i]
+        try:
+            pixels, width, height, warnings = item.stored.decode(self.max_pixels)
+        except UnreadableImage as error:
+            size = (error.width, error.height)
+            return Sample(item.uid, None, item.label, item.group, *size, (), str(error))
+        return Sample(item.uid, pixels, item.label, item.group, width, height, warnings, None)
+
+    def subset(self, indices: Sequence[int] | NDArray[np.integer[Any]]) -> Source:
+        """The items at ``indices``, in that order; all else is as here."""
+        return self._with([self.items[int(i)] for i in indices])
+
+    def with_groups(self, groups: Sequence[str | None]) -> Source:
+        """The same items with ``groups[i]`` as the group of item ``i``."""
+        return self._with([replace(item, group=g) for item, g in zip(self.items, groups, strict=True)])
+
+    def _with(self, items: Sequence[Item]) -> Source:
+        return Source(
+            self.path, items, max_pixels=self.max_pixels, ignored=self.ignored, left_out=self.left_out
+        )
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
