@@ -1,0 +1,224 @@
+"""The interface that every additive model of the package shares.
+
+An additive model turns an image into one signed contribution per named component and output, and
+its logits are a bias plus the sum of these contributions. Nothing here knows what the components
+are or how they are computed.
+"""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from iuscore.errors import UserError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+Space = Literal["paper", "evidence"]
+"""Where contributions are read: "paper" after the tanh (published), "evidence" before it."""
+
+SPACES: tuple[Space, ...] = ("paper", "evidence")
+
+Layout = Literal["NHWC", "NCHW"]
+"""Where the channels of a batch are; needed only where its shape fits both."""
+
+
+def check_space(space: str) -> None:
+    """Raise :class:`UserError` unless ``space`` is one of :data:`SPACES`.
+
+    Example:
+        >>> check_space("evidence")
+    """
+    if space not in SPACES:
+        raise UserError(f"space: expected one of {', '.join(SPACES)}, got {space!r}")
+
+
+def output_column(classes: Sequence[str], name: str) -> int:
+    """Return the output whose contributions describe class ``name``.
+
+    Two classes share the one output (the logit of ``classes[1]``), more have one output each.
+
+    Args:
+        classes: class names in label order.
+        name: one of them.
+
+    Returns:
+        0 for two classes, else the label of ``name``.
+
+    Raises:
+        UserError: ``name`` is not a class; the message lists those there are.
+
+    Example:
+        >>> output_column(["benign", "malignant"], "malignant"), output_column(["a", "b", "c"], "c")
+        (0, 2)
+    """
+    if name not in classes:
+        raise UserError(f"no class {name!r}: the model knows {', '.join(classes)}")
+    return 0 if len(classes) == 2 else list(classes).index(name)
+
+
+class AdditiveModel(nn.Module, ABC):
+    """logits = bias + sum over components of the "paper" contributions.
+
+    With two classes there is K = 1 output, the logit of ``classes[1]`` (sigmoid); with more there
+    are K = ``len(classes)`` outputs (softmax).
+
+    A subclass sets ``kind``, registers ``bias`` (float [K]) and implements :meth:`prepare`,
+    :meth:`contributions_of` and :meth:`config`. Its constructor's arguments are the keys of
+    ``config()``. All its state is in ``state_dict()``, because loading builds the module without
+    memory and then fills in the file's tensors. No activation may be kept as an attribute: it
+    would hold memory between calls and make the model impossible to copy.
+
+    Args:
+        classes: at least two different, non-empty class names, in label order.
+        components: names of the G components, in the order of the contributions' second axis.
+
+    Raises:
+        UserError: fewer than two classes, or two of the same name.
+    """
+
+    kind: ClassVar[str]
+    classes: tuple[str, ...]
+    components: tuple[str, ...]
+    bias: Tensor
+
+    def __init__(self, classes: Sequence[str], components: Sequence[str]) -> None:
+        super().__init__()
+        names = () if isinstance(classes, str) else tuple(classes)
+        if len(names) < 2 or any(not isinstance(name, str) or not name for name in names):
+            raise UserError(f"classes: expected at least two class names, got {classes!r}")
+        if len(set(names)) < len(names):
+            raise UserError(f"classes: expected different names, got {', '.join(names)}")
+        self.classes = names
+        self.components = tuple(components)
+
+    @property
+    def n_outputs(self) -> int:
+        """K: 1 for two classes, else the number of classes."""
+        return 1 if len(self.classes) == 2 else len(self.classes)
+
+    @abstractmethod
+    def prepare(self, images: Any, layout: Layout | None = None) -> Tensor:
+        """Turn images into the model's inputs, on the images' device.
+
+        Args:
+            images: tensor or array [B, H, W, C] or [B, C, H, W], C = 1 or 3, uint8, uint16 or
+                floating (nominally in [0, 1]), or a list of single images of any sizes.
+            layout: "NHWC" or "NCHW"; needed only where the shape fits both.
+
+        Returns:
+            float32 tensor, first axis B.
+        """
+
+    @abstractmethod
+    def contributions_of(self, inputs: Tensor, space: Space = "paper") -> Tensor:
+        """Compute the contributions from prepared inputs.
+
+        Args:
+            inputs: what :meth:`prepare` returns; first axis B.
+            space: "paper" or "evidence".
+
+        Returns:
+            float tensor [B, G, K].
+
+        Raises:
+            UserError: unknown space.
+        """
+
+    @abstractmethod
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments as JSON-able values, enough to rebuild the module."""
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Build the module that ``config()`` describes, with fresh weights.
+
+        Raises:
+            UserError: a key is missing or unknown, or a value does not fit.
+        """
+        known = set(inspect.signature(cls).parameters)
+        if missing := sorted(known - set(config)):
+            raise UserError(f"a model of kind {cls.kind!r} needs {', '.join(missing)}")
+        if unknown := sorted(set(config) - known):
+            raise UserError(f"a model of kind {cls.kind!r} has no {', '.join(unknown)}")
+        return cls(**config)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the logits, float [B, K]: bias + sum of the "paper" contributions.
+
+        Args:
+            inputs: what :meth:`prepare` returns; first axis B.
+        """
+        return self.bias + self.contributions_of(inputs, "paper").sum(dim=1)
+
+    def contributions(self, images: Any, space: Space = "paper", *, layout: Layout | None = None) -> Tensor:
+        """Compute the contributions of images: ``contributions_of(prepare(images))``.
+
+        Dropout and batch statistics act as the module's ``training`` flag says, so call ``eval()``
+        before you score. The work is done on the model's device and in its dtype.
+
+        Args:
+            images: see :meth:`prepare`.
+            space: "paper" or "evidence".
+            layout: see :meth:`prepare`.
+
+        Returns:
+            float tensor [B, G, K].
+        """
+        return self.contributions_of(self.prepare(images, layout).to(self.bias), space)
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Turn logits into class probabilities.
+
+        Args:
+            logits: float [B, K].
+
+        Returns:
+            float [B, n_classes] in [0, 1], rows sum to 1: (1 - p, p) with p = sigmoid(logit) for
+            two classes, softmax for more.
+
+        Raises:
+            ValueError: the last axis is not K.
+        """
+        if logits.ndim != 2 or logits.shape[1] != self.n_outputs:
+            raise ValueError(f"logits: expected [B, {self.n_outputs}], got {list(logits.shape)}")
+        if self.n_outputs > 1:
+            return torch.softmax(logits, dim=1)
+        # sigmoid(-x), not 1 - sigmoid(x): the latter loses all digits of small probabilities
+        return torch.cat([torch.sigmoid(-logits), torch.sigmoid(logits)], dim=1)
+
+    def target_column(self, name: str) -> int:
+        """Return the column of the contributions' last axis that describes class ``name``.
+
+        Raises:
+            UserError: unknown class; the message lists those there are.
+        """
+        return output_column(self.classes, name)
+
+
+KINDS: dict[str, type[AdditiveModel]] = {}
+"""What a model file may hold: ``kind`` -> class."""
+
+M = TypeVar("M", bound=AdditiveModel)
+
+
+def register_kind(model_class: type[M]) -> type[M]:
+    """Class decorator: let model files hold this class under its ``kind``.
+
+    Raises:
+        ValueError: the kind is taken by another class.
+
+    Example:
+        >>> from iuscore.models import EPUCNN
+        >>> register_kind(EPUCNN) is KINDS["epu"]
+        True
+    """
+    if KINDS.setdefault(model_class.kind, model_class) is not model_class:
+        raise ValueError(f"kind {model_class.kind!r} is taken by {KINDS[model_class.kind].__name__}")
+    return model_class

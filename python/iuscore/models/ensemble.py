@@ -1,0 +1,109 @@
+"""Several models of one kind, trained from different seeds, as one additive model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from iuscore.errors import UserError
+from iuscore.models.base import KINDS, AdditiveModel, Layout, Space
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class Ensemble(AdditiveModel):
+    """Contributions and bias are means over the members, so the ensemble is additive too.
+
+    Saved and loaded models are always ensembles, of one member where only one seed was trained:
+    code that reads spreads over members then needs no special case, and the mean over one member is
+    that member bit for bit.
+
+    The mean is taken in the space asked for: "paper" is the mean of the members' tanh, which is not
+    the tanh of the mean "evidence" when there are two members or more.
+
+    Args:
+        members: M >= 1 models of one class and one configuration; kept as ``members``.
+
+    Raises:
+        ValueError: no member, a member that is an ensemble itself, or members that differ.
+
+    Example:
+        >>> from iuscore.models import EPUCNN
+        >>> parts = [EPUCNN(["a", "b"], size=(8, 8), base_channels=2, hidden_units=2) for _ in range(3)]
+        >>> model = Ensemble(parts).eval()
+        >>> maps = torch.rand(5, 4, 8, 8)
+        >>> model.member_contributions(maps).shape, model.contributions_of(maps).shape
+        (torch.Size([3, 5, 4, 1]), torch.Size([5, 4, 1]))
+    """
+
+    kind: ClassVar[str] = "ensemble"
+
+    def __init__(self, members: Sequence[AdditiveModel]) -> None:
+        if not members or any(isinstance(member, Ensemble) for member in members):
+            raise ValueError("members: expected at least one model, none of them an ensemble")
+        first = members[0]
+        for i, member in enumerate(members):
+            if type(member) is not type(first) or member.config() != first.config():
+                raise ValueError(
+                    f"members: expected one kind and configuration, but member {i} is "
+                    f"{member.kind} {member.config()} and member 0 is {first.kind} {first.config()}"
+                )
+        super().__init__(first.classes, first.components)
+        self.members = nn.ModuleList(members)
+
+    def _parts(self) -> list[AdditiveModel]:
+        return [part for part in self.members if isinstance(part, AdditiveModel)]
+
+    @property
+    def bias(self) -> Tensor:  # type: ignore[override]  # computed, so that it follows the members
+        """Mean of the members' biases, float [K]."""
+        return torch.stack([part.bias for part in self._parts()]).mean(dim=0)
+
+    @property
+    def member_kind(self) -> str:
+        """The members' ``kind``."""
+        return self._parts()[0].kind
+
+    def prepare(self, images: Any, layout: Layout | None = None) -> Tensor:
+        """Turn images into inputs, once for all members; see :meth:`AdditiveModel.prepare`."""
+        return self._parts()[0].prepare(images, layout)
+
+    def member_contributions(self, inputs: Tensor, space: Space = "paper") -> Tensor:
+        """Compute every member's contributions from prepared inputs.
+
+        Args:
+            inputs: what :meth:`prepare` returns; first axis B.
+            space: "paper" or "evidence".
+
+        Returns:
+            float [M, B, G, K].
+        """
+        return torch.stack([part.contributions_of(inputs, space) for part in self._parts()])
+
+    def contributions_of(self, inputs: Tensor, space: Space = "paper") -> Tensor:
+        """Mean over members of :meth:`member_contributions`, float [B, G, K]."""
+        return self.member_contributions(inputs, space).mean(dim=0)
+
+    def config(self) -> dict[str, Any]:
+        """Return the members' kind, their common configuration and their number."""
+        return {
+            "kind": self.member_kind,
+            "model": self._parts()[0].config(),
+            "members": len(self.members),
+        }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Build an ensemble with fresh weights from what :meth:`config` returns.
+
+        Raises:
+            UserError: unknown kind, or a configuration that does not fit it.
+        """
+        kind = config["kind"]
+        if kind not in KINDS:
+            raise UserError(f"unknown kind {kind!r}: this version knows {', '.join(sorted(KINDS))}")
+        return cls([KINDS[kind].from_config(config["model"]) for _ in range(config["members"])])

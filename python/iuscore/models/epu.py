@@ -1,0 +1,218 @@
+"""EPU-CNN: four small convolutional networks, one per perceptual map, whose outputs are added.
+
+Source: Gatoula, Dimas, Iakovidis, "Interpretable Utility Similarity", IEEE TMI 2026, and its public
+implementation (backbone "base_one"), from which the order of the layers is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from iuscore.errors import UserError
+from iuscore.models.base import AdditiveModel, Layout, Space, check_space, register_kind
+from iuscore.ops import COMPONENTS, Kind, Mode, perceptual_maps
+
+PUBLISHED_SIZES: tuple[tuple[int, int], ...] = ((64, 32), (32, 64))
+"""(base_channels, hidden_units) of the published training configuration and of the published code's
+own default, in this order; both on maps of 128x128."""
+
+DROPOUT = 0.6
+CONVOLUTIONS = (2, 2, 3)
+"""3x3 convolutions per block; the blocks have C, 2C and 4C channels."""
+
+MIN_SIZE = 2 ** len(CONVOLUTIONS)
+
+
+class _Block(nn.Module):
+    """Convolutions with ReLU, 2x2 max pooling (an odd last row or column is dropped), batch norm."""
+
+    def __init__(self, in_channels: int, out_channels: int, convolutions: int) -> None:
+        super().__init__()
+        widths = [in_channels] + [out_channels] * convolutions
+        self.convs = nn.ModuleList(nn.Conv2d(a, b, kernel_size=3, padding=1) for a, b in pairwise(widths))
+        self.norm = nn.BatchNorm2d(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, in, h, w] -> [B, out, h // 2, w // 2]."""
+        for conv in self.convs:
+            x = torch.relu(conv(x))
+        # the norm comes after the pooling, as published
+        normed: Tensor = self.norm(nn.functional.max_pool2d(x, 2))
+        return normed
+
+
+class _Subnet(nn.Module):
+    """One map [B, 1, h, w] -> evidence [B, K], the value before the tanh."""
+
+    def __init__(self, size: tuple[int, int], base_channels: int, hidden_units: int, n_outputs: int) -> None:
+        super().__init__()
+        widths = [1] + [base_channels * 2**i for i in range(len(CONVOLUTIONS))]
+        self.blocks = nn.Sequential(*(_Block(widths[i], widths[i + 1], n) for i, n in enumerate(CONVOLUTIONS)))
+        flat = widths[-1] * (size[0] // MIN_SIZE) * (size[1] // MIN_SIZE)
+        self.hidden = nn.ModuleList([nn.Linear(flat, hidden_units), nn.Linear(hidden_units, hidden_units)])
+        self.dropout = nn.Dropout(DROPOUT)
+        self.out = nn.Linear(hidden_units, n_outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.blocks(x).flatten(1)
+        for layer in self.hidden:
+            x = self.dropout(torch.relu(layer(x)))
+        evidence: Tensor = self.out(x)
+        return evidence
+
+
+@register_kind
+class EPUCNN(AdditiveModel):
+    """The published additive classifier over four perceptual maps.
+
+    logit = bias + sum over i of tanh(f_i(map_i)), with f_i = [2x conv3x3(C) relu, maxpool 2, BN]
+    [2x conv3x3(2C) ...] [3x conv3x3(4C) ...] flatten, (linear(h) relu dropout .6) x2, linear(K).
+
+    Args:
+        classes: at least two class names in label order.
+        color: "color" (maps red-green, blue-yellow, coarse-fine, light-dark) or "gray"
+            (coarse-fine, light-dark, Band-I, Band-II); the ``kind`` of the maps.
+        mode: how the maps are made: "clean", or "paper" for the published arithmetic.
+        size: (height, width) of the maps; at least 8x8. The three poolings round down.
+        base_channels: C, at least 1.
+        hidden_units: h, at least 1.
+
+    Raises:
+        UserError: a value out of its range.
+
+    Example:
+        >>> model = EPUCNN(["normal", "polyp"], size=(16, 24), base_channels=2, hidden_units=4).eval()
+        >>> maps = torch.rand(3, 4, 16, 24)
+        >>> c = model.contributions_of(maps)
+        >>> c.shape, bool(torch.allclose(model(maps), model.bias + c.sum(1)))
+        (torch.Size([3, 4, 1]), True)
+    """
+
+    kind: ClassVar[str] = "epu"
+
+    def __init__(
+        self,
+        classes: Sequence[str],
+        *,
+        color: Kind = "color",
+        mode: Mode = "clean",
+        size: Sequence[int] = (128, 128),
+        base_channels: int = PUBLISHED_SIZES[0][0],
+        hidden_units: int = PUBLISHED_SIZES[0][1],
+    ) -> None:
+        _check_options(color, mode, size, base_channels, hidden_units)
+        super().__init__(classes, COMPONENTS[color])
+        self.color: Kind = color
+        self.mode: Mode = mode
+        self.size = (int(size[0]), int(size[1]))
+        self.base_channels = base_channels
+        self.hidden_units = hidden_units
+        self.bias = nn.Parameter(torch.randn(self.n_outputs))
+        self.subnets = nn.ModuleList(
+            _Subnet(self.size, base_channels, hidden_units, self.n_outputs) for _ in self.components
+        )
+
+    def prepare(self, images: Any, layout: Layout | None = None) -> Tensor:
+        """Compute the perceptual maps of images, on the images' device.
+
+        Args:
+            images: tensor or array [B, H, W, C] or [B, C, H, W], C = 1 or 3, uint8, uint16 or
+                floating (nominally in [0, 1]), or a list of single images of any sizes.
+            layout: "NHWC" or "NCHW"; needed only where the shape fits both.
+
+        Returns:
+            float32 [B, 4, h, w] in [0, 1]; NaN for an image that is not finite.
+
+        Raises:
+            TypeError, ValueError: see :func:`iuscore.ops.perceptual_maps`.
+        """
+        return perceptual_maps(images, kind=self.color, mode=self.mode, size=self.size, layout=layout)
+
+    def contributions_of(self, inputs: Tensor, space: Space = "paper") -> Tensor:
+        """Compute the contributions from perceptual maps.
+
+        Args:
+            inputs: float32 [B, 4, h, w] with (h, w) the model's ``size``.
+            space: "paper" (after the tanh, in [-1, 1]) or "evidence" (before it, unbounded).
+
+        Returns:
+            float32 [B, 4, K]; NaN for an image whose maps are NaN.
+
+        Raises:
+            ValueError: wrong shape.
+            UserError: unknown space.
+        """
+        check_space(space)
+        expected = (len(self.components), *self.size)
+        if inputs.ndim != 4 or tuple(inputs.shape[1:]) != expected:
+            shape = ", ".join(map(str, expected))
+            raise ValueError(f"inputs: expected maps [B, {shape}], got {list(inputs.shape)}")
+        outputs = [net(inputs[:, i : i + 1]) for i, net in enumerate(self.subnets)]
+        evidence = torch.stack(outputs, dim=1)
+        return torch.tanh(evidence) if space == "paper" else evidence
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments as JSON-able values."""
+        return {
+            "classes": list(self.classes),
+            "color": self.color,
+            "mode": self.mode,
+            "size": list(self.size),
+            "base_channels": self.base_channels,
+            "hidden_units": self.hidden_units,
+        }
+
+
+def _check_options(color: str, mode: str, size: Sequence[int], base_channels: int, hidden_units: int) -> None:
+    if color not in COMPONENTS:
+        raise UserError(f"color: expected one of {', '.join(COMPONENTS)}, got {color!r}")
+    if mode not in ("clean", "paper"):
+        raise UserError(f"mode: expected one of clean, paper, got {mode!r}")
+    pair = isinstance(size, Sequence) and not isinstance(size, str) and len(size) == 2
+    if not pair or any(not _is_int(side) or side < MIN_SIZE for side in size):
+        raise UserError(f"size: expected (height, width), each at least {MIN_SIZE}, got {size!r}")
+    for name, value in (("base_channels", base_channels), ("hidden_units", hidden_units)):
+        if not _is_int(value) or value < 1:
+            raise UserError(f"{name}: expected an integer of at least 1, got {value!r}")
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def flops(model: EPUCNN) -> float:
+    """Count the arithmetic of one forward pass over one image.
+
+    Two operations per multiply-add of the convolutions and linear layers; bias, ReLU, pooling and
+    normalization (under 1 % at the published sizes) are left out. A training step takes about
+    three times as much.
+
+    Args:
+        model: any :class:`EPUCNN`.
+
+    Returns:
+        Floating point operations per image.
+
+    Example:
+        >>> with torch.device("meta"):
+        ...     published = EPUCNN(["a", "b"], size=(128, 128), base_channels=64, hidden_units=32)
+        >>> round(flops(published) / 1e9, 2)
+        24.25
+    """
+    total = 0
+    for subnet in model.subnets:
+        height, width = model.size
+        for layer in subnet.modules():
+            if isinstance(layer, nn.Conv2d):
+                total += layer.weight.numel() * height * width
+            elif isinstance(layer, nn.BatchNorm2d):
+                # registered last in its block, so what follows sees the pooled size
+                height, width = height // 2, width // 2
+            elif isinstance(layer, nn.Linear):
+                total += layer.weight.numel()
+    return 2.0 * total

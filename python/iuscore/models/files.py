@@ -1,0 +1,257 @@
+"""The folder a fitted model is kept in: ``model.safetensors`` and ``config.json``, no pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from iuscore.errors import UserError
+from iuscore.models.base import KINDS, AdditiveModel
+from iuscore.models.ensemble import Ensemble
+
+FORMAT = 1
+WEIGHTS_NAME = "model.safetensors"
+CONFIG_NAME = "config.json"
+
+
+def save_model(folder: str | os.PathLike[str], model: AdditiveModel, *, record: Mapping[str, Any]) -> Path:
+    """Write a model folder, replacing a model that is there.
+
+    Each file is written under a temporary name, synchronized and renamed, the configuration last:
+    after a crash the folder holds the old model, the new one, or a pair whose hash does not match,
+    which :func:`load_model` refuses.
+
+    Args:
+        folder: created where missing.
+        model: an :class:`Ensemble`, or a single model, which is saved as an ensemble of one.
+        record: what is kept beside the weights: "members" (one entry per member), "profiles",
+            "ceiling", "floor", "validation", "training", "data", "versions" and whatever else the
+            caller wants back. JSON-able, NumPy scalars and arrays allowed; NaN and infinities
+            become null. The keys "format", "kind", "model" and "weights_sha256" are set here, so
+            a record that came from :func:`load_model` can be passed on.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: the weights are not finite (training diverged), or ``folder`` is a file.
+        ValueError: "members" in the record does not have one entry per member.
+        TypeError: the record holds something that JSON cannot.
+
+    Example:
+        >>> import tempfile
+        >>> from iuscore.models import EPUCNN
+        >>> model = EPUCNN(["a", "b"], size=(8, 8), base_channels=2, hidden_units=2)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = save_model(folder, model, record={"members": [{"seed": 0}]})
+        ...     sorted(file.name for file in path.iterdir())
+        ['config.json', 'model.safetensors']
+    """
+    ensemble = model if isinstance(model, Ensemble) else Ensemble([model])
+    count = len(ensemble.members)
+    if len(record.get("members", [{}] * count)) != count:
+        raise ValueError(f"record: expected {count} entries in 'members', got {len(record['members'])}")
+    tensors = {name: value.detach().cpu().contiguous() for name, value in ensemble.state_dict().items()}
+    if broken := _not_finite(tensors):
+        raise UserError(f"the model is not saved: {broken} is not finite (did training diverge?)")
+    weights = safetensors.torch.save(tensors)
+    described = ensemble.config()
+    own = {
+        "format": FORMAT,
+        "kind": described["kind"],
+        "model": described["model"],
+        "weights_sha256": hashlib.sha256(weights).hexdigest(),
+    }
+    config = {**own, "members": [{}] * count, **record, **own}
+    text = json.dumps(_strict_json(config, "record"), indent=1, allow_nan=False, ensure_ascii=False)
+    target = Path(folder)
+    if target.exists() and not target.is_dir():
+        raise UserError(f"{target} is a file: give the folder that the model shall be written to")
+    target.mkdir(parents=True, exist_ok=True)
+    _replace_file(target / WEIGHTS_NAME, weights)
+    _replace_file(target / CONFIG_NAME, (text + "\n").encode())
+    return target
+
+
+def load_model(folder: str | os.PathLike[str]) -> tuple[Ensemble, dict[str, Any]]:
+    """Read a model folder.
+
+    Args:
+        folder: what :func:`save_model` wrote.
+
+    Returns:
+        The model on the CPU, in evaluation mode, always an :class:`Ensemble` (of one member where
+        one was saved), and the whole content of ``config.json``.
+
+    Raises:
+        UserError: anything missing, damaged, foreign or from a newer version; the message names
+            the file and says what to do.
+
+    Example:
+        >>> load_model("no/such/folder")
+        Traceback (most recent call last):
+        ...
+        iuscore.errors.UserError: no model folder no/such/folder: give the folder that 'iuscore fit' wrote
+    """
+    source = Path(folder)
+    if not source.is_dir():
+        raise UserError(f"no model folder {source}: give the folder that 'iuscore fit' wrote")
+    config = _read_config(source / CONFIG_NAME)
+    model = _build(config, source / CONFIG_NAME)
+    tensors = _read_weights(source / WEIGHTS_NAME, config["weights_sha256"])
+    fill(model, tensors, source / WEIGHTS_NAME)
+    return model, config
+
+
+def fill(model: AdditiveModel, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Give a model that was built on the meta device its weights, and put it in evaluation mode.
+
+    Args:
+        model: the module to fill; its state names, shapes and dtypes are what is expected.
+        tensors: parameter name -> tensor.
+        path: the file they came from, for messages.
+
+    Raises:
+        UserError: missing or extra tensors, wrong shapes or dtypes, or values that are not finite.
+    """
+    expected = model.state_dict()
+    advice = "the weights belong to another model; take both files from the same folder"
+    if missing := sorted(set(expected) - set(tensors)):
+        raise UserError(f"{path}: {_some(missing)} missing; {advice}")
+    if extra := sorted(set(tensors) - set(expected)):
+        raise UserError(f"{path}: {_some(extra)} unexpected; {advice}")
+    for name, want in expected.items():
+        got = tensors[name]
+        if got.shape != want.shape or got.dtype != want.dtype:
+            raise UserError(f"{path}: {name}: expected {_described(want)}, got {_described(got)}; {advice}")
+    if broken := _not_finite(tensors):
+        raise UserError(f"{path}: {broken} is not finite; fit the model again")
+    model.load_state_dict(dict(tensors), assign=True)
+    model.eval()
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise UserError(f"no {path}: not a model folder, or its writing was interrupted; fit the model again")
+    try:
+        config = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not JSON ({error}); copy the model folder again") from None
+    if not isinstance(config, dict) or "format" not in config:
+        raise UserError(f'{path}: no "format", so this is not an iuscore model; give another folder')
+    version = config["format"]
+    if type(version) is int and version > FORMAT:
+        raise UserError(f"{path}: format {version} is newer than {FORMAT}, which is known; upgrade iuscore")
+    if type(version) is not int or version != FORMAT:
+        raise UserError(f"{path}: expected format {FORMAT}, got {version!r}; fit the model again")
+    kinds: tuple[tuple[str, type], ...] = (
+        ("kind", str),
+        ("model", dict),
+        ("members", list),
+        ("weights_sha256", str),
+    )
+    for key, kind in kinds:
+        if not isinstance(config.get(key), kind):
+            what = "is missing" if key not in config else f"is not of type {kind.__name__}"
+            raise UserError(f'{path}: "{key}" {what}; copy the model folder again')
+    if not config["members"]:
+        raise UserError(f'{path}: "members" is empty; copy the model folder again')
+    return config
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not allowed")
+
+
+def _build(config: Mapping[str, Any], path: Path) -> Ensemble:
+    if config["kind"] not in KINDS:
+        known = ", ".join(sorted(KINDS))
+        raise UserError(f"{path}: unknown kind {config['kind']!r}, known are {known}; upgrade iuscore")
+    described = {"kind": config["kind"], "model": config["model"], "members": len(config["members"])}
+    try:
+        # on the meta device a damaged size takes no memory, and the random state stays untouched
+        with torch.device("meta"):
+            return Ensemble.from_config(described)
+    except (ValueError, TypeError, RuntimeError, OverflowError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(f'{path}: "model": {reason}; copy the model folder again') from error
+
+
+def _read_weights(path: Path, sha256: str) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise UserError(f"no {path}: a model is two files, {CONFIG_NAME} and {WEIGHTS_NAME}; copy both")
+    content = path.read_bytes()
+    try:
+        tensors = safetensors.torch.load(content)
+    except (safetensors.SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        raise UserError(f"{path}: cut short or damaged ({error}); copy the model folder again") from None
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise UserError(
+            f"{path}: changed since {CONFIG_NAME} was written (its SHA-256 differs); "
+            "copy both files from the same folder again"
+        )
+    return tensors
+
+
+def _not_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    for name, value in tensors.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            return name
+    return None
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _described(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
+
+
+def _strict_json(value: Any, where: str) -> Any:
+    """Return ``value`` with NumPy types as Python's own and what JSON has no number for as None."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, list | tuple):
+        return [_strict_json(item, f"{where}[{i}]") for i, item in enumerate(value)]
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                raise TypeError(f"{where}: expected text as key, got {key!r}")
+        return {key: _strict_json(item, f"{where}.{key}") for key, item in value.items()}
+    raise TypeError(f"{where}: JSON cannot hold {type(value).__name__}; convert it to numbers, text or lists")
+
+
+def _replace_file(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    if os.name == "posix":
+        # the rename itself is on disk only when the folder is
+        descriptor = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

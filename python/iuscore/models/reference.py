@@ -1,0 +1,241 @@
+"""Import of models trained with the published implementation of IUS."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from iuscore.errors import UserError
+from iuscore.models.ensemble import Ensemble
+from iuscore.models.epu import CONVOLUTIONS, EPUCNN
+from iuscore.models.files import fill
+from iuscore.ops import Kind
+
+CONFIG_NAME = "epu_config.yaml"
+
+_COLORS: dict[str, Kind] = {"rgb": "color", "gray": "gray", "grayscale": "gray"}
+
+# what torch.load raises on a damaged file depends on where the damage is
+_UNPICKLING_ERRORS = (
+    OSError,
+    pickle.UnpicklingError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+# published name -> name here, below "subnetworks.<i>." and "subnets.<i>."
+_BLOCKS = {"block_one": "blocks.0", "block_two": "blocks.1", "block_three": "blocks.2"}
+_HEAD = {"0": "hidden.0", "3": "hidden.1", "6": "out"}
+
+
+def import_reference(folder: str | Path) -> tuple[Ensemble, dict[str, Any]]:
+    """Read what the published implementation leaves behind.
+
+    Args:
+        folder: holds ``ckpt.pt`` (or one ``ckpt_<experiment>.pt``), ``epu_config.yaml`` and one
+            ``cb_vector_<class>.npy`` per class, float [4] or [4, K]. The published scripts put
+            these into two folders; copy them into one. With three classes or more the baselines
+            may be absent, because the published scoring cannot use them.
+
+    Returns:
+        The model, in evaluation mode with mode "paper", and the record for ``save_model``: the
+        baselines as profiles without spread (sd, low, high and n are None: the published files
+        do not say), no ceiling and no floor.
+
+    Raises:
+        UserError: a file is missing, is damaged or does not fit the others, or the architecture
+            is not the published one; the message names the file and says what to do.
+
+    Example:
+        >>> import_reference("no/such/folder")
+        Traceback (most recent call last):
+        ...
+        iuscore.errors.UserError: no folder no/such/folder: give the folder with ckpt.pt and epu_config.yaml
+    """
+    source = Path(folder)
+    if not source.is_dir():
+        raise UserError(f"no folder {source}: give the folder with ckpt.pt and {CONFIG_NAME}")
+    settings = _read_settings(source / CONFIG_NAME)
+    options = _model_options(settings, source / CONFIG_NAME)
+    checkpoint = _find_checkpoint(source)
+    state = {_renamed(name): value for name, value in _read_checkpoint(checkpoint).items()}
+    _check_base_channels(state, options["base_channels"], checkpoint, source / CONFIG_NAME)
+    try:
+        with torch.device("meta"):
+            member = EPUCNN(**options)
+    except UserError as error:
+        raise UserError(f"{source / CONFIG_NAME}: {error}") from None
+    fill(member, state, checkpoint)
+    model = Ensemble([member]).eval()
+    profiles = {name: _read_profile(source, model, name) for name in model.classes}
+    return model, _record(settings, checkpoint, {k: v for k, v in profiles.items() if v is not None})
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    import yaml  # type: ignore[import-untyped,unused-ignore]
+
+    if not path.is_file():
+        raise UserError(f"no {path}: copy it from the folder the published training script wrote")
+    try:
+        settings = yaml.safe_load(path.read_bytes())
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        text = " ".join(str(error).split())
+        raise UserError(f"{path}: not YAML ({text}); copy the file again") from None
+    if not isinstance(settings, dict):
+        raise UserError(f"{path}: expected the published configuration, got {type(settings).__name__}")
+    return settings
+
+
+def _setting(settings: Mapping[str, Any], key: str, path: Path) -> Any:
+    value: Any = settings
+    for part in key.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            raise UserError(f"{path}: {key} is missing; add it as it was when the model was trained")
+        value = value[part]
+    return value
+
+
+def _model_options(settings: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    net, data = "model.subnetwork_config", "data_params.data_preprocessing"
+    classes = _class_order(_setting(settings, f"{data}.label_mapping", path), path)
+    outputs = _setting(settings, "model.num_classes", path)
+    if outputs != (1 if len(classes) == 2 else len(classes)):
+        raise UserError(
+            f"{path}: num_classes {outputs!r} does not fit the {len(classes)} classes of label_mapping: "
+            "expected 1 for two classes, else their number"
+        )
+    fixed = {
+        f"{net}.architecture": "base_one",
+        f"{net}.input_channels": 1,
+        f"{net}.pred_activation": "tanh",
+        "model.num_subnetworks": 4,
+        "model.epu_activation": "sigmoid" if outputs == 1 else "softmax",
+    }
+    for key, expected in fixed.items():
+        if (got := _setting(settings, key, path)) != expected:
+            raise UserError(f"{path}: {key}: only {expected!r} can be imported, got {got!r}")
+    data_mode = str(_setting(settings, f"{data}.data_mode", path)).lower()
+    if data_mode not in _COLORS:
+        raise UserError(f"{path}: {data}.data_mode: expected rgb, gray or grayscale, got {data_mode!r}")
+    return {
+        "classes": classes,
+        "color": _COLORS[data_mode],
+        "mode": "paper",
+        "size": _setting(settings, f"{data}.resize_dims", path),
+        "base_channels": _setting(settings, f"{net}.base_channels", path),
+        "hidden_units": _setting(settings, f"{net}.fc_hidden_units", path),
+    }
+
+
+def _class_order(mapping: Any, path: Path) -> list[str]:
+    labels = list(mapping.values()) if isinstance(mapping, Mapping) else []
+    whole = all(type(label) is int for label in labels)
+    if len(labels) < 2 or not whole or sorted(labels) != list(range(len(labels))):
+        raise UserError(f"{path}: label_mapping: expected class names with labels 0, 1, ..., got {mapping!r}")
+    return [str(name) for name, _ in sorted(mapping.items(), key=lambda item: item[1])]
+
+
+def _find_checkpoint(folder: Path) -> Path:
+    if (folder / "ckpt.pt").is_file():
+        return folder / "ckpt.pt"
+    found = sorted(folder.glob("ckpt*.pt"))
+    if not found:
+        raise UserError(f"no {folder / 'ckpt.pt'}: copy the checkpoint of the published training there")
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        raise UserError(f"{folder}: several checkpoints ({names}); rename the one to import to ckpt.pt")
+    return found[0]
+
+
+def _read_checkpoint(path: Path) -> dict[str, Tensor]:
+    content = io.BytesIO(path.read_bytes())
+    try:
+        # weights_only: a pickle from elsewhere must not be able to run code
+        state = torch.load(content, map_location="cpu", weights_only=True)
+    except _UNPICKLING_ERRORS as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"{path}: damaged, or more than plain weights ({reason}); copy it again") from None
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise UserError(f"{path}: expected a state dict of plain tensors; save model.state_dict()")
+    return {str(name): value.contiguous() for name, value in state.items()}
+
+
+def _renamed(name: str) -> str:
+    """Return the name here of a parameter of the published module; unknown names stay as they are."""
+    parts = name.split(".")
+    if parts[0] != "subnetworks" or len(parts) < 5:
+        return name
+    subnet = f"subnets.{parts[1]}"
+    if parts[2] in _BLOCKS and parts[3] == "conv_layers":
+        return ".".join([subnet, _BLOCKS[parts[2]], "convs", *parts[4:]])
+    if parts[2] in _BLOCKS and parts[3] == "_batch_norm":
+        return ".".join([subnet, _BLOCKS[parts[2]], "norm", *parts[4:]])
+    if parts[2:4] == ["head", "_dense_layers"] and parts[4] in _HEAD:
+        return ".".join([subnet, _HEAD[parts[4]], *parts[5:]])
+    return name
+
+
+def _check_base_channels(state: Mapping[str, Tensor], stated: Any, checkpoint: Path, config: Path) -> None:
+    """Say the usual mistake, a configuration of another run, in the configuration's own words."""
+    first = state.get(f"subnets.0.blocks.{len(CONVOLUTIONS) - 1}.convs.0.weight")
+    if first is None or first.ndim != 4:
+        raise UserError(f"{checkpoint}: not the published EPU-CNN (architecture base_one)")
+    actual = first.shape[0] // 2 ** (len(CONVOLUTIONS) - 1)
+    if stated != actual:
+        raise UserError(
+            f"{config}: base_channels is {stated!r}, but {checkpoint.name} has {actual}; "
+            "give the configuration and the checkpoint of the same run"
+        )
+
+
+def _read_profile(folder: Path, model: Ensemble, name: str) -> dict[str, Any] | None:
+    path = folder / f"cb_vector_{name}.npy"
+    if not path.is_file():
+        if model.n_outputs > 1:
+            return None
+        raise UserError(f"no {path}: copy the baseline of class {name!r} from the published cb_vectors folder")
+    try:
+        vector = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: not a NumPy array of numbers ({error}); copy it again") from None
+    groups, outputs = len(model.components), model.n_outputs
+    if not isinstance(vector, np.ndarray):
+        raise UserError(f"{path}: expected one array (.npy), got an archive; copy it again")
+    if vector.shape not in ((groups, outputs), (groups,) if outputs == 1 else None):
+        raise UserError(f"{path}: expected shape ({groups}, {outputs}), got {vector.shape}")
+    if vector.dtype.kind != "f" or not np.isfinite(vector).all():
+        raise UserError(f"{path}: expected finite floating point numbers; compute the baseline again")
+    mean = [float(value) for value in vector.reshape(groups, outputs)[:, model.target_column(name)]]
+    return {"mean": mean, "sd": None, "low": None, "high": None, "n": None, "member_means": [mean]}
+
+
+def _record(settings: Mapping[str, Any], checkpoint: Path, profiles: dict[str, Any]) -> dict[str, Any]:
+    training = settings.get("train_params")
+    scalars = training.items() if isinstance(training, Mapping) else ()
+    return {
+        "members": [{"seed": None, "best_epoch": None, "val_auroc": None}],
+        "profiles": {"paper": profiles},
+        "ceiling": {},
+        "floor": {},
+        "validation": {"auroc": None},
+        "training": {
+            "source": "imported from the published implementation",
+            "checkpoint_sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
+            **{str(key): value for key, value in scalars if isinstance(value, str | int | float)},
+        },
+        "data": {"fingerprint": None},
+        "versions": {},
+    }

@@ -1,0 +1,236 @@
+"""What holds for the measure and the profiles, against slow loops in double precision."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from iuscore.errors import UserError
+from iuscore.profile import (
+    Profile,
+    baseline_profiles,
+    ceiling_and_floor,
+    ius,
+    leave_one_out_ius,
+    profiles_from_json,
+    profiles_to_json,
+    shares,
+)
+
+TWO = ("benign", "malignant")
+THREE = ("a", "b", "c")
+
+
+def loop_ius(baseline: np.ndarray, row: np.ndarray, eps: float = 1e-8) -> float:
+    dot = sum(float(b) * float(c) for b, c in zip(baseline, row, strict=True))
+    norms = [max(math.sqrt(sum(float(v) ** 2 for v in vector)), eps) for vector in (baseline, row)]
+    return dot / (norms[0] * norms[1])
+
+
+def cloud(count: int, components: int = 4, *, seed: int = 3, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.randn(count, components, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+class TestMeasure:
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    def test_is_the_cosine(self, dtype: torch.dtype) -> None:
+        rows, base = cloud(50, dtype=dtype), cloud(1, seed=9, dtype=dtype)[0]
+        # 4 products of relative error ~3 ulp each, sum bounded by 1
+        atol = 16 * torch.finfo(dtype).eps
+        found = ius(base, rows)
+        torch.testing.assert_close(found, nn.functional.cosine_similarity(base, rows, dim=-1), rtol=0, atol=atol)
+        slow = [loop_ius(base.numpy(), row) for row in rows.numpy()]
+        np.testing.assert_allclose(found.numpy(), slow, rtol=0, atol=atol)
+        assert found.abs().max() <= 1 + atol
+
+    def test_shares_sum_to_it_and_split_the_product(self) -> None:
+        rows, base = cloud(50), cloud(1, seed=9)[0]
+        parts = shares(base, rows)
+        assert torch.equal(parts.sum(dim=-1), ius(base, rows))
+        norms = base.norm() * rows.norm(dim=1, keepdim=True)
+        torch.testing.assert_close(parts, base * rows / norms)
+
+    def test_zero_vectors_are_zero(self) -> None:
+        rows = torch.stack([torch.zeros(4), torch.ones(4)])
+        assert ius(torch.ones(4), rows).tolist() == [0.0, 1.0]
+        assert shares(torch.zeros(4), rows).abs().sum() == 0
+        for dtype in (torch.float16, torch.bfloat16):
+            assert ius(torch.ones(4), rows.to(dtype)).tolist() == [0.0, 1.0]
+
+    def test_not_finite_is_never_a_number(self) -> None:
+        rows = torch.ones(4, 4)
+        rows[1, 2], rows[2, 0], rows[3, 3] = math.nan, math.inf, -math.inf
+        found = ius(torch.ones(4), rows)
+        assert found.isnan().tolist() == [False, True, True, True]
+        assert shares(torch.ones(4), rows)[1].isnan().all()
+
+    def test_gradient(self) -> None:
+        base, rows = cloud(1, seed=9, dtype=torch.float64)[0], cloud(3, dtype=torch.float64)
+        assert torch.autograd.gradcheck(ius, (base.requires_grad_(), rows.requires_grad_()))
+        zero = torch.zeros(1, 4, requires_grad=True)
+        ius(torch.ones(4), zero).sum().backward()
+        assert zero.grad is not None
+        assert zero.grad.isfinite().all()
+
+    @pytest.mark.parametrize(("base", "rows"), [((3,), (2, 4)), ((4,), (4,)), ((3, 4), (2, 4)), ((), (2, 4))])
+    def test_shapes_that_do_not_fit(self, base: tuple[int, ...], rows: tuple[int, ...]) -> None:
+        with pytest.raises(ValueError, match=r"expected a baseline \[G\] or \[B, G\] and contributions"):
+            ius(torch.ones(base), torch.ones(rows))
+
+    def test_leave_one_out(self) -> None:
+        rows = cloud(9)
+        slow = []
+        for i in range(9):
+            others = [rows[j].double().numpy() for j in range(9) if j != i]
+            slow.append(loop_ius(sum(others) / 8, rows[i].numpy()))
+        np.testing.assert_allclose(leave_one_out_ius(rows).numpy(), slow, rtol=0, atol=1e-6)
+        assert leave_one_out_ius(rows[:1]).isnan().tolist() == [True]
+        assert leave_one_out_ius(rows[:0]).shape == (0,)
+
+
+LABELS = [0, 1, 0, 2, 1, 0, 1, 1, 2, 0, 1, 0]
+
+
+class TestProfiles:
+    def test_against_loops(self) -> None:
+        values = torch.randn(2, 12, 4, 3, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+        found = baseline_profiles(values, LABELS, classes=THREE)
+        for k, name in enumerate(THREE):
+            profile, rows = found[name], [i for i in range(12) if LABELS[i] == k]
+            assert profile.n == len(rows)
+            for g in range(4):
+                each = [[float(values[m, i, g, k]) for i in rows] for m in range(2)]
+                both = [(a + b) / 2 for a, b in zip(*each, strict=True)]
+                mean = sum(both) / len(both)
+                spread = math.sqrt(sum((v - mean) ** 2 for v in both) / (len(both) - 1))
+                assert profile.mean[g] == pytest.approx(mean, abs=1e-12)
+                assert profile.sd is not None
+                assert profile.sd[g] == pytest.approx(spread, abs=1e-12)
+                for m in range(2):
+                    assert profile.member_means[m][g] == pytest.approx(sum(each[m]) / len(rows), abs=1e-12)
+
+    def test_two_classes_share_the_column(self) -> None:
+        values = cloud(6)[..., None]
+        found = baseline_profiles(values, [0, 0, 0, 1, 1, 1], classes=TWO)
+        assert found["benign"].mean == pytest.approx(values[:3, :, 0].double().mean(0).tolist())
+        assert found["malignant"].mean == pytest.approx(values[3:, :, 0].double().mean(0).tolist())
+        assert len(found["benign"].member_means) == 1
+
+    def test_interval_is_that_of_the_normal_theory(self) -> None:
+        values = torch.randn(400, 2, 1, generator=torch.Generator().manual_seed(5)).repeat(2, 1, 1)
+        found = baseline_profiles(values, [0] * 400 + [1] * 400, classes=TWO)["benign"]
+        assert found.sd is not None
+        assert found.low is not None
+        assert found.high is not None
+        for mean, sd, low, high in zip(found.mean, found.sd, found.low, found.high, strict=True):
+            half = 1.96 * sd / math.sqrt(400)
+            # the ends of 1,000 resamples scatter by about 4 % of the half width (2.5 % tail)
+            assert (low, high) == pytest.approx((mean - half, mean + half), abs=0.2 * half)
+
+    def test_seed_decides(self) -> None:
+        values = cloud(12)[..., None]
+        marks = [i % 2 for i in range(12)]
+        first, again, other = (baseline_profiles(values, marks, classes=TWO, seed=s) for s in (0, 0, 1))
+        assert first == again
+        assert first["benign"].low != other["benign"].low
+        assert first["benign"].mean == other["benign"].mean
+
+    def test_constant_component_and_single_image(self) -> None:
+        values = cloud(6)[..., None]
+        values[:5, 1] = 0.1
+        found = baseline_profiles(values, [0] * 5 + [1], classes=TWO)
+        many, one = found["benign"], found["malignant"]
+        tenth = float(np.float32(0.1))
+        assert many.sd is not None
+        assert many.low is not None
+        assert many.high is not None
+        assert (many.mean[1], many.low[1], many.high[1], many.sd[1]) == (tenth, tenth, tenth, 0.0)
+        assert many.low[0] < many.mean[0] < many.high[0]
+        assert one.sd is None
+        assert one.n == 1
+        assert one.low == one.mean == one.high == tuple(values[5, :, 0].tolist())
+
+    def test_json_round_trip(self) -> None:
+        found = {"paper": baseline_profiles(cloud(6)[..., None], [0, 1, 1, 1, 1, 1], classes=TWO)}
+        stored = profiles_to_json(found)
+        assert profiles_from_json(stored, classes=TWO, components=["w", "x", "y", "z"]) == found
+        with pytest.raises(UserError, match="expected 2 components"):
+            profiles_from_json(stored, classes=TWO, components=["x", "y"])
+        with pytest.raises(UserError, match="expected the classes a, b"):
+            profiles_from_json(stored, classes=["a", "b"], components=["w", "x", "y", "z"])
+        with pytest.raises(UserError, match="expected the spaces paper, evidence"):
+            profiles_from_json({"tanh": {}}, classes=TWO, components=["x"])
+
+    @pytest.mark.parametrize(
+        ("key", "value", "message"),
+        [
+            ("mean", [], r"p\.mean: expected finite numbers, got \[\]"),
+            ("mean", [1.0, None], r"p\.mean: expected finite numbers"),
+            ("sd", [1.0], r"p\.sd: expected 2 finite numbers, got \[1\.0\]"),
+            ("n", 0, r"p\.n: expected a number of images or null, got 0"),
+            ("member_means", [], r"p\.member_means: expected one list of numbers per member"),
+            ("member_means", [[1.0]], r"p\.member_means\[0\]: expected 2 finite numbers"),
+        ],
+    )
+    def test_damaged_json(self, key: str, value: Any, message: str) -> None:
+        stored = Profile((1.0, 2.0), None, None, None, 3, ((1.0, 2.0),)).to_json()
+        with pytest.raises(UserError, match=message):
+            Profile.from_json({**stored, key: value}, where="p")
+        del stored[key]
+        with pytest.raises(UserError, match="p: expected mean, sd, low, high, n, member_means"):
+            Profile.from_json(stored, where="p")
+
+    def test_what_does_not_fit(self) -> None:
+        values = cloud(4)[..., None]
+        with pytest.raises(UserError, match="no validation image of class 'malignant'"):
+            baseline_profiles(values, [0, 0, 0, 0], classes=TWO)
+        with pytest.raises(ValueError, match=r"contributions: expected \[N, G, 3\] or \[M, N, G, 3\]"):
+            baseline_profiles(values, [0, 1, 2, 0], classes=THREE)
+        with pytest.raises(ValueError, match=r"labels: expected \[4\], got \[3\]"):
+            baseline_profiles(values, [0, 1, 0], classes=TWO)
+        with pytest.raises(ValueError, match="labels: expected integers from 0 to 1"):
+            baseline_profiles(values, [0, 1, 2, 0], classes=TWO)
+        values[1, 2] = math.nan
+        with pytest.raises(UserError, match="contributions of 1 of 4 images are not finite"):
+            baseline_profiles(values, [0, 1, 1, 0], classes=TWO)
+
+
+class TestCeilingAndFloor:
+    @pytest.mark.parametrize("source", ["test", "leave-one-out"])
+    def test_against_loops(self, source: Any) -> None:
+        values = torch.randn(12, 4, 3, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+        found = baseline_profiles(values, LABELS, classes=THREE)
+        ceiling, floor = ceiling_and_floor(values, LABELS, found, classes=THREE, source=source)
+        for k, name in enumerate(THREE):
+            column = values[:, :, k].numpy()
+            own = [i for i in range(12) if LABELS[i] == k]
+            rest = [i for i in range(12) if LABELS[i] != k]
+            high = []
+            for i in own:
+                base = np.array(found[name].mean)
+                if source == "leave-one-out":
+                    base = sum(column[j] for j in own if j != i) / (len(own) - 1)
+                high.append(loop_ius(base, column[i]))
+            low = [loop_ius(np.array(found[name].mean), column[i]) for i in rest]
+            for part, numbers in ((ceiling[name], high), (floor[name], low)):
+                assert (part["n"], part["source"]) == (len(numbers), source)
+                assert part["mean"] == pytest.approx(sum(numbers) / len(numbers), abs=1e-12)
+                wanted = {str(q): float(np.quantile(numbers, q)) for q in (0.05, 0.25, 0.5, 0.75, 0.95)}
+                assert part["quantiles"] == pytest.approx(wanted, abs=1e-12)
+
+    def test_nothing_to_compare(self) -> None:
+        values = cloud(3)[..., None]
+        found = baseline_profiles(values, [0, 0, 1], classes=TWO)
+        ceiling, floor = ceiling_and_floor(values, [0, 0, 1], found, classes=TWO, source="leave-one-out")
+        nothing = dict.fromkeys(["0.05", "0.25", "0.5", "0.75", "0.95"])
+        assert ceiling["malignant"] == {"n": 0, "mean": None, "quantiles": nothing, "source": "leave-one-out"}
+        assert floor["malignant"]["n"] == 2
+        ceiling, _ = ceiling_and_floor(values[:2], [0, 0], found, classes=TWO, source="test")
+        assert (ceiling["benign"]["n"], ceiling["malignant"]["n"]) == (2, 0)
+        with pytest.raises(ValueError, match="source: expected 'test' or 'leave-one-out', got 'train'"):
+            ceiling_and_floor(values, [0, 0, 1], found, classes=TWO, source="train")  # type: ignore[arg-type]

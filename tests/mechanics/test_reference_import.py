@@ -1,0 +1,203 @@
+"""Import of what the published implementation leaves behind, and what is said where it does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from iuscore.errors import UserError
+from iuscore.models import EPUCNN, import_reference, save_model
+
+CLASSES = ["normal", "polyp"]
+MAPS = torch.rand(3, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Models this small lose more to waiting for a second thread than they gain, tenfold on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def small(classes: list[str] = CLASSES) -> EPUCNN:
+    torch.manual_seed(0)
+    return EPUCNN(classes, size=(8, 8), base_channels=2, hidden_units=3).eval()
+
+
+PUBLISHED = (
+    ("blocks.0.convs", "block_one.conv_layers"),
+    ("blocks.1.convs", "block_two.conv_layers"),
+    ("blocks.2.convs", "block_three.conv_layers"),
+    ("blocks.0.norm", "block_one._batch_norm"),
+    ("blocks.1.norm", "block_two._batch_norm"),
+    ("blocks.2.norm", "block_three._batch_norm"),
+    ("hidden.0", "head._dense_layers.0"),
+    ("hidden.1", "head._dense_layers.3"),
+    ("out", "head._dense_layers.6"),
+    ("subnets", "subnetworks"),
+)
+
+
+def published_name(name: str) -> str:
+    for ours, theirs in PUBLISHED:
+        name = name.replace(ours, theirs)
+    return name
+
+
+def published(folder: Path, classes: list[str], **changes: Any) -> EPUCNN:
+    """Write a folder as the published scripts do; dotted names in ``changes`` go to the YAML."""
+    model = small(classes=classes)
+    outputs = model.n_outputs
+    net = {"architecture": "base_one", "input_channels": 1, "base_channels": 2, "fc_hidden_units": 3}
+    data = {"data_mode": "rgb", "resize_dims": [8, 8], "label_mapping": {n: i for i, n in enumerate(classes)}}
+    config: dict[str, Any] = {
+        "model": {
+            "num_subnetworks": 4,
+            "num_classes": outputs,
+            "epu_activation": "sigmoid" if outputs == 1 else "softmax",
+            "subnetwork_config": {**net, "pred_activation": "tanh"},
+        },
+        "train_params": {"epochs": 3, "mode": "binary", "nested": {"a": 1}},
+        "data_params": {"data_preprocessing": data},
+    }
+    for part in (config["model"], config["model"]["subnetwork_config"], data):
+        for key in set(part) & set(changes):
+            part[key] = changes[key]
+            if changes[key] is ...:
+                del part[key]
+    folder.mkdir(exist_ok=True)
+    (folder / "epu_config.yaml").write_text(yaml.safe_dump(config))
+    torch.save({published_name(k): v for k, v in model.state_dict().items()}, folder / "ckpt.pt")
+    for i, name in enumerate(classes):
+        np.save(folder / f"cb_vector_{name}.npy", np.full((4, outputs), i + 0.5, np.float32))
+    return model
+
+
+class TestImport:
+    @pytest.mark.parametrize("classes", [CLASSES, ["a", "b", "c"]])
+    def test_same_model(self, tmp_path: Path, classes: list[str]) -> None:
+        original = published(tmp_path, classes)
+        model, record = import_reference(tmp_path)
+        assert torch.equal(model(MAPS), original(MAPS))
+        assert model.config()["model"] == {**original.config(), "mode": "paper"}
+        assert [record["profiles"]["paper"][name]["mean"][0] for name in classes] == [
+            i + 0.5 for i in range(len(classes))
+        ]
+        assert record["training"]["epochs"] == 3
+        assert "nested" not in record["training"]
+        save_model(tmp_path / "model", model, record=record)
+
+    def test_labels_decide_the_order(self, tmp_path: Path) -> None:
+        published(tmp_path, CLASSES, label_mapping={"polyp": 1, "normal": 0})
+        assert import_reference(tmp_path)[0].classes == ("normal", "polyp")
+
+    def test_weights_without_baselines_of_many_classes(self, tmp_path: Path) -> None:
+        published(tmp_path, ["a", "b", "c"])
+        for path in tmp_path.glob("*.npy"):
+            path.unlink()
+        assert import_reference(tmp_path)[1]["profiles"] == {"paper": {}}
+
+    def test_checkpoint_under_its_published_name(self, tmp_path: Path) -> None:
+        published(tmp_path, CLASSES)
+        (tmp_path / "ckpt.pt").rename(tmp_path / "ckpt_run1.pt")
+        import_reference(tmp_path)
+        (tmp_path / "ckpt_run2.pt").touch()
+        with pytest.raises(UserError, match=r"several checkpoints \(ckpt_run1\.pt, ckpt_run2\.pt\); rename"):
+            import_reference(tmp_path)
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"data_mode": ...}, "data_mode is missing"),
+            ({"data_mode": "hsv"}, "data_mode: expected rgb, gray or grayscale, got 'hsv'"),
+            ({"architecture": "vgg"}, "architecture: only 'base_one' can be imported, got 'vgg'"),
+            ({"pred_activation": "sigmoid"}, "pred_activation: only 'tanh' can be imported"),
+            ({"input_channels": 3}, "input_channels: only 1 can be imported, got 3"),
+            ({"num_subnetworks": 3}, "num_subnetworks: only 4 can be imported"),
+            ({"num_classes": 2}, "num_classes 2 does not fit the 2 classes of label_mapping"),
+            ({"label_mapping": {"a": 0, "b": 2}}, "label_mapping: expected class names with labels 0, 1"),
+            ({"label_mapping": ["a", "b"]}, "label_mapping: expected class names"),
+            ({"base_channels": 4}, r"base_channels is 4, but ckpt\.pt has 2; give the configuration"),
+            ({"fc_hidden_units": 5}, r"hidden\.0\.weight: expected float32 \[5, 8\], got float32 \[3, 8\]"),
+            (
+                {"resize_dims": [16, 16]},
+                r"hidden\.0\.weight: expected float32 \[3, 32\], got float32 \[3, 8\]",
+            ),
+            ({"resize_dims": [4, 4]}, "size: expected"),
+        ],
+    )
+    def test_configuration_that_does_not_fit(self, tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+        published(tmp_path, CLASSES, **changes)
+        with pytest.raises(UserError, match=message) as caught:
+            import_reference(tmp_path)
+        assert str(tmp_path) in str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("name", "content", "message"),
+        [
+            ("ckpt.pt", None, r"no .*ckpt\.pt: copy the checkpoint"),
+            ("ckpt.pt", b"", r"ckpt\.pt: damaged, or more than plain weights"),
+            ("ckpt.pt", b"PK\x03\x04 junk", r"ckpt\.pt: damaged, or more than plain weights"),
+            ("epu_config.yaml", None, r"no .*epu_config\.yaml: copy it"),
+            ("epu_config.yaml", b"model: [", r"epu_config\.yaml: not YAML"),
+            ("epu_config.yaml", b"\x80\x81", r"epu_config\.yaml: not YAML"),
+            ("epu_config.yaml", b"hello", r"epu_config\.yaml: expected the published configuration, got str"),
+            ("epu_config.yaml", b"model: 3", r"epu_config\.yaml: .* is missing"),
+            ("cb_vector_polyp.npy", None, r"no .*cb_vector_polyp\.npy: copy the baseline of class 'polyp'"),
+            ("cb_vector_polyp.npy", b"junk", r"cb_vector_polyp\.npy: not a NumPy array of numbers"),
+        ],
+    )
+    def test_damaged_files(self, tmp_path: Path, name: str, content: bytes | None, message: str) -> None:
+        published(tmp_path, CLASSES)
+        (tmp_path / name).unlink()
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+        with pytest.raises(UserError, match=message) as caught:
+            import_reference(tmp_path)
+        assert "\n" not in str(caught.value)
+
+    def test_checkpoint_cut_short(self, tmp_path: Path) -> None:
+        published(tmp_path, CLASSES)
+        content = (tmp_path / "ckpt.pt").read_bytes()
+        (tmp_path / "ckpt.pt").write_bytes(content[: len(content) // 2])
+        with pytest.raises(UserError, match=r"ckpt\.pt: damaged, or more than plain weights"):
+            import_reference(tmp_path)
+
+    def test_checkpoint_that_would_run_code(self, tmp_path: Path) -> None:
+        published(tmp_path, CLASSES)
+        torch.save(small(), tmp_path / "ckpt.pt")
+        with pytest.raises(UserError, match=r"ckpt\.pt: damaged, or more than plain weights"):
+            import_reference(tmp_path)
+
+    def test_checkpoint_of_something_else(self, tmp_path: Path) -> None:
+        published(tmp_path, CLASSES)
+        torch.save({"epoch": 3, "state": {}}, tmp_path / "ckpt.pt")
+        with pytest.raises(UserError, match="expected a state dict of plain tensors"):
+            import_reference(tmp_path)
+        torch.save({"weight": torch.ones(3)}, tmp_path / "ckpt.pt")
+        with pytest.raises(UserError, match="not the published EPU-CNN"):
+            import_reference(tmp_path)
+
+    @pytest.mark.parametrize(
+        ("vector", "message"),
+        [
+            (np.ones((3, 1)), r"expected shape \(4, 1\), got \(3, 1\)"),
+            (np.ones((4, 2)), r"expected shape \(4, 1\), got \(4, 2\)"),
+            (np.full((4, 1), np.nan), "expected finite floating point numbers"),
+            (np.ones((4, 1), int), "expected finite floating point numbers"),
+            (np.array([{}] * 4), "not a NumPy array of numbers"),
+        ],
+    )
+    def test_baseline_that_does_not_fit(self, tmp_path: Path, vector: np.ndarray, message: str) -> None:
+        published(tmp_path, CLASSES)
+        np.save(tmp_path / "cb_vector_polyp.npy", vector, allow_pickle=True)
+        with pytest.raises(UserError, match=message):
+            import_reference(tmp_path)
