@@ -9,7 +9,7 @@ from pathlib import Path
 
 from iuscore.errors import UserError
 from iuscore.images.batches import iter_batches
-from iuscore.images.decode import MAX_PIXELS, Decoded, UnreadableImage, decode
+from iuscore.images.decode import MAX_PIXELS, Decoded, UnreadableImage, decode, from_pil
 from iuscore.images.folder import FolderSource, LabelsFrom
 from iuscore.images.medmnist import NpzSource
 from iuscore.images.sample import Item, Sample, Source, Stored, StoredArray, StoredFile
@@ -33,6 +33,7 @@ __all__ = [
     "decode",
     "find_explicit_splits",
     "fingerprint",
+    "from_pil",
     "iter_batches",
     "leakage",
     "open_source",
@@ -80,9 +81,7 @@ def open_source(
         raise UserError("classes: they need labels_from='auto', 'folder' or 'prefix'")
     source: Source
     if path.suffix.lower() == ".npz" and not path.is_dir():
-        source = NpzSource(
-            path, split, labeled=labels_from is not None, class_names=classes, max_pixels=max_pixels
-        )
+        source = NpzSource(path, split, labeled=labels_from is not None, class_names=classes, max_pixels=max_pixels)
     else:
         if split is not None:
             path = _split_folder(path, split)

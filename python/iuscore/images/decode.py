@@ -115,6 +115,24 @@ def decode(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Decod
         raise UnreadableImage(f"cannot be opened: {error.strerror or error}") from error
 
 
+def from_pil(image: Image.Image) -> Decoded:
+    """Pixels of a PIL image by the rules of `decode`.
+
+    Args:
+        image: any PIL image, opened from a file or made in memory; it is not changed.
+
+    Raises:
+        UnreadableImage: as in `decode`.
+
+    Example:
+        >>> from PIL import Image
+        >>> from_pil(Image.new("RGBA", (4, 2), (10, 20, 30, 0)))[1:]
+        (4, 2, ('alpha dropped',))
+    """
+    with _pillow_quiet():
+        return _decode_image(image)
+
+
 @contextmanager
 def _opened(source: str | Path | bytes) -> Iterator[BinaryIO]:
     with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as stream:
@@ -125,7 +143,10 @@ def _opened(source: str | Path | bytes) -> Iterator[BinaryIO]:
 
 
 def _decode_stream(stream: BinaryIO, max_pixels: int) -> Decoded:
-    image = _open_image(stream, max_pixels)
+    return _decode_image(_open_image(stream, max_pixels))
+
+
+def _decode_image(image: Image.Image) -> Decoded:
     width, height = image.size
     notes: list[str] = []
     try:
@@ -134,7 +155,7 @@ def _decode_stream(stream: BinaryIO, max_pixels: int) -> Decoded:
         image.load()
         # PNG may keep its EXIF after the pixels; TIFF is turned by Pillow while loading.
         turned = _transposed(image, _orientation(image))
-        if turned is not image or (turn != 1 and image.format == "TIFF"):
+        if turned is not image or (turn != 1 and getattr(image, "format", None) == "TIFF"):
             notes.append(ROTATED)
         pixels = _to_array(turned, image, layout, notes)
     except UnreadableImage as error:
@@ -172,10 +193,10 @@ def _reason(error: Exception) -> str:
     return f"truncated: {text}" if "truncated" in text.lower() or "EOF" in text else f"damaged: {text}"
 
 
-def _layout(image: ImageFile.ImageFile) -> str:
+def _layout(image: Image.Image) -> str:
     """Pillow's names for the pixels in the file, such as ``RGB;16B``; gone once the image is loaded."""
     names = []
-    for tile in image.tile:
+    for tile in getattr(image, "tile", ()):
         name, *rest = tile.args if isinstance(tile.args, tuple) else (tile.args,)
         # A PPM tile is named by its largest value instead.
         deep = tile.codec_name.startswith("ppm") and name == "RGB" and rest[0] > 255
@@ -207,7 +228,7 @@ def _transposed(image: Image.Image, orientation: int) -> Image.Image:
     return image.transpose(turns[orientation]) if orientation in turns else image
 
 
-def _frames(image: ImageFile.ImageFile) -> int:
+def _frames(image: Image.Image) -> int:
     """Frames in the file; 0 if a later one is damaged, so that nobody knows."""
     try:
         return int(getattr(image, "n_frames", 1))

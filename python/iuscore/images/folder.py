@@ -77,10 +77,7 @@ class FolderSource(Source):
         kept = [uid for uid in sorted(listing.images) if labels is None or uid in labels]
         super().__init__(
             path,
-            [
-                Item(uid, labels[uid] if labels else None, None, StoredFile(listing.images[uid]))
-                for uid in kept
-            ],
+            [Item(uid, labels[uid] if labels else None, None, StoredFile(listing.images[uid])) for uid in kept],
             max_pixels=max_pixels,
             ignored=len(listing.others),
             left_out=_left_out(listing, labels) if labels is not None else (),
@@ -152,9 +149,7 @@ def _sub_folders(path: Path) -> list[str]:
     return [
         _uid(Path(entry.name))
         for entry in os.scandir(path)
-        if _kind(entry) == "folder"
-        and not entry.name.startswith(".")
-        and entry.name.lower() not in _SYSTEM_FILES
+        if _kind(entry) == "folder" and not entry.name.startswith(".") and entry.name.lower() not in _SYSTEM_FILES
     ]
 
 
@@ -202,14 +197,11 @@ def _by_folder(path: Path, listing: _Listing, wanted: tuple[str, ...] | None) ->
     if loose:
         more = f" (and {len(loose) - 1} more)" if len(loose) > 1 else ""
         raise UserError(
-            f"{loose[0]}{more} lies in {path} beside the class folders {', '.join(present)}: "
-            "move it into one of them"
+            f"{loose[0]}{more} lies in {path} beside the class folders {', '.join(present)}: move it into one of them"
         )
     if wanted is None:
         if {name.lower() for name in present} <= _SPLIT_NAMES:
-            raise UserError(
-                f"{path} holds {', '.join(present)}: these are splits, not classes; open one of them"
-            )
+            raise UserError(f"{path} holds {', '.join(present)}: these are splits, not classes; open one of them")
         return heads
     names = _match_folders(path, present, wanted)
     return {uid: names[head] for uid, head in heads.items() if head in names}

@@ -66,12 +66,8 @@ class NpzSource(Source):
             images = _checked_images(path, f"{name}_images", arrays[f"{name}_images"])
             labels: list[str] | list[None] = [None] * len(images)
             if labeled:
-                labels = _checked_labels(
-                    path, f"{name}_labels", arrays[f"{name}_labels"], len(images), class_names
-                )
-            items.extend(
-                Item(f"{name}/{i:06d}", label, None, StoredArray(images, i)) for i, label in enumerate(labels)
-            )
+                labels = _checked_labels(path, f"{name}_labels", arrays[f"{name}_labels"], len(images), class_names)
+            items.extend(Item(f"{name}/{i:06d}", label, None, StoredArray(images, i)) for i, label in enumerate(labels))
         if not items:
             raise UserError(f"no images in {path}: its arrays are empty")
         super().__init__(path, items, max_pixels=max_pixels)
@@ -125,23 +121,16 @@ def _checked_labels(
     path: Path, key: str, labels: NDArray[Any], count: int, class_names: Sequence[str] | None
 ) -> list[str]:
     if labels.ndim == 2 and labels.shape[1] > 1:
-        raise UserError(
-            f"{key} of {path} has {labels.shape[1]} labels per image: only one per image is supported"
-        )
+        raise UserError(f"{key} of {path} has {labels.shape[1]} labels per image: only one per image is supported")
     if labels.size != count or labels.ndim not in (1, 2):
-        raise UserError(
-            f"{key} of {path}: expected [{count}, 1], one label per image, got {list(labels.shape)}"
-        )
+        raise UserError(f"{key} of {path}: expected [{count}, 1], one label per image, got {list(labels.shape)}")
     if labels.dtype.kind not in "iu" or (count and labels.min() < 0):
-        raise UserError(
-            f"{key} of {path}: expected integers from 0, got {labels.dtype} {labels.reshape(-1)[:3]}"
-        )
+        raise UserError(f"{key} of {path}: expected integers from 0, got {labels.dtype} {labels.reshape(-1)[:3]}")
     numbers = [int(label) for label in labels.reshape(-1)]
     if class_names is None:
         return [str(number) for number in numbers]
     if numbers and max(numbers) >= len(class_names):
         raise UserError(
-            f"classes: {key} of {path} has labels up to {max(numbers)}, "
-            f"but {len(class_names)} names were given"
+            f"classes: {key} of {path} has labels up to {max(numbers)}, but {len(class_names)} names were given"
         )
     return [class_names[number] for number in numbers]

@@ -82,9 +82,7 @@ class StoredArray:
         image = self.images[self.index]
         height, width = image.shape[:2]
         if width * height > max_pixels:
-            raise UnreadableImage(
-                f"too large: {width} x {height}, more than {max_pixels} pixels", width, height
-            )
+            raise UnreadableImage(f"too large: {width} x {height}, more than {max_pixels} pixels", width, height)
         pixels = np.array(image).reshape(height, width, -1)
         notes: list[str] = []
         if pixels.dtype == np.float32:
@@ -180,9 +178,7 @@ class Source:
         return self._with([replace(item, group=g) for item, g in zip(self.items, groups, strict=True)])
 
     def _with(self, items: Sequence[Item]) -> Source:
-        return Source(
-            self.path, items, max_pixels=self.max_pixels, ignored=self.ignored, left_out=self.left_out
-        )
+        return Source(self.path, items, max_pixels=self.max_pixels, ignored=self.ignored, left_out=self.left_out)
 
 
 def _sha256(content: bytes) -> str:

@@ -233,9 +233,7 @@ def find_explicit_splits(root: str | Path) -> dict[str, Path]:
         if part in found:
             raise UserError(f"{root} has two {part} folders: {found[part].name} and {folder.name}; keep one")
         found[part] = folder
-    return (
-        {part: found[part] for part in ("train", "val", "test") if part in found} if "train" in found else {}
-    )
+    return {part: found[part] for part in ("train", "val", "test") if part in found} if "train" in found else {}
 
 
 @dataclass(frozen=True)

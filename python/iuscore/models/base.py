@@ -116,6 +116,19 @@ class AdditiveModel(nn.Module, ABC):
             float32 tensor, first axis B.
         """
 
+    def prepare_with_warnings(self, images: Any, layout: Layout | None = None) -> tuple[Tensor, list[tuple[str, ...]]]:
+        """Prepare images and say of each what its inputs cannot show.
+
+        Args:
+            images, layout: see :meth:`prepare`.
+
+        Returns:
+            What :meth:`prepare` returns, and one tuple of short texts per image, such as
+            "degenerate map red-green"; empty tuples unless a subclass knows better.
+        """
+        inputs = self.prepare(images, layout)
+        return inputs, [()] * len(inputs)
+
     @abstractmethod
     def contributions_of(self, inputs: Tensor, space: Space = "paper") -> Tensor:
         """Compute the contributions from prepared inputs.

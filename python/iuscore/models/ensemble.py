@@ -72,6 +72,10 @@ class Ensemble(AdditiveModel):
         """Turn images into inputs, once for all members; see :meth:`AdditiveModel.prepare`."""
         return self._parts()[0].prepare(images, layout)
 
+    def prepare_with_warnings(self, images: Any, layout: Layout | None = None) -> tuple[Tensor, list[tuple[str, ...]]]:
+        """Prepare images once for all members; see :meth:`AdditiveModel.prepare_with_warnings`."""
+        return self._parts()[0].prepare_with_warnings(images, layout)
+
     def member_contributions(self, inputs: Tensor, space: Space = "paper") -> Tensor:
         """Compute every member's contributions from prepared inputs.
 

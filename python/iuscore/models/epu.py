@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from iuscore.errors import UserError
 from iuscore.models.base import AdditiveModel, Layout, Space, check_space, register_kind
-from iuscore.ops import COMPONENTS, Kind, Mode, perceptual_maps
+from iuscore.ops import COMPONENTS, Kind, Mode, degenerate_maps, perceptual_maps
 
 PUBLISHED_SIZES: tuple[tuple[int, int], ...] = ((64, 32), (32, 64))
 """(base_channels, hidden_units) of the published training configuration and of the published code's
@@ -132,6 +132,17 @@ class EPUCNN(AdditiveModel):
             TypeError, ValueError: see :func:`iuscore.ops.perceptual_maps`.
         """
         return perceptual_maps(images, kind=self.color, mode=self.mode, size=self.size, layout=layout)
+
+    def prepare_with_warnings(self, images: Any, layout: Layout | None = None) -> tuple[Tensor, list[tuple[str, ...]]]:
+        """Compute the maps and name those that are degenerate (mode "paper" only)."""
+        maps, ranges = perceptual_maps(
+            images, kind=self.color, mode=self.mode, size=self.size, layout=layout, return_ranges=True
+        )
+        if self.mode == "clean":
+            return maps, [()] * len(maps)
+        flags = degenerate_maps(ranges, kind=self.color).tolist()
+        names = [f"degenerate map {name}" for name in self.components]
+        return maps, [tuple(n for n, flag in zip(names, row, strict=True) if flag) for row in flags]
 
     def contributions_of(self, inputs: Tensor, space: Space = "paper") -> Tensor:
         """Compute the contributions from perceptual maps.

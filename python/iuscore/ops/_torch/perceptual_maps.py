@@ -138,5 +138,13 @@ def _light_dark(gray: Tensor) -> Tensor:
     """Gaussian 7x7, sigma 3, reflect border; as shifted sums, whose bits depend on no batch size."""
     height, width = gray.shape[2:]
     p = F.pad(gray, (3, 3, 3, 3), mode="reflect")
-    rows = torch.stack([w * p[..., k : k + width] for k, w in enumerate(_GAUSSIAN)]).sum(0)
-    return torch.stack([w * rows[:, :, k : k + height] for k, w in enumerate(_GAUSSIAN)]).sum(0)
+    rows = _sum([w * p[..., k : k + width] for k, w in enumerate(_GAUSSIAN)])
+    return _sum([w * rows[:, :, k : k + height] for k, w in enumerate(_GAUSSIAN)])
+
+
+def _sum(terms: list[Tensor]) -> Tensor:
+    """In ascending order; a reduction over a stack of them takes another order in its last few elements."""
+    total = terms[0]
+    for term in terms[1:]:
+        total = total + term
+    return total

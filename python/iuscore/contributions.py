@@ -1,0 +1,85 @@
+"""From a source of images to prepared inputs and contributions, batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from iuscore.images import Sample, Source, iter_batches
+from iuscore.models import AdditiveModel, Ensemble, Space
+
+IN_MEMORY_BYTES = 4 << 30  # prepared inputs beyond this live in a memory-mapped file
+NON_FINITE = "non-finite pixels"
+
+
+def readable(batch: list[Sample]) -> tuple[list[int], list[npt.NDArray[np.generic]], list[tuple[str, str]]]:
+    """Positions and pixels of the images of a batch that can be used, and (uid, reason) of the others."""
+    positions, pixels, errors = [], [], []
+    for i, sample in enumerate(batch):
+        if sample.pixels is None:
+            errors.append((sample.uid, sample.error or "unreadable"))
+        elif sample.pixels.dtype.kind == "f" and not np.isfinite(sample.pixels).all():
+            errors.append((sample.uid, NON_FINITE))
+        else:
+            positions.append(i)
+            pixels.append(sample.pixels)
+    return positions, pixels, errors
+
+
+def prepare_source(
+    model: AdditiveModel,
+    source: Source,
+    spill: Path,
+    *,
+    batch_size: int = 64,
+    on_batch: Callable[[int], None] = lambda n: None,
+) -> tuple[npt.NDArray[np.float32], list[int], list[tuple[str, str]]]:
+    """Decode a source and compute the model's inputs.
+
+    Args:
+        model: whose ``prepare`` is used. source: images.
+        spill: file that holds the inputs where they are too large for memory.
+        on_batch: called with the number of images done.
+
+    Returns:
+        Inputs [N, ...] float32 of the readable images, their positions in ``source``, and (uid, reason) of the others.
+    """
+    inputs: npt.NDArray[np.float32] | None = None
+    kept: list[int] = []
+    errors: list[tuple[str, str]] = []
+    seen = 0
+    for batch in iter_batches(source, batch_size):
+        positions, pixels, failed = readable(batch)
+        errors += failed
+        if pixels:
+            made = model.prepare(pixels).numpy()
+            if inputs is None:
+                shape = (len(source), *made.shape[1:])
+                large = int(np.prod(shape)) * 4 > IN_MEMORY_BYTES
+                inputs = np.memmap(spill, np.float32, "w+", shape=shape) if large else np.empty(shape, np.float32)
+            inputs[len(kept) : len(kept) + len(made)] = made
+            kept += [seen + i for i in positions]
+        seen += len(batch)
+        on_batch(len(batch))
+    if inputs is None:
+        inputs = np.empty((0,), np.float32)
+    return inputs[: len(kept)], kept, errors
+
+
+@torch.no_grad()
+def contributions_of_inputs(
+    model: Ensemble, inputs: npt.NDArray[np.float32], space: Space, *, batch_size: int = 64
+) -> torch.Tensor:
+    """Contributions [M, N, G, K] of every member, on the CPU."""
+    device = model.bias.device
+    parts = [
+        model.member_contributions(torch.from_numpy(inputs[i : i + batch_size]).to(device), space).cpu()
+        for i in range(0, len(inputs), batch_size)
+    ]
+    if not parts:
+        return torch.empty(len(model.members), 0, len(model.components), model.n_outputs)
+    return torch.cat(parts, dim=1)

@@ -1,0 +1,53 @@
+"""What this installation can do, and why it cannot do the rest."""
+
+from __future__ import annotations
+
+import torch
+
+from iuscore.ops._backend import OPS, choose, extension, why_not_cpu, why_not_cuda
+from iuscore.versions import versions
+
+
+def report_lines() -> list[str]:
+    """The lines of ``iuscore doctor``.
+
+    Version and commit; which back ends exist and, where one is missing, why; which one each op uses on each device.
+
+    Example:
+        >>> report_lines()[0].startswith("iuscore ")
+        True
+    """
+    found = versions()
+    lines = [
+        f"iuscore {found['iuscore']}, commit {found['commit']}",
+        f"python {found['python']}, torch {found['torch']}, numpy {found['numpy']}, pillow {found['pillow']}",
+        "",
+        "back ends",
+        f"  cpu     {_cpu()}",
+        f"  cuda    {why_not_cuda() or _cuda()}",
+        "  torch   available (the fallback on any device)",
+        "",
+        "ops",
+    ]
+    devices = ["cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        devices.append("mps")
+    for op in OPS:
+        for name in devices:
+            choice = choose(op, torch.device(name))
+            lines.append(f"  {op} on {name}: {choice.implementation}{f' ({choice.reason})' if choice.reason else ''}")
+    return lines
+
+
+def _cpu() -> str:
+    core, _ = extension("_core")
+    if core is None:
+        return why_not_cpu()
+    info = core.build_info()
+    return f"available: {info['cpu_zone']} kernels, {torch.get_num_threads()} threads, built with {info['compiler']}"
+
+
+def _cuda() -> str:
+    cuda, _ = extension("_cuda")
+    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return f"available: {', '.join(names)}; {cuda.build_info() if cuda else ''}"

@@ -1,0 +1,98 @@
+"""Pictures of profiles and scores (extra ``plot``)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from iuscore.errors import UserError
+from iuscore.score import Scorer
+
+_BASELINE, _SET = "#4477AA", "#EE7733"  # told apart by color-blind readers too
+
+
+def plot_contributions(scorer: Scorer, summary: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
+    """Draw mean contributions of the real class and of the scored set side by side, with 95 % intervals.
+
+    Args:
+        scorer: the model.
+        summary: of `iuscore.scoring_run.score_source`.
+        path: ``.png`` (or whatever matplotlib writes); one panel per target class.
+
+    Raises:
+        UserError: matplotlib is missing, or nothing was scored.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise UserError("--plot needs the extra: pip install 'iuscore[plot]'") from None
+    targets = summary["targets"]
+    if not targets:
+        raise UserError("nothing to plot: no image was scored")
+    # Not pyplot: it holds global state and looks for a display.
+    figure = Figure(figsize=(1.5 + 1.35 * len(scorer.components), 4.6 * len(targets)), layout="constrained", dpi=150)
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(targets), 1, squeeze=False)[:, 0]
+    for axis, (name, entry) in zip(axes, targets.items(), strict=True):
+        _panel(axis, scorer, name, entry)
+    figure.savefig(path)
+    return Path(path)
+
+
+def _panel(axis: Any, scorer: Scorer, name: str, entry: Mapping[str, Any]) -> None:
+    profile = scorer.profiles[name]
+    places = range(len(scorer.components))
+    width = 0.38
+    real = f"real {name}" + (f" ({profile.n} validation images)" if profile.n else "")
+    axis.bar(
+        [x - width / 2 for x in places],
+        profile.mean,
+        width,
+        color=_BASELINE,
+        label=real,
+        yerr=_errors(profile.mean, profile.low, profile.high),
+        capsize=3,
+    )
+    means = [c["contribution"] for c in entry["components"]]
+    lows, highs = ([c[end] for c in entry["components"]] for end in ("low", "high"))
+    axis.bar(
+        [x + width / 2 for x in places],
+        means,
+        width,
+        color=_SET,
+        label=f"scored images ({entry['n']})",
+        yerr=_errors(means, lows, highs),
+        capsize=3,
+    )
+    axis.axhline(0, color="black", linewidth=0.8)
+    axis.set_xticks(
+        list(places), [c.replace("band-ii", "Band-II").replace("band-i", "Band-I") for c in scorer.components]
+    )
+    column = scorer.model.target_column(name)
+    toward = scorer.classes[-1] if len(scorer.classes) == 2 else scorer.classes[column]
+    away = f"negative: speaks for {scorer.classes[0]}" if len(scorer.classes) == 2 else "negative: speaks against it"
+    axis.set_ylabel(f"mean contribution\n(positive: speaks for {toward}; {away})", fontsize=8)
+    axis.set_title(_title(name, entry), fontsize=10)
+    axis.margins(y=0.18)
+    axis.legend(fontsize=8, frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.09))
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def _title(name: str, entry: Mapping[str, Any]) -> str:
+    ius = entry["ius"]
+    title = f"Scored images against real {name}: IUS {ius['mean']:.2f} [{ius['low']:.2f}, {ius['high']:.2f}]"
+    ceiling, floor = entry["ceiling"], entry["floor"]
+    if ceiling and ceiling.get("n") and floor and floor.get("n"):
+        title += f"\nreal {name} reach {ceiling['mean']:.2f}, real images of other classes {floor['mean']:.2f}"
+    return title + "\nbars: mean, whiskers: 95 % bootstrap interval of the mean"
+
+
+def _errors(means: Any, lows: Any, highs: Any) -> Any:
+    if lows is None:
+        return None
+    below = [max(0.0, m - low) for m, low in zip(means, lows, strict=True)]
+    above = [max(0.0, high - m) for m, high in zip(means, highs, strict=True)]
+    return [below, above]

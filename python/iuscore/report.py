@@ -1,0 +1,41 @@
+"""What a caller may hear while something long runs. The command line prints it; the library stays silent."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Report(Protocol):
+    """Hears lines and progress; every method may do nothing."""
+
+    def line(self, text: str) -> None:
+        """Something worth reading."""
+
+    def start(self, what: str, total: int, unit: str) -> None:
+        """``total`` units of work begin."""
+
+    def advance(self, n: int, **figures: float | None) -> None:
+        """``n`` units are done; ``figures`` are current values such as a loss."""
+
+    def stop(self) -> None:
+        """The work that was started ended. May be called without one."""
+
+
+class Silent:
+    """A `Report` that says nothing.
+
+    Example:
+        >>> Silent().line("nobody hears this")
+    """
+
+    def line(self, text: str) -> None:
+        """Ignored."""
+
+    def start(self, what: str, total: int, unit: str) -> None:
+        """Ignored."""
+
+    def advance(self, n: int, **figures: float | None) -> None:
+        """Ignored."""
+
+    def stop(self) -> None:
+        """Ignored."""

@@ -1,0 +1,264 @@
+"""Score images against the baseline profile of a real class."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from iuscore.errors import UserError
+from iuscore.explain import Explanation, explain_contributions
+from iuscore.models import Ensemble, Space, load_model
+from iuscore.ops._images import Images, Layout
+from iuscore.profile import Profile, ius, profiles_from_json, shares
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+ScorerInput: TypeAlias = "Images | Image | Sequence[Image]"
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of B images, on the device of the images.
+
+    Attributes:
+        target: the real class each image is compared with, B names.
+        ius: float32 [B] in [-1, 1]; NaN for an image with non-finite pixels.
+        ius_sd: float32 [B], standard deviation of the members' IUS; None for a single model.
+        contributions: float32 [B, G], towards the target's output.
+        shares: float32 [B, G]; rows sum to ``ius``.
+        probabilities: float32 [B, n_classes].
+        warnings: one tuple of texts an image, such as "degenerate map red-green".
+        components: G names. classes: names in label order.
+    """
+
+    target: tuple[str, ...]
+    ius: Tensor
+    ius_sd: Tensor | None
+    contributions: Tensor
+    shares: Tensor
+    probabilities: Tensor
+    warnings: tuple[tuple[str, ...], ...]
+    components: tuple[str, ...]
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+
+class Scorer:
+    """A fitted model with its baseline profiles. `iuscore.load` makes one.
+
+    Attributes:
+        model: the `Ensemble`, in evaluation mode, without gradients to its weights.
+        record: the whole ``config.json``.
+        space: "paper" or "evidence".
+        profiles: class -> baseline `Profile` in that space.
+    """
+
+    def __init__(self, model: Ensemble, record: dict[str, Any], *, space: Space = "paper") -> None:
+        self.model = model.eval().requires_grad_(False)
+        self.record = record
+        self.space = space
+        profiles = profiles_from_json(record.get("profiles", {}), classes=model.classes, components=model.components)
+        if not profiles.get(space):
+            known = ", ".join(profiles) or "none"
+            raise UserError(f"space: the model has no {space!r} profiles (it has: {known})")
+        self.profiles: dict[str, Profile] = profiles[space]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in label order."""
+        return self.model.classes
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """Component names, in the order of contributions."""
+        return self.model.components
+
+    def targets(self, target: str | Sequence[str], n: int) -> tuple[str, ...]:
+        """``target`` as one class name per image, checked.
+
+        Raises:
+            UserError: a class without a profile, or another number of names than images.
+        """
+        names = (target,) * n if isinstance(target, str) else tuple(target)
+        if len(names) != n:
+            raise UserError(f"target: expected one class or {n} classes, got {len(names)}")
+        for name in set(names) | ({target} if isinstance(target, str) else set()):
+            if name not in self.profiles:
+                raise UserError(f"target: no class {name!r}: the model has profiles of {', '.join(self.profiles)}")
+        return names
+
+    def __call__(
+        self,
+        images: ScorerInput,
+        *,
+        target: str | Sequence[str],
+        layout: Layout | None = None,
+        batch_size: int = 64,
+    ) -> Scores:
+        """Score images.
+
+        Work is done on the images' device, where the model is moved to. Where ``images`` is a tensor that requires
+        a gradient, the scores carry it back to the pixels.
+
+        Args:
+            images: [B, H, W, C] or [B, C, H, W] torch or NumPy, a list of single images, or one or more PIL images.
+                dtypes and ranges as in `iuscore.ops.perceptual_maps`.
+            target: the real class to compare with, or one per image.
+            layout: "NHWC" or "NCHW" where a shape fits both.
+            batch_size: images at once.
+
+        Returns:
+            `Scores`.
+
+        Raises:
+            UserError: unknown class. TypeError, ValueError: images that are none.
+
+        Example:
+            >>> import tempfile, iuscore
+            >>> from iuscore import demo
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     scorer = iuscore.load(demo.tiny_model(folder))
+            >>> images = iuscore.phantoms.draw("radiograph", "normal", 3, size=32)
+            >>> scores = scorer(images, target="normal")
+            >>> scores.ius.shape, bool(torch.allclose(scores.shares.sum(1), scores.ius))
+            (torch.Size([3]), True)
+        """
+        batch = _as_batch(images)
+        names = self.targets(target, len(batch))
+        parts = [
+            self.score_inputs(
+                *self.model.prepare_with_warnings(batch[i : i + batch_size], layout), names[i : i + batch_size]
+            )
+            for i in range(0, max(len(batch), 1), batch_size)
+        ]
+        return parts[0] if len(parts) == 1 else _joined(parts)
+
+    def explain(
+        self, images: ScorerInput, *, target: str | Sequence[str], layout: Layout | None = None, batch_size: int = 64
+    ) -> list[Explanation]:
+        """Why each image scores as it does; arguments as in calling the scorer.
+
+        Example:
+            >>> import tempfile, iuscore
+            >>> from iuscore import demo
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     scorer = iuscore.load(demo.tiny_model(folder))
+            >>> images = iuscore.phantoms.draw("radiograph", "normal", 1, size=32)
+            >>> [len(e.components) for e in scorer.explain(images, target="normal")]
+            [4]
+        """
+        scores = self(images, target=target, layout=layout, batch_size=batch_size)
+        contributions, parts = scores.contributions.detach().cpu().numpy(), scores.shares.detach().cpu().numpy()
+        return [
+            explain_contributions(
+                self.profiles[name], contributions[i], parts[i], target=name, components=self.components
+            )
+            for i, name in enumerate(scores.target)
+        ]
+
+    def score_pixels(self, pixels: Sequence[npt.NDArray[Any]], names: Sequence[str], *, device: str = "cpu") -> Scores:
+        """Scores of decoded images [H, W, C] against one class per image, computed on ``device``."""
+        tensors = [torch.from_numpy(image).to(device) for image in pixels]
+        return self.score_inputs(*self.model.prepare_with_warnings(tensors, "NHWC"), names)
+
+    def score_inputs(self, inputs: Tensor, warnings: Sequence[tuple[str, ...]], names: Sequence[str]) -> Scores:
+        """Scores of prepared inputs (first axis B) against one class per image."""
+        if self.model.bias.device != inputs.device:
+            self.model.to(inputs.device)
+        with torch.set_grad_enabled(inputs.requires_grad and torch.is_grad_enabled()):
+            members = self.model.member_contributions(inputs.to(self.model.bias.dtype), self.space)
+            paper = members if self.space == "paper" else self.model.member_contributions(inputs, "paper")
+            logits = self.model.bias + paper.mean(0).sum(1)
+            columns = torch.tensor([self.model.target_column(name) for name in names], device=inputs.device)
+            index = columns.long().view(1, -1, 1, 1).expand(*members.shape[:3], 1)
+            towards = members.gather(3, index)[..., 0]
+            contributions = towards.mean(0)
+            parts = shares(self._baselines(names, inputs), contributions)
+            return Scores(
+                target=tuple(names),
+                ius=parts.sum(1),
+                ius_sd=self._member_spread(names, towards),
+                contributions=contributions,
+                shares=parts,
+                probabilities=self.model.probabilities(logits),
+                warnings=tuple(warnings),
+                components=self.components,
+                classes=self.classes,
+            )
+
+    def _baselines(self, names: Sequence[str], like: Tensor) -> Tensor:
+        means = [self.profiles[name].mean for name in names]
+        return torch.tensor(means, dtype=torch.float32, device=like.device).view(len(names), len(self.components))
+
+    def _member_spread(self, names: Sequence[str], towards: Tensor) -> Tensor | None:
+        """Standard deviation over members of IUS against each member's own baseline, [B]."""
+        if len(towards) < 2 or not names:
+            return None
+        each = []
+        for m, contributions in enumerate(towards):
+            own = torch.tensor([self.profiles[name].member_means[m] for name in names], device=towards.device)
+            each.append(ius(own, contributions))
+        return torch.stack(each).std(0)
+
+
+def load(folder: str | os.PathLike[str], *, space: Space = "paper") -> Scorer:
+    """Load a model folder for scoring.
+
+    Args:
+        folder: what ``iuscore fit`` or ``iuscore import-reference`` wrote.
+        space: "paper", contributions after the tanh (the published measure); or "evidence", before it, where images
+            that saturate the tanh still differ.
+
+    Raises:
+        UserError: a missing, damaged or foreign folder, or one without profiles in ``space``.
+
+    Example:
+        >>> import tempfile
+        >>> from iuscore import demo
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     load(demo.tiny_model(folder)).classes
+        ('normal', 'abnormal')
+    """
+    return Scorer(*load_model(Path(folder)), space=space)
+
+
+def _as_batch(images: ScorerInput) -> Any:
+    """Images as something with a length that slices into batches."""
+    if isinstance(images, Tensor | np.ndarray):
+        return images
+    if hasattr(images, "getbands"):
+        images = cast("Sequence[Image]", [images])
+    if not isinstance(images, Sequence) or isinstance(images, str | bytes):
+        kind = type(images).__name__
+        raise TypeError(f"images: expected a tensor, an array, PIL images or a list of them, got {kind}")
+    if images and hasattr(images[0], "getbands"):
+        from iuscore.images import from_pil
+
+        return [from_pil(cast("Image", image)).pixels for image in images]
+    return list(images)
+
+
+def _joined(parts: Sequence[Scores]) -> Scores:
+    spreads = [p.ius_sd for p in parts if p.ius_sd is not None]
+    return Scores(
+        target=sum((p.target for p in parts), ()),
+        ius=torch.cat([p.ius for p in parts]),
+        ius_sd=torch.cat(spreads) if spreads else None,
+        contributions=torch.cat([p.contributions for p in parts]),
+        shares=torch.cat([p.shares for p in parts]),
+        probabilities=torch.cat([p.probabilities for p in parts]),
+        warnings=sum((p.warnings for p in parts), ()),
+        components=parts[0].components,
+        classes=parts[0].classes,
+    )

@@ -1,0 +1,276 @@
+"""Train one additive model on prepared inputs: early stopping, best weights kept, resumable after every epoch."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import safetensors.torch
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from iuscore.errors import UserError
+from iuscore.models import AdditiveModel
+
+Inputs = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How a member is trained; the defaults are the published ones.
+
+    Stochastic gradient descent on binary cross-entropy (two classes) or cross-entropy (more). Training ends after
+    ``epochs``, or once the validation loss has not fallen for ``patience`` epochs; the weights of the epoch with
+    the lowest validation loss are kept.
+
+    Source: training configuration of the published implementation (Gatoula, Dimas, Iakovidis, IEEE TMI 2026).
+    """
+
+    epochs: int = 200
+    batch_size: int = 8
+    learning_rate: float = 1e-3
+    momentum: float = 0.9
+    weight_decay: float = 1e-3
+    patience: int = 10
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "patience"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        if not self.learning_rate > 0 or not math.isfinite(self.learning_rate):
+            raise UserError(f"learning_rate: expected a positive number, got {self.learning_rate}")
+        if not 0 <= self.momentum < 1:
+            raise UserError(f"momentum: expected a number in [0, 1), got {self.momentum}")
+        if not self.weight_decay >= 0:
+            raise UserError(f"weight_decay: expected 0 or more, got {self.weight_decay}")
+
+
+@dataclass(frozen=True)
+class LabeledInputs:
+    """Prepared inputs, first axis N, and int64 labels [N]."""
+
+    inputs: Inputs
+    labels: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batch(self, indices: npt.NDArray[np.int64], device: torch.device) -> tuple[Tensor, Tensor]:
+        return torch.from_numpy(self.inputs[indices]).to(device), torch.from_numpy(self.labels[indices]).to(device)
+
+
+@dataclass
+class Progress:
+    """State of one member after ``epoch`` finished epochs; ``history`` has one entry an epoch."""
+
+    seed: int
+    epoch: int = 0
+    best_epoch: int = 0
+    best_loss: float | None = None
+    finished: bool = False
+    history: list[dict[str, float | None]] = field(default_factory=list)
+
+    @property
+    def bad_epochs(self) -> int:
+        return self.epoch - self.best_epoch
+
+
+EpochHook = Callable[[Progress], None]
+BatchHook = Callable[[int, float], None]
+
+
+def train(
+    model: AdditiveModel,
+    data: LabeledInputs,
+    validation: LabeledInputs,
+    *,
+    options: TrainingOptions,
+    seed: int,
+    state: Path,
+    identity: Mapping[str, Any],
+    resume: bool = False,
+    on_batch: BatchHook = lambda images, loss: None,
+    on_epoch: EpochHook = lambda progress: None,
+) -> Progress:
+    """Train ``model`` in place and leave it with its best weights, in evaluation mode.
+
+    Args:
+        model: with fresh weights, on the device to train on.
+        data: training inputs. validation: validation inputs.
+        options: see `TrainingOptions`.
+        seed: of shuffling and dropout. Every epoch draws from (seed, epoch), so a resumed run repeats an
+            uninterrupted one.
+        state: file of the resumable state, rewritten after every epoch.
+        identity: JSON-able description of the run; a resume with another one is refused.
+        resume: go on from ``state`` where it exists.
+        on_batch: called with (images, loss) after every step. on_epoch: called after every epoch.
+
+    Returns:
+        The progress. ``finished`` is False where a KeyboardInterrupt stopped it; the best weights so far are kept.
+
+    Raises:
+        UserError: a resume that does not fit, or a loss that is not finite.
+        KeyboardInterrupt: stopped before the first epoch was complete, so there is nothing to keep.
+    """
+    device = model.bias.device
+    optimizer = torch.optim.SGD(
+        model.parameters(), lr=options.learning_rate, momentum=options.momentum, weight_decay=options.weight_decay
+    )
+    progress, best = Progress(seed), copy.deepcopy(model.state_dict())
+    if resume and state.exists():
+        progress, best = _restore(state, model, optimizer, identity)
+    try:
+        while not progress.finished:
+            # Seeded inside a fork, so that training leaves the caller's random state alone.
+            with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+                torch.manual_seed(_epoch_seed(seed, progress.epoch))
+                train_loss = _train_epoch(model, data, optimizer, options.batch_size, device, on_batch)
+            entry = {"epoch": progress.epoch + 1, "train_loss": train_loss, **evaluate(model, validation)}
+            progress.epoch += 1
+            progress.history.append(entry)
+            val_loss = entry["val_loss"]
+            assert val_loss is not None
+            if progress.best_loss is None or val_loss < progress.best_loss:
+                progress.best_loss, progress.best_epoch = val_loss, progress.epoch
+                best = copy.deepcopy(model.state_dict())
+            progress.finished = progress.epoch >= options.epochs or progress.bad_epochs >= options.patience
+            _save(state, model, optimizer, best, progress, identity)
+            on_epoch(progress)
+    except KeyboardInterrupt:
+        if progress.epoch == 0:
+            raise
+    model.load_state_dict(best)
+    model.eval()
+    return progress
+
+
+def _epoch_seed(seed: int, epoch: int) -> int:
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def loss_of(model: AdditiveModel, logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross-entropy of logits [B, K]: binary for two classes, softmax for more."""
+    if model.n_outputs == 1:
+        return F.binary_cross_entropy_with_logits(logits[:, 0], labels.to(logits.dtype))
+    return F.cross_entropy(logits, labels)
+
+
+def _train_epoch(model: AdditiveModel, data: LabeledInputs, optimizer: torch.optim.Optimizer, batch_size: int,
+                 device: torch.device, on_batch: BatchHook) -> float:  # fmt: skip
+    model.train()
+    total = 0.0
+    order = torch.randperm(len(data)).numpy()
+    for start in range(0, len(data), batch_size):
+        chosen = order[start : start + batch_size]
+        # Batch normalization of a map that is pooled to 1x1 has no variance over a single image.
+        if len(chosen) == 1 and len(data) > 1:
+            continue
+        inputs, labels = data.batch(np.sort(chosen), device)
+        optimizer.zero_grad(set_to_none=True)
+        loss = loss_of(model, model(inputs), labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        value = loss.item()
+        if not math.isfinite(value):
+            raise UserError("the training loss is not finite: lower the learning rate")
+        total += value * len(chosen)
+        on_batch(len(chosen), value)
+    return total / len(data)
+
+
+@torch.no_grad()
+def predict(model: AdditiveModel, inputs: Inputs, *, batch_size: int = 64) -> Tensor:
+    """Logits [N, K] on the CPU, in evaluation mode."""
+    model.eval()
+    device = model.bias.device
+    parts = [
+        model(torch.from_numpy(inputs[i : i + batch_size]).to(device)).cpu() for i in range(0, len(inputs), batch_size)
+    ]
+    return torch.cat(parts) if parts else torch.empty(0, model.n_outputs)
+
+
+def evaluate(model: AdditiveModel, data: LabeledInputs) -> dict[str, float | None]:
+    """{"val_loss", "val_auroc", "val_accuracy"} of validation inputs; AUROC is None with one class only."""
+    logits, labels = predict(model, data.inputs), torch.from_numpy(data.labels)
+    probabilities = model.probabilities(logits)
+    return {
+        "val_loss": float(loss_of(model, logits, labels)),
+        "val_auroc": auroc(probabilities.numpy(), data.labels),
+        "val_accuracy": float((probabilities.argmax(1) == labels).float().mean()),
+    }
+
+
+def auroc(probabilities: npt.NDArray[np.floating[Any]], labels: npt.NDArray[np.int64]) -> float | None:
+    """Area under the ROC curve; macro average of one class against the rest where there are more than two.
+
+    Args:
+        probabilities: float [N, n_classes]. labels: int64 [N].
+
+    Returns:
+        In [0, 1]; None where a class is absent.
+
+    Example:
+        >>> auroc(np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([0, 1]))
+        1.0
+    """
+    from sklearn.metrics import roc_auc_score
+
+    if len(np.unique(labels)) < probabilities.shape[1]:
+        return None
+    if probabilities.shape[1] == 2:
+        return float(roc_auc_score(labels, probabilities[:, 1]))
+    wide = probabilities.astype(np.float64)
+    return float(roc_auc_score(labels, wide / wide.sum(1, keepdims=True), multi_class="ovr"))
+
+
+def _save(state: Path, model: AdditiveModel, optimizer: torch.optim.Optimizer, best: Mapping[str, Tensor],
+          progress: Progress, identity: Mapping[str, Any]) -> None:  # fmt: skip
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    tensors |= {f"best.{name}": value for name, value in best.items()}
+    for name, parameter in model.named_parameters():
+        momentum = optimizer.state.get(parameter, {}).get("momentum_buffer")
+        if momentum is not None:
+            tensors[f"momentum.{name}"] = momentum
+    # One file, so that a kill at any instant leaves the state of a whole epoch.
+    payload = {"progress": json.dumps(asdict(progress)), "identity": json.dumps(dict(identity))}
+    content = safetensors.torch.save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, payload)
+    temporary = state.with_name(state.name + ".tmp")
+    temporary.write_bytes(content)
+    os.replace(temporary, state)
+
+
+def _restore(
+    state: Path, model: AdditiveModel, optimizer: torch.optim.Optimizer, identity: Mapping[str, Any]
+) -> tuple[Progress, dict[str, Tensor]]:
+    try:
+        with safetensors.safe_open(state, "pt") as file:
+            progress = Progress(**json.loads(file.metadata()["progress"]))
+            stored = json.loads(file.metadata()["identity"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
+        raise UserError(f"{state}: damaged ({error}); fit again in a new folder") from None
+    for key, value in identity.items():
+        if stored.get(key) != value:
+            raise UserError(
+                f"--resume: {key} was {stored.get(key)!r}, now it is {value!r}; "
+                "use the same options and data, or another folder"
+            )
+    model.load_state_dict(_part(tensors, "model."))
+    momentum = _part(tensors, "momentum.")
+    for name, parameter in model.named_parameters():
+        if name in momentum:
+            optimizer.state[parameter]["momentum_buffer"] = momentum[name].to(parameter.device)
+    return progress, _part(tensors, "best.")
+
+
+def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
