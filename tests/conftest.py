@@ -1,0 +1,121 @@
+"""Back ends, hypothesis profiles and the folder of shared reference files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+from torch import Tensor
+
+from iuscore import ops
+from iuscore.ops import _backend
+
+ROOT = Path(__file__).resolve().parents[1]
+REQUIRE_CUDA = os.environ.get("IUSCORE_REQUIRE_CUDA") == "1"
+
+# Session fixtures do not change between examples; deadlines mean nothing on a busy machine.
+_COMMON: dict[str, Any] = {
+    "deadline": None,
+    "print_blob": True,
+    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large],
+}
+settings.register_profile("dev", max_examples=25, **_COMMON)
+settings.register_profile("ci", max_examples=100, derandomize=True, **_COMMON)
+settings.register_profile("nightly", max_examples=10_000, **_COMMON)
+settings.load_profile(os.environ.get("IUSCORE_TEST_PROFILE", "dev"))
+
+
+@dataclass(frozen=True)
+class BackendUnderTest:
+    """An implementation of the ops; `maps` takes images on the CPU and brings the results back to it."""
+
+    name: str
+    device: torch.device
+    backend: _backend.Backend
+
+    def maps(self, images: Any, **options: Any) -> tuple[Tensor, Tensor]:
+        if self.device.type != "cpu":
+            images = images.to(self.device) if isinstance(images, Tensor) else [i.to(self.device) for i in images]
+        maps, ranges = ops.perceptual_maps(images, backend=self.backend, return_ranges=True, **options)
+        assert maps.device.type == ranges.device.type == self.device.type
+        return maps.cpu(), ranges.cpu()
+
+
+def _why_not(name: str) -> str:
+    if name == "cpu-native":
+        return _backend.why_not_cpu()
+    if name == "cuda-native":
+        return _backend.why_not_cuda()
+    return "" if name == "cpu-torch" or torch.cuda.is_available() else "torch sees no CUDA device"
+
+
+def get_backend(name: str) -> BackendUnderTest:
+    if why := _why_not(name):
+        if name == "cpu-native":
+            pytest.fail(f"the CPU kernels are part of every build: {why}")
+        pytest.skip(f"{name}: {why}")
+    device, implementation = name.split("-")
+    return BackendUnderTest(name, torch.device(device), "native" if implementation == "native" else "torch")
+
+
+_CUDA = [pytest.param(name, marks=pytest.mark.cuda) for name in ("cuda-native", "cuda-torch")]
+
+
+@pytest.fixture(scope="session", params=["cpu-native", "cpu-torch", *_CUDA])
+def backend(request: pytest.FixtureRequest) -> BackendUnderTest:
+    """Every back end in turn."""
+    return get_backend(request.param)
+
+
+@pytest.fixture(scope="session", params=["cpu-native", _CUDA[0]])
+def native(request: pytest.FixtureRequest) -> BackendUnderTest:
+    """The compiled kernels."""
+    return get_backend(request.param)
+
+
+@pytest.fixture(scope="session")
+def cuda_native() -> BackendUnderTest:
+    """The compiled CUDA kernels alone; for tests marked cuda."""
+    return get_backend("cuda-native")
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Thread pools cost more than they give on images this small."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def shared_folder() -> Path | None:
+    """The folder of reference values and sample images, beside the repository or in it."""
+    places = (ROOT / "shared", ROOT.parent / "shared")
+    return next((place for place in places if place.is_dir()), None)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    folder = shared_folder()
+    if folder is None:
+        pytest.skip("no folder shared/ in the repository or beside it")
+    return folder
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "cuda: needs a CUDA device; with IUSCORE_REQUIRE_CUDA=1 a skip is a failure")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Any:
+    report = yield
+    if REQUIRE_CUDA and report.skipped and item.get_closest_marker("cuda") and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"IUSCORE_REQUIRE_CUDA=1, but this test was skipped: {report.longrepr}"
+    return report
