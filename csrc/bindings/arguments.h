@@ -42,7 +42,8 @@ inline std::vector<ImageView> views_of(const ViewTable& table) {
     for (pybind11::ssize_t k = 1; k <= 2; ++k)
       if (rows(i, k) < 1 || rows(i, k) > kLargest)
         throw pybind11::value_error("views: height and width must be 1.." + std::to_string(kLargest));
-    views.push_back({reinterpret_cast<const void*>(rows(i, 0)), rows(i, 1), rows(i, 2), rows(i, 3), rows(i, 4), rows(i, 5)});
+    views.push_back(
+        {reinterpret_cast<const void*>(rows(i, 0)), rows(i, 1), rows(i, 2), rows(i, 3), rows(i, 4), rows(i, 5)});
   }
   return views;
 }

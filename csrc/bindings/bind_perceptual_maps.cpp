@@ -10,9 +10,9 @@ namespace py = pybind11;
 namespace iuscore {
 namespace {
 
-void perceptual_maps(const ViewTable& views, std::int32_t channels, const std::string& pixel_type, bool color, bool clean,
-                     std::int32_t height, std::int32_t width, std::uintptr_t maps, const std::string& map_type,
-                     std::uintptr_t ranges, std::int32_t threads) {
+void perceptual_maps(const ViewTable& views, std::int32_t channels, const std::string& pixel_type, bool color,
+                     bool clean, std::int32_t height, std::int32_t width, std::uintptr_t maps,
+                     const std::string& map_type, std::uintptr_t ranges, std::int32_t threads) {
   check_maps(channels, height, width);
   const std::vector<ImageView> images = views_of(views);
   const PerceptualMapsArgs args{images.data(),

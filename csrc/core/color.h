@@ -1,5 +1,5 @@
-// sRGB (D65) to gray and to the a* and b* of CIELab. Constants as in scikit-image and kornia (ITU-R BT.601 luma for gray,
-// IEC 61966-2-1 transfer curve, CIE 1976 L*a*b* with the threshold .008856 and slope 7.787).
+// sRGB (D65) to gray and to the a* and b* of CIELab. Constants as in scikit-image and kornia (ITU-R BT.601 luma for
+// gray, IEC 61966-2-1 transfer curve, CIE 1976 L*a*b* with the threshold .008856 and slope 7.787).
 #pragma once
 
 #include "core/macros.h"

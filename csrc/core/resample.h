@@ -37,8 +37,9 @@ IUSCORE_HD std::int32_t resample_taps(std::int32_t in, std::int32_t out, bool an
 }
 
 // Weights of output `o` for input pixels start .. start + taps - 1, written `stride` apart; returns start.
-// Without antialias: a = -0.75, four taps about the half-pixel centre, indices clamped (their weights add up at the edge).
-// With: a = -0.5, the kernel stretched by the scale where it shrinks, taps outside the image dropped, weights divided by their sum.
+// Without antialias: a = -0.75, four taps about the half-pixel centre, indices clamped (their weights add up at the
+// edge). With: a = -0.5, the kernel stretched by the scale where it shrinks, taps outside the image dropped, weights
+// divided by their sum.
 IUSCORE_HD std::int32_t resample_weights(std::int32_t o, std::int32_t in, std::int32_t out, bool antialias,
                                          std::int32_t taps, float* weight, std::int64_t stride) {
   const float scale = resample_scale(in, out);

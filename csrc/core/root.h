@@ -1,5 +1,5 @@
-// Cube root and the power 2.4 on the narrow ranges CIELab needs, in multiplications and additions only: the same bits on
-// every CPU zone and on the device, and a loop over them vectorises.
+// Cube root and the power 2.4 on the narrow ranges CIELab needs, in multiplications and additions only: the same bits
+// on every CPU zone and on the device, and a loop over them vectorises.
 #pragma once
 
 #include <cstdint>
@@ -9,8 +9,8 @@
 
 namespace iuscore {
 
-// x^(-1/3) for x in [2^-7, 4]: a linear guess on the exponent bits, then Newton's r <- r (4 - x r^3) / 3. The last step is
-// in residual form, which keeps the rounding of the result near one ulp.
+// x^(-1/3) for x in [2^-7, 4]: a linear guess on the exponent bits, then Newton's r <- r (4 - x r^3) / 3. The last step
+// is in residual form, which keeps the rounding of the result near one ulp.
 IUSCORE_HD float inverse_cbrt(float x) {
   float r = float_of(0x54a22aaau - bits_of(x) / 3u);
   r = r * (1.3333334f - 0.33333334f * (x * r) * (r * r));
@@ -18,7 +18,8 @@ IUSCORE_HD float inverse_cbrt(float x) {
   return r + r * (0.33333334f * (1.0f - (x * r) * (r * r)));
 }
 
-// Cube root for x in [2^-7, 4], one Newton step y - (y^3 - x) / (3 y^2) after x r^2. Relative error at most 1.5 x 2^-24.
+// Cube root for x in [2^-7, 4], one Newton step y - (y^3 - x) / (3 y^2) after x r^2. Relative error
+// at most 1.5 x 2^-24.
 IUSCORE_HD float cbrt_narrow(float x) {
   const float r = inverse_cbrt(x);
   const float r2 = r * r;

@@ -23,7 +23,8 @@ ImageKernel kernel_of(Zone zone) {
 }
 
 void store(const float* planes, std::int64_t n, MapType type, std::uint16_t* out) {
-  for (std::int64_t i = 0; i < n; ++i) out[i] = type == MapType::f16 ? float_to_f16(planes[i]) : float_to_bf16(planes[i]);
+  for (std::int64_t i = 0; i < n; ++i)
+    out[i] = type == MapType::f16 ? float_to_f16(planes[i]) : float_to_bf16(planes[i]);
 }
 
 struct Memory {
@@ -41,7 +42,8 @@ void perceptual_maps_cpu(const PerceptualMapsArgs& args) {
   std::vector<std::pair<TapTable, TapTable>> taps;
   for (std::int64_t i = 0; i < args.batch; ++i) {
     const ImageView& image = args.images[i];
-    taps.emplace_back(rows.at(static_cast<std::int32_t>(image.height)), columns.at(static_cast<std::int32_t>(image.width)));
+    taps.emplace_back(rows.at(static_cast<std::int32_t>(image.height)),
+                      columns.at(static_cast<std::int32_t>(image.width)));
     widest = std::max(widest, image.width);
     most_taps = std::max<std::int64_t>(most_taps, taps.back().first.taps);
   }

@@ -38,7 +38,7 @@ void widen(Range& range, const float* row, std::int32_t n) {
   }
 }
 
-// ---- Pass 1: resample ------------------------------------------------------------------------------------------------
+// Pass 1: resample.
 
 struct PixelStaged {
   using Storage = float;
@@ -74,8 +74,12 @@ class Rows {
   using Storage = typename Pixel::Storage;
 
   explicit Rows(const PerceptualMapsJob& job)
-      : image_(job.image), taps_(job.rows), kept_(kept_channels(job.color, job.channels)), to_gray_(job.channels > kept_),
-        sum_(job.strips), stage_(job.strips + 3 * job.image.width + 4) {
+      : image_(job.image),
+        taps_(job.rows),
+        kept_(kept_channels(job.color, job.channels)),
+        to_gray_(job.channels > kept_),
+        sum_(job.strips),
+        stage_(job.strips + 3 * job.image.width + 4) {
     const bool packed = image_.stride_c == 1 && image_.stride_w == 3 && kept_ == 3;
     const bool planar = (image_.stride_w == 1 || image_.width == 1) && !to_gray_;
     interleaved_ = packed;
@@ -167,8 +171,7 @@ void resample_row(const float* __restrict__ in, const TapTable& taps, float* __r
   for (std::int32_t o = 0; o < taps.out; ++o) {
     const float* p = in + taps.start[o];
     float sum = taps.weight[o] * p[0];
-    for (std::int32_t j = 1; j < taps.taps; ++j)
-      sum += taps.weight[static_cast<std::int64_t>(j) * taps.out + o] * p[j];
+    for (std::int32_t j = 1; j < taps.taps; ++j) sum += taps.weight[static_cast<std::int64_t>(j) * taps.out + o] * p[j];
     out[o] = sum;
   }
 }
@@ -191,7 +194,7 @@ void resample(const PerceptualMapsJob& job, Range ranges[3]) {
   }
 }
 
-// ---- Pass 2: maps ----------------------------------------------------------------------------------------------------
+// Pass 2: maps.
 
 struct Normalizer {
   float low;
@@ -271,7 +274,8 @@ class GrayRing {
   std::int32_t height_;
 };
 
-// Walks the rows once. A plane's row is read before any map's row overwrites it: maps of row y - 1 and y - 3 lag behind.
+// Walks the rows once. A plane's row is read before any map's row overwrites it: maps of row
+// y - 1 and y - 3 lag behind.
 template <bool kClean>
 void maps(const PerceptualMapsJob& job, const Normalizer by[3], Range ranges[kMaps]) {
   const std::int32_t w = job.width;

@@ -21,15 +21,16 @@ struct PerceptualMapsJob {
 };
 
 // Floats of strip memory one thread needs for images of up to this width and number of vertical taps.
-inline std::int64_t perceptual_maps_strip_size(std::int64_t image_width, std::int64_t row_taps, std::int64_t map_width) {
+inline std::int64_t perceptual_maps_strip_size(std::int64_t image_width, std::int64_t row_taps,
+                                               std::int64_t map_width) {
   const std::int64_t source = 3 * image_width + 4;
   const std::int64_t rings = 8 * (2 * map_width + 6);
   return source * (1 + row_taps) + rings + 3 * map_width;
 }
 
 #define IUSCORE_ZONES(X) X(baseline) X(avx2) X(avx512)
-#define IUSCORE_DECLARE_ZONE(zone) \
-  namespace zone {                 \
+#define IUSCORE_DECLARE_ZONE(zone)                          \
+  namespace zone {                                          \
   void perceptual_maps_image(const PerceptualMapsJob& job); \
   }
 IUSCORE_ZONES(IUSCORE_DECLARE_ZONE)

@@ -19,9 +19,7 @@ Zone best_zone() {
 
 }  // namespace
 
-const char* zone_name(Zone zone) {
-  return zone == Zone::avx512 ? "avx512" : zone == Zone::avx2 ? "avx2" : "baseline";
-}
+const char* zone_name(Zone zone) { return zone == Zone::avx512 ? "avx512" : zone == Zone::avx2 ? "avx2" : "baseline"; }
 
 Zone current_zone() {
   const Zone best = best_zone();
