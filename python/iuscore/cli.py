@@ -116,7 +116,8 @@ def fit(real: Path, out: Path, **options: Any) -> int:
     REAL is a folder with one sub-folder a class (or with class prefixes in the file names), a folder with train, val
     and perhaps test inside, or a MedMNIST .npz file.
     """
-    from iuscore.fit import ModelOptions, fit, open_splits
+    from iuscore.fit import ModelOptions, fit
+    from iuscore.splits import open_splits
     from iuscore.training import TrainingOptions
 
     classes = _names(options.pop("classes"))

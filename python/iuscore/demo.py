@@ -13,9 +13,10 @@ import numpy as np
 
 from iuscore import phantoms
 from iuscore.explain import Explanation, explain_contributions
-from iuscore.fit import ModelOptions, fit, open_splits
+from iuscore.fit import ModelOptions, fit
 from iuscore.report import Report, Silent
 from iuscore.score import Scorer, load
+from iuscore.splits import open_splits
 from iuscore.training import TrainingOptions
 
 CLASSES = ("normal", "abnormal")

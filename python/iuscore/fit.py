@@ -7,11 +7,10 @@ import json
 import platform
 import shutil
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -19,10 +18,12 @@ import torch
 from iuscore import images
 from iuscore.contributions import contributions_of_inputs, prepare_source
 from iuscore.errors import UserError
+from iuscore.fit_log import TrainingLog
 from iuscore.images import Source
 from iuscore.models import EPUCNN, SPACES, AdditiveModel, Ensemble, save_model
 from iuscore.profile import baseline_profiles, ceiling_and_floor, profiles_to_json
 from iuscore.report import Report, Silent
+from iuscore.splits import Splits
 from iuscore.training import LabeledInputs, Progress, TrainingOptions, auroc, predict, train
 from iuscore.versions import versions
 
@@ -38,15 +39,8 @@ class ModelOptions:
     hidden_units: int = 32
 
 
-@dataclass(frozen=True)
-class Splits:
-    """Real images by their use. ``test`` may be empty."""
-
-    train: Source
-    val: Source
-    test: Source | None
-    origin: str
-    warnings: tuple[str, ...] = ()
+PUBLISHED_MODEL = ModelOptions()
+PUBLISHED_TRAINING = TrainingOptions()
 
 
 @dataclass(frozen=True)
@@ -59,90 +53,13 @@ class Fitted:
     unreadable: tuple[tuple[str, str], ...] = field(default=())
 
 
-def open_splits(
-    real: str | Path,
-    *,
-    val: str | Path | None = None,
-    test: str | Path | None = None,
-    labels_from: Literal["auto", "folder", "prefix"] = "auto",
-    classes: Sequence[str] | None = None,
-    fractions: tuple[float, float, float] = (0.7, 0.15, 0.15),
-    seed: int = 0,
-    group_by: str | None = None,
-) -> Splits:
-    """Find training, validation and test images.
-
-    Args:
-        real: a folder by class or with class prefixes in the file names; a folder with train, val (valid,
-            validation) and perhaps test inside; or a MedMNIST ``.npz``.
-        val, test: folders of their own; then ``real`` is the training folder.
-        labels_from, classes: see `iuscore.images.open_source`.
-        fractions: of train, val and test where ``real`` is split here.
-        seed: of that split.
-        group_by: regular expression on file names; images of one group stay in one part. Where the parts are
-            given, groups that two parts share are a warning.
-
-    Raises:
-        UserError: nothing found, classes that differ between the parts, a split that cannot be made.
-
-    Example:
-        >>> import tempfile
-        >>> from iuscore import phantoms
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     _ = phantoms.write(folder, "radiograph", n_per_class=8, size=32, seed=0)
-        ...     open_splits(folder).train.classes
-        ('abnormal', 'normal')
-    """
-
-    def opened(path: str | Path, split: str | None = None) -> Source:
-        return images.open_source(path, labels_from=labels_from, classes=classes, split=split)
-
-    root = Path(real)
-    inside = images.find_explicit_splits(root) if root.is_dir() else {}
-    if val is not None:
-        parts = {"train": opened(root), "val": opened(val)} | ({"test": opened(test)} if test else {})
-        origin = "folders given"
-    elif test is not None:
-        raise UserError("--test needs --val: give both, or neither to split the images by chance")
-    elif "val" in inside:
-        parts = {name: opened(path) for name, path in inside.items()}
-        origin = "folders train, val and test" if "test" in inside else "folders train and val"
-    elif root.suffix.lower() == ".npz":
-        parts = {name: opened(root, name) for name in ("train", "val", "test")}
-        origin = "splits of the npz file"
-    else:
-        whole = opened(root)
-        indices = images.split_source(whole, fractions, seed=seed, group_by=group_by)
-        named = zip(("train", "val", "test"), indices, strict=True)
-        parts = {name: whole.subset(chosen) for name, chosen in named if len(chosen)}
-        return Splits(parts["train"], parts["val"], parts.get("test"), f"split by chance, seed {seed}")
-    for name, part in parts.items():
-        if part.classes != parts["train"].classes:
-            raise UserError(
-                f"classes differ: training images are {', '.join(parts['train'].classes)}, "
-                f"{name} images are {', '.join(part.classes) or 'without class'}"
-            )
-    return Splits(parts["train"], parts["val"], parts.get("test"), origin, _leaks(parts, group_by))
-
-
-def _leaks(parts: Mapping[str, Source], group_by: str | None) -> tuple[str, ...]:
-    found = []
-    for name in [n for n in parts if n != "train"]:
-        # The same name in two folders is no leak; the same bytes or the same group is.
-        leaks = [leak for leak in images.leakage(parts["train"], parts[name], group_by=group_by) if leak.kind != "uid"]
-        if leaks:
-            one = leaks[0]
-            found.append(f"train and {name} share {len(leaks)} {one.kind}s, such as {one.first} and {one.second}")
-    return tuple(found)
-
-
 def fit(
     splits: Splits,
     out: str | Path,
     *,
     model: Literal["epu"] = "epu",
-    model_options: ModelOptions = ModelOptions(),
-    training: TrainingOptions = TrainingOptions(),
+    model_options: ModelOptions = PUBLISHED_MODEL,
+    training: TrainingOptions = PUBLISHED_TRAINING,
     classes: Sequence[str] | None = None,
     seeds: int = 1,
     seed: int = 0,
@@ -186,72 +103,103 @@ def fit(
         ...     sorted(fitted.record["profiles"])
         ['evidence', 'paper']
     """
+    if model != "epu":
+        raise UserError(f"model: expected 'epu', got {model!r}")
     report = report or Silent()
     names = _class_order(splits.train, classes)
     folder = _claim(Path(out), resume=resume, overwrite=overwrite)
     config = _model_config(splits.train, names, model_options)
-    identity = {
-        "model": config,
-        "training": asdict(training),
-        "seed": seed,
-        "data": {name: images.fingerprint(part) for name, part in _parts(splits).items()},
-    }
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".prepared-") as scratch:
-        probe = EPUCNN(**config)
-        prepared, unreadable = {}, []
-        for name, part in _parts(splits).items():
-            report.start(f"reading {name} images", len(part), "img")
-            inputs, kept, errors = prepare_source(probe, part, Path(scratch) / name, on_batch=report.advance)
-            report.stop()
-            if errors and strict:
-                raise UserError(f"{errors[0][0]}: {errors[0][1]} (--strict)")
-            unreadable += errors
-            prepared[name] = LabeledInputs(inputs, _labels(part, kept, names, name))
-        members: list[EPUCNN] = []
-        progresses: list[Progress] = []
-        interrupted = False
-        hooks = _Hooks(report, folder, tensorboard, training, len(prepared["train"]), resume)
-        hooks.estimate(probe.to(device), prepared)
-        for number in range(seeds):
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed + number)
-                member = EPUCNN(**config).to(device)
-            hooks.begin(number, seeds)
-            try:
-                progress = train(
-                    member,
-                    prepared["train"],
-                    prepared["val"],
-                    options=training,
-                    seed=seed + number,
-                    state=folder / "training" / f"member{number}.safetensors",
-                    identity={**identity, "seed": seed + number},
-                    resume=resume,
-                    on_batch=hooks.batch,
-                    on_epoch=hooks.epoch,
-                )
-            except KeyboardInterrupt:
-                if not members:
-                    raise
-                interrupted = True
-                break
-            finally:
-                hooks.end()
-            members.append(member)
-            progresses.append(progress)
-            if not progress.finished:
-                interrupted = True
-                break
-        record = _record(splits, prepared, Ensemble(members), progresses, training, identity, interrupted, seed)
-        save_model(folder, Ensemble(members), record=record)
+    fingerprints = {name: images.fingerprint(part) for name, part in splits.parts().items()}
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".prepared-") as scratch, torch.random.fork_rng(devices=[]):
+        prepared, unreadable = _prepare(EPUCNN(**config), splits, Path(scratch), report, strict=strict)
+        if config["mode"] == "clean":
+            config |= _standardization(prepared["train"])
+        identity = {"model": config, "training": asdict(training), "data": fingerprints}
+        log = TrainingLog(report, folder, tensorboard, training, len(prepared["train"]), resume)
+        log.estimate(EPUCNN(**config).to(device), prepared)
+        members, progresses = _train_members(
+            config, prepared, training, folder, identity, range(seed, seed + seeds), device, resume, log
+        )
+        ensemble = Ensemble(members)
+        interrupted = len(members) < seeds or not progresses[-1].finished
+        record = {
+            "members": [{"seed": p.seed, "epochs": p.epoch, **p.history[p.best_epoch - 1]} for p in progresses],
+            **_profiles(ensemble, prepared, seed),
+            "validation": _figures(ensemble, prepared["val"]),
+            "test": _figures(ensemble, prepared["test"]) if "test" in prepared else None,
+            "training": {**asdict(training), "seeds": len(members), "interrupted": interrupted},
+            "data": _describe_data(splits, prepared, names, fingerprints),
+            "versions": {**versions(), "machine": platform.machine()},
+        }
+        save_model(folder, ensemble, record=record)
     if not interrupted:
         shutil.rmtree(folder / "training")
     return Fitted(folder, record, interrupted, tuple(unreadable))
 
 
-def _parts(splits: Splits) -> dict[str, Source]:
-    parts = {"train": splits.train, "val": splits.val}
-    return parts | ({"test": splits.test} if splits.test is not None and len(splits.test) else {})
+def _prepare(
+    model: AdditiveModel, splits: Splits, scratch: Path, report: Report, *, strict: bool
+) -> tuple[dict[str, LabeledInputs], list[tuple[str, str]]]:
+    """Inputs and labels of each part, and (uid, reason) of the images that were left out."""
+    prepared: dict[str, LabeledInputs] = {}
+    unreadable: list[tuple[str, str]] = []
+    for name, part in splits.parts().items():
+        report.start(f"reading {name} images", len(part), "img")
+        inputs, kept, errors = prepare_source(model, part, scratch / name, on_batch=report.advance)
+        report.stop()
+        if errors and strict:
+            raise UserError(f"{errors[0][0]}: {errors[0][1]} (--strict)")
+        unreadable += errors
+        labels = np.array([model.classes.index(part.items[i].label or "") for i in kept], dtype=np.int64)
+        missing = [c for k, c in enumerate(model.classes) if not (labels == k).any()]
+        if missing and name != "test":
+            raise UserError(f"no readable {name} image of class {missing[0]!r}")
+        prepared[name] = LabeledInputs(inputs, labels)
+    return prepared, unreadable
+
+
+def _train_members(
+    config: Mapping[str, Any],
+    prepared: Mapping[str, LabeledInputs],
+    training: TrainingOptions,
+    folder: Path,
+    identity: Mapping[str, Any],
+    seeds: range,
+    device: str | torch.device,
+    resume: bool,
+    log: TrainingLog,
+) -> tuple[list[EPUCNN], list[Progress]]:
+    """Train one member a seed; fewer where a KeyboardInterrupt ended it, which is raised if there is none to keep."""
+    members: list[EPUCNN] = []
+    progresses: list[Progress] = []
+    for number, seed in enumerate(seeds):
+        torch.manual_seed(seed)
+        member = EPUCNN(**config).to(device)
+        log.begin(number, len(seeds))
+        try:
+            progress = train(
+                member,
+                prepared["train"],
+                prepared["val"],
+                options=training,
+                seed=seed,
+                state=folder / "training" / f"member{number}.safetensors",
+                identity={**identity, "seed": seed},
+                resume=resume,
+                on_batch=log.batch,
+                on_epoch=log.epoch,
+            )
+        except KeyboardInterrupt:
+            if not members:
+                raise
+            break
+        finally:
+            log.end()
+        members.append(member)
+        progresses.append(progress)
+        if not progress.finished:
+            break
+    return members, progresses
 
 
 def _class_order(train_images: Source, classes: Sequence[str] | None) -> tuple[str, ...]:
@@ -293,6 +241,16 @@ def _model_config(train_images: Source, names: Sequence[str], options: ModelOpti
     }
 
 
+def _standardization(data: LabeledInputs) -> dict[str, list[float]]:
+    """Mean and standard deviation of each map over the training images; float64 sums, image by image."""
+    means = data.inputs.mean(axis=(2, 3), dtype=np.float64)
+    squares = np.stack([np.square(image, dtype=np.float64).mean(axis=(1, 2)) for image in data.inputs])
+    mean = means.mean(axis=0)
+    sd = np.sqrt(np.maximum(squares.mean(axis=0) - mean**2, 0.0))
+    # A map that is flat in every image carries nothing; dividing by its rounding would make it loud.
+    return {"map_mean": mean.tolist(), "map_sd": np.where(sd > 1e-3, sd, 1.0).tolist()}
+
+
 def _color_of(source: Source, looked_at: int = 64) -> Literal["color", "gray"]:
     """ "gray" where no pixel of up to 64 images spread over the source has a color."""
     for i in np.linspace(0, len(source) - 1, min(looked_at, len(source))).astype(int):
@@ -302,97 +260,10 @@ def _color_of(source: Source, looked_at: int = 64) -> Literal["color", "gray"]:
     return "gray"
 
 
-def _labels(part: Source, kept: Sequence[int], names: Sequence[str], what: str) -> Any:
-    labels = np.array([names.index(part.items[i].label or "") for i in kept], dtype=np.int64)
-    missing = [name for k, name in enumerate(names) if not (labels == k).any()]
-    if missing and what != "test":
-        raise UserError(f"no readable {what} image of class {missing[0]!r}")
-    return labels
-
-
-class _Hooks:
-    """Progress, ``log.jsonl`` and TensorBoard of one run."""
-
-    def __init__(self, report: Report, folder: Path, tensorboard: bool, options: TrainingOptions, n: int,
-                 resume: bool) -> None:  # fmt: skip
-        self.report, self.options, self.images = report, options, n
-        self.log_path = folder / "log.jsonl"
-        self.member = 0
-        self.label = ""
-        self.figures: dict[str, float | None] = {}
-        self.writer: Any = None
-        if not resume:
-            self.log_path.unlink(missing_ok=True)
-        if tensorboard:
-            try:
-                from torch.utils.tensorboard import SummaryWriter
-            except ImportError:
-                raise UserError("--tensorboard needs the extra: pip install 'iuscore[tensorboard]'") from None
-            self.writer = SummaryWriter(folder / "tensorboard")
-
-    def estimate(self, model: EPUCNN, prepared: Mapping[str, LabeledInputs]) -> None:
-        from iuscore.models.epu import flops
-        from iuscore.timing import format_seconds, seconds_per_image
-
-        step, forward = seconds_per_image(model, prepared["train"], self.options)
-        epoch = step * self.images + forward * len(prepared["val"])
-        line = (
-            f"about {format_seconds(epoch)} an epoch and member on this machine, at most {self.options.epochs} epochs"
-        )
-        smaller = []
-        height, width = model.size
-        if model.base_channels >= 4:
-            half = model.config() | {"base_channels": model.base_channels // 2}
-            smaller.append((f"--base-channels {model.base_channels // 2}", half))
-        if min(height, width) >= 32:
-            half = model.config() | {"size": [height // 2, width // 2]}
-            smaller.append((f"--size {height // 2}" if height == width else f"--size {height // 2}x{width // 2}", half))
-        with torch.device("meta"):
-            times = [(option, epoch * flops(EPUCNN(**config)) / flops(model)) for option, config in smaller]
-        line += "".join(f"; {option}: about {format_seconds(seconds)}" for option, seconds in times)
-        self.report.line(line)
-
-    def begin(self, member: int, members: int) -> None:
-        self.member = member
-        self.label = f"member {member + 1}/{members} " if members > 1 else ""
-        self.report.start(f"{self.label}epoch 1", self.images, "img")
-
-    def batch(self, n: int, loss: float) -> None:
-        self.report.advance(n, **{**self.figures, "loss": loss})
-
-    def epoch(self, progress: Progress) -> None:
-        entry = progress.history[-1]
-        line = {
-            "time": time.time(),
-            "member": self.member,
-            "seed": progress.seed,
-            **entry,
-            "best_epoch": progress.best_epoch,
-        }
-        with self.log_path.open("a", encoding="utf-8") as log:
-            log.write(json.dumps(line) + "\n")
-        if self.writer is not None:
-            for name, value in entry.items():
-                if value is not None and name != "epoch":
-                    self.writer.add_scalar(f"member{self.member}/{name}", value, progress.epoch)
-        self.figures = {"val_loss": entry["val_loss"], "val_auroc": entry["val_auroc"]}
-        self.report.stop()
-        if not progress.finished:
-            self.report.start(
-                f"{self.label}epoch {progress.epoch + 1} (best {progress.best_epoch})", self.images, "img"
-            )
-
-    def end(self) -> None:
-        self.figures = {}
-        self.report.stop()
-        if self.writer is not None:
-            self.writer.flush()
-
-
-def _record(splits: Splits, prepared: Mapping[str, LabeledInputs], model: Ensemble, progresses: Sequence[Progress],
-            training: TrainingOptions, identity: Mapping[str, Any], interrupted: bool, seed: int) -> dict[str, Any]:  # fmt: skip
+def _profiles(model: Ensemble, prepared: Mapping[str, LabeledInputs], seed: int) -> dict[str, Any]:
+    """Baseline profiles of validation images, ceiling and floor of held-out ones, in every space."""
     val, test = prepared["val"], prepared.get("test")
-    held_out = test if test is not None and len(test) else val
+    held_out, source = (test, "test") if test is not None and len(test) else (val, "leave-one-out")
     profiles, ceiling, floor = {}, {}, {}
     for space in SPACES:
         profiles[space] = baseline_profiles(
@@ -403,34 +274,26 @@ def _record(splits: Splits, prepared: Mapping[str, LabeledInputs], model: Ensemb
             held_out.labels,
             profiles[space],
             classes=model.classes,
-            source="leave-one-out" if held_out is val else "test",
+            source=cast(Literal["test", "leave-one-out"], source),
         )
-    return {
-        "members": [
-            {"seed": p.seed, "epochs": p.epoch, "best_epoch": p.best_epoch, **p.history[p.best_epoch - 1]}
-            for p in progresses
-        ],
-        "profiles": profiles_to_json(profiles),
-        "ceiling": ceiling,
-        "floor": floor,
-        "validation": _scores(model, val),
-        "test": _scores(model, test) if test is not None else None,
-        "training": {**asdict(training), "seeds": len(progresses), "interrupted": interrupted},
-        "data": {
-            "origin": splits.origin,
-            "warnings": list(splits.warnings),
-            "counts": {
-                name: {c: int((part.labels == k).sum()) for k, c in enumerate(model.classes)}
-                for name, part in prepared.items()
-            },
-            "fingerprints": identity["data"],
-            "fingerprint": hashlib.sha256(json.dumps(identity["data"], sort_keys=True).encode()).hexdigest(),
-        },
-        "versions": {**versions(), "machine": platform.machine()},
-    }
+    return {"profiles": profiles_to_json(profiles), "ceiling": ceiling, "floor": floor}
 
 
-def _scores(model: AdditiveModel, data: LabeledInputs) -> dict[str, float | int | None]:
+def _figures(model: AdditiveModel, data: LabeledInputs) -> dict[str, float | int | None]:
     probabilities = model.probabilities(predict(model, data.inputs)).numpy()
     accuracy = float((probabilities.argmax(1) == data.labels).mean()) if len(data) else None
     return {"n": len(data), "auroc": auroc(probabilities, data.labels), "accuracy": accuracy}
+
+
+def _describe_data(
+    splits: Splits, prepared: Mapping[str, LabeledInputs], names: Sequence[str], fingerprints: Mapping[str, str]
+) -> dict[str, Any]:
+    return {
+        "origin": splits.origin,
+        "warnings": list(splits.warnings),
+        "counts": {
+            name: {c: int((part.labels == k).sum()) for k, c in enumerate(names)} for name, part in prepared.items()
+        },
+        "fingerprints": dict(fingerprints),
+        "fingerprint": hashlib.sha256(json.dumps(fingerprints, sort_keys=True).encode()).hexdigest(),
+    }

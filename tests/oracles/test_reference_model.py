@@ -106,6 +106,8 @@ def test_what_the_configuration_says(case: Case) -> None:
         "size": [128, 128],
         "base_channels": 8,
         "hidden_units": 16,
+        "map_mean": [0.0] * 4,
+        "map_sd": [1.0] * 4,
     }
     assert isinstance(case.model, Ensemble)
     assert not case.model.training

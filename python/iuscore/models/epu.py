@@ -6,6 +6,7 @@ implementation (backbone "base_one"), from which the order of the layers is take
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, ClassVar
@@ -81,6 +82,9 @@ class EPUCNN(AdditiveModel):
         size: (height, width) of the maps; at least 8x8. The three poolings round down.
         base_channels: C, at least 1.
         hidden_units: h, at least 1.
+        map_mean, map_sd: subtracted from and divided into each map before its subnet, G numbers. The published
+            model has none of it (0 and 1); "clean" maps have a fixed range instead of a min-max, so fitting
+            standardizes them on the training images.
 
     Raises:
         UserError: a value out of its range.
@@ -104,14 +108,19 @@ class EPUCNN(AdditiveModel):
         size: Sequence[int] = (128, 128),
         base_channels: int = PUBLISHED_SIZES[0][0],
         hidden_units: int = PUBLISHED_SIZES[0][1],
+        map_mean: Sequence[float] = (0.0, 0.0, 0.0, 0.0),
+        map_sd: Sequence[float] = (1.0, 1.0, 1.0, 1.0),
     ) -> None:
         _check_options(color, mode, size, base_channels, hidden_units)
+        _check_standardization(map_mean, map_sd, len(COMPONENTS[color]))
         super().__init__(classes, COMPONENTS[color])
         self.color: Kind = color
         self.mode: Mode = mode
         self.size = (int(size[0]), int(size[1]))
         self.base_channels = base_channels
         self.hidden_units = hidden_units
+        self.map_mean = tuple(float(value) for value in map_mean)
+        self.map_sd = tuple(float(value) for value in map_sd)
         self.bias = nn.Parameter(torch.randn(self.n_outputs))
         self.subnets = nn.ModuleList(
             _Subnet(self.size, base_channels, hidden_units, self.n_outputs) for _ in self.components
@@ -163,7 +172,9 @@ class EPUCNN(AdditiveModel):
         if inputs.ndim != 4 or tuple(inputs.shape[1:]) != expected:
             shape = ", ".join(map(str, expected))
             raise ValueError(f"inputs: expected maps [B, {shape}], got {list(inputs.shape)}")
-        outputs = [net(inputs[:, i : i + 1]) for i, net in enumerate(self.subnets)]
+        outputs = [
+            net((inputs[:, i : i + 1] - self.map_mean[i]) / self.map_sd[i]) for i, net in enumerate(self.subnets)
+        ]
         evidence = torch.stack(outputs, dim=1)
         return torch.tanh(evidence) if space == "paper" else evidence
 
@@ -176,6 +187,8 @@ class EPUCNN(AdditiveModel):
             "size": list(self.size),
             "base_channels": self.base_channels,
             "hidden_units": self.hidden_units,
+            "map_mean": list(self.map_mean),
+            "map_sd": list(self.map_sd),
         }
 
 
@@ -190,6 +203,14 @@ def _check_options(color: str, mode: str, size: Sequence[int], base_channels: in
     for name, value in (("base_channels", base_channels), ("hidden_units", hidden_units)):
         if not _is_int(value) or value < 1:
             raise UserError(f"{name}: expected an integer of at least 1, got {value!r}")
+
+
+def _check_standardization(mean: Sequence[float], sd: Sequence[float], components: int) -> None:
+    for name, values in (("map_mean", mean), ("map_sd", sd)):
+        numbers = isinstance(values, Sequence) and all(isinstance(v, int | float) and math.isfinite(v) for v in values)
+        if not numbers or len(values) != components or (name == "map_sd" and min(values) <= 0):
+            what = "positive " if name == "map_sd" else ""
+            raise UserError(f"{name}: expected {components} {what}numbers, got {values!r}")
 
 
 def _is_int(value: object) -> bool:

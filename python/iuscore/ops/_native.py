@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from iuscore.ops import _native_cuda
 from iuscore.ops._backend import extension
 
 
@@ -69,6 +70,14 @@ def _(images: Tensor, color: bool, clean: bool, height: int, width: int, dtype: 
     return _outputs(images, images.shape[0], height, width, dtype)
 
 
+@perceptual_maps.register_kernel("cuda")
+def _(images: Tensor, color: bool, clean: bool, height: int, width: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    maps, ranges = _outputs(images, images.shape[0], height, width, dtype)
+    if len(images):
+        _native_cuda.perceptual_maps(images, color, clean, maps, ranges)
+    return maps, ranges
+
+
 @torch.library.custom_op("iuscore::perceptual_maps_ragged", mutates_args=(), device_types="cpu")
 def perceptual_maps_ragged(
     images: Sequence[Tensor], color: bool, clean: bool, height: int, width: int, dtype: torch.dtype
@@ -84,3 +93,12 @@ def _(
     images: Sequence[Tensor], color: bool, clean: bool, height: int, width: int, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
     return _outputs(images[0], len(images), height, width, dtype)
+
+
+@perceptual_maps_ragged.register_kernel("cuda")
+def _(
+    images: Sequence[Tensor], color: bool, clean: bool, height: int, width: int, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    maps, ranges = _outputs(images[0], len(images), height, width, dtype)
+    _native_cuda.perceptual_maps_ragged(images, color, clean, maps, ranges)
+    return maps, ranges

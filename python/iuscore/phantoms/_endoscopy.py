@@ -153,11 +153,10 @@ def _lesion(dice: Dice, page: Canvas) -> Lesion:
         bump((s - 0.95) / 0.42)[..., None],
     )
     yellowish = core * _rgb(0.08, 0.11, 0.02) + rim * _rgb(0.03, 0.03, -0.11)
-    # Some lesions are plain to see and some are subtle, in color and surface alike.
-    plain = dice.uniform(0.5, 1.05)
-    tint = plain * ((1 - pale) * red + pale * yellowish)
+    # Some lesions have hardly a color of their own, but all are rough.
+    tint = dice.uniform(0.35, 1.0) * ((1 - pale) * red + pale * yellowish)
 
     wall = bump((edge - 0.97) / 0.10) * dice.uniform(0.02, 0.10)
-    relief = plain * inside * (dice.uniform(-0.08, 0.08) * u + dice.uniform(-0.08, 0.08) * v) - plain * wall
-    pits = noise(dice, size, 24) * plain * dice.uniform(0.06, 0.11)
+    relief = inside * (dice.uniform(-0.08, 0.08) * u + dice.uniform(-0.08, 0.08) * v) - wall
+    pits = noise(dice, size, 24) * dice.uniform(0.055, 0.105)
     return Lesion(inside, tint, relief, pits)

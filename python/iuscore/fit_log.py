@@ -1,0 +1,93 @@
+"""What a training run says while it works: progress, ``log.jsonl`` and TensorBoard."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from iuscore.errors import UserError
+from iuscore.models import EPUCNN, flops
+from iuscore.report import Report
+from iuscore.timing import format_seconds, seconds_per_image
+from iuscore.training import LabeledInputs, Progress, TrainingOptions
+
+
+class TrainingLog:
+    """Hears batches and epochs of one run; ``begin`` and ``end`` enclose each member."""
+
+    def __init__(self, report: Report, folder: Path, tensorboard: bool, options: TrainingOptions, n: int,
+                 resume: bool) -> None:  # fmt: skip
+        self.report, self.options, self.images = report, options, n
+        self.log_path = folder / "log.jsonl"
+        self.member = 0
+        self.label = ""
+        self.figures: dict[str, float | None] = {}
+        self.writer: Any = None
+        if not resume:
+            self.log_path.unlink(missing_ok=True)
+        if tensorboard:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError:
+                raise UserError("--tensorboard needs the extra: pip install 'iuscore[tensorboard]'") from None
+            self.writer = SummaryWriter(folder / "tensorboard")
+
+    def estimate(self, model: EPUCNN, prepared: Mapping[str, LabeledInputs]) -> None:
+        step, forward = seconds_per_image(model, prepared["train"], self.options)
+        epoch = step * self.images + forward * len(prepared["val"])
+        line = (
+            f"about {format_seconds(epoch)} an epoch and member on this machine, at most {self.options.epochs} epochs"
+        )
+        smaller = []
+        height, width = model.size
+        if model.base_channels >= 4:
+            half = model.config() | {"base_channels": model.base_channels // 2}
+            smaller.append((f"--base-channels {model.base_channels // 2}", half))
+        if min(height, width) >= 32:
+            half = model.config() | {"size": [height // 2, width // 2]}
+            smaller.append((f"--size {height // 2}" if height == width else f"--size {height // 2}x{width // 2}", half))
+        with torch.device("meta"):
+            times = [(option, epoch * flops(EPUCNN(**config)) / flops(model)) for option, config in smaller]
+        line += "".join(f"; {option}: about {format_seconds(seconds)}" for option, seconds in times)
+        self.report.line(line)
+
+    def begin(self, member: int, members: int) -> None:
+        self.member = member
+        self.label = f"member {member + 1}/{members} " if members > 1 else ""
+        self.report.start(f"{self.label}epoch 1", self.images, "img")
+
+    def batch(self, n: int, loss: float) -> None:
+        self.report.advance(n, **{**self.figures, "loss": loss})
+
+    def epoch(self, progress: Progress) -> None:
+        entry = progress.history[-1]
+        line = {
+            "time": time.time(),
+            "member": self.member,
+            "seed": progress.seed,
+            **entry,
+            "best_epoch": progress.best_epoch,
+        }
+        with self.log_path.open("a", encoding="utf-8") as log:
+            log.write(json.dumps(line) + "\n")
+        if self.writer is not None:
+            for name, value in entry.items():
+                if value is not None and name != "epoch":
+                    self.writer.add_scalar(f"member{self.member}/{name}", value, progress.epoch)
+        self.figures = {"val_loss": entry["val_loss"], "val_auroc": entry["val_auroc"]}
+        self.report.stop()
+        if not progress.finished:
+            self.report.start(
+                f"{self.label}epoch {progress.epoch + 1} (best {progress.best_epoch})", self.images, "img"
+            )
+
+    def end(self) -> None:
+        self.figures = {}
+        self.report.stop()
+        if self.writer is not None:
+            self.writer.flush()
