@@ -64,10 +64,10 @@ def paint(dice: Dice, page: Canvas, *, lesion: bool, contrast: float) -> Field:
         relief = contrast * found.relief
     albedo = albedo * (1 - vessels[..., None] * _rgb(0.30, 0.62, 0.52))
     # The surface is added as gray: it scatters the lamp's white light, so its grain has no color.
-    image: Field = (albedo + (grain + relief)[..., None]) * shade[..., None]
+    image = (albedo + (grain + relief)[..., None]) * shade[..., None]
     glint = sigmoid((shine + 1.5 * (light - 1) - shine_level) * 7)
-    image = image + glint[..., None] * (_rgb(1.0, 0.97, 0.93) - image) * 0.9
-    return image
+    lit: Field = image + glint[..., None] * (_rgb(1.0, 0.97, 0.93) - image) * 0.9
+    return lit
 
 
 def _mucosa(dice: Dice, size: tuple[int, int]) -> Field:
@@ -148,11 +148,8 @@ def _lesion(dice: Dice, page: Canvas) -> Lesion:
     # The color reaches softly beyond the rough part, so that blur takes the surface but not the color.
     pale = float(sigmoid(6 * (dice.uniform(0, 1) - 0.5)))
     red = sigmoid((1.05 - s) / 0.2)[..., None] * _rgb(0.05, -0.20, -0.13)
-    core, rim = (
-        bump(s / 0.75)[..., None],
-        bump((s - 0.95) / 0.42)[..., None],
-    )
-    yellowish = core * _rgb(0.08, 0.11, 0.02) + rim * _rgb(0.03, 0.03, -0.11)
+    core, rim = bump(s / 0.75), bump((s - 0.95) / 0.42)
+    yellowish = core[..., None] * _rgb(0.08, 0.11, 0.02) + rim[..., None] * _rgb(0.03, 0.03, -0.11)
     # Some lesions have hardly a color of their own, but all are rough.
     tint = dice.uniform(0.35, 1.0) * ((1 - pale) * red + pale * yellowish)
 
