@@ -1,0 +1,223 @@
+"""The direction of the arrows in docs/design.md: what each layer includes and imports."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.mechanics.tree import ROOT
+
+# Standard headers without allocation, I/O, exceptions, containers or threads.
+SCALAR_HEADERS = {"cfloat", "climits", "cmath", "cstddef", "cstdint", "cstring", "limits", "type_traits"}
+# layer: the layers it may include
+CPP_LAYERS = {
+    "core": {"core"},
+    "ops": {"ops", "core"},
+    "cpu": {"cpu", "ops", "core"},
+    "cuda": {"cuda", "ops", "core"},
+    "bindings": {"bindings", "cpu", "cuda", "ops", "core"},
+}
+INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
+
+
+def _system_header_allowed(layer: str, header: str) -> bool:
+    if layer in ("core", "ops"):
+        return header in SCALAR_HEADERS
+    if header.startswith(("torch/", "ATen/", "c10/")):
+        return False
+    if header.startswith("pybind11/") or header == "Python.h":
+        return layer == "bindings"
+    if header.startswith("cuda"):
+        return layer in ("cuda", "bindings")
+    return True
+
+
+def include_violations(layer: str, name: str, text: str) -> list[str]:
+    """The includes that a file of ``layer`` must not have."""
+    found = []
+    for bracket, header in INCLUDE.findall(text):
+        if bracket == '"':
+            wrong = header.split("/")[0] not in CPP_LAYERS[layer] or "/" not in header or ".." in header
+        else:
+            wrong = not _system_header_allowed(layer, header)
+        if wrong:
+            found.append(f"{name}: a file of csrc/{layer} must not include {header}")
+    return found
+
+
+def test_includes_point_one_way() -> None:
+    found = []
+    layers = sorted(path for path in (ROOT / "csrc").iterdir() if path.is_dir())
+    assert {path.name for path in layers} <= set(CPP_LAYERS), "a folder of csrc that docs/design.md does not know"
+    for layer in layers:
+        for path in sorted(path for path in layer.rglob("*") if path.is_file()):
+            found += include_violations(layer.name, str(path.relative_to(ROOT)), path.read_text())
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("layer", "text"),
+    [
+        ("core", '#include "ops/perceptual_maps.h"'),
+        ("core", "#include <vector>"),
+        ("core", "#  include <thread>"),
+        ("ops", '#include "cpu/zone.h"'),
+        ("ops", "#include <pybind11/pybind11.h>"),
+        ("cpu", '#include "cuda/block.cuh"'),
+        ("cpu", '#include "bindings/module.h"'),
+        ("cpu", "#include <pybind11/numpy.h>"),
+        ("cuda", '#include "cpu/parallel_for.h"'),
+        ("cuda", "#include <torch/extension.h>"),
+        ("bindings", "#include <ATen/ATen.h>"),
+        ("cpu", '#include "../cuda/block.cuh"'),
+        ("cpu", '#include "zone.h"'),
+    ],
+)
+def test_planted_includes_are_found(layer: str, text: str) -> None:
+    assert len(include_violations(layer, "planted", f"#pragma once\n{text}\n")) == 1
+
+
+PACKAGE = ROOT / "python" / "iuscore"
+# Module or package of python/iuscore: what of the package it may import, itself always. "" is the package's own
+# __init__, which only re-exports. A new module needs a line here, and with it a place in docs/design.md.
+BASE = {"errors", "versions"}
+ALLOWED: dict[str, set[str]] = {
+    "": {"errors", "ops", "phantoms", "score"},
+    "errors": set(),
+    "ops": {"errors"},
+    "versions": {"errors", "ops"},
+    "report": {"errors"},
+    "phantoms": {"errors"},
+    "images": {"errors"},
+    "models": BASE | {"ops"},
+    "training": BASE | {"models"},
+    "timing": BASE | {"models", "training"},
+    "profile": BASE | {"models"},
+    "explain": BASE | {"profile"},
+    "contributions": BASE | {"images", "models"},
+    "splits": BASE | {"images"},
+    "fit_log": BASE | {"models", "report", "timing", "training"},
+    "fit": BASE | {"contributions", "fit_log", "images", "models", "profile", "report", "splits", "training"},
+    "score": BASE | {"explain", "images", "models", "ops", "profile"},
+    "summary": BASE | {"explain", "profile", "score"},
+    "scoring_run": BASE | {"contributions", "images", "report", "score", "summary"},
+    "plot": BASE | {"score"},
+    "demo": BASE | {"explain", "fit", "phantoms", "report", "score", "splits", "training"},
+    "doctor": BASE | {"ops"},
+}
+ALLOWED["cli"] = set(ALLOWED) - {""}
+EXTENSIONS = {"_core", "_cuda"}
+# Third-party packages, and the only places they belong to.
+# score only names the type of the images it takes.
+ONLY_IN = {"click": {"cli"}, "tqdm": {"cli"}, "PIL": {"images", "phantoms", "score"}, "yaml": {"models"}}
+
+
+def imported_names(tree: ast.AST, package: str) -> set[str]:
+    """Absolute dotted names of everything imported anywhere in the file, in functions too.
+
+    ``from a import b`` counts as ``a.b``: b may be a module. ``package`` resolves relative imports.
+    """
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            source = ".".join([*above, *([node.module] if node.module else [])])
+            names |= {f"{source}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module") and node.args:
+            argument = node.args[0]
+            names |= {argument.value} if isinstance(argument, ast.Constant) else {ast.unparse(argument).strip("f'\"")}
+    return names
+
+
+def import_violations(path: Path, text: str) -> list[str]:
+    """What the file at ``path`` (relative to the package) imports or calls and must not."""
+    tree = ast.parse(text)
+    parts = ["iuscore", *path.with_suffix("").parts]
+    package = ".".join(parts[:-1])
+    unit = "" if path.parts == ("__init__.py",) else path.with_suffix("").parts[0]
+    names = imported_names(tree, package)
+    if unit not in ALLOWED:
+        return [f"{path}: not in the table of this test"]
+
+    found = []
+    for name in sorted(names):
+        top, *rest = name.split(".")
+        if top == "iuscore":
+            target = rest[0] if rest and (rest[0] in ALLOWED or rest[0] in EXTENSIONS or "{" in rest[0]) else ""
+            if target in EXTENSIONS or "{" in target:
+                # extension() in ops/_backend.py is the one door to the compiled modules.
+                if path.as_posix() != "ops/_backend.py":
+                    found.append(f"{path}: imports a compiled module: {name}")
+            elif target != unit and target not in ALLOWED[unit]:
+                found.append(f"{path}: {unit or 'iuscore'} must not import {name}")
+            if path.parts[:2] == ("ops", "_torch") and name.startswith(("iuscore.ops._native", "iuscore.ops._backend")):
+                found.append(f"{path}: the torch implementations know no extension module: {name}")
+        elif unit not in ONLY_IN.get(top, {unit}) and rest != ["__version__"]:
+            found.append(f"{path}: {top} belongs to {sorted(ONLY_IN[top])}")
+    return found + _printing(path, tree)
+
+
+def _printing(path: Path, tree: ast.AST) -> list[str]:
+    if path.as_posix() == "cli.py":
+        return []
+    calls = [ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    wrong = [c for c in calls if c in ("print", "echo", "click.echo") or c.startswith(("sys.stdout.", "sys.stderr."))]
+    return [f"{path}: only cli.py prints: {call}" for call in wrong]
+
+
+def test_imports_point_one_way() -> None:
+    found = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        found += import_violations(path.relative_to(PACKAGE), path.read_text())
+    assert found == []
+
+
+def test_the_table_names_no_module_that_is_gone() -> None:
+    units = {path.stem if path.is_file() else path.name for path in PACKAGE.iterdir()}
+    assert {unit for unit in ALLOWED if unit} <= units
+
+
+def test_the_table_has_no_cycle() -> None:
+    done: set[str] = set()
+    while rest := set(ALLOWED) - done:
+        free = {unit for unit in rest if not (ALLOWED[unit] - done)}
+        assert free, f"a cycle among {sorted(rest)}"
+        done |= free
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("images/folder.py", "from iuscore.models import load_model"),
+        ("images/folder.py", "def f():\n    from iuscore import models"),
+        ("images/folder.py", "from .. import models"),
+        ("models/files.py", "from iuscore.images import open_source"),
+        ("models/epu.py", "import iuscore.fit"),
+        ("models/epu.py", "from ..cli import main"),
+        ("models/epu.py", "from iuscore import Scorer"),
+        ("profile.py", "from iuscore.score import load"),
+        ("score.py", "from iuscore.cli import main"),
+        ("ops/_torch/perceptual_maps.py", "from iuscore.ops import _native"),
+        ("ops/_torch/perceptual_maps.py", "from iuscore.ops._backend import extension"),
+        ("ops/perceptual_maps.py", "from iuscore import _core"),
+        ("ops/perceptual_maps.py", "import importlib\nimportlib.import_module('iuscore._cuda')"),
+        ("models/epu.py", "import click"),
+        ("profile.py", "import PIL.Image"),
+        ("score.py", "print('scored')"),
+        ("score.py", "import sys\nsys.stdout.write('scored')"),
+        ("new_verb.py", "import torch"),
+    ],
+)
+def test_planted_imports_are_found(path: str, text: str) -> None:
+    assert len(import_violations(Path(path), text)) == 1
+
+
+def test_allowed_imports_pass() -> None:
+    allowed = "import torch\nfrom iuscore.ops import COMPONENTS\nfrom iuscore.models.base import SPACES\n"
+    assert import_violations(Path("models/epu.py"), allowed) == []
+    assert import_violations(Path("cli.py"), "import click\nclick.echo('x')\nprint('y')") == []
