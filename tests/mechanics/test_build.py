@@ -1,0 +1,66 @@
+"""The C++ sources compile without a warning, and a build says in one line that it has no CUDA module."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.mechanics.tree import ROOT, missing, require_program, run
+
+
+def configure(build: Path, *options: str, path: str | None = None) -> str:
+    """Configures the project in ``build``; the log."""
+    pybind11 = pytest.importorskip("pybind11")
+    environment = {**os.environ, "PATH": os.environ["PATH"] if path is None else path}
+    for name in ("CUDACXX", "CUDA_PATH", "CXXFLAGS", "CMAKE_GENERATOR"):
+        environment.pop(name, None)
+    ninja = require_program("ninja")
+    command = [require_program("cmake"), "-S", ROOT, "-B", build, "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"]
+    command += [f"-DPython_EXECUTABLE={sys.executable}", f"-Dpybind11_DIR={pybind11.get_cmake_dir()}", *options]
+    done = run(command, environment=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture
+def compiler_only(tmp_path: Path) -> str:
+    """A PATH that holds a C++ compiler and git, and no nvcc."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("c++", "g++", "clang++", "git", "ld", "as", "ar", "ranlib"):
+        if found := shutil.which(name):
+            (programs / name).symlink_to(found)
+    return str(programs)
+
+
+@pytest.mark.parametrize("compiler", ["g++", "clang++"])
+def test_no_warning(compiler: str, tmp_path: Path) -> None:
+    if shutil.which(compiler) is None:
+        if compiler == "g++" and shutil.which("clang++") is None:
+            missing("no C++ compiler is on PATH")
+        pytest.skip(f"{compiler} is not on PATH")
+    # Debug: the warnings that need no optimization, in a third of the time; test_package.py compiles with it.
+    options = ["-DCMAKE_BUILD_TYPE=Debug", "-DIUSCORE_WERROR=ON", "-DIUSCORE_CUDA=OFF", "-DCMAKE_CXX_FLAGS=-g0"]
+    configure(tmp_path, *options, f"-DCMAKE_CXX_COMPILER={compiler}")
+    commands = (tmp_path / "build.ninja").read_text()
+    for flag in ("-Werror", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow"):
+        assert flag in commands
+    done = run([require_program("cmake"), "--build", tmp_path])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "warning" not in done.stdout
+
+
+def test_a_missing_nvcc_is_one_line(tmp_path: Path, compiler_only: str) -> None:
+    log = configure(tmp_path / "build", "-DIUSCORE_CUDA=AUTO", path=compiler_only)
+    lines = log.replace(str(tmp_path), "").splitlines()  # pytest names the folder after the test
+    about = [line for line in lines if "cuda" in line.lower() or "nvcc" in line.lower()]
+    assert about == ["-- iuscore: CUDA module not built: no nvcc on PATH at build time"]
+
+
+def test_asking_for_cuda_without_nvcc_fails(tmp_path: Path, compiler_only: str) -> None:
+    with pytest.raises(AssertionError, match="IUSCORE_CUDA=ON, but no nvcc was found on PATH"):
+        configure(tmp_path / "build", "-DIUSCORE_CUDA=ON", path=compiler_only)
