@@ -7,7 +7,8 @@ roundings and amplifies the error so far. They hold for any order of the sums, s
 - Load: u x for uint16, whose division may be a multiplication by 1/257; 0 for the others, exact by definition.
 - Gray before the resize: 4u sum(w x), for weight, product and two sums; the error so far by the same weights.
 - Resize weights: their rounding is computed instead of bounded, as the formula in float32 against float64 (0 for ratios
-  like 2 or 1/4), and doubled, because another order of its operations rounds otherwise.
+  like 2 or 1/4), in two orders of its operations, with and without fused multiplication and addition; the largest,
+  doubled for yet other orders.
 - Resize sum, each direction: (n + 2) u sum(|w x|) for n taps; the error so far times sum(|w|), at most 1.6.
 - Image normalization: 3u; (e + e of low) / divisor + y (e of divisor) / divisor, which amplifies by magnitude / range.
 - sRGB curve: 18u relative (pow 8.3u, torch's 5.8u; its base 4u times 2.4); slope up to 2.28.
@@ -31,6 +32,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -180,31 +182,49 @@ def _resize_error(table: Taps | None, x: Array, e: Array) -> Array:
     out = np.zeros((len(table.center), x.shape[1]))
     for o in range(len(out)):
         at, w = table.index[o], np.array(table.weight[o])
-        rounding = _float32_weights(table, o) - w
+        rounding = np.stack([_float32_weights(table, o, torch, fused) - w for torch in (0, 1) for fused in (0, 1)])
         # Weights that moved still sum to 1, so only differences from the middle count; and what their sum is off by.
-        out[o] = 2.0 * (np.abs(rounding) @ from_middle[at] + abs(rounding.sum()) * abs(middle))
+        off = np.abs(rounding.sum(1)).max()
+        out[o] = 2.0 * (np.abs(rounding).max(0) @ from_middle[at] + off * abs(middle))
         out[o] += (len(w) + 2.0) * U * (np.abs(w) @ size[at]) + np.abs(w) @ e[at]
     return out
 
 
-def _float32_weights(table: Taps, o: int) -> Array:
-    """The weights of output o by the formula of docs/design.md in float32, step by step."""
-    one, half = np.float32(1.0), np.float32(0.5)
-    scale = np.float32(table.n_in) / np.float32(len(table.center))
-    center = scale * (np.float32(o) + half)
-    where = np.round(np.array(table.distance[o]) * table.stretch + table.center[o]).astype(np.float32)
+def _float32_weights(table: Taps, o: int, torch: int, fused: int) -> Array:
+    """The weights of output o in float32, step by step, in csrc/core's or torch's order, with or without fma."""
+    f = np.float32
+    scale, half = f(table.n_in) / f(len(table.center)), f(0.5)
+    where = np.round(np.array(table.distance[o]) * table.stretch + table.center[o]).astype(f)
     if table.a == -0.75:
-        return _float32_keys(where - (center - half), np.float32(table.a)).astype(np.float64)
-    weight = _float32_keys((where - center + half) * (one / max(scale, one)), np.float32(table.a))
-    return (weight / weight.sum(dtype=np.float32)).astype(np.float64)
+        center = _multiply_add(scale, f(o) + half, -half, fused)
+        t = center - where[1]  # where[1] is the floor of the center
+        taps = [t + f(1), t, f(1) - t, f(1) - t + f(1)] if torch else [t + f(1) - f(j) for j in range(4)]
+        return _float32_keys(np.array(taps, f), f(table.a), torch, fused).astype(np.float64)
+    center = scale * (f(o) + half)
+    distance = np.arange(len(where), dtype=f) + (where[0] - center) + half if torch else where - center + half
+    weight = _float32_keys(distance * (f(1) / max(scale, f(1))), f(table.a), torch, fused)
+    total = f(0)
+    for one in weight:
+        total += one
+    return (weight / total).astype(np.float64)
 
 
-def _float32_keys(distance: npt.NDArray[np.float32], a: np.float32) -> npt.NDArray[np.float32]:
-    x = np.abs(distance)
-    two, three, four, five, eight = (np.float32(k) for k in (2, 3, 4, 5, 8))
-    inner = ((a + two) * x - (a + three)) * x * x + np.float32(1.0)
-    outer = (((x - five) * x + eight) * x - four) * a
+def _float32_keys(distance: npt.NDArray[np.float32], a: np.float32, torch: int, fused: int) -> npt.NDArray[np.float32]:
+    x, (two, three, four, five, eight) = np.abs(distance), (np.float32(k) for k in (2, 3, 4, 5, 8))
+    inner = _multiply_add(_multiply_add(a + two, x, -(a + three), fused) * x, x, np.float32(1.0), fused)
+    if torch:
+        outer = _multiply_add(_multiply_add(a, x, -five * a, fused), x, eight * a, fused)
+        outer = _multiply_add(outer, x, -four * a, fused)
+    else:
+        outer = _multiply_add(_multiply_add(x - five, x, eight, fused), x, -four, fused) * a
     return np.where(x < 1.0, inner, np.where(x < two, outer, np.float32(0.0)))
+
+
+def _multiply_add(x: Any, y: Any, z: Any, fused: int) -> Any:
+    """x y + z in float32, rounded once or twice."""
+    if fused:
+        return (np.asarray(x, np.float64) * np.asarray(y, np.float64) + np.asarray(z, np.float64)).astype(np.float32)
+    return x * y + z
 
 
 def _opponent_error(t: Trace, y: Array, e: Array) -> list[Array]:
