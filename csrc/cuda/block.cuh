@@ -1,0 +1,83 @@
+// What a block of threads does together. Every function here is called by all threads of the block.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#include "core/macros.h"
+
+#if !defined(__CUDACC__) && !defined(IUSCORE_HOST_CUDA)
+#error "compile with nvcc, or include tests/cpp/host_cuda.h first"
+#endif
+
+namespace iuscore {
+
+constexpr std::int32_t kWarpSize = 32;
+constexpr unsigned kAllLanes = 0xffffffffu;
+
+// Before a loop over pixels: a body as long as these gains nothing from being repeated and would spill registers.
+#if defined(__CUDACC__)
+#define IUSCORE_ROLLED _Pragma("unroll 1")
+#define IUSCORE_PAIRED _Pragma("unroll 2")
+#else
+#define IUSCORE_ROLLED
+#define IUSCORE_PAIRED
+#endif
+
+// Four consecutive values moved by one load or store.
+template <class T>
+struct alignas(4 * sizeof(T)) Four {
+  T values[4];
+};
+
+#if defined(__CUDACC__)
+__device__ inline float* dynamic_shared() {
+  extern __shared__ float4 iuscore_dynamic_shared[];
+  return reinterpret_cast<float*>(iuscore_dynamic_shared);
+}
+#else
+inline float* dynamic_shared() { return static_cast<float*>(host_cuda::dynamic_shared()); }
+#endif
+
+struct Range {
+  float low = INFINITY;
+  float high = -INFINITY;
+};
+
+__device__ inline void widen(Range& range, float value) {
+  range.low = value < range.low ? value : range.low;
+  range.high = value > range.high ? value : range.high;
+}
+
+__device__ inline void widen_over_warp(Range& range) {
+  for (int offset = kWarpSize / 2; offset > 0; offset /= 2) {
+    const float low = __shfl_xor_sync(kAllLanes, range.low, offset);
+    const float high = __shfl_xor_sync(kAllLanes, range.high, offset);
+    range.low = low < range.low ? low : range.low;
+    range.high = high > range.high ? high : range.high;
+  }
+}
+
+// Gives every thread the first kRanges ranges over the block. Whatever the threads wrote before is visible to all of
+// them after. scratch: shared, [kRanges, 2, kWarpSize].
+template <int kRanges>
+__device__ void widen_over_block(Range* ranges, float* scratch) {
+  const auto warp = static_cast<std::int32_t>(threadIdx.x) / kWarpSize;
+  const auto lane = static_cast<std::int32_t>(threadIdx.x) % kWarpSize;
+  const auto warps = static_cast<std::int32_t>(blockDim.x) / kWarpSize;
+  for (int r = 0; r < kRanges; ++r) widen_over_warp(ranges[r]);
+  __syncthreads();  // scratch may still be read on behalf of an earlier call
+  if (lane == 0) {
+    for (int r = 0; r < kRanges; ++r) {
+      scratch[2 * r * kWarpSize + warp] = ranges[r].low;
+      scratch[(2 * r + 1) * kWarpSize + warp] = ranges[r].high;
+    }
+  }
+  __syncthreads();
+  for (int r = 0; r < kRanges; ++r) {
+    if (lane < warps) ranges[r] = {scratch[2 * r * kWarpSize + lane], scratch[(2 * r + 1) * kWarpSize + lane]};
+    widen_over_warp(ranges[r]);
+  }
+}
+
+}  // namespace iuscore

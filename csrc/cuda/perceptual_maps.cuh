@@ -1,0 +1,381 @@
+// Perceptual maps, one block an image. Arithmetic and its order are the CPU kernel's (docs/design.md), so are the bits.
+//
+// Three planes an image: `gray` holds the only resized channel or the first of three, later the normalized gray image,
+// later the Gaussian; `second` and `third` hold the other channels, later a* and b*, later the horizontal Gaussian and
+// the Sobel magnitude. Clean mode writes maps as it finds them and needs `third` for a third channel only.
+// The type of the maps is looked up at each store: as a template parameter it would triple the module for a branch that
+// all threads take the same way.
+#pragma once
+
+#include "core/color.h"
+#include "core/stencil.h"
+#include "cuda/block.cuh"
+#include "cuda/perceptual_maps_layout.h"
+#include "cuda/perceptual_maps_source.cuh"
+#include "ops/perceptual_maps.h"
+
+namespace iuscore {
+
+struct Normalizer {
+  float low;
+  float divisor;
+  __device__ float operator()(float x) const { return (x - low) / divisor; }
+};
+
+// One block's memory and its steps, in order of use. Loops over `i` give a thread the same pixels everywhere, also from
+// one image to the next, so barriers stand only where a thread reads what another one wrote.
+template <class Pixel, bool kColor, bool kClean>
+class PerceptualMapsBlock {
+ public:
+  __device__ PerceptualMapsBlock(const PerceptualMapsCudaArgs& args, const PerceptualMapsLayout& layout)
+      : args_(args), layout_(layout), scratch_(dynamic_shared()), pixels_(args.height * args.width) {
+    float* chip = scratch_ + kScratchFloats;
+    float* elsewhere = args.workspace + blockIdx.x * layout.workspace_floats;
+    strip_ = layout.strip_on_chip ? chip : elsewhere;
+    gray_ = layout.planes_on_chip ? chip : elsewhere;
+    if (layout.strip_on_chip == layout.planes_on_chip) gray_ += layout.strip_floats;
+  }
+
+  __device__ void image(std::int64_t index) {
+    const bool ragged = args_.images != nullptr;
+    const ImageView view = ragged ? args_.images[index] : args_.image;
+    const ImageTaps& taps = ragged ? args_.image_taps[index] : args_.taps;
+    const std::int64_t shift = ragged ? 0 : index * args_.batch_stride;
+    const Source<Pixel> source(view, shift, args_.channels, kept_channels(kColor, args_.channels));
+    index_ = index;
+    if constexpr (Pixel::kCanBeNonFinite) {
+      if (__syncthreads_or(sees_unusable(source))) return give_nan();
+    }
+    Range ranges[3];
+    resize(source, taps, ranges);
+    if constexpr (kColor) {
+      opponents(ranges, source.kept);
+    } else {
+      bands(ranges[0]);
+    }
+    coarse_and_light(kColor ? 2 : 0);
+  }
+
+ private:
+  // ---- Input
+  // ---------------------------------------------------------------------------------------------------------
+
+  __device__ bool sees_unusable(const Source<Pixel>& source) const {
+    const auto warp = static_cast<std::int32_t>(threadIdx.x) / kWarpSize;
+    const auto lane = static_cast<std::int32_t>(threadIdx.x) % kWarpSize;
+    const auto warps = static_cast<std::int32_t>(blockDim.x) / kWarpSize;
+    bool usable = true;
+    IUSCORE_ROLLED
+    for (std::int32_t y = warp; y < source.height; y += warps) {
+      IUSCORE_ROLLED
+      for (std::int32_t x = lane; x < source.width; x += kWarpSize) {
+        const auto* p = source.data + y * source.stride_h + x * source.stride_w;
+        IUSCORE_ROLLED
+        for (std::int32_t c = 0; c < args_.channels; ++c) usable &= is_usable(Pixel::load(p[c * source.stride_c]));
+      }
+    }
+    return !usable;
+  }
+
+  __device__ void give_nan() {
+    noise_ = false;
+    for (int map = 0; map < kMaps; ++map) {
+      for (std::int32_t i = first(); i < pixels_; i += step()) store(map, i, NAN);
+      note(map, {NAN, NAN});
+    }
+  }
+
+  // The image at the maps' size into the planes, and the range to normalize each channel by.
+  __device__ void resize(const Source<Pixel>& source, const ImageTaps& taps, Range (&ranges)[3]) {
+    const bool three = kColor && source.kept == 3;
+    if (source.height != args_.height || source.width != args_.width) {
+      resample(source, taps, ranges);
+    } else if (three) {
+      copy<3>(source, ranges);
+    } else {
+      copy<1>(source, ranges);
+    }
+    if (three) {
+      widen_over_block<3>(ranges, scratch_);
+      if (kClean) merge(ranges);
+    } else {
+      widen_over_block<1>(ranges, scratch_);
+    }
+    noise_ = false;
+    for (int c = 0; c < (three ? 3 : 1); ++c) noise_ |= !kClean && is_rounding_noise(ranges[c].low, ranges[c].high);
+  }
+
+  __device__ void resample(const Source<Pixel>& source, const ImageTaps& taps, Range (&ranges)[3]) {
+    const auto pitch = static_cast<std::int32_t>(strip_pitch(source.kept, source.width));
+    const auto fitting = static_cast<std::int32_t>(layout_.strip_floats / pitch);
+    const bool in_fours = source.in_fours();
+    IUSCORE_ROLLED
+    for (std::int32_t row = 0; row < args_.height; row += fitting) {
+      const std::int32_t rows = args_.height - row < fitting ? args_.height - row : fitting;
+      if (in_fours) {
+        vertical<4>(source, taps, row, rows, pitch);
+      } else {
+        vertical<1>(source, taps, row, rows, pitch);
+      }
+      __syncthreads();
+      if (kColor && source.kept == 3) {
+        horizontal<3>(source, taps, row, rows, pitch, ranges);
+      } else {
+        horizontal<1>(source, taps, row, rows, pitch, ranges);
+      }
+      __syncthreads();
+    }
+  }
+
+  template <int kKept>
+  __device__ void copy(const Source<Pixel>& source, Range (&ranges)[3]) {
+    IUSCORE_ROLLED
+    for (std::int32_t i = first(); i < pixels_; i += step()) {
+      const std::int32_t y = i / args_.width;
+      const auto* p = source.data + y * source.stride_h + (i - y * args_.width) * source.stride_w;
+      for (int c = 0; c < kKept; ++c) {
+        const float value = source.value(p + c * source.stride_c);
+        plane(c)[i] = value;
+        widen(ranges[c], value);
+      }
+    }
+  }
+
+  // Rows `row` .. `row + rows - 1` of the vertically resized image into the strip, kGroup elements a thread.
+  template <int kGroup>
+  __device__ void vertical(const Source<Pixel>& source, const ImageTaps& taps, std::int32_t row, std::int32_t rows,
+                           std::int32_t pitch) {
+    const std::int32_t groups = source.kept * source.width / kGroup;
+    const std::int32_t* start = args_.starts + taps.row_start + row;
+    const float* weights = args_.weights + taps.row_weight + row;
+    IUSCORE_ROLLED
+    for (std::int32_t item = first(); item < rows * groups; item += step()) {
+      const std::int32_t r = item / groups;
+      const std::int32_t element = (item - r * groups) * kGroup;
+      const auto* p = source.data + start[r] * source.stride_h + source.offset(element);
+      Four<float> sum{};
+      bool empty = true;
+      IUSCORE_PAIRED
+      for (std::int32_t j = 0; j < taps.row_taps; ++j, p += source.stride_h) {
+        const float weight = weights[static_cast<std::int64_t>(j) * args_.height + r];
+        if (weight == 0.0f) continue;
+        float values[kGroup];
+        source.template load<kGroup>(p, values);
+        for (int k = 0; k < kGroup; ++k)
+          sum.values[k] = empty ? weight * values[k] : sum.values[k] + weight * values[k];
+        empty = false;
+      }
+      float* out = strip_ + r * pitch + element;
+      if constexpr (kGroup == 4) {
+        *reinterpret_cast<Four<float>*>(out) = sum;
+      } else {
+        *out = sum.values[0];
+      }
+    }
+  }
+
+  template <int kKept>
+  __device__ void horizontal(const Source<Pixel>& source, const ImageTaps& taps, std::int32_t row, std::int32_t rows,
+                             std::int32_t pitch, Range (&ranges)[3]) {
+    const std::int32_t step_x = source.step_x();
+    const std::int32_t step_c = source.step_c();
+    IUSCORE_ROLLED
+    for (std::int32_t item = first(); item < rows * args_.width; item += step()) {
+      const std::int32_t r = item / args_.width;
+      const std::int32_t o = item - r * args_.width;
+      const float* p = strip_ + r * pitch + args_.starts[taps.column_start + o] * step_x;
+      const float* weight = args_.weights + taps.column_weight + o;
+      float sum[kKept];
+      for (int c = 0; c < kKept; ++c) sum[c] = *weight * p[c * step_c];
+      IUSCORE_PAIRED
+      for (std::int32_t j = 1; j < taps.column_taps; ++j) {
+        p += step_x;
+        weight += args_.width;
+        for (int c = 0; c < kKept; ++c) sum[c] += *weight * p[c * step_c];
+      }
+      for (int c = 0; c < kKept; ++c) {
+        plane(c)[row * args_.width + item] = sum[c];
+        widen(ranges[c], sum[c]);
+      }
+    }
+  }
+
+  __device__ static void merge(Range (&ranges)[3]) {
+    for (int c = 1; c < 3; ++c) {
+      ranges[0].low = ranges[c].low < ranges[0].low ? ranges[c].low : ranges[0].low;
+      ranges[0].high = ranges[c].high > ranges[0].high ? ranges[c].high : ranges[0].high;
+    }
+    ranges[1] = ranges[2] = ranges[0];
+  }
+
+  // ---- Maps
+  // ----------------------------------------------------------------------------------------------------------
+
+  __device__ static Normalizer of_image(const Range& range) {
+    return {range.low, image_divisor(range.low, range.high, kClean)};
+  }
+  __device__ static Normalizer of_map(const Range& range) { return {range.low, map_divisor(range.low, range.high)}; }
+
+  // Red-green and blue-yellow to the output, the gray image to its plane.
+  __device__ void opponents(const Range (&image)[3], std::int32_t kept) {
+    const Normalizer red = of_image(image[0]);
+    const Normalizer green = of_image(image[1]);
+    const Normalizer blue = of_image(image[2]);
+    Range ranges[2];
+    IUSCORE_ROLLED
+    for (std::int32_t i = first(); i < pixels_; i += step()) {
+      const float r = red(gray_[i]);
+      const float g = kept == 3 ? green(second()[i]) : r;
+      const float b = kept == 3 ? blue(third()[i]) : r;
+      const OpponentColor color = opponent_color(r, g, b);
+      gray_[i] = gray_of(r, g, b);
+      plain(0, i, kClean ? clean_opponent(color.a) : color.a, second(), ranges[0]);
+      plain(1, i, kClean ? clean_opponent(color.b) : color.b, third(), ranges[1]);
+    }
+    widen_over_block<2>(ranges, scratch_);
+    finish(0, ranges, second(), third());
+  }
+
+  // Band-I and Band-II to the output, the gray image to its plane.
+  __device__ void bands(const Range& image) {
+    const Normalizer by = of_image(image);
+    Range ranges[2];
+    IUSCORE_ROLLED
+    for (std::int32_t i = first(); i < pixels_; i += step()) {
+      const float gray = by(gray_[i]);
+      const float one = band_one(gray);
+      const float two = band_two(gray);
+      gray_[i] = gray;
+      store(2, i, one);
+      store(3, i, two);
+      widen(ranges[0], one);
+      widen(ranges[1], two);
+    }
+    widen_over_block<2>(ranges, scratch_);
+    note(2, ranges[0]);
+    note(3, ranges[1]);
+  }
+
+  // Maps `map` and `map + 1` from the gray plane, which the barriers of the step before made visible.
+  __device__ void coarse_and_light(int map) {
+    Range ranges[2];
+    IUSCORE_ROLLED
+    for (std::int32_t i = first(); i < pixels_; i += step()) {
+      const std::int32_t y = i / args_.width;
+      const std::int32_t x = i - y * args_.width;
+      const float* row = gray_ + y * args_.width;
+      second()[i] = blurred_row(row, x);
+      const float* north = y > 0 ? row - args_.width : row;
+      const float* south = y < args_.height - 1 ? row + args_.width : row;
+      const float edge = sobel_magnitude(north + x, row + x, south + x, x > 0 ? -1 : 0, x < args_.width - 1 ? 1 : 0);
+      plain(map, i, kClean ? clean_coarse_fine(edge) : edge, third(), ranges[0]);
+    }
+    __syncthreads();
+    for (std::int32_t i = first(); i < pixels_; i += step()) plain(map + 1, i, blurred_column(i), gray_, ranges[1]);
+    widen_over_block<2>(ranges, scratch_);
+    finish(map, ranges, third(), gray_);
+  }
+
+  __device__ float blurred_row(const float* row, std::int32_t x) const {
+    const auto at = [&](std::int32_t k) { return row[reflect(x + k, args_.width)]; };
+    return gaussian_7(at(-3), at(-2), at(-1), at(0), at(1), at(2), at(3));
+  }
+
+  __device__ float blurred_column(std::int32_t i) const {
+    const std::int32_t y = i / args_.width;
+    const float* column = second() + (i - y * args_.width);
+    const auto at = [&](std::int32_t k) { return column[reflect(y + k, args_.height) * args_.width]; };
+    return gaussian_7(at(-3), at(-2), at(-1), at(0), at(1), at(2), at(3));
+  }
+
+  // ---- Output
+  // --------------------------------------------------------------------------------------------------------
+
+  // A map's value before any min-max of its own: the final one in clean mode, kept in a plane in the published mode.
+  __device__ void plain(int map, std::int32_t i, float value, float* kept, Range& range) {
+    widen(range, value);
+    if constexpr (kClean) {
+      store(map, i, value);
+    } else {
+      kept[i] = value;
+    }
+  }
+
+  __device__ void finish(int map, const Range (&ranges)[2], const float* one, const float* two) {
+    note(map, ranges[0]);
+    note(map + 1, ranges[1]);
+    if constexpr (!kClean) {
+      const Normalizer by_one = of_map(ranges[0]);
+      const Normalizer by_two = of_map(ranges[1]);
+      IUSCORE_ROLLED
+      for (std::int32_t i = first(); i < pixels_; i += step()) {
+        store(map, i, by_one(one[i]));
+        store(map + 1, i, by_two(two[i]));
+      }
+    }
+  }
+
+  __device__ void note(int map, const Range& range) {
+    if (threadIdx.x == 0) args_.ranges[index_ * kMaps + map] = noise_ ? 0.0f : range.high - range.low;
+  }
+
+  __device__ void store(int map, std::int32_t i, float value) {
+    const std::int64_t at = (index_ * kMaps + map) * pixels_ + i;
+    if (args_.map_type == MapType::f32) {
+      static_cast<float*>(args_.maps)[at] = value;
+    } else {
+      static_cast<std::uint16_t*>(args_.maps)[at] =
+          args_.map_type == MapType::f16 ? float_to_f16(value) : float_to_bf16(value);
+    }
+  }
+
+  __device__ static std::int32_t first() { return static_cast<std::int32_t>(threadIdx.x); }
+  __device__ static std::int32_t step() { return static_cast<std::int32_t>(blockDim.x); }
+  __device__ float* plane(int c) const { return gray_ + c * pixels_; }
+  __device__ float* second() const { return plane(1); }
+  __device__ float* third() const { return plane(2); }
+
+  const PerceptualMapsCudaArgs& args_;
+  const PerceptualMapsLayout& layout_;
+  float* scratch_;
+  float* strip_;
+  float* gray_;
+  std::int64_t index_ = 0;
+  bool noise_ = false;  // a channel's whole range is rounding
+  std::int32_t pixels_;
+};
+
+template <class Pixel, bool kColor, bool kClean>
+__global__ void __launch_bounds__(kLargestCudaBlock, 1)
+    perceptual_maps_kernel(const __grid_constant__ PerceptualMapsCudaArgs args,
+                           const __grid_constant__ PerceptualMapsLayout layout) {
+  PerceptualMapsBlock<Pixel, kColor, kClean> block(args, layout);
+  for (std::int64_t i = blockIdx.x; i < args.batch; i += gridDim.x) block.image(i);
+}
+
+using PerceptualMapsKernel = void (*)(PerceptualMapsCudaArgs, PerceptualMapsLayout);
+
+template <class Pixel>
+PerceptualMapsKernel perceptual_maps_kernel_for(const PerceptualMapsCudaArgs& args) {
+  if (args.color)
+    return args.clean ? perceptual_maps_kernel<Pixel, true, true> : perceptual_maps_kernel<Pixel, true, false>;
+  return args.clean ? perceptual_maps_kernel<Pixel, false, true> : perceptual_maps_kernel<Pixel, false, false>;
+}
+
+inline PerceptualMapsKernel perceptual_maps_kernel_of(const PerceptualMapsCudaArgs& args) {
+  switch (args.pixel_type) {
+    case PixelType::u8:
+      return perceptual_maps_kernel_for<PixelU8>(args);
+    case PixelType::u16:
+      return perceptual_maps_kernel_for<PixelU16>(args);
+    case PixelType::f16:
+      return perceptual_maps_kernel_for<PixelF16>(args);
+    case PixelType::bf16:
+      return perceptual_maps_kernel_for<PixelBF16>(args);
+    case PixelType::f32:
+      return perceptual_maps_kernel_for<PixelF32>(args);
+  }
+  return nullptr;
+}
+
+}  // namespace iuscore
