@@ -1,0 +1,124 @@
+"""Renders docs/numbers.md from benchmarks/results/*.json, so that no figure is ever typed by hand.
+
+    python docs/generate_numbers.py
+
+What is read of a results file (benchmarks/_harness.py writes the head of each):
+
+    date, commit, machine, versions     of every file
+    benchmark                           title
+    cases: [{case, ranked_by, rates: {contestant: {wall_median, ..., core_max}}, iuscore_over: {contestant: ratio}}]
+    gpu: name, kernels: {op: verdict}   of a run on a GPU; the verdict is "passed" or a few words on what failed
+
+A file without cases is listed with its head and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+PAGE = ROOT / "docs" / "numbers.md"
+
+_INTRODUCTION = """\
+<!-- Made by docs/generate_numbers.py from benchmarks/results; do not edit. -->
+
+# Measured numbers
+
+Every figure here comes from a file in `benchmarks/results`, written by a program in `benchmarks/` that you can run
+yourself. All contestants of a table ran in one process, in turns, on the machine named; where another was faster, that
+stands here too. On another machine the figures differ, and ratios below about 1.3 mean nothing.
+"""
+
+_UNITS = {
+    "core_median": "images per second of processor time on one core",
+    "wall_median": "images per second by the clock",
+}
+
+
+def render(results: Path = RESULTS, kernels: Path = ROOT / "csrc" / "cuda") -> str:
+    """The page.
+
+    Args:
+        results: folder of results files; may be missing or empty.
+        kernels: folder of the CUDA kernels; every .cu file is one.
+    """
+    found = [(path.stem, json.loads(path.read_text(encoding="utf-8"))) for path in sorted(results.glob("*.json"))]
+    names = sorted(path.stem for path in kernels.glob("*.cu"))
+    sections = [_INTRODUCTION, "## CUDA kernels\n", *_kernels(names, [content for _, content in found])]
+    if not found:
+        sections.append("## Benchmarks\n\nNo results file yet.\n")
+    for name, content in found:
+        sections += _benchmark(name, content)
+    return "\n".join(sections)
+
+
+def _kernels(names: Iterable[str], contents: Iterable[Mapping[str, Any]]) -> list[str]:
+    runs = sorted((c for c in contents if c.get("gpu") and c.get("kernels")), key=lambda c: str(c["date"]))
+    rows = []
+    for name in names:
+        of_kernel = [run for run in runs if name in run["kernels"]]
+        if of_kernel:
+            last = of_kernel[-1]
+            what = f"{last['gpu']}, {last['date']}, commit {_commit(last)}: {last['kernels'][name]}"
+        else:
+            what = "not yet run on a GPU"
+        rows.append((f"`{name}`", what))
+    explanation = (
+        "Without a GPU the source of every kernel is run on the host by the tests, unchanged, against the CPU kernel.\n"
+    )
+    return [_table(("kernel", "last verified on"), rows), explanation]
+
+
+def _benchmark(name: str, content: Mapping[str, Any]) -> list[str]:
+    sections = [f"## {str(content.get('benchmark', name)).capitalize()}\n", _head(name, content)]
+    for case in content.get("cases", ()):
+        which = case["ranked_by"]
+        low, high = (which.replace("median", end) for end in ("min", "max"))
+        order = sorted(case["rates"].items(), key=lambda item: -item[1][which])
+        rows = [
+            (who, _count(rate[which]), f"{_count(rate[low])} to {_count(rate[high])}", f"{case['iuscore_over'][who]:g}")
+            for who, rate in order
+        ]
+        sections += [
+            f"### {case['case']}\n",
+            f"{_UNITS[which].capitalize()}.\n",
+            _table(("", "median", "lowest to highest", "times slower than iuscore"), rows),
+        ]
+    return sections
+
+
+def _head(name: str, content: Mapping[str, Any]) -> str:
+    machine, versions = content.get("machine", {}), content.get("versions", {})
+    lines = [f"`benchmarks/results/{name}.json`, {content.get('date', 'no date')}, commit {_commit(content)}."]
+    if content.get("gpu"):
+        lines.append(f"GPU: {content['gpu']}.")
+    if machine:
+        load = f", load average {machine['load_average']} at the end" if "load_average" in machine else ""
+        lines.append(f"Machine: {machine.get('cpu')}, {machine.get('cores')} cores, {machine.get('platform')}{load}.")
+    if "zone" in content:
+        lines.append(f"CPU kernels: {content['zone']}.")
+    lines.append(", ".join(f"{package} {number}" for package, number in versions.items()) + ".")
+    return "\n".join(lines) + "\n"
+
+
+def _commit(content: Mapping[str, Any]) -> str:
+    commit, _, changes = str(content.get("commit", "unknown")).partition("+")
+    return commit[:12] + (" with changes" if changes else "")
+
+
+def _count(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    numeric = ["---"] + ["--:"] * (len(head) - 1) if len(head) > 2 else ["---"] * len(head)
+    lines = [head, tuple(numeric), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(render(), encoding="utf-8")
