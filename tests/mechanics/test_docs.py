@@ -1,0 +1,227 @@
+"""The site builds without a warning, and what the pages and docstrings show is what happens.
+
+In docs/*.md, blocks marked ``python`` and ``console`` are run, page by page, in a folder where the quick start has been
+run before. A block that cannot be run has the line ``<!-- not run: reason -->`` above it. A shown line of output must
+occur in the real one, where any number stands for any other and ``...`` for anything.
+"""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import json
+import os
+import pkgutil
+import re
+import runpy
+import shlex
+import shutil
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import iuscore
+from iuscore import cli
+from tests.conftest import ROOT
+
+DOCS = ROOT / "docs"
+QUICK_START = "quickstart"
+RUN = ("python", "console")
+MODULES = sorted(m.name for m in pkgutil.walk_packages(iuscore.__path__, "iuscore.") if "._c" not in m.name)
+
+_FENCE = re.compile(r"^(?P<mark><!--[^\n]*-->\n+)?```(?P<language>[^\n]*)\n(?P<body>.*?)^```$", re.M | re.S)
+_NOT_RUN = re.compile(r"<!-- not run: \w.* -->\n+")
+_NUMBER = r"[-+]?\d+(?:\.\d+)?"
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fenced block; ``line`` is that of its fence."""
+
+    language: str
+    body: str
+    line: int
+    run: bool
+
+
+def blocks_of(page: Path) -> list[Block]:
+    text = page.read_text(encoding="utf-8")
+    found = []
+    for match in _FENCE.finditer(text):
+        not_run = _NOT_RUN.fullmatch(match["mark"] or "") is not None
+        line = text.count("\n", 0, match.start("language")) + 1
+        found.append(Block(match["language"], match["body"], line, match["language"] in RUN and not not_run))
+    return found
+
+
+PAGES = sorted(page.stem for page in DOCS.glob("*.md") if any(block.run for block in blocks_of(page)))
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_doctests_of_module(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
+
+
+@pytest.fixture(scope="module")
+def after_quick_start(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Path:
+    """A folder with what the quick start leaves behind. The page itself is tested by making it."""
+    folder = tmp_path_factory.mktemp("quickstart")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        Runner(QUICK_START, patch).run()
+    return folder
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page(name: str, after_quick_start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if name == QUICK_START:
+        assert (after_quick_start / "scores").is_dir()
+        return
+    folder = tmp_path / "work"
+    shutil.copytree(after_quick_start, folder)
+    monkeypatch.chdir(folder)
+    Runner(name, monkeypatch).run()
+
+
+class Runner:
+    """Runs the blocks of one page in the present folder; they share their Python names."""
+
+    def __init__(self, page: str, patch: pytest.MonkeyPatch) -> None:
+        self.path = DOCS / f"{page}.md"
+        self.patch = patch
+        self.names: dict[str, Any] = {"__name__": "__main__"}
+        self.status = 0
+
+    def run(self) -> None:
+        for block in blocks_of(self.path):
+            where = f"{self.path.name}:{block.line}"
+            if not block.run:
+                continue
+            if block.language == "console":
+                self._console(block.body, where)
+            elif ">>>" in block.body:
+                self._session(block.body, where)
+            else:
+                exec(compile(block.body, where, "exec"), self.names)
+
+    def _session(self, body: str, where: str) -> None:
+        test = doctest.DocTestParser().get_doctest(body, self.names, where, str(self.path), 0)
+        messages: list[str] = []
+        # The next block goes on with the names of this one.
+        runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS, verbose=False)
+        failed = runner.run(test, out=messages.append, clear_globs=False).failed
+        self.names.update(test.globs)
+        assert failed == 0, "".join(messages)
+
+    def _console(self, body: str, where: str) -> None:
+        commands = [part.split("\n") for part in re.split(r"^\$ ", body.replace("\\\n", ""), flags=re.M)[1:]]
+        for i, (command, *shown) in enumerate(commands):
+            if command == "echo $?":
+                assert shown[0] == str(self.status), f"{where}: exit status {self.status}"
+                continue
+            self.status, output = self._execute(shlex.split(command))
+            asks_status = i + 1 < len(commands) and commands[i + 1][0] == "echo $?"
+            assert asks_status or self.status == 0, f"{where}: {command}\n{output}"
+            for line in filter(None, shown):
+                assert re.search(_pattern(line), output, re.M), f"{where}: not printed: {line}\n{output}"
+
+    def _execute(self, words: list[str]) -> tuple[int, str]:
+        assert words[0] == "iuscore", f"only iuscore is run, not {words[0]}"
+        self.patch.setattr(sys, "argv", words)
+        # In this process: starting one costs more than most commands.
+        text = StringIO()
+        with redirect_stdout(text), redirect_stderr(text), pytest.raises(SystemExit) as end:
+            cli.main()
+        assert isinstance(end.value.code, int)
+        return end.value.code, text.getvalue()
+
+
+def _pattern(line: str) -> str:
+    pieces = re.split(rf"(\.\.\.|{_NUMBER})", line)
+    wild = (".*" if p == "..." else _NUMBER if re.fullmatch(_NUMBER, p) else re.escape(p) for p in pieces)
+    return "^" + "".join(wild) + "$"
+
+
+def test_every_block_is_run_or_says_why_not() -> None:
+    for page in sorted(DOCS.glob("*.md")):
+        text = page.read_text(encoding="utf-8")
+        marks = re.findall(r"<!-- not run.*", text)
+        skipped = [block for block in blocks_of(page) if block.language in RUN and not block.run]
+        assert len(marks) == len(skipped), f"{page.name}: a 'not run' without its block, or without a reason"
+    assert QUICK_START in PAGES
+    assert len(PAGES) >= 5
+
+
+@pytest.mark.parametrize(
+    ("shown", "printed", "same"),
+    [
+        ("IUS 0.74 [0.70, 0.78]", "IUS 0.9 [-0.1, 1]", True),
+        ("about ... an epoch", "about under 1 s an epoch", True),
+        ("a (b)", "a b", False),
+        ("farthest: x", "farthest: y", False),
+    ],
+)
+def test_comparison_of_output(shown: str, printed: str, same: bool) -> None:
+    assert (re.search(_pattern(shown), f"before\n{printed}\nafter", re.M) is not None) == same
+
+
+def test_numbers_page_is_what_the_results_say() -> None:
+    made = runpy.run_path(str(DOCS / "generate_numbers.py"))["render"]()
+    assert (DOCS / "numbers.md").read_text(encoding="utf-8") == made, "run: python docs/generate_numbers.py"
+
+
+def test_numbers_page_of_results(tmp_path: Path) -> None:
+    render = runpy.run_path(str(DOCS / "generate_numbers.py"))["render"]
+    (tmp_path / "kernels").mkdir()
+    for name in ("blur", "maps"):
+        (tmp_path / "kernels" / f"{name}.cu").touch()
+    assert render(tmp_path / "none", tmp_path / "kernels").count("not yet run on a GPU") == 2
+    for day in (1, 2):
+        head = {"date": f"2026-01-0{day}", "commit": "0123456789abcdef+changes", "gpu": f"Card {day}"}
+        text = json.dumps({**head, "kernels": {"maps": "passed"}})
+        (tmp_path / f"gpu{day}.json").write_text(text, encoding="utf-8")
+    rates = {"iuscore": {"wall_median": 0.5, "wall_min": 0.25, "wall_max": 12345.6}}
+    case = {"case": "small", "ranked_by": "wall_median", "rates": rates, "iuscore_over": {"iuscore": 1.0}}
+    (tmp_path / "speed.json").write_text(json.dumps({"benchmark": "speed", "cases": [case]}), encoding="utf-8")
+    page = render(tmp_path, tmp_path / "kernels")
+    assert "| `blur` | not yet run on a GPU |" in page
+    assert "| `maps` | Card 2, 2026-01-02, commit 0123456789ab with changes: passed |" in page
+    assert "| iuscore | 0.5 | 0.25 to 12,346 | 1 |" in page
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    # Its own process: Sphinx and its extensions change global state, and have deprecations of their own.
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-n", "-q", "-b", "html"]
+    done = subprocess.run(
+        [*command, "-d", str(folder / "doctrees"), str(DOCS), str(folder / "html")],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "html"
+
+
+def test_site_builds_without_warnings(site: Path) -> None:
+    for page in DOCS.glob("*.md"):
+        assert (site / f"{page.stem}.html").is_file()
+
+
+def test_site_needs_no_network(site: Path) -> None:
+    for page in site.glob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        assert not re.search(r"<(script|link|img)[^>]+(src|href)=\"(https?:)?//", text), page.name
+    assert "<math" in (site / "measure.html").read_text(encoding="utf-8")
