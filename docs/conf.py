@@ -25,6 +25,8 @@ myst_heading_anchors = 3
 html_theme = "furo"
 html_title = "iuscore"
 html_math_renderer = "mathml"
+html_static_path = ["_static"]
+html_css_files = ["formulas.css"]
 html_copy_source = False
 
 autodoc_member_order = "bysource"
