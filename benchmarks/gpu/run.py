@@ -1,0 +1,210 @@
+"""Builds, tests, sanitizes and measures the CUDA kernels on a machine with a GPU, in under 8 minutes and offline.
+
+    python benchmarks/gpu/run.py --out results.json
+
+Needs torch with CUDA, pybind11, scikit-build-core, cmake, ninja, nvcc, pytest and hypothesis. Every step has a time
+budget; one that fails is recorded and the rest goes on; the file is written after each step. Exits 2 without a GPU,
+1 where a step failed, else 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+MEASURE = Path(__file__).with_name("measure.py")
+# Seconds; together under 8 minutes.
+BUDGET = {"build": 130.0, "tests": 110.0, "memcheck": 50.0, "racecheck": 50.0, "measure": 125.0}
+KEPT_CHARACTERS = 4000
+
+Report = dict[str, Any]
+
+
+def run(command: list[str], seconds: float, env: dict[str, str] | None = None) -> Report:
+    """Runs a command; what it printed last is kept, also when its time is over."""
+    begin = time.monotonic()
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=subprocess.STDOUT, text=True)
+        try:
+            code: int | str = process.wait(max(seconds, 1.0))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            code = "out of time"
+        log.seek(0)
+        output = log.read()
+    return {
+        "ok": code == 0,
+        "exit": code,
+        "seconds": round(time.monotonic() - begin, 1),
+        "output": output[-KEPT_CHARACTERS:],
+    }
+
+
+def environment(target: Path) -> dict[str, str]:
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(target), str(ROOT)]),
+        "IUSCORE_REQUIRE_CUDA": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+
+def build(target: Path) -> Report:
+    """A wheel into ``target``; where pip or scikit-build-core refuse, CMake beside a copy of the Python files."""
+    deadline = time.monotonic() + BUDGET["build"]
+    pip = [sys.executable, "-m", "pip", "install", "--no-build-isolation", "--no-deps", "--no-index", "--quiet"]
+    settings = ["-C", "cmake.define.IUSCORE_CUDA=ON", "-C", f"build-dir={target.with_name('wheel')}"]
+    report = run([*pip, *settings, "--target", str(target), "."], BUDGET["build"])
+    if report["ok"]:
+        return {"how": "pip", **report}
+    folder = target.with_name("cmake")
+    configure = ["cmake", "-S", ".", "-B", str(folder), "-DCMAKE_BUILD_TYPE=Release", "-DIUSCORE_CUDA=ON"]
+    configure += [f"-DPython_EXECUTABLE={sys.executable}", "-DSKBUILD_PROJECT_VERSION=0.0"]
+    if shutil.which("ninja"):
+        configure += ["-G", "Ninja"]
+    hint = run([sys.executable, "-m", "pybind11", "--cmakedir"], 30)
+    if hint["ok"]:
+        configure.append(f"-Dpybind11_DIR={hint['output'].strip()}")
+    first = run(configure, deadline - time.monotonic())
+    second = run(["cmake", "--build", str(folder), "--parallel"], deadline - time.monotonic()) if first["ok"] else first
+    if second["ok"]:
+        shutil.copytree(ROOT / "python" / "iuscore", target / "iuscore", dirs_exist_ok=True)
+        for module in folder.glob("_c*.so"):
+            shutil.copy(module, target / "iuscore")
+    return {"how": "cmake", **second, "pip": report}
+
+
+def tests(target: Path) -> Report:
+    """The tests marked cuda; a skipped one fails."""
+    # Plugins named in pyproject.toml may be missing here, so its options are not read.
+    options = ["-o", "addopts=", "-o", "filterwarnings=default", "-p", "no:cacheprovider", "-q", "--durations=5"]
+    return run(
+        [sys.executable, "-m", "pytest", "tests/equivalence", "-m", "cuda", *options],
+        BUDGET["tests"],
+        environment(target),
+    )
+
+
+def sanitizer(tool: str) -> Callable[[Path], Report]:
+    def step(target: Path) -> Report:
+        program = shutil.which("compute-sanitizer")
+        if program is None:
+            return {"ok": True, "skipped": "no compute-sanitizer on PATH"}
+        command = [program, "--tool", tool, "--error-exitcode", "9", sys.executable, str(MEASURE), "--small"]
+        return run(command, BUDGET[tool], environment(target))
+
+    return step
+
+
+def measure(target: Path) -> Report:
+    out = target.with_name("measurements.json")
+    budget = BUDGET["measure"]
+    command = [sys.executable, str(MEASURE), "--out", str(out), "--seconds", str(budget - 25.0)]
+    report = run(command, budget, environment(target))
+    if out.exists():
+        report["measurements"] = json.loads(out.read_text())
+    return report
+
+
+def last_line(command: list[str]) -> str:
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    lines = (done.stdout or "").strip().splitlines()
+    if done.returncode != 0:
+        return "unknown"
+    return lines[-1] if lines else ""
+
+
+def version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def describe() -> Report:
+    import torch
+
+    properties = torch.cuda.get_device_properties(0)
+    packages = ("torch", "numpy", "pybind11", "scikit-build-core", "cmake", "pytest", "hypothesis")
+    return {
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "commit": last_line(["git", "rev-parse", "HEAD"]),
+        "last_change": last_line(["git", "status", "--porcelain", "--", "csrc", "python"]) or None,
+        "device": {
+            "name": properties.name,
+            "capability": f"{properties.major}.{properties.minor}",
+            "multiprocessors": properties.multi_processor_count,
+            "memory_bytes": properties.total_memory,
+            "l2_bytes": getattr(properties, "L2_cache_size", None),
+            "driver": last_line(["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]),
+        },
+        "versions": {
+            "python": platform.python_version(),
+            "cuda_of_torch": torch.version.cuda,
+            "nvcc": last_line(["nvcc", "--version"]),
+            **{package: version(package) for package in packages},
+        },
+    }
+
+
+STEPS: dict[str, Callable[[Path], Report]] = {
+    "build": build,
+    "tests": tests,
+    "measure": measure,
+    "memcheck": sanitizer("memcheck"),
+    "racecheck": sanitizer("racecheck"),
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
+    out: Path = parser.parse_args().out
+    try:
+        import torch
+    except ImportError:
+        print("no GPU run: torch is not installed")
+        return 2
+    if not torch.cuda.is_available():
+        print("no GPU run: torch sees no CUDA device on this machine")
+        return 2
+    results: Report = {**describe(), "steps": {}}
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "site"
+        target.mkdir()
+        for name, step in STEPS.items():
+            if name != "build" and not results["steps"]["build"]["ok"]:
+                results["steps"][name] = {"ok": False, "skipped": "the build failed"}
+                continue
+            try:
+                results["steps"][name] = step(target)
+            except Exception as error:  # the other steps still tell something
+                results["steps"][name] = {"ok": False, "error": f"{type(error).__name__}: {error}"}
+            out.write_text(json.dumps(results, indent=1) + "\n")
+            done = results["steps"][name]
+            print(
+                f"{name}: {'ok' if done['ok'] else 'FAILED'} {done.get('skipped', '')} {done.get('seconds', '')}",
+                flush=True,
+            )
+    return 0 if all(step["ok"] for step in results["steps"].values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
