@@ -14,6 +14,8 @@ file(WRITE ${CMAKE_BINARY_DIR}/iuscore_nvcc/probe.cu "#include <string>\n__globa
 set(host_compiler ${CMAKE_CXX_COMPILER})
 if(CMAKE_CUDA_HOST_COMPILER)
   set(host_compiler ${CMAKE_CUDA_HOST_COMPILER})
+elseif(DEFINED ENV{CUDAHOSTCXX})
+  set(host_compiler $ENV{CUDAHOSTCXX})
 endif()
 execute_process(
   COMMAND ${CMAKE_CUDA_COMPILER} -ccbin ${host_compiler} -std=c++17 -arch=sm_80 -c probe.cu -o probe.o
