@@ -38,6 +38,9 @@ struct PixelF32 {
   IUSCORE_HD float load(Storage v) { return v * 255.0f; }
 };
 
+// Of -0 and +0 either may be found as the smallest value, by the order of the search; as a minuend both must be one.
+IUSCORE_HD float one_zero(float low) { return low + 0.0f; }
+
 IUSCORE_HD bool is_usable(float value) { return value <= kLargestMagnitude && value >= -kLargestMagnitude; }
 
 // What (x - low) is divided by when the image itself is normalised.

@@ -340,7 +340,7 @@ void image_maps(const PerceptualMapsJob& job) {
     image[1] = image[2] = image[0];
   }
   Normalizer by[3];
-  for (int c = 0; c < 3; ++c) by[c] = {image[c].low, image_divisor(image[c].low, image[c].high, job.clean)};
+  for (int c = 0; c < 3; ++c) by[c] = {one_zero(image[c].low), image_divisor(image[c].low, image[c].high, job.clean)};
   Range ranges[kMaps];
   if (job.clean) {
     maps<true>(job, by, ranges);
@@ -349,7 +349,7 @@ void image_maps(const PerceptualMapsJob& job) {
     for (int m = 0; m < (job.color ? kMaps : 2); ++m)
       for (std::int32_t y = 0; y < job.height; ++y) {
         float* row = job.planes + m * plane + static_cast<std::int64_t>(y) * job.width;
-        normalize_row(row, job.width, {ranges[m].low, map_divisor(ranges[m].low, ranges[m].high)}, row);
+        normalize_row(row, job.width, {one_zero(ranges[m].low), map_divisor(ranges[m].low, ranges[m].high)}, row);
       }
   }
   bool noise = false;

@@ -212,9 +212,11 @@ class PerceptualMapsBlock {
   // ----------------------------------------------------------------------------------------------------------
 
   __device__ static Normalizer of_image(const Range& range) {
-    return {range.low, image_divisor(range.low, range.high, kClean)};
+    return {one_zero(range.low), image_divisor(range.low, range.high, kClean)};
   }
-  __device__ static Normalizer of_map(const Range& range) { return {range.low, map_divisor(range.low, range.high)}; }
+  __device__ static Normalizer of_map(const Range& range) {
+    return {one_zero(range.low), map_divisor(range.low, range.high)};
+  }
 
   // Red-green and blue-yellow to the output, the gray image to its plane.
   __device__ void opponents(const Range (&image)[3], std::int32_t kept) {

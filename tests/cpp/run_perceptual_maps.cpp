@@ -117,7 +117,8 @@ double value_of(Content content, Random& random, std::int64_t x, std::int64_t wi
   const double unit = random() / 4294967296.0;
   if (content == Content::constant) return 0.4;
   if (content == Content::faint) return 0.5 + 0.01 * unit;
-  if (content == Content::black_border) return x < width / 2 ? 0.0 : unit;
+  // Zeros of both signs: which of them is the smallest value must not show in the maps.
+  if (content == Content::black_border) return x < width / 2 ? (random() % 2 ? 0.0 : -0.0) : unit;
   return 1.5 * unit - 0.25;
 }
 
