@@ -79,7 +79,7 @@ def split_source(
 
 def _checked_fractions(fractions: Sequence[float]) -> NDArray[np.float64]:
     shares = np.asarray(fractions, dtype=np.float64)
-    if shares.shape != (3,) or (shares < 0).any() or shares[:2].min() == 0 or abs(shares.sum() - 1) > 1e-6:
+    if shares.shape != (3,) or (shares < 0).any() or shares[:2].min() == 0 or not abs(shares.sum() - 1) <= 1e-6:
         raise UserError(
             "fractions: expected shares of train, val and test that sum to 1, train and val above 0, "
             f"got {tuple(fractions)}"
