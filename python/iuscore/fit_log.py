@@ -17,6 +17,19 @@ from iuscore.timing import format_seconds, seconds_per_image
 from iuscore.training import LabeledInputs, Progress, TrainingOptions
 
 
+def summary_writer() -> Any:
+    """TensorBoard's ``SummaryWriter``.
+
+    Raises:
+        UserError: the extra is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise UserError("--tensorboard needs the extra: pip install 'iuscore[tensorboard]'") from None
+    return SummaryWriter
+
+
 class TrainingLog:
     """Hears batches and epochs of one run; ``begin`` and ``end`` enclose each member."""
 
@@ -31,11 +44,7 @@ class TrainingLog:
         if not resume:
             self.log_path.unlink(missing_ok=True)
         if tensorboard:
-            try:
-                from torch.utils.tensorboard import SummaryWriter
-            except ImportError:
-                raise UserError("--tensorboard needs the extra: pip install 'iuscore[tensorboard]'") from None
-            self.writer = SummaryWriter(folder / "tensorboard")
+            self.writer = summary_writer()(folder / "tensorboard")
 
     def estimate(self, model: EPUCNN, prepared: Mapping[str, LabeledInputs]) -> None:
         step, forward = seconds_per_image(model, prepared["train"], self.options)

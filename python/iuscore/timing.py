@@ -43,10 +43,8 @@ def format_seconds(seconds: float) -> str:
 
     Example:
         >>> [format_seconds(s) for s in (0.2, 42, 600, 9000)]
-        ['under 1 s', '42 s', '10 min', '2.5 h']
+        ['1 s', '42 s', '10 min', '2.5 h']
     """
-    if seconds < 1:
-        return "under 1 s"
     if seconds < 90:
-        return f"{seconds:.0f} s"
+        return f"{max(seconds, 1):.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

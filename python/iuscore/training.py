@@ -20,6 +20,7 @@ from torch import Tensor
 
 from iuscore.errors import UserError
 from iuscore.models import AdditiveModel
+from iuscore.runs import uninterrupted
 
 Inputs = npt.NDArray[np.float32]
 
@@ -43,14 +44,15 @@ class TrainingOptions:
     patience: int = 10
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "patience"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        # Batch normalization has nothing to normalize a single image by.
+        for name, least in (("epochs", 1), ("batch_size", 2), ("patience", 1)):
+            if getattr(self, name) < least:
+                raise UserError(f"{name}: expected at least {least}, got {getattr(self, name)}")
         if not self.learning_rate > 0 or not math.isfinite(self.learning_rate):
             raise UserError(f"learning_rate: expected a positive number, got {self.learning_rate}")
         if not 0 <= self.momentum < 1:
             raise UserError(f"momentum: expected a number in [0, 1), got {self.momentum}")
-        if not self.weight_decay >= 0:
+        if not 0 <= self.weight_decay < math.inf:
             raise UserError(f"weight_decay: expected 0 or more, got {self.weight_decay}")
 
 
@@ -105,14 +107,16 @@ def train(
 
     Args:
         model: with fresh weights, on the device to train on.
-        data: training inputs. validation: validation inputs.
+        data: training inputs.
+        validation: validation inputs.
         options: see `TrainingOptions`.
         seed: of shuffling and dropout. Every epoch draws from (seed, epoch), so a resumed run repeats an
             uninterrupted one.
         state: file of the resumable state, rewritten after every epoch.
         identity: JSON-able description of the run; a resume with another one is refused.
         resume: go on from ``state`` where it exists.
-        on_batch: called with (images, loss) after every step. on_epoch: called after every epoch.
+        on_batch: called with (images, loss) after every step.
+        on_epoch: called after every epoch.
 
     Returns:
         The progress. ``finished`` is False where a KeyboardInterrupt stopped it; the best weights so far are kept.
@@ -135,16 +139,17 @@ def train(
                 torch.manual_seed(_epoch_seed(seed, progress.epoch))
                 train_loss = _train_epoch(model, data, optimizer, options.batch_size, device, on_batch)
             entry = {"epoch": progress.epoch + 1, "train_loss": train_loss, **evaluate(model, validation)}
-            progress.epoch += 1
-            progress.history.append(entry)
-            val_loss = entry["val_loss"]
-            assert val_loss is not None
-            if progress.best_loss is None or val_loss < progress.best_loss:
-                progress.best_loss, progress.best_epoch = val_loss, progress.epoch
-                best = copy.deepcopy(model.state_dict())
-            progress.finished = progress.epoch >= options.epochs or progress.bad_epochs >= options.patience
-            _save(state, model, optimizer, best, progress, identity)
-            on_epoch(progress)
+            with uninterrupted():
+                progress.epoch += 1
+                progress.history.append(entry)
+                val_loss = entry["val_loss"]
+                assert val_loss is not None
+                if progress.best_loss is None or val_loss < progress.best_loss:
+                    progress.best_loss, progress.best_epoch = val_loss, progress.epoch
+                    best = copy.deepcopy(model.state_dict())
+                progress.finished = progress.epoch >= options.epochs or progress.bad_epochs >= options.patience
+                _save(state, model, optimizer, best, progress, identity)
+                on_epoch(progress)
     except KeyboardInterrupt:
         if progress.epoch == 0:
             raise
@@ -167,24 +172,29 @@ def loss_of(model: AdditiveModel, logits: Tensor, labels: Tensor) -> Tensor:
 def _train_epoch(model: AdditiveModel, data: LabeledInputs, optimizer: torch.optim.Optimizer, batch_size: int,
                  device: torch.device, on_batch: BatchHook) -> float:  # fmt: skip
     model.train()
-    total = 0.0
+    total, seen = 0.0, 0
     order = torch.randperm(len(data)).numpy()
     for start in range(0, len(data), batch_size):
         chosen = order[start : start + batch_size]
-        # Batch normalization of a map that is pooled to 1x1 has no variance over a single image.
-        if len(chosen) == 1 and len(data) > 1:
+        # Batch normalization of a map that is pooled to 1x1 has no variance over a single image, the last one left.
+        if len(chosen) == 1 and start > 0:
             continue
         inputs, labels = data.batch(np.sort(chosen), device)
         optimizer.zero_grad(set_to_none=True)
         loss = loss_of(model, model(inputs), labels)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        value = loss.item()
-        if not math.isfinite(value):
-            raise UserError("the training loss is not finite: lower the learning rate")
-        total += value * len(chosen)
+        value = _finite(loss, "training")
+        total, seen = total + value * len(chosen), seen + len(chosen)
         on_batch(len(chosen), value)
-    return total / len(data)
+    return total / seen
+
+
+def _finite(loss: Tensor, of: str) -> float:
+    value = loss.item()
+    if not math.isfinite(value):
+        raise UserError(f"the {of} loss is not finite: lower the learning rate")
+    return value
 
 
 @torch.no_grad()
@@ -199,11 +209,16 @@ def predict(model: AdditiveModel, inputs: Inputs, *, batch_size: int = 64) -> Te
 
 
 def evaluate(model: AdditiveModel, data: LabeledInputs) -> dict[str, float | None]:
-    """{"val_loss", "val_auroc", "val_accuracy"} of validation inputs; AUROC is None with one class only."""
+    """{"val_loss", "val_auroc", "val_accuracy"} of validation inputs; AUROC is None with one class only.
+
+    Raises:
+        UserError: the loss is not finite, as after a learning rate too high.
+    """
     logits, labels = predict(model, data.inputs), torch.from_numpy(data.labels)
+    loss = _finite(loss_of(model, logits, labels), "validation")
     probabilities = model.probabilities(logits)
     return {
-        "val_loss": float(loss_of(model, logits, labels)),
+        "val_loss": loss,
         "val_auroc": auroc(probabilities.numpy(), data.labels),
         "val_accuracy": float((probabilities.argmax(1) == labels).float().mean()),
     }
@@ -213,7 +228,8 @@ def auroc(probabilities: npt.NDArray[np.floating[Any]], labels: npt.NDArray[np.i
     """Area under the ROC curve; macro average of one class against the rest where there are more than two.
 
     Args:
-        probabilities: float [N, n_classes]. labels: int64 [N].
+        probabilities: float [N, n_classes].
+        labels: int64 [N].
 
     Returns:
         In [0, 1]; None where a class is absent.
@@ -258,18 +274,26 @@ def _restore(
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
         raise UserError(f"{state}: damaged ({error}); fit again in a new folder") from None
-    for key, value in identity.items():
-        if stored.get(key) != value:
-            raise UserError(
-                f"--resume: {key} was {stored.get(key)!r}, now it is {value!r}; "
-                "use the same options and data, or another folder"
-            )
+    if changed := _difference(stored, identity):
+        raise UserError(f"--resume: {changed}; use the same options and data, or another folder")
     model.load_state_dict(_part(tensors, "model."))
     momentum = _part(tensors, "momentum.")
     for name, parameter in model.named_parameters():
         if name in momentum:
             optimizer.state[parameter]["momentum_buffer"] = momentum[name].to(parameter.device)
     return progress, _part(tensors, "best.")
+
+
+def _difference(stored: Mapping[str, Any], identity: Mapping[str, Any]) -> str | None:
+    """What differs first, by its own name: "epochs was 5, now it is 6"."""
+    for key, value in identity.items():
+        was = stored.get(key)
+        if isinstance(value, Mapping) and isinstance(was, Mapping):
+            if changed := _difference(was, value):
+                return changed
+        elif was != value:
+            return f"{key} was {was!r}, now it is {value!r}"
+    return None
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
