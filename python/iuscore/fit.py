@@ -7,7 +7,8 @@ import json
 import platform
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -18,11 +19,12 @@ import torch
 from iuscore import images
 from iuscore.contributions import contributions_of_inputs, prepare_source
 from iuscore.errors import UserError
-from iuscore.fit_log import TrainingLog
+from iuscore.fit_log import TrainingLog, summary_writer
 from iuscore.images import Source
 from iuscore.models import EPUCNN, SPACES, AdditiveModel, Ensemble, save_model
 from iuscore.profile import baseline_profiles, ceiling_and_floor, profiles_to_json
 from iuscore.report import Report, Silent
+from iuscore.runs import output_folder
 from iuscore.splits import Splits
 from iuscore.training import LabeledInputs, Progress, TrainingOptions, auroc, predict, train
 from iuscore.versions import versions
@@ -38,6 +40,8 @@ class ModelOptions:
     base_channels: int = 64
     hidden_units: int = 32
 
+
+MAX_SEED = 2**32  # NumPy's generators take larger seeds, scikit-learn's do not
 
 PUBLISHED_MODEL = ModelOptions()
 PUBLISHED_TRAINING = TrainingOptions()
@@ -77,6 +81,7 @@ def fit(
         out: the model folder: ``model.safetensors``, ``config.json``, ``log.jsonl``.
         model: kind of the additive model. model_options, training: see there.
         classes: label order; sorted names when None. Of two classes the second is the one of positive logits.
+        seed: of the first member, 0 to 2^32 - 1.
         seeds: number of members of the ensemble, trained from ``seed``, ``seed`` + 1, ...
         device: to train on.
         resume: go on with an interrupted run of the same options and data in ``out``.
@@ -95,6 +100,7 @@ def fit(
     Example:
         >>> import tempfile
         >>> from iuscore import phantoms
+        >>> from iuscore.splits import open_splits
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     _ = phantoms.write(folder + "/real", "radiograph", n_per_class=8, size=32, seed=0)
         ...     small = ModelOptions(size=(16, 16), base_channels=2, hidden_units=4)
@@ -105,16 +111,26 @@ def fit(
     """
     if model != "epu":
         raise UserError(f"model: expected 'epu', got {model!r}")
-    report = report or Silent()
+    if not 0 <= seed < MAX_SEED:
+        raise UserError(f"seed: expected 0 to {MAX_SEED - 1}, got {seed}")
+    if seeds < 1:
+        raise UserError(f"seeds: expected at least 1, got {seeds}")
+    report, folder = report or Silent(), Path(out)
     names = _class_order(splits.train, classes)
-    folder = _claim(Path(out), resume=resume, overwrite=overwrite)
+    _check_folder(folder, resume=resume, overwrite=overwrite)
+    if tensorboard:
+        summary_writer()
     config = _model_config(splits.train, names, model_options)
+    with torch.device("meta"):
+        EPUCNN(**config)  # options that do not fit are found before the images are read
     fingerprints = {name: images.fingerprint(part) for name, part in splits.parts().items()}
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".prepared-") as scratch, torch.random.fork_rng(devices=[]):
-        prepared, unreadable = _prepare(EPUCNN(**config), splits, Path(scratch), report, strict=strict)
+    with output_folder(folder, "training"), _scratch(folder) as scratch, torch.random.fork_rng(devices=[]):
+        prepared, unreadable = _prepare(EPUCNN(**config), splits, scratch, report, strict=strict)
         if config["mode"] == "clean":
             config |= _standardization(prepared["train"])
-        identity = {"model": config, "training": asdict(training), "data": fingerprints}
+        if not resume:
+            _clear(folder)
+        identity = {"data": fingerprints, "model": config, "training": asdict(training)}
         log = TrainingLog(report, folder, tensorboard, training, len(prepared["train"]), resume)
         log.estimate(EPUCNN(**config).to(device), prepared)
         members, progresses = _train_members(
@@ -210,23 +226,35 @@ def _class_order(train_images: Source, classes: Sequence[str] | None) -> tuple[s
     return names
 
 
-def _claim(folder: Path, *, resume: bool, overwrite: bool) -> Path:
+def _check_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file: give a folder to write the model to")
+    if resume and overwrite:
+        raise UserError("--resume and --overwrite exclude each other: give one of them")
     state = folder / "training"
     if resume and not state.is_dir():
         done = (folder / "config.json").exists()
         raise UserError(f"--resume: {folder} holds {'a finished model' if done else 'no interrupted training'}")
-    if not resume and ((folder / "config.json").exists() or state.is_dir()):
-        if not overwrite:
-            what = (
-                "an interrupted training: use --resume, --overwrite" if state.is_dir() else "a model: use --overwrite"
-            )
-            raise UserError(f"{folder} already holds {what} or another folder")
-        shutil.rmtree(state, ignore_errors=True)
-        (folder / "log.jsonl").unlink(missing_ok=True)
-    state.mkdir(parents=True, exist_ok=True)
-    return folder
+    if not (resume or overwrite) and ((folder / "config.json").exists() or state.is_dir()):
+        what = "an interrupted training: use --resume, --overwrite" if state.is_dir() else "a model: use --overwrite"
+        raise UserError(f"{folder} already holds {what} or another folder")
+
+
+def _clear(folder: Path) -> None:
+    """Remove what an earlier training left beside the model, which stays until the new one replaces it."""
+    for file in (folder / "training").iterdir():
+        file.unlink()
+    shutil.rmtree(folder / "tensorboard", ignore_errors=True)
+    (folder / "log.jsonl").unlink(missing_ok=True)
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """A folder for prepared inputs that may be too large for memory, on the disk of the model."""
+    for left in folder.glob(".prepared-*"):  # by a run that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".prepared-") as scratch:
+        yield Path(scratch)
 
 
 def _model_config(train_images: Source, names: Sequence[str], options: ModelOptions) -> dict[str, Any]:
