@@ -46,7 +46,7 @@ def _panel(axis: Any, scorer: Scorer, name: str, entry: Mapping[str, Any]) -> No
     profile = scorer.profiles[name]
     places = range(len(scorer.components))
     width = 0.38
-    real = f"real {name}" + (f" ({profile.n} validation images)" if profile.n else "")
+    real = f"real {_plain(name)}" + (f" ({profile.n} validation images)" if profile.n else "")
     axis.bar(
         [x - width / 2 for x in places],
         profile.mean,
@@ -73,8 +73,8 @@ def _panel(axis: Any, scorer: Scorer, name: str, entry: Mapping[str, Any]) -> No
     )
     column = scorer.model.target_column(name)
     toward = scorer.classes[-1] if len(scorer.classes) == 2 else scorer.classes[column]
-    away = f"negative: speaks for {scorer.classes[0]}" if len(scorer.classes) == 2 else "negative: speaks against it"
-    axis.set_ylabel(f"mean contribution\n(positive: speaks for {toward}; {away})", fontsize=8)
+    away = f"for {_plain(scorer.classes[0])}" if len(scorer.classes) == 2 else "against it"
+    axis.set_ylabel(f"mean contribution\n(positive: speaks for {_plain(toward)}; negative: speaks {away})", fontsize=8)
     axis.set_title(_title(name, entry), fontsize=10)
     axis.margins(y=0.18)
     axis.legend(fontsize=8, frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.09))
@@ -82,12 +82,17 @@ def _panel(axis: Any, scorer: Scorer, name: str, entry: Mapping[str, Any]) -> No
 
 
 def _title(name: str, entry: Mapping[str, Any]) -> str:
-    ius = entry["ius"]
+    ius, name = entry["ius"], _plain(name)
     title = f"Scored images against real {name}: IUS {ius['mean']:.2f} [{ius['low']:.2f}, {ius['high']:.2f}]"
     ceiling, floor = entry["ceiling"], entry["floor"]
     if ceiling and ceiling.get("n") and floor and floor.get("n"):
         title += f"\nreal {name} reach {ceiling['mean']:.2f}, real images of other classes {floor['mean']:.2f}"
     return title + "\nbars: mean, whiskers: 95 % bootstrap interval of the mean"
+
+
+def _plain(name: str) -> str:
+    """A class name as matplotlib prints it; two dollar signs would begin a formula."""
+    return name.replace("$", r"\$")
 
 
 def _errors(means: Any, lows: Any, highs: Any) -> Any:

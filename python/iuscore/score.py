@@ -37,7 +37,8 @@ class Scores:
         shares: float32 [B, G]; rows sum to ``ius``.
         probabilities: float32 [B, n_classes].
         warnings: one tuple of texts an image, such as "degenerate map red-green".
-        components: G names. classes: names in label order.
+        components: G names.
+        classes: names in label order.
     """
 
     target: tuple[str, ...]
@@ -73,6 +74,12 @@ class Scorer:
             known = ", ".join(profiles) or "none"
             raise UserError(f"space: the model has no {space!r} profiles (it has: {known})")
         self.profiles: dict[str, Profile] = profiles[space]
+        for name, profile in self.profiles.items():
+            if len(profile.member_means) != len(model.members):
+                raise UserError(
+                    f"profiles.{space}.{name}.member_means: expected {len(model.members)}, one per member, "
+                    f"got {len(profile.member_means)}; fit the model again"
+                )
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -134,6 +141,8 @@ class Scorer:
             >>> scores.ius.shape, bool(torch.allclose(scores.shares.sum(1), scores.ius))
             (torch.Size([3]), True)
         """
+        if batch_size < 1:
+            raise UserError(f"batch_size: expected at least 1, got {batch_size}")
         batch = _as_batch(images)
         names = self.targets(target, len(batch))
         parts = [

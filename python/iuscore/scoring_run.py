@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,6 +16,7 @@ from iuscore.contributions import readable
 from iuscore.errors import UserError
 from iuscore.images import Sample, Source, iter_batches
 from iuscore.report import Report, Silent
+from iuscore.runs import output_folder, uninterrupted
 from iuscore.score import Scorer, Scores
 from iuscore.summary import describe_run, describe_target
 
@@ -48,6 +49,10 @@ class _Collected:
     warnings: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
+    def add(self, other: _Collected) -> None:
+        for item in fields(self):
+            getattr(self, item.name).extend(getattr(other, item.name))
+
 
 def score_source(
     scorer: Scorer,
@@ -68,7 +73,8 @@ def score_source(
         out: folder for ``scores.parquet`` (one row an image, in the order of their uids) and ``summary.json``.
             Both are replaced as a whole; a KeyboardInterrupt leaves the finished rows.
         target: class to compare all images with, or "from-folder": each with the class of its sub-folder.
-        batch_size: images at once. device: where the model runs.
+        batch_size: images at once.
+        device: where the model runs.
         strict: stop at the first unreadable image.
         report: hears progress.
 
@@ -84,20 +90,25 @@ def score_source(
     folder = Path(out)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file: give a folder to write the scores to")
-    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / SUMMARY_NAME
     collected = _Collected()
     interrupted = False
     started = time.perf_counter()
-    report.start("scoring", len(source), "img")
-    with _Table(folder / TABLE_NAME, scorer) as table:
+    with output_folder(folder), _Table(folder / TABLE_NAME, scorer) as table:
+        report.start("scoring", len(source), "img")
         try:
             for start, batch in _numbered(iter_batches(source, batch_size)):
-                table.write(_rows(scorer, batch, names[start : start + len(batch)], device, strict, collected))
-                report.advance(len(batch), unreadable=len(collected.errors))
+                rows, found = _rows(scorer, batch, names[start : start + len(batch)], device, strict)
+                with uninterrupted():
+                    table.write(rows)
+                    collected.add(found)
+                    report.advance(len(batch), unreadable=len(collected.errors))
         except KeyboardInterrupt:
             interrupted = True
         finally:
             report.stop()
+    # From here on an interruption leaves no summary rather than that of an older table.
+    path.unlink(missing_ok=True)
     summary = describe_run(
         scorer,
         {name: _described(scorer, name, collected) for name in dict.fromkeys(collected.target)},
@@ -108,7 +119,6 @@ def score_source(
         seconds=time.perf_counter() - started,
         interrupted=interrupted,
     )
-    path = folder / SUMMARY_NAME
     _replace(path, json.dumps(_finite(summary), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     return ScoringRun(folder / TABLE_NAME, path, summary, interrupted)
 
@@ -129,12 +139,13 @@ def _numbered(batches: Iterator[list[Sample]]) -> Iterator[tuple[int, list[Sampl
         start += len(batch)
 
 
-def _rows(scorer: Scorer, batch: list[Sample], names: Sequence[str], device: str, strict: bool,
-          collected: _Collected) -> list[dict[str, Any]]:  # fmt: skip
+def _rows(
+    scorer: Scorer, batch: list[Sample], names: Sequence[str], device: str, strict: bool
+) -> tuple[list[dict[str, Any]], _Collected]:
     positions, pixels, errors = readable(batch)
     if errors and strict:
         raise UserError(f"{errors[0][0]}: {errors[0][1]} (--strict)")
-    collected.errors += [reason for _, reason in errors]
+    collected = _Collected(errors=[reason for _, reason in errors])
     reasons = dict(errors)
     rows: list[dict[str, Any]] = [
         {
@@ -150,13 +161,13 @@ def _rows(scorer: Scorer, batch: list[Sample], names: Sequence[str], device: str
     if pixels:
         scores = scorer.score_pixels(pixels, [names[i] for i in positions], device=device)
         for row, values in zip((rows[i] for i in positions), _values(scores), strict=True):
+            row["warnings"] += values.pop("warnings")
             row.update(values)
-            row["warnings"] += values["warnings"]
         _collect(collected, scores)
     for row in rows:
         collected.warnings += row["warnings"]
         row["warnings"] = "; ".join(row["warnings"])
-    return rows
+    return rows, collected
 
 
 def _values(scores: Scores) -> Iterator[dict[str, Any]]:
@@ -219,13 +230,14 @@ class _Table:
         self.pending = []
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if kind is None:
-            self._flush()
-        self.writer.close()
-        if kind is None:
-            os.replace(self.temporary, self.path)
-        else:
-            self.temporary.unlink(missing_ok=True)
+        with uninterrupted():
+            if kind is None:
+                self._flush()
+            self.writer.close()
+            if kind is None:
+                os.replace(self.temporary, self.path)
+            else:
+                self.temporary.unlink(missing_ok=True)
 
 
 def _schema(scorer: Scorer) -> pa.Schema:
