@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +12,7 @@ import click
 
 from iuscore.errors import UserError
 
+_SEED = click.IntRange(0, 2**32 - 1)
 EXIT_UNREADABLE, EXIT_USER, EXIT_INTERRUPTED = 1, 2, 130
 
 
@@ -47,7 +49,7 @@ class _Progress:
 
 def _size(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, int]:
     parts = value.lower().split("x")
-    if len(parts) > 2 or not all(p.isdigit() for p in parts):
+    if len(parts) > 2 or not all(p.isdecimal() for p in parts):
         raise click.BadParameter(f"expected a number such as 128, or HEIGHTxWIDTH such as 96x128, got {value!r}")
     return int(parts[0]), int(parts[-1])
 
@@ -57,16 +59,32 @@ def _fractions(ctx: click.Context, param: click.Parameter, value: str) -> tuple[
         parts = tuple(float(p) for p in value.split(","))
     except ValueError:
         parts = ()
-    if len(parts) != 3:
+    if len(parts) != 3 or not all(math.isfinite(p) for p in parts):
         raise click.BadParameter(f"expected three numbers such as 0.7,0.15,0.15, got {value!r}")
     return parts
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
-@click.version_option(package_name="iuscore")
+def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        from iuscore.versions import package_version
+
+        click.echo(f"iuscore {package_version()}")
+        ctx.exit()
+
+
+@click.group(
+    invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"], "show_default": True}
+)
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print the version."
+)
 @click.option("-v", "--verbose", is_flag=True, help="Say more, such as why a back end is missing.")
-def cli(verbose: bool) -> None:
+@click.pass_context
+def cli(context: click.Context, verbose: bool) -> None:
     """How useful a synthetic medical image is for training a classifier, and why."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        context.exit(EXIT_USER)
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(name)s: %(message)s")
 
 
@@ -103,7 +121,7 @@ def doctor() -> None:
 @click.option("--lr", "learning_rate", type=float, default=1e-3, help="Learning rate.")
 @click.option("--momentum", type=float, default=0.9)
 @click.option("--weight-decay", type=float, default=1e-3)
-@click.option("--seed", type=int, default=0, help="Of the split and of the first member.")
+@click.option("--seed", type=_SEED, default=0, help="Of the split and of the first member.")
 @click.option("--seeds", type=click.IntRange(min=1), default=1, help="Members of the ensemble.")
 @click.option("--device", default="cpu", help="Torch device to train on.")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted training in --out.")
@@ -140,15 +158,21 @@ def fit(real: Path, out: Path, **options: Any) -> int:
     for warning in splits.warnings:
         click.echo(f"warning: {warning}", err=True)
     _check_device(options["device"])
-    fitted = fit(
-        splits,
-        out,
-        model_options=model_options,
-        training=training,
-        classes=classes,
-        report=_Progress(),
-        **options,
-    )
+    report = _Progress()
+    try:
+        fitted = fit(
+            splits, out, model_options=model_options, training=training, classes=classes, report=report, **options
+        )
+    except KeyboardInterrupt:
+        report.stop()
+        kept = (out / "training").is_dir()
+        what = (
+            f"{out} keeps the finished epochs; --resume goes on" if kept else "no epoch was complete, nothing is kept"
+        )
+        click.echo(f"interrupted: {what}", err=True)
+        return EXIT_INTERRUPTED
+    finally:
+        report.stop()
     _print_fitted(fitted.record, out)
     for uid, reason in fitted.unreadable:
         click.echo(f"left out: {uid}: {reason}", err=True)
@@ -156,7 +180,7 @@ def fit(real: Path, out: Path, **options: Any) -> int:
         click.echo(f"interrupted: {out} holds the best weights so far; --resume goes on", err=True)
         return EXIT_INTERRUPTED
     if fitted.unreadable:
-        click.echo(f"{len(fitted.unreadable)} images could not be read and were left out", err=True)
+        click.echo(f"images that could not be read and were left out: {len(fitted.unreadable)}", err=True)
     return EXIT_UNREADABLE if fitted.unreadable else 0
 
 
@@ -261,9 +285,9 @@ def _print_summary(summary: dict[str, Any]) -> None:
 
 
 @cli.command()
-@click.option("--out", type=click.Path(path_type=Path), help="Keep the phantoms, the model and the scores here.")
+@click.option("--out", type=click.Path(path_type=Path), help="Keep the phantoms and the model here.")
 @click.option("--kind", type=click.Choice(["endoscopy", "radiograph"]), default="endoscopy", help="Phantoms to draw.")
-@click.option("--seed", type=int, default=0)
+@click.option("--seed", type=_SEED, default=0)
 def demo(out: Path | None, kind: Any, seed: int) -> None:
     """Draw phantoms, fit a small model, and score a faithful and three defective sets; no data, no network."""
     from iuscore.demo import run_demo, table_lines
@@ -294,15 +318,17 @@ def _check_device(name: str) -> None:
     import torch
 
     try:
-        torch.empty(0, device=name)
+        usable = torch.empty(0, device=name).device.type != "meta"
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"--device {name}: {str(error).splitlines()[0]}") from None
+    if not usable:
+        raise UserError(f"--device {name}: expected a device that computes, such as cpu or cuda")
 
 
 def main() -> None:
     """Entry point. A user's mistake is one line and exit status 2; an interruption ends with 130."""
     try:
-        status = cli.main(standalone_mode=False)
+        status = cli.main(prog_name="iuscore", standalone_mode=False)
     except UserError as error:
         click.echo(f"iuscore: {' '.join(str(error).split())}", err=True)
         status = EXIT_USER
@@ -310,9 +336,15 @@ def main() -> None:
         click.echo(f"iuscore: {error.format_message()}", err=True)
         status = EXIT_USER
     except (KeyboardInterrupt, click.Abort):
-        click.echo("iuscore: interrupted before anything could be kept", err=True)
+        click.echo("iuscore: interrupted", err=True)
         status = EXIT_INTERRUPTED
     except OSError as error:
         click.echo(f"iuscore: {error.strerror or error}{f': {error.filename}' if error.filename else ''}", err=True)
+        status = EXIT_USER
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise
+        reason = (str(error).splitlines() or ["no room"])[0]
+        click.echo(f"iuscore: not enough memory, use a smaller --size or --batch-size: {reason}", err=True)
         status = EXIT_USER
     sys.exit(status if isinstance(status, int) else 0)
