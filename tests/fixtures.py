@@ -1,0 +1,120 @@
+"""What tests of the command line and of scoring share: tiny images, tiny models, and a way to run commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from iuscore.cli import main
+
+TINY = ("--size", "16", "--base-channels", "2", "--hidden-units", "4")
+EXIT_INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a command ended and what it said."""
+
+    status: int
+    out: str
+    err: str
+
+    def said(self) -> list[str]:
+        """Lines on standard error without the progress bars."""
+        lines = self.err.replace("\r", "\n").splitlines()
+        return [line for line in lines if line.strip() and "img/s" not in line]
+
+    def refusal(self) -> str:
+        """The one line of a user's error; fails where there is anything else."""
+        assert self.status == 2, (self.status, self.out, self.err)
+        (line,) = self.said()
+        assert line.startswith("iuscore: "), line
+        assert self.out == ""
+        return line.removeprefix("iuscore: ")
+
+
+class Command:
+    """The command line in this process: ``command("fit", folder, "--out", ...)``."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self.monkeypatch, self.capsys = monkeypatch, capsys
+
+    def __call__(self, *arguments: object) -> Ran:
+        self.monkeypatch.setattr(sys, "argv", ["iuscore", *map(str, arguments)])
+        self.capsys.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        assert isinstance(stopped.value.code, int)
+        return Ran(stopped.value.code, *self.capsys.readouterr())
+
+
+def run_apart(*arguments: object, code: str = "") -> Ran:
+    """The command line in a process of its own, after ``code``."""
+    done = subprocess.run(_argv(arguments, code), capture_output=True, text=True, env=_environment(), timeout=200)
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def signal_when_there(sign: signal.Signals, marker: Path, *arguments: object, code: str) -> Ran:
+    """Run the command line after ``code``, which makes ``marker`` and waits; then send ``sign``."""
+    with subprocess.Popen(
+        _argv(arguments, code), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=_environment()
+    ) as process:
+        deadline = time.monotonic() + 200
+        while not marker.exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        there = marker.exists()
+        process.send_signal(sign if there else signal.SIGKILL)
+        out, err = process.communicate(timeout=100)
+    assert there, err
+    return Ran(process.returncode, out, err)
+
+
+def _argv(arguments: Sequence[object], code: str) -> list[str]:
+    return [sys.executable, "-c", f"{code}\nfrom iuscore.cli import main; main()", *map(str, arguments)]
+
+
+def _environment() -> dict[str, str]:
+    return os.environ | {"OMP_NUM_THREADS": "1"}
+
+
+def write_images(root: Path, names: Sequence[str], *, size: int = 16, channels: int = 1, seed: int = 0) -> Path:
+    """Noise; the classes differ in brightness, so that they can be learned. Classes are told by the first letter."""
+    rng = np.random.default_rng(seed)
+    shape = (size, size) if channels == 1 else (size, size, channels)
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        level = 40 + 60 * (ord(name[0]) - ord("a")) % 150
+        Image.fromarray(rng.integers(level, level + 60, shape, dtype=np.uint8)).save(path)
+    return root
+
+
+def class_folders(root: Path, classes: str = "ab", n: int = 12, **options: Any) -> Path:
+    """``n`` images a class: ``a/00.png``, ..."""
+    return write_images(root, [f"{c}/{i:02d}.png" for c in classes for i in range(n)], **options)
+
+
+def record_of(folder: Path) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads((folder / "config.json").read_text())
+    return record
+
+
+def log_of(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def tree(root: Path) -> dict[str, bytes]:
+    """Every file and folder below ``root``, with its content."""
+    return {str(p.relative_to(root)): p.read_bytes() if p.is_file() else b"" for p in sorted(root.rglob("*"))}
