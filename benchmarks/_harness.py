@@ -1,0 +1,162 @@
+"""What the benchmarks share: interleaved repetitions, medians, the machine, versions and the results file."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Items a second over the repetitions.
+
+    `wall` counts elapsed time. `core` counts processor time of all the process's threads, so that with one thread it is
+    the rate of one core even where other programs share it.
+    """
+
+    wall_median: float
+    wall_min: float
+    wall_max: float
+    core_median: float
+    core_min: float
+    core_max: float
+    repetitions: int
+    calls_per_repetition: int
+
+
+def measure(
+    contestants: Mapping[str, Callable[[], object]], *, items: int, repetitions: int = 9, seconds: float = 0.15
+) -> dict[str, Rate]:
+    """Times all contestants in turn, `repetitions` times over, so that a busy moment hits all of them.
+
+    Args:
+        contestants: name -> a call that processes `items` items.
+        items: per call.
+        repetitions: rounds; each calls a contestant as often as fills `seconds`.
+        seconds: length of one measurement.
+    """
+    calls = {}
+    for name, run in contestants.items():
+        run()  # caches, thread pools, lazy imports
+        begin = time.perf_counter()
+        run()
+        calls[name] = max(1, round(seconds / (time.perf_counter() - begin)))
+    samples: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}
+    for round_number in range(repetitions):
+        names = list(contestants)
+        for name in names if round_number % 2 == 0 else reversed(names):
+            run, wall, core = contestants[name], time.perf_counter(), time.process_time()
+            for _ in range(calls[name]):
+                run()
+            done = calls[name] * items
+            samples[name].append((done / (time.perf_counter() - wall), done / (time.process_time() - core)))
+    return {name: _rate(taken, calls[name]) for name, taken in samples.items()}
+
+
+def _rate(samples: list[tuple[float, float]], calls: int) -> Rate:
+    wall, core = zip(*samples, strict=True)
+    return Rate(
+        statistics.median(wall),
+        min(wall),
+        max(wall),
+        statistics.median(core),
+        min(core),
+        max(core),
+        len(samples),
+        calls,
+    )
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores and the vector extensions that matter."""
+    info: dict[str, Any] = {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count(), "flags": []}
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    info["cpu"] = fields.get("model name", info["cpu"])
+    present = fields.get("flags", "").split()
+    info["flags"] = [flag for flag in ("avx2", "avx512f", "avx512bw", "avx512vl") if flag in present]
+    info["platform"] = f"{platform.system()} {platform.machine()}"
+    return info
+
+
+class OtherPrograms:
+    """Cores that other programs kept busy, on average, since this was made; None where the system does not say."""
+
+    def __init__(self) -> None:
+        self._start = self._now()
+
+    def cores(self) -> float | None:
+        now = self._now()
+        if now is None or self._start is None:
+            return None
+        wall, all_programs, own = (b - a for a, b in zip(self._start, now, strict=True))
+        return round(max(0.0, all_programs - own) / wall, 2)
+
+    @staticmethod
+    def _now() -> tuple[float, float, float] | None:
+        try:
+            fields = Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()[1:9]
+        except OSError:
+            return None
+        user, nice, system, _idle, _waiting, interrupts, soft_interrupts, _stolen = (int(field) for field in fields)
+        ticks = user + nice + system + interrupts + soft_interrupts
+        return time.perf_counter(), ticks / os.sysconf("SC_CLK_TCK"), time.process_time()
+
+
+def versions(*packages: str) -> dict[str, str]:
+    return {"python": platform.python_version(), **{package: _version(package) for package in packages}}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def commit() -> str:
+    """Of the working tree; with "+changes" where the code differs from it."""
+    try:
+        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
+        changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", "csrc", "python"], cwd=ROOT, check=False)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return head.stdout.strip() + ("+changes" if changed.returncode else "")
+
+
+def as_json(rates: Mapping[str, Rate]) -> dict[str, dict[str, float]]:
+    return {name: {key: _short(value) for key, value in asdict(rate).items()} for name, rate in rates.items()}
+
+
+def _short(value: float) -> float:
+    return value if isinstance(value, int) else float(f"{value:.4g}")
+
+
+def save(name: str, content: Mapping[str, Any], packages: tuple[str, ...], folder: Path = RESULTS) -> Path:
+    """Writes `content` with machine, versions, commit and date to <folder>/<name>.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
+    head = {
+        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
+        "commit": commit(),
+        "machine": machine(),
+        "versions": versions(*packages),
+    }
+    path.write_text(json.dumps({**head, **content}, indent=1) + "\n", encoding="utf-8")
+    return path
