@@ -11,13 +11,14 @@ from typing import Any, Literal
 import click
 
 from iuscore.errors import UserError
+from iuscore.report import Report
 
 _SEED = click.IntRange(0, 2**32 - 1)
 EXIT_UNREADABLE, EXIT_USER, EXIT_INTERRUPTED = 1, 2, 130
 
 
-class _Progress:
-    """`iuscore.report.Report` on standard error: bars on a terminal, plain lines elsewhere."""
+class _Progress(Report):
+    """Progress on standard error: bars on a terminal, plain lines elsewhere."""
 
     def __init__(self) -> None:
         self.bar: Any = None
@@ -271,7 +272,7 @@ def _print_summary(summary: dict[str, Any]) -> None:
             f"{entry['n']} images against real {name}: IUS {_number(ius['mean'])} "
             f"[{_number(ius['low'])}, {_number(ius['high'])}]"
         )
-        if entry["ceiling"] and entry["ceiling"].get("n"):
+        if entry["ceiling"] and entry["floor"]:
             click.echo(
                 f"  real {name}: {_number(entry['ceiling']['mean'])} (ceiling); other real images: "
                 f"{_number(entry['floor']['mean'])} (floor); {_percent(entry['above_ceiling_lower_quartile'])} of the "
@@ -342,7 +343,10 @@ def main() -> None:
         click.echo(f"iuscore: {error.strerror or error}{f': {error.filename}' if error.filename else ''}", err=True)
         status = EXIT_USER
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "memory" not in str(error):
+        import torch
+
+        # Torch raises a plain RuntimeError where the CPU's memory ends; any other one is a fault of ours.
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
             raise
         reason = (str(error).splitlines() or ["no room"])[0]
         click.echo(f"iuscore: not enough memory, use a smaller --size or --batch-size: {reason}", err=True)

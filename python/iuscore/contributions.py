@@ -41,7 +41,8 @@ def prepare_source(
     """Decode a source and compute the model's inputs.
 
     Args:
-        model: whose ``prepare`` is used. source: images.
+        model: whose ``prepare`` is used.
+        source: images.
         spill: file that holds the inputs where they are too large for memory.
         on_batch: called with the number of images done.
 
@@ -56,7 +57,7 @@ def prepare_source(
         positions, pixels, failed = readable(batch)
         errors += failed
         if pixels:
-            made = model.prepare(pixels).numpy()
+            made = model.prepare(pixels, "NHWC").numpy()
             if inputs is None:
                 shape = (len(source), *made.shape[1:])
                 large = int(np.prod(shape)) * 4 > IN_MEMORY_BYTES

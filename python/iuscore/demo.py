@@ -14,7 +14,7 @@ import numpy as np
 from iuscore import phantoms
 from iuscore.explain import Explanation, explain_contributions
 from iuscore.fit import ModelOptions, fit
-from iuscore.report import Report, Silent
+from iuscore.report import Report
 from iuscore.score import Scorer, load
 from iuscore.splits import open_splits
 from iuscore.training import TrainingOptions
@@ -56,12 +56,14 @@ def run_demo(
 
     Args:
         out: folder to keep phantoms and model in; a temporary one when None.
-        kind: of phantoms. seed: of drawing and training. report: hears lines and progress.
+        kind: of phantoms.
+        seed: of drawing and training.
+        report: hears lines and progress.
 
     Returns:
         `DemoResult`.
     """
-    report = report or Silent()
+    report = report or Report()
     with tempfile.TemporaryDirectory(prefix="iuscore-demo-") if out is None else nullcontext(str(out)) as folder:
         root = Path(folder)
         report.line("phantoms are phantoms: drawings for trying things out, not evidence about any clinical image")

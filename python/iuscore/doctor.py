@@ -50,4 +50,5 @@ def _cpu() -> str:
 def _cuda() -> str:
     cuda, _ = extension("_cuda")
     names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return f"available: {', '.join(names)}; {cuda.build_info() if cuda else ''}"
+    info = cuda.build_info() if cuda else {}
+    return f"available: {', '.join(names)}; built with nvcc {info.get('nvcc')} for {info.get('architectures')}"

@@ -14,6 +14,11 @@ from iuscore.profile import Profile
 Array = npt.NDArray[np.floating[Any]]
 
 
+SMALLEST_SD = 0.05
+"""A component that saturates the tanh has next to no spread; smaller standard deviations count as this one, or its
+shift would be thousands of them."""
+
+
 @dataclass(frozen=True)
 class ComponentReason:
     """One component of one explanation.
@@ -23,7 +28,8 @@ class ComponentReason:
         baseline: mean contribution of the real class.
         contribution: of the image, or the mean of the set.
         share: of the IUS (mean of shares for a set); the shares sum to the IUS.
-        shift: (contribution - baseline) / standard deviation of the real class; None where that is unknown or 0.
+        shift: (contribution - baseline) / max(standard deviation of the real class, `SMALLEST_SD`); None where the
+            spread is unknown.
     """
 
     name: str
@@ -57,7 +63,8 @@ def explain_contributions(
         profile: of the real class.
         contributions: [G] of an image, or [N, G] of a set (its mean is explained).
         shares: the same shape.
-        target: name of the class. components: G names.
+        target: name of the class.
+        components: G names.
 
     Returns:
         `Explanation`; images with NaN are left out of a set's mean.
@@ -74,8 +81,8 @@ def explain_contributions(
     part = _set_mean(shares)
     reasons = []
     for g, name in enumerate(components):
-        sd = profile.sd[g] if profile.sd is not None else None
-        shift = (float(mean[g]) - profile.mean[g]) / sd if sd else None
+        sd = max(profile.sd[g], SMALLEST_SD) if profile.sd is not None else None
+        shift = (float(mean[g]) - profile.mean[g]) / sd if sd is not None else None
         reasons.append(ComponentReason(name, profile.mean[g], float(mean[g]), float(part[g]), shift))
     return Explanation(target, float(part.sum()), tuple(reasons))
 

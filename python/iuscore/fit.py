@@ -23,7 +23,7 @@ from iuscore.fit_log import TrainingLog, summary_writer
 from iuscore.images import Source
 from iuscore.models import EPUCNN, SPACES, AdditiveModel, Ensemble, save_model
 from iuscore.profile import baseline_profiles, ceiling_and_floor, profiles_to_json
-from iuscore.report import Report, Silent
+from iuscore.report import Report
 from iuscore.runs import output_folder
 from iuscore.splits import Splits
 from iuscore.training import LabeledInputs, Progress, TrainingOptions, auroc, predict, train
@@ -79,7 +79,9 @@ def fit(
     Args:
         splits: see `open_splits`.
         out: the model folder: ``model.safetensors``, ``config.json``, ``log.jsonl``.
-        model: kind of the additive model. model_options, training: see there.
+        model: kind of the additive model.
+        model_options: see `ModelOptions`.
+        training: see `TrainingOptions`.
         classes: label order; sorted names when None. Of two classes the second is the one of positive logits.
         seed: of the first member, 0 to 2^32 - 1.
         seeds: number of members of the ensemble, trained from ``seed``, ``seed`` + 1, ...
@@ -115,7 +117,7 @@ def fit(
         raise UserError(f"seed: expected 0 to {MAX_SEED - 1}, got {seed}")
     if seeds < 1:
         raise UserError(f"seeds: expected at least 1, got {seeds}")
-    report, folder = report or Silent(), Path(out)
+    report, folder = report or Report(), Path(out)
     names = _class_order(splits.train, classes)
     _check_folder(folder, resume=resume, overwrite=overwrite)
     if tensorboard:
@@ -139,7 +141,7 @@ def fit(
         ensemble = Ensemble(members)
         interrupted = len(members) < seeds or not progresses[-1].finished
         record = {
-            "members": [{"seed": p.seed, "epochs": p.epoch, **p.history[p.best_epoch - 1]} for p in progresses],
+            "members": [_describe_member(progress) for progress in progresses],
             **_profiles(ensemble, prepared, seed),
             "validation": _figures(ensemble, prepared["val"]),
             "test": _figures(ensemble, prepared["test"]) if "test" in prepared else None,
@@ -288,10 +290,19 @@ def _color_of(source: Source, looked_at: int = 64) -> Literal["color", "gray"]:
     return "gray"
 
 
+def _describe_member(progress: Progress) -> dict[str, Any]:
+    best = {key: value for key, value in progress.history[progress.best_epoch - 1].items() if key != "epoch"}
+    return {"seed": progress.seed, "epochs": progress.epoch, "best_epoch": progress.best_epoch, **best}
+
+
 def _profiles(model: Ensemble, prepared: Mapping[str, LabeledInputs], seed: int) -> dict[str, Any]:
-    """Baseline profiles of validation images, ceiling and floor of held-out ones, in every space."""
+    """Baseline profiles of validation images, ceiling and floor of held-out ones, in every space.
+
+    Held out are the test images, where they are of all classes, else the validation images one at a time.
+    """
     val, test = prepared["val"], prepared.get("test")
-    held_out, source = (test, "test") if test is not None and len(test) else (val, "leave-one-out")
+    whole = test is not None and len(np.unique(test.labels)) == len(model.classes)
+    held_out, source = (test, "test") if test is not None and whole else (val, "leave-one-out")
     profiles, ceiling, floor = {}, {}, {}
     for space in SPACES:
         profiles[space] = baseline_profiles(

@@ -85,7 +85,7 @@ def _title(name: str, entry: Mapping[str, Any]) -> str:
     ius, name = entry["ius"], _plain(name)
     title = f"Scored images against real {name}: IUS {ius['mean']:.2f} [{ius['low']:.2f}, {ius['high']:.2f}]"
     ceiling, floor = entry["ceiling"], entry["floor"]
-    if ceiling and ceiling.get("n") and floor and floor.get("n"):
+    if ceiling and floor:
         title += f"\nreal {name} reach {ceiling['mean']:.2f}, real images of other classes {floor['mean']:.2f}"
     return title + "\nbars: mean, whiskers: 95 % bootstrap interval of the mean"
 

@@ -1,8 +1,8 @@
 """The measure: baseline profiles of real images, and how alike an image's contributions are.
 
 IUS of an image for class k is the cosine between the mean contributions of real validation images
-of class k and the image's own. Source: Gatoula, Dimas, Iakovidis, "Interpretable Utility
-Similarity", IEEE TMI 2026. Nothing here depends on which model made the contributions.
+of class k and the image's own. Source: Gatoula, Dimas, Iakovidis, "Interpretable Similarity of Synthetic Image
+Utility", IEEE TMI 2026. Nothing here depends on which model made the contributions.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ def baseline_profiles(
         if members.shape[1] == 0:
             raise UserError(f"no validation image of class {name!r}: a baseline needs at least one")
         images = members.mean(axis=0)
-        low, high = _mean_interval(images, seed, resamples)
+        low, high = mean_interval(images, seed=seed, resamples=resamples)
         profiles[name] = Profile(
             mean=_floats(_exact_mean(images)),
             sd=_floats(images.std(axis=0, ddof=1)) if len(images) > 1 else None,
@@ -352,9 +352,23 @@ def _exact_mean(images: Array) -> Array:
     return mean
 
 
-def _mean_interval(images: Array, seed: int, resamples: int) -> tuple[Array, Array]:
-    """Percentile bootstrap interval of the mean of [N, G], over images."""
-    from scipy.stats import bootstrap  # type: ignore[import-untyped,unused-ignore]
+def mean_interval(images: Array, *, seed: int = 0, resamples: int = RESAMPLES) -> tuple[Array, Array]:
+    """95 % percentile bootstrap interval of the mean over images.
+
+    Args:
+        images: float64 [N, G], N >= 1, finite; whole rows are drawn.
+        seed: of the draws.
+        resamples: number of draws.
+
+    Returns:
+        Lower and upper end, each [G]; both the value itself where all images agree.
+
+    Example:
+        >>> low, high = mean_interval(np.array([[0.0, 5.0], [1.0, 5.0]] * 50))
+        >>> bool(low[0] < 0.5 < high[0]), float(low[1]), float(high[1])
+        (True, 5.0, 5.0)
+    """
+    from scipy.stats import bootstrap
 
     mean = _exact_mean(images)
     constant = np.ptp(images, axis=0) == 0

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
 
+class Report:
+    """Hears lines and progress, and says nothing; a subclass may.
 
-class Report(Protocol):
-    """Hears lines and progress; every method may do nothing."""
+    Example:
+        >>> Report().line("nobody hears this")
+    """
 
     def line(self, text: str) -> None:
         """Something worth reading."""
@@ -19,23 +21,3 @@ class Report(Protocol):
 
     def stop(self) -> None:
         """The work that was started ended. May be called without one."""
-
-
-class Silent:
-    """A `Report` that says nothing.
-
-    Example:
-        >>> Silent().line("nobody hears this")
-    """
-
-    def line(self, text: str) -> None:
-        """Ignored."""
-
-    def start(self, what: str, total: int, unit: str) -> None:
-        """Ignored."""
-
-    def advance(self, n: int, **figures: float | None) -> None:
-        """Ignored."""
-
-    def stop(self) -> None:
-        """Ignored."""

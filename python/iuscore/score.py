@@ -143,7 +143,7 @@ class Scorer:
         """
         if batch_size < 1:
             raise UserError(f"batch_size: expected at least 1, got {batch_size}")
-        batch = _as_batch(images)
+        batch, layout = _as_batch(images, layout)
         names = self.targets(target, len(batch))
         parts = [
             self.score_inputs(
@@ -186,7 +186,8 @@ class Scorer:
         if self.model.bias.device != inputs.device:
             self.model.to(inputs.device)
         with torch.set_grad_enabled(inputs.requires_grad and torch.is_grad_enabled()):
-            members = self.model.member_contributions(inputs.to(self.model.bias.dtype), self.space)
+            inputs = inputs.to(self.model.bias.dtype)
+            members = self.model.member_contributions(inputs, self.space)
             paper = members if self.space == "paper" else self.model.member_contributions(inputs, "paper")
             logits = self.model.bias + paper.mean(0).sum(1)
             columns = torch.tensor([self.model.target_column(name) for name in names], device=inputs.device)
@@ -242,10 +243,10 @@ def load(folder: str | os.PathLike[str], *, space: Space = "paper") -> Scorer:
     return Scorer(*load_model(Path(folder)), space=space)
 
 
-def _as_batch(images: ScorerInput) -> Any:
-    """Images as something with a length that slices into batches."""
+def _as_batch(images: ScorerInput, layout: Layout | None) -> tuple[Any, Layout | None]:
+    """Images as something with a length that slices into batches, and where their channels are."""
     if isinstance(images, Tensor | np.ndarray):
-        return images
+        return images, layout
     if hasattr(images, "getbands"):
         images = cast("Sequence[Image]", [images])
     if not isinstance(images, Sequence) or isinstance(images, str | bytes):
@@ -254,8 +255,8 @@ def _as_batch(images: ScorerInput) -> Any:
     if images and hasattr(images[0], "getbands"):
         from iuscore.images import from_pil
 
-        return [from_pil(cast("Image", image)).pixels for image in images]
-    return list(images)
+        return [from_pil(cast("Image", image)).pixels for image in images], "NHWC"
+    return list(images), layout
 
 
 def _joined(parts: Sequence[Scores]) -> Scores:

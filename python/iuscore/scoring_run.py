@@ -15,7 +15,7 @@ import numpy as np
 from iuscore.contributions import readable
 from iuscore.errors import UserError
 from iuscore.images import Sample, Source, iter_batches
-from iuscore.report import Report, Silent
+from iuscore.report import Report
 from iuscore.runs import output_folder, uninterrupted
 from iuscore.score import Scorer, Scores
 from iuscore.summary import describe_run, describe_target
@@ -85,7 +85,7 @@ def score_source(
     Raises:
         UserError: an unknown class, or an unreadable image where ``strict``.
     """
-    report = report or Silent()
+    report = report or Report()
     names = _targets(scorer, source, target)
     folder = Path(out)
     if folder.exists() and not folder.is_dir():

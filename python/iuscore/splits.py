@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
@@ -96,10 +97,12 @@ def open_splits(
 
 def _leaks(parts: Mapping[str, Source], group_by: str | None) -> tuple[str, ...]:
     found = []
-    for name in [n for n in parts if n != "train"]:
-        # The same name in two folders is no leak; the same bytes or the same group is.
-        leaks = [leak for leak in images.leakage(parts["train"], parts[name], group_by=group_by) if leak.kind != "uid"]
-        if leaks:
-            one = leaks[0]
-            found.append(f"train and {name} share {len(leaks)} {one.kind}s, such as {one.first} and {one.second}")
+    for one, other in combinations(parts, 2):
+        leaks = images.leakage(parts[one], parts[other], group_by=group_by)
+        # The same name in two folders is no leak.
+        for kind, noun in (("group", "groups"), ("content", "identical files")):
+            same = [leak for leak in leaks if leak.kind == kind]
+            if same:
+                example = f"{same[0].first} and {same[0].second}"
+                found.append(f"{one} and {other} share {len(same)} {noun}, such as {example}")
     return tuple(found)

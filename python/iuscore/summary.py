@@ -11,80 +11,52 @@ import numpy as np
 import numpy.typing as npt
 
 from iuscore.explain import explain_contributions
-from iuscore.profile import CONFIDENCE, QUANTILES, RESAMPLES
+from iuscore.profile import QUANTILES, mean_interval
 from iuscore.score import Scorer
 from iuscore.versions import versions
 
 Array = npt.NDArray[np.float64]
 
 
-def mean_interval(values: Array, *, seed: int = 0) -> tuple[float, float, float]:
-    """Mean and its 95 % percentile bootstrap interval over the rows of ``values`` [N].
-
-    Returns:
-        (mean, low, high); all the same for one value or equal values, NaN for none.
-
-    Example:
-        >>> mean, low, high = mean_interval(np.arange(100.0))
-        >>> mean, low < mean < high
-        (49.5, True)
-    """
-    if len(values) == 0:
-        return (float("nan"),) * 3
-    mean = float(values.mean())
-    if np.ptp(values) == 0:
-        return (float(values[0]),) * 3
-    from scipy.stats import bootstrap
-
-    found = bootstrap(
-        (values,),
-        np.mean,
-        n_resamples=RESAMPLES,
-        batch=max(1, 10_000_000 // len(values)),
-        confidence_level=CONFIDENCE,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    )
-    return mean, float(found.confidence_interval.low), float(found.confidence_interval.high)
-
-
 def describe_target(scorer: Scorer, target: str, ius: Array, contributions: Array, shares: Array) -> dict[str, Any]:
     """Everything about the images scored against one class.
 
     Args:
-        ius: [N] without NaN. contributions, shares: [N, G].
+        ius: [N], N >= 1, without NaN. contributions, shares: [N, G].
 
     Returns:
         JSON-able: n, IUS mean with interval, spread and quantiles, ceiling and floor of real images, the fraction of
         images above the ceiling's lower quartile, the mean contribution per component with interval beside the
         baseline, and the most shifted component.
     """
-    ceiling = (scorer.record.get("ceiling") or {}).get(scorer.space, {}).get(target)
-    floor = (scorer.record.get("floor") or {}).get(scorer.space, {}).get(target)
-    quartile = ceiling["quantiles"]["0.25"] if ceiling and ceiling.get("n") else None
-    mean, low, high = mean_interval(ius)
+    ceiling, floor = (_entry(scorer, key, target) for key in ("ceiling", "floor"))
     why = explain_contributions(
         scorer.profiles[target], contributions, shares, target=target, components=scorer.components
     )
-    components = []
-    for g, reason in enumerate(why.components):
-        _, c_low, c_high = mean_interval(contributions[:, g])
-        components.append({**asdict(reason), "low": c_low, "high": c_high})
+    low, high = (end.tolist() for end in mean_interval(np.column_stack([ius, contributions])))
     return {
         "n": len(ius),
         "ius": {
-            "mean": mean,
-            "low": low,
-            "high": high,
+            "mean": float(ius.mean()),
+            "low": low[0],
+            "high": high[0],
             "sd": float(ius.std(ddof=1)) if len(ius) > 1 else None,
-            "quantiles": {str(q): float(np.quantile(ius, q)) for q in QUANTILES} if len(ius) else None,
+            "quantiles": {str(q): float(np.quantile(ius, q)) for q in QUANTILES},
         },
-        "above_ceiling_lower_quartile": float((ius >= quartile).mean()) if quartile is not None and len(ius) else None,
+        "above_ceiling_lower_quartile": float((ius >= ceiling["quantiles"]["0.25"]).mean()) if ceiling else None,
         "ceiling": ceiling,
         "floor": floor,
-        "components": components,
+        "components": [
+            {**asdict(reason), "low": low[g + 1], "high": high[g + 1]} for g, reason in enumerate(why.components)
+        ],
         "most_shifted": why.most_shifted,
     }
+
+
+def _entry(scorer: Scorer, key: str, target: str) -> dict[str, Any] | None:
+    """Ceiling or floor of a class in the scorer's space; None where no image was held out."""
+    found: dict[str, Any] | None = (scorer.record.get(key) or {}).get(scorer.space, {}).get(target)
+    return found if found and found.get("n") else None
 
 
 def describe_run(
@@ -101,8 +73,11 @@ def describe_run(
     """The whole of ``summary.json``.
 
     Args:
-        targets: class -> `describe_target`. images: where the images came from. listed: how many there were.
-        warnings: one entry per image and warning. errors: one entry per image that could not be scored.
+        targets: class -> `describe_target`.
+        images: where the images came from.
+        listed: how many there were.
+        warnings: one entry per image and warning.
+        errors: one entry per image that could not be scored.
     """
     from PIL import __version__ as pillow
 
@@ -117,7 +92,7 @@ def describe_run(
         "targets": dict(targets),
         "warnings": dict(Counter(warnings).most_common()),
         "errors": dict(Counter(errors).most_common()),
-        "notes": _notes(scorer, warnings, scored),
+        "notes": _notes(scorer, targets, warnings, scored),
         "model": {
             "kind": record["kind"],
             "weights_sha256": record["weights_sha256"],
@@ -134,16 +109,43 @@ def describe_run(
     }
 
 
-def _notes(scorer: Scorer, warnings: Sequence[str], scored: int) -> list[str]:
+def _notes(scorer: Scorer, targets: Mapping[str, dict[str, Any]], warnings: Sequence[str], scored: int) -> list[str]:
     """What a reader of the numbers has to know."""
-    notes = []
+    notes = [note for name, entry in targets.items() if (note := _separation_note(name, entry))]
     degenerate = Counter(w for w in warnings if w.startswith("degenerate map"))
     for text, n in degenerate.most_common():
         name = text.removeprefix("degenerate map ")
-        notes.append(
-            f"{n} of {scored} images have a degenerate {name} map: the published min-max stretched rounding noise to "
-            f"full range, so its contribution means nothing; fit with --mode clean (or --color gray) to avoid it"
-        )
+        notes.append(f"{n} of {scored} images have a degenerate {name} map: {_DEGENERATE[name]}")
     if scorer.profiles and all(profile.sd is None for profile in scorer.profiles.values()):
         notes.append("the baseline has no spread (imported, or of one image), so shifts are unknown")
     return notes
+
+
+_FLAT = "the image is flat there, and the min-max stretches its rounding to full range"
+_NO_COLOR = (
+    "the image has no color, and the min-max stretches a faint copy of its lightness to full range; "
+    "fit with --mode clean or --color gray"
+)
+_NO_PIXEL = "no pixel lies in this band of gray levels"
+_DEGENERATE = {
+    "red-green": _NO_COLOR,
+    "blue-yellow": _NO_COLOR,
+    "coarse-fine": _FLAT,
+    "light-dark": _FLAT,
+    "band-i": _NO_PIXEL,
+    "band-ii": _NO_PIXEL,
+}
+
+
+def _separation_note(name: str, entry: Mapping[str, Any]) -> str | None:
+    """Real images of the class and of the others must reach different scores, or a score says nothing."""
+    ceiling, floor = entry["ceiling"], entry["floor"]
+    if not ceiling or not floor:
+        return None
+    overlap = floor["quantiles"]["0.5"] >= ceiling["quantiles"]["0.25"]
+    if not overlap and ceiling["mean"] - floor["mean"] >= 0.01:
+        return None
+    return (
+        f"real images of other classes reach {floor['mean']:.2f} against {name}, its own {ceiling['mean']:.2f}, and "
+        f"they overlap: with this model an IUS against {name} does not tell the class"
+    )

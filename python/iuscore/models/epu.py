@@ -1,6 +1,6 @@
 """EPU-CNN: four small convolutional networks, one per perceptual map, whose outputs are added.
 
-Source: Gatoula, Dimas, Iakovidis, "Interpretable Utility Similarity", IEEE TMI 2026, and its public
+Source: Gatoula, Dimas, Iakovidis, "Interpretable Similarity of Synthetic Image Utility", IEEE TMI 2026, and its public
 implementation (backbone "base_one"), from which the order of the layers is taken.
 """
 

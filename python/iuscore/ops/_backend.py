@@ -41,7 +41,10 @@ def extension(name: Literal["_core", "_cuda"]) -> tuple[ModuleType | None, str]:
 
 def _cuda_build_status() -> str:
     core, why = extension("_core")
-    return str(core.build_info()["cuda"]) if core else f"not built: the CPU module is missing too ({why})"
+    if core is None:
+        return f"not built: the CPU module is missing too ({why})"
+    status = str(core.build_info()["cuda"])
+    return "built, but its file is missing: install iuscore again" if status == "built" else status
 
 
 def why_not_cpu() -> str:
@@ -54,6 +57,8 @@ def why_not_cuda(device: torch.device | None = None) -> str:
     module, why = extension("_cuda")
     if module is None:
         return why
+    if why := why_not_cpu():
+        return f"built, but it needs the CPU module: {why}"
     status = module.status()
     if status.get("error"):
         return f"built, but {status['error']}"

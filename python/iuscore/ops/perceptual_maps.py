@@ -31,9 +31,9 @@ DEGENERATE_RANGE: dict[str, float] = {
     "band-i": 1e-4,
     "band-ii": 1e-4,
 }
-"""A "paper" map whose range before its min-max is below this holds amplified rounding noise, or nothing.
+"""A "paper" map whose range before its min-max is below this shows something else than its name says.
 
-a* and b* in CIELab units (rounding alone spreads them over about 0.005), the others on the scale of [0, 1]."""
+a* and b* in CIELab units (those of gray images spread over 0.0024 and 0.0046), the others on the scale of [0, 1]."""
 
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 Result: TypeAlias = tuple[Tensor, Tensor]
@@ -84,8 +84,8 @@ def perceptual_maps(
     Args:
         images: [B, H, W, C] or [B, C, H, W], C = 1 or 3, uint8, uint16, float16, bfloat16 or float32 (floating
             types nominally in [0, 1]), any strides, torch (any device) or NumPy; or a list of images [H, W, C],
-            [C, H, W] or [H, W] that may differ in size, dtype and C. C = 1 in "color" counts as R = G = B; RGB
-            in "gray" becomes .299 R + .587 G + .114 B before the resize. An image with NaN, inf or a magnitude
+            [C, H, W] or [H, W] that may differ in size, dtype and C. One channel counts as R = G = B; "gray"
+            takes .299 R + .587 G + .114 B before the resize. An image with NaN, inf or a magnitude
             above 1e30 / 255 gets NaN in all four maps; the other images of the batch are not touched.
         kind: "color" or "gray".
         mode: "paper", the published maps: bicubic without antialias, min-max per channel, each map min-max
@@ -106,8 +106,8 @@ def perceptual_maps(
         TypeError: another type or dtype. ValueError: another shape, an ambiguous channel axis, images of size 0,
             devices that differ, an unknown option. RuntimeError: backend="native" where it cannot run.
 
-    Source: Gatoula, Dimas, Iakovidis, "Interpretable Utility Similarity", IEEE TMI 2026, and its public
-        implementation; "clean" is this library's.
+    Source: Gatoula, Dimas, Iakovidis, "Interpretable Similarity of Synthetic Image Utility", IEEE TMI 2026, and its
+        public implementation; "clean" is this library's.
 
     Example:
         >>> import torch, iuscore
@@ -129,7 +129,7 @@ def perceptual_maps(
 
 
 def degenerate_maps(ranges: Tensor, *, kind: Kind) -> Tensor:
-    """Which "paper" maps hold amplified rounding noise, or nothing, instead of the image.
+    """Which "paper" maps are stretched from next to nothing: no color, no structure, or rounding alone.
 
     Args:
         ranges: [B, 4] float32 from `perceptual_maps` with mode="paper".

@@ -40,8 +40,9 @@ def _chunk(images: Tensor, color: bool, clean: bool, height: int, width: int) ->
     x = _to_255(images).permute(0, 3, 1, 2)
     usable = (x.abs() <= _LARGEST_MAGNITUDE).flatten(1).all(1).view(-1, 1, 1, 1)
     x = torch.where(usable, x, 0.0)
-    if not color and x.shape[1] == 3:
-        x = _weighted(x, _GRAY)
+    if not color:
+        # One channel counts as R = G = B; the weighted sum rounds, and gray levels on a band's edge notice.
+        x = _weighted(x.expand(-1, 3, -1, -1), _GRAY)
     x = _resize(x, height, width, clean)
     noise = _rounding_noise(x) & (not clean)
     x = _normalize_image(x, clean)
