@@ -90,14 +90,17 @@ def _environment() -> dict[str, str]:
 
 
 def write_images(root: Path, names: Sequence[str], *, size: int = 16, channels: int = 1, seed: int = 0) -> Path:
-    """Noise; the classes differ in brightness, so that they can be learned. Classes are told by the first letter."""
+    """A bright disk in noise; the first letter of the name says how much noise, so that classes can be learned."""
     rng = np.random.default_rng(seed)
-    shape = (size, size) if channels == 1 else (size, size, channels)
+    y, x = np.mgrid[:size, :size] / size
     for name in names:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        level = 40 + 60 * (ord(name[0]) - ord("a")) % 150
-        Image.fromarray(rng.integers(level, level + 60, shape, dtype=np.uint8)).save(path)
+        noise = 0.1 + 0.3 * ((ord(name[0]) - ord("a")) % 3)
+        disk = (x - rng.uniform(0.3, 0.7)) ** 2 + (y - rng.uniform(0.3, 0.7)) ** 2 < rng.uniform(0.02, 0.1)
+        level = rng.uniform(0.2, 0.5) + 0.5 * disk[..., None] + noise * rng.uniform(-1, 1, (size, size, channels))
+        pixels = (255 * level.clip(0, 1)).astype(np.uint8)
+        Image.fromarray(pixels[..., 0] if channels == 1 else pixels).save(path)
     return root
 
 

@@ -29,7 +29,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
         open_splits(real),
         root / "model",
         model_options=ModelOptions(size=(16, 16), base_channels=2, hidden_units=4),
-        training=TrainingOptions(epochs=2, learning_rate=1e-2),
+        training=TrainingOptions(epochs=10, learning_rate=5e-2, patience=10),
         seeds=2,
     )
     torch.set_num_threads(threads)

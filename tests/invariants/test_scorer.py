@@ -1,0 +1,255 @@
+"""Whatever images come as, and however they are batched, an image has one score; and the score adds up."""
+
+from __future__ import annotations
+
+import copy
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from iuscore import UserError, phantoms
+from iuscore.models import EPUCNN, SPACES, Ensemble
+from iuscore.models.base import Space
+from iuscore.ops import Kind, Mode
+from iuscore.profile import baseline_profiles, ius, profiles_to_json
+from iuscore.score import Scorer, Scores
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+IMAGES = phantoms.draw("endoscopy", "abnormal", 7, size=(20, 24), seed=3)
+IMAGES[1] = IMAGES[1, ..., ::-1]
+IMAGES[3] = np.random.default_rng(3).integers(0, 256, IMAGES[3].shape)
+IMAGES[5] = 255 - IMAGES[5]
+
+TOLERANCE = 1e-5
+"""Another batch size, another order of sums; the weights below amplify its rounding."""
+
+
+@cache
+def make_scorer(
+    classes: tuple[str, ...] = ("a", "b"),
+    *,
+    members: int = 1,
+    color: Kind = "color",
+    mode: Mode = "clean",
+    space: Space = "paper",
+) -> Scorer:
+    """A scorer with fresh weights, whose profiles are those of phantoms."""
+    torch.manual_seed(0)
+    parts = [EPUCNN(classes, color=color, mode=mode, size=(16, 16), base_channels=2, hidden_units=4) for _ in "mmm"]
+    with torch.no_grad():
+        for weight in (weight for part in parts for weight in part.parameters() if weight.ndim > 1):
+            weight *= 2.6  # torch's own scale lets the signal fade, so that all images look alike
+        maps = parts[0].prepare(phantoms.draw("endoscopy", "abnormal", 6, size=16, seed=8))
+        for part in parts:
+            for _ in range(40):
+                part.train()(maps)  # batch normalization takes over the statistics
+    model = Ensemble(parts[:members]).eval()
+    real = phantoms.draw("endoscopy", "normal", 4 * len(classes), size=16, seed=9)
+    labels = np.arange(len(real)) % len(classes)
+    with torch.no_grad():
+        found = {s: model.member_contributions(model.prepare(real), s) for s in SPACES}
+    profiles = {s: baseline_profiles(c, labels, classes=classes, resamples=20) for s, c in found.items()}
+    return Scorer(model, {"profiles": profiles_to_json(profiles)}, space=space)
+
+
+def assert_same(found: Scores, expected: Scores, tolerance: float = TOLERANCE) -> None:
+    assert (found.target, found.warnings, found.classes) == (expected.target, expected.warnings, expected.classes)
+    for name in ("ius", "contributions", "shares", "probabilities", "ius_sd"):
+        one, other = getattr(found, name), getattr(expected, name)
+        if other is None:
+            assert one is None
+        else:
+            torch.testing.assert_close(one, other, rtol=0, atol=tolerance, check_dtype=False)
+
+
+@pytest.fixture(scope="module")
+def scorer() -> Scorer:
+    return make_scorer()
+
+
+@pytest.fixture(scope="module")
+def expected(scorer: Scorer) -> Scores:
+    return scorer(IMAGES, target="a")
+
+
+KINDS: dict[str, Any] = {
+    "torch NHWC": torch.from_numpy(IMAGES),
+    "torch NCHW": torch.from_numpy(IMAGES).permute(0, 3, 1, 2),
+    "torch NCHW contiguous": torch.from_numpy(IMAGES).permute(0, 3, 1, 2).contiguous(),
+    "floats in [0, 1]": IMAGES.astype(np.float32) / 255,
+    "uint16": IMAGES.astype(np.uint16) * 257,
+    "list of arrays": list(IMAGES),
+    "list of tensors": list(torch.from_numpy(IMAGES)),
+    "tuple of arrays": tuple(IMAGES),
+    "list of PIL images": [Image.fromarray(image) for image in IMAGES],
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_container(scorer: Scorer, expected: Scores, kind: str) -> None:
+    assert_same(scorer(KINDS[kind], target="a"), expected)
+
+
+def test_one_pil_image(scorer: Scorer, expected: Scores) -> None:
+    torch.testing.assert_close(scorer(Image.fromarray(IMAGES[2]), target="a").ius, expected.ius[2:3])
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 9), (1, 3), (9, 3), (3, 3)])
+def test_pil_images_of_any_shape(scorer: Scorer, shape: tuple[int, int]) -> None:
+    """An array of these shapes does not say which axis holds the channels; a PIL image does."""
+    pixels = IMAGES[:2, : shape[0], : shape[1]]
+    found = scorer([Image.fromarray(image) for image in pixels], target="a")
+    assert_same(found, scorer(pixels, target="a", layout="NHWC"))
+
+
+def test_sizes_and_channels_may_differ_in_a_list(scorer: Scorer) -> None:
+    images = [IMAGES[0], IMAGES[1, :9, :17], IMAGES[2, ..., :1], IMAGES[3, :1, :1]]
+    together = scorer(images, target=["a", "b", "a", "b"], layout="NHWC")
+    for i, image in enumerate(images):
+        alone = scorer(image[None], target=together.target[i], layout="NHWC")
+        torch.testing.assert_close(alone.ius, together.ius[i : i + 1], rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 7, 100])
+@pytest.mark.parametrize("members", [1, 3])
+def test_batch_size_changes_nothing(batch_size: int, members: int) -> None:
+    scorer = make_scorer(members=members)
+    targets = list("abbabab")
+    assert_same(scorer(IMAGES, target=targets, batch_size=batch_size), scorer(IMAGES, target=targets))
+
+
+def test_target_per_image(scorer: Scorer) -> None:
+    mixed = scorer(IMAGES, target=list("abababa"))
+    for i, name in enumerate(mixed.target):
+        alone = scorer(IMAGES[i : i + 1], target=name)
+        torch.testing.assert_close(alone.shares[0], mixed.shares[i], rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize("classes", [("a", "b"), ("a", "b", "c")])
+@pytest.mark.parametrize("members", [1, 3])
+def test_adds_up(space: Space, classes: tuple[str, ...], members: int) -> None:
+    scorer = make_scorer(classes, members=members, space=space)
+    for name in classes:
+        scores = scorer(IMAGES, target=name)
+        torch.testing.assert_close(scores.shares.sum(1), scores.ius)
+        assert bool((scores.ius.abs() <= 1 + 1e-6).all())
+        torch.testing.assert_close(scores.probabilities.sum(1), torch.ones(len(IMAGES)))
+        # The contributions are those of the output of the class, averaged over the members.
+        inputs = scorer.model.prepare(IMAGES)
+        column = 0 if len(classes) == 2 else classes.index(name)
+        with torch.no_grad():
+            each = scorer.model.member_contributions(inputs, space)[..., column]
+            logits = scorer.model(inputs)
+        torch.testing.assert_close(scores.contributions, each.mean(0))
+        baseline = torch.tensor(scorer.profiles[name].mean, dtype=torch.float32)
+        cosine = torch.nn.functional.cosine_similarity(baseline[None], each.mean(0), dim=1)
+        torch.testing.assert_close(scores.ius, cosine)
+        torch.testing.assert_close(scores.probabilities, scorer.model.probabilities(logits))
+        if members == 1:
+            assert scores.ius_sd is None
+        else:
+            means = torch.tensor(scorer.profiles[name].member_means, dtype=torch.float32)
+            own = torch.stack([ius(mean, one) for mean, one in zip(means, each, strict=True)])
+            assert scores.ius_sd is not None
+            torch.testing.assert_close(scores.ius_sd, own.std(0))
+
+
+@pytest.mark.parametrize("mode", ["clean", "paper"])
+@pytest.mark.parametrize("space", SPACES)
+def test_gradients_reach_the_pixels(mode: Mode, space: Space) -> None:
+    scorer = make_scorer(mode=mode, space=space)
+    pixels = torch.from_numpy(IMAGES.astype(np.float32) / 255).requires_grad_()
+    scores = scorer(pixels, target="a", batch_size=3)
+    assert_same(scores, scorer(pixels.detach(), target="a"), 1e-4)
+    (gradient,) = torch.autograd.grad(scores.ius.sum(), pixels)
+    assert bool(torch.isfinite(gradient).all())
+    assert bool((gradient.flatten(1).abs().amax(1) > 0).all())
+    assert all(parameter.grad is None for parameter in scorer.model.parameters())
+    with torch.no_grad():
+        assert not scorer(pixels, target="a").ius.requires_grad
+
+
+def test_images_differ_enough_to_be_told_apart(expected: Scores) -> None:
+    """Else all that is compared here could be compared with anything."""
+    assert bool((expected.contributions.std(0) > 0.005).all())
+    assert float(expected.ius.std()) > 0.01
+
+
+def test_explanation_by_hand() -> None:
+    scorer = make_scorer()
+    record = copy.deepcopy(scorer.record)
+    for profile in record["profiles"]["paper"].values():
+        profile["sd"] = [0.1, 0.2, 0.3, 0.4]
+    scorer = Scorer(scorer.model, record)
+    scores = scorer(IMAGES, target=list("abababa"))
+    for i, why in enumerate(scorer.explain(IMAGES, target=list("abababa"))):
+        profile = scorer.profiles[scores.target[i]]
+        assert profile.sd is not None
+        found = scores.contributions[i].tolist()
+        shifts = [(c - m) / s for c, m, s in zip(found, profile.mean, profile.sd, strict=True)]
+        assert why.target == scores.target[i]
+        assert why.ius == pytest.approx(float(scores.ius[i]), abs=1e-6)
+        assert [c.name for c in why.components] == list(scorer.components)
+        assert [c.baseline for c in why.components] == list(profile.mean)
+        assert [c.contribution for c in why.components] == pytest.approx(found)
+        assert [c.share for c in why.components] == pytest.approx(scores.shares[i].tolist())
+        assert [c.shift for c in why.components] == pytest.approx(shifts)
+        assert why.most_shifted == scorer.components[int(np.argmax(np.abs(shifts)))]
+
+
+def test_not_finite_pixels_touch_only_their_image(scorer: Scorer) -> None:
+    pixels = IMAGES.astype(np.float32) / 255
+    pixels[2, 3, 4, 0] = np.nan
+    scores = scorer(pixels, target="a")
+    assert scores.ius.isnan().tolist() == [i == 2 for i in range(len(IMAGES))]
+    why = scorer.explain(pixels, target="a")[2]
+    assert why.most_shifted is None
+
+
+@pytest.mark.parametrize("members", [1, 2])
+@pytest.mark.parametrize("empty", [[], np.empty((0, 5, 5, 3), np.uint8), torch.empty(0, 3, 5, 5)])
+def test_no_images(members: int, empty: Any) -> None:
+    scorer = make_scorer(members=members)
+    scores = scorer(empty, target="a")
+    assert len(scores) == 0
+    assert scores.ius.shape == (0,)
+    assert scores.contributions.shape == scores.shares.shape == (0, 4)
+    assert scores.probabilities.shape == (0, 2)
+    assert scorer.explain(empty, target="a") == []
+    with pytest.raises(UserError, match="no class 'z'"):
+        scorer(empty, target="z")
+
+
+def test_refusals(scorer: Scorer) -> None:
+    for target, said in (("z", "target: no class 'z': the model has profiles of a, b"), (["a"], "or 7 classes, got 1")):
+        with pytest.raises(UserError, match=said):
+            scorer(IMAGES, target=target)
+    for batch_size in (0, -3):
+        with pytest.raises(UserError, match="batch_size: expected at least 1"):
+            scorer(IMAGES, target="a", batch_size=batch_size)
+    for images in ("a.png", b"a", 3, None, {"a": 1}):
+        with pytest.raises(TypeError, match="images: expected a tensor, an array, PIL images or a list of them"):
+            scorer(images, target="a")  # type: ignore[arg-type]
+    for images in (IMAGES[0], IMAGES[..., :2], IMAGES.astype(np.int64)):
+        with pytest.raises((TypeError, ValueError)):
+            scorer(images, target="a")
+    with pytest.raises(UserError, match="space: the model has no 'other' profiles"):
+        Scorer(scorer.model, scorer.record, space="other")  # type: ignore[arg-type]
+
+
+def test_profiles_that_belong_to_another_ensemble() -> None:
+    with pytest.raises(UserError, match="member_means: expected 2, one per member, got 1"):
+        Scorer(make_scorer(members=2).model, make_scorer().record)
+
+
+def test_weights_and_random_state_are_left_alone(scorer: Scorer) -> None:
+    before, state = torch.random.get_rng_state(), {k: v.clone() for k, v in scorer.model.state_dict().items()}
+    scorer(IMAGES, target="a")
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert all(torch.equal(value, state[name]) for name, value in scorer.model.state_dict().items())

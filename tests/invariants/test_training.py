@@ -1,0 +1,225 @@
+"""Training: figures against scikit-learn, the best epoch kept, seeds, resuming, and nobody else's random state."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
+
+from iuscore import UserError, training
+from iuscore.fit_log import TrainingLog
+from iuscore.models import EPUCNN
+from iuscore.report import Report
+from iuscore.timing import format_seconds, seconds_per_image
+from iuscore.training import LabeledInputs, Progress, TrainingOptions, auroc, evaluate, predict, train
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+OPTIONS = TrainingOptions(epochs=4, learning_rate=1e-2, patience=9)
+
+
+def model_of(classes: str = "ab", seed: int = 0, size: int = 16) -> EPUCNN:
+    torch.manual_seed(seed)
+    return EPUCNN(list(classes), size=(size, size), base_channels=2, hidden_units=4)
+
+
+def data_of(n: int, classes: int = 2, *, seed: int = 0, size: int = 16, apart: float = 1.0) -> LabeledInputs:
+    """Noise maps whose mean says the class, ``apart`` of its spread."""
+    labels = np.arange(n) % classes
+    noise = np.random.default_rng(seed).normal(0, 1, (n, 4, size, size))
+    return LabeledInputs((noise + apart * labels[:, None, None, None]).astype(np.float32), labels.astype(np.int64))
+
+
+def trained(folder: Path, *, seed: int = 0, options: TrainingOptions = OPTIONS, **more: Any) -> tuple[EPUCNN, Progress]:
+    folder.mkdir(exist_ok=True)
+    model = model_of(seed=seed)
+    progress = train(
+        model, data_of(24), data_of(10, seed=1), options=options, seed=seed, state=folder / "state", identity={}, **more
+    )
+    return model, progress
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_figures_equal_scikit_learn(classes: int) -> None:
+    model, data = model_of("abc"[:classes]), data_of(31, classes)
+    logits = predict(model, data.inputs, batch_size=7)
+    model.eval()
+    with torch.no_grad():
+        torch.testing.assert_close(logits, model(torch.from_numpy(data.inputs)), rtol=0, atol=1e-6)
+    found = evaluate(model, data)
+    scores = model.probabilities(logits).numpy()
+    probabilities = scores.astype(np.float64) / scores.sum(1, keepdims=True, dtype=np.float64)
+    scores = scores[:, 1] if classes == 2 else probabilities
+    assert found["val_auroc"] == pytest.approx(roc_auc_score(data.labels, scores, multi_class="ovr"))
+    assert found["val_accuracy"] == pytest.approx(accuracy_score(data.labels, probabilities.argmax(1)))
+    assert found["val_loss"] == pytest.approx(log_loss(data.labels, probabilities), abs=1e-5)
+
+
+def test_auroc_of_what_is_absent() -> None:
+    assert auroc(np.array([[0.4, 0.6], [0.3, 0.7]]), np.array([1, 1])) is None
+    assert auroc(np.full((3, 3), 1 / 3), np.array([0, 1, 1])) is None
+    assert auroc(np.empty((0, 2)), np.empty(0, np.int64)) is None
+    assert auroc(np.array([[0.5, 0.5]] * 4), np.array([0, 1, 0, 1])) == 0.5
+    # float32 rows that sum to 1 only up to rounding are no reason to fail
+    rows = np.random.default_rng(0).dirichlet(np.ones(3), 30).astype(np.float32) * np.float32(1 + 1e-5)
+    assert auroc(rows, np.arange(30) % 3) is not None
+
+
+def test_learns_what_can_be_told_apart(tmp_path: Path) -> None:
+    options = TrainingOptions(epochs=15, learning_rate=5e-2, patience=99)
+    model, progress = trained(tmp_path, options=options)
+    losses = [entry["train_loss"] for entry in progress.history]
+    assert losses[0] is not None
+    assert losses[-1] is not None
+    assert losses[-1] < 0.8 * losses[0]
+    assert evaluate(model, data_of(40, seed=5))["val_auroc"] > 0.95  # type: ignore[operator]
+
+
+def losses_of(monkeypatch: pytest.MonkeyPatch, values: list[float]) -> None:
+    """Let validation give these losses, one an epoch."""
+    given = iter(values)
+    monkeypatch.setattr(training, "evaluate", lambda *_: {"val_loss": next(given), "val_auroc": None})
+
+
+def test_keeps_the_best_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    losses_of(monkeypatch, [0.5, 0.3, 0.3, 0.4])
+    weights: list[dict[str, torch.Tensor]] = []
+    model = model_of()
+
+    def note(progress: Progress) -> None:
+        weights.append({name: value.clone() for name, value in model.state_dict().items()})
+
+    options = TrainingOptions(epochs=4)
+    progress = train(
+        model, data_of(24), data_of(4), options=options, seed=0, state=tmp_path / "s", identity={}, on_epoch=note
+    )
+    assert (progress.best_epoch, progress.best_loss, progress.epoch, progress.finished) == (2, 0.3, 4, True)
+    assert all(torch.equal(value, weights[1][name]) for name, value in model.state_dict().items())
+    assert not torch.equal(weights[1]["bias"], weights[3]["bias"])
+    assert not any(module.training for module in model.modules())
+
+
+@pytest.mark.parametrize(
+    ("losses", "epochs", "best"), [([3, 2, 1, 1, 1], 5, 3), ([1, 2, 3], 3, 1), ([5, 4, 3, 2, 1, 0], 6, 6)]
+)
+def test_patience(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, losses: list[float], epochs: int, best: int) -> None:
+    losses_of(monkeypatch, losses)
+    _, progress = trained(tmp_path, options=TrainingOptions(epochs=6, patience=2))
+    assert (progress.epoch, progress.best_epoch, progress.finished) == (epochs, best, True)
+
+
+def test_seeds(tmp_path: Path) -> None:
+    first, again, other = (trained(tmp_path / name, seed=seed) for name, seed in (("1", 3), ("2", 3), ("3", 4)))
+    assert first[1] == again[1]
+    assert all(torch.equal(v, again[0].state_dict()[k]) for k, v in first[0].state_dict().items())
+    assert not torch.equal(first[0].bias, other[0].bias)
+
+
+def test_random_state_of_the_caller(tmp_path: Path) -> None:
+    model = model_of()
+    torch.manual_seed(77)
+    before = torch.random.get_rng_state()
+    train(model, data_of(24), data_of(4), options=OPTIONS, seed=1, state=tmp_path / "s", identity={})
+    seconds_per_image(model, 4)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize("stop_after", [1, 4, 8, 11])
+def test_resumed_equals_uninterrupted(tmp_path: Path, stop_after: int) -> None:
+    """Three batches an epoch; the run is stopped after a batch, and taken up with a model of other weights."""
+    whole, expected = trained(tmp_path / "1")
+    seen: list[int] = []
+
+    def stop(images: int, loss: float) -> None:
+        seen.append(images)
+        if len(seen) == stop_after:
+            raise KeyboardInterrupt
+
+    if stop_after < 3:
+        with pytest.raises(KeyboardInterrupt):
+            trained(tmp_path / "2", on_batch=stop)
+        assert not (tmp_path / "2/state").exists()
+        return
+    _, stopped = trained(tmp_path / "2", on_batch=stop)
+    assert (stopped.epoch, stopped.finished) == ((stop_after - 1) // 3, False)
+    model, state = model_of(seed=5), tmp_path / "2/state"
+    data, validation = data_of(24), data_of(10, seed=1)
+    progress = train(model, data, validation, options=OPTIONS, seed=0, state=state, identity={}, resume=True)
+    assert progress == expected
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in whole.state_dict().items())
+
+
+@pytest.mark.parametrize(("n", "batch_size", "batches"), [(9, 8, [8]), (9, 4, [4, 4]), (10, 4, [4, 4, 2]), (2, 8, [2])])
+def test_a_last_batch_of_one_is_left_out(tmp_path: Path, n: int, batch_size: int, batches: list[int]) -> None:
+    """Maps of 8x8 are pooled to 1x1, where one image has nothing to be normalized by."""
+    seen: list[tuple[int, float]] = []
+    model, options = model_of(size=8), TrainingOptions(epochs=1, batch_size=batch_size)
+    data = data_of(n, size=8)
+    progress = train(
+        model,
+        data,
+        data,
+        options=options,
+        seed=0,
+        state=tmp_path / "s",
+        identity={},
+        on_batch=lambda *b: seen.append(b),
+    )
+    assert [images for images, _ in seen] == batches
+    mean = sum(images * loss for images, loss in seen) / sum(batches)
+    assert progress.history[0]["train_loss"] == pytest.approx(mean)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("epochs", 0), ("batch_size", 1), ("patience", 0), ("learning_rate", 0.0), ("learning_rate", np.inf),
+     ("momentum", 1.0), ("momentum", np.nan), ("weight_decay", -1e-9), ("weight_decay", np.inf)],
+)  # fmt: skip
+def test_options(option: str, value: float) -> None:
+    with pytest.raises(UserError, match=f"^{option}: expected "):
+        TrainingOptions(**{option: value})  # type: ignore[arg-type]
+
+
+def test_losses_that_are_not_finite(tmp_path: Path) -> None:
+    for batch_size, of in ((8, "training"), (24, "validation")):
+        with pytest.raises(UserError, match=f"the {of} loss is not finite: lower the learning rate"):
+            trained(tmp_path, options=TrainingOptions(epochs=1, learning_rate=1e30, batch_size=batch_size))
+
+
+def test_the_line_that_says_how_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """30 training images at two seconds each, and 8 validation images at half a second."""
+    said: list[str] = []
+
+    def measured(model: EPUCNN, batch: int) -> tuple[float, float]:
+        assert batch == 8
+        part = {(4, (32, 48)): 1.0, (2, (32, 48)): 0.25, (4, (16, 24)): 100.0, (2, (16, 16)): 1e-4}
+        share = part[model.base_channels, model.size]
+        return 2.0 * share, 0.5 * share
+
+    monkeypatch.setattr("iuscore.fit_log.seconds_per_image", measured)
+    report, data = Report(), {"train": data_of(30), "val": data_of(8)}
+    monkeypatch.setattr(report, "line", said.append)
+    for size, channels in (((32, 48), 4), ((16, 16), 2)):
+        model = EPUCNN(["a", "b"], size=size, base_channels=channels, hidden_units=4)
+        TrainingLog(report, tmp_path, False, TrainingOptions(epochs=7), 30, False).estimate(model, data)
+    assert said == [
+        "about 64 s an epoch and member on this machine, at most 7 epochs; --base-channels 2: about 16 s; "
+        "--size 16x24: about 1.8 h",
+        "about 1 s an epoch and member on this machine, at most 7 epochs",
+    ]
+
+
+def test_times() -> None:
+    model = model_of()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    step, forward = seconds_per_image(model, 3)
+    assert 0 < forward < 1
+    assert 0 < step < 1
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    for seconds in (1e-9, 0.4, 1, 89.9, 90, 5399, 5400, 1e6):
+        assert re.fullmatch(r"[1-9]\d*(\.\d)? (s|min|h)", format_seconds(seconds))
