@@ -3,6 +3,7 @@
 #pragma once
 
 #include "core/macros.h"
+#include "core/range.h"
 #include "core/root.h"
 
 namespace iuscore {
@@ -13,8 +14,6 @@ struct OpponentColor {
 };
 
 IUSCORE_HD float gray_of(float r, float g, float b) { return 0.299f * r + 0.587f * g + 0.114f * b; }
-
-IUSCORE_HD float larger(float x, float y) { return x > y ? x : y; }
 
 // Both branches are evaluated and one is selected, so that loops vectorise; the clamp keeps the unused one in range.
 IUSCORE_HD float srgb_to_linear(float value) {

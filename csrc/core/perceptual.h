@@ -3,6 +3,7 @@
 
 #include "core/half.h"
 #include "core/macros.h"
+#include "core/range.h"
 
 namespace iuscore {
 
@@ -10,6 +11,10 @@ constexpr int kMaps = 4;
 constexpr float kLargestMagnitude = 1e30f;  // beyond it, on the 0..255 scale, a value counts as not finite
 constexpr float kMinMaxEpsilon = 1e-6f;
 constexpr float kSmallestImageRange = 255.0f / 4096.0f;
+
+// Channels that are resized and normalised: one where the input has one, and where gray maps of RGB input need its gray
+// value only, which is taken before resizing.
+IUSCORE_HD std::int32_t kept_channels(bool color, std::int32_t channels) { return color && channels == 3 ? 3 : 1; }
 
 // Pixel types -> float32 on the 0..255 scale.
 struct PixelU8 {
@@ -38,25 +43,32 @@ struct PixelF32 {
   IUSCORE_HD float load(Storage v) { return v * 255.0f; }
 };
 
-// Of -0 and +0 either may be found as the smallest value, by the order of the search; as a minuend both must be one.
-IUSCORE_HD float one_zero(float low) { return low + 0.0f; }
-
 IUSCORE_HD bool is_usable(float value) { return value <= kLargestMagnitude && value >= -kLargestMagnitude; }
 
-// What (x - low) is divided by when the image itself is normalised.
-IUSCORE_HD float image_divisor(float low, float high, bool clean) {
-  if (!clean) return high - low + kMinMaxEpsilon;
-  const float range = high - low;
-  return range > kSmallestImageRange ? range : kSmallestImageRange;
+struct Normalizer {
+  float low;
+  float divisor;
+};
+
+IUSCORE_HD float normalized(float x, Normalizer by) { return (x - by.low) / by.divisor; }
+
+// Of -0 and +0 either may be found as the smallest value, by the order of the search; as a subtrahend both must be one.
+IUSCORE_HD float one_zero(float low) { return low + 0.0f; }
+
+// The published min-max, of a channel or a map.
+IUSCORE_HD Normalizer min_max(Range range) { return {one_zero(range.low), range.high - range.low + kMinMaxEpsilon}; }
+
+// Of the image before its maps are taken.
+IUSCORE_HD Normalizer image_normalizer(Range range, bool clean) {
+  if (!clean) return min_max(range);
+  return {one_zero(range.low), larger(range.high - range.low, kSmallestImageRange)};
 }
 
 // A channel whose whole range is rounding of the resize; the published min-max stretches it to full range.
-IUSCORE_HD bool is_rounding_noise(float low, float high) {
-  const float magnitude = high > -low ? high : -low;
-  return high > low && high - low < 1e-5f * magnitude;
+IUSCORE_HD bool is_rounding_noise(Range range) {
+  const float magnitude = larger(range.high, -range.low);
+  return range.high > range.low && range.high - range.low < 1e-5f * magnitude;
 }
-
-IUSCORE_HD float map_divisor(float low, float high) { return high - low + kMinMaxEpsilon; }
 
 IUSCORE_HD float clean_opponent(float value) { return (value + 110.0f) / 220.0f; }
 

@@ -13,7 +13,6 @@ struct TapTable {
   const std::int32_t* start;  // [out]
   const float* weight;        // [taps, out]
   std::int32_t taps;
-  std::int32_t in;
   std::int32_t out;
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "core/perceptual.h"
 #include "cpu/parallel_for.h"
 #include "cpu/perceptual_maps_zone.h"
 #include "cpu/tap_table.h"
@@ -49,7 +50,7 @@ void perceptual_maps_cpu(const PerceptualMapsArgs& args) {
   }
   const std::int64_t size = std::int64_t{kMaps} * args.height * args.width;
   const bool narrow = args.map_type != MapType::f32;
-  std::vector<Memory> memory(static_cast<std::size_t>(std::max(args.threads, 1)));
+  std::vector<Memory> memory(static_cast<std::size_t>(args.threads));
   const ImageKernel kernel = kernel_of(current_zone());
   parallel_for(args.batch, args.threads, [&](std::int32_t worker, std::int64_t i) {
     Memory& own = memory[static_cast<std::size_t>(worker)];

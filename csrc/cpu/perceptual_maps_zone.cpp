@@ -4,38 +4,30 @@
 #include <cstring>
 
 #include "core/color.h"
+#include "core/perceptual.h"
 #include "core/stencil.h"
 
 namespace iuscore::IUSCORE_ZONE {
 namespace {
 
 constexpr int kLanes = 16;
-constexpr int kRing = 8;  // gray rows alive at once: 7 for the Gaussian, rounded up to a power of two
 
-struct Range {
-  float low = INFINITY;
-  float high = -INFINITY;
-};
-
-void widen(Range& range, const float* row, std::int32_t n) {
+void widen_by_row(Range& range, const float* row, std::int32_t n) {
   float low[kLanes];
   float high[kLanes];
   for (int l = 0; l < kLanes; ++l) low[l] = range.low, high[l] = range.high;
   std::int32_t i = 0;
   for (; i + kLanes <= n; i += kLanes) {
     for (int l = 0; l < kLanes; ++l) {
-      low[l] = row[i + l] < low[l] ? row[i + l] : low[l];
-      high[l] = row[i + l] > high[l] ? row[i + l] : high[l];
+      low[l] = smaller(row[i + l], low[l]);
+      high[l] = larger(row[i + l], high[l]);
     }
   }
   for (int l = 0; i < n; ++i, ++l) {
-    low[l] = row[i] < low[l] ? row[i] : low[l];
-    high[l] = row[i] > high[l] ? row[i] : high[l];
+    low[l] = smaller(row[i], low[l]);
+    high[l] = larger(row[i], high[l]);
   }
-  for (int l = 0; l < kLanes; ++l) {
-    range.low = low[l] < range.low ? low[l] : range.low;
-    range.high = high[l] > range.high ? high[l] : range.high;
-  }
+  for (int l = 0; l < kLanes; ++l) widen(range, low[l], high[l]);
 }
 
 // Pass 1: resample.
@@ -190,19 +182,14 @@ void resample(const PerceptualMapsJob& job, Range ranges[3]) {
     } else {
       for (std::int32_t c = 0; c < kept; ++c) resample_row(sum + c * job.image.width, job.columns, out + c * plane);
     }
-    for (std::int32_t c = 0; c < kept; ++c) widen(ranges[c], out + c * plane, job.width);
+    for (std::int32_t c = 0; c < kept; ++c) widen_by_row(ranges[c], out + c * plane, job.width);
   }
 }
 
 // Pass 2: maps.
 
-struct Normalizer {
-  float low;
-  float divisor;
-};
-
 void normalize_row(const float* in, std::int32_t n, Normalizer by, float* out) {
-  for (std::int32_t i = 0; i < n; ++i) out[i] = (in[i] - by.low) / by.divisor;
+  for (std::int32_t i = 0; i < n; ++i) out[i] = normalized(in[i], by);
 }
 
 template <bool kClean>
@@ -290,11 +277,11 @@ void maps(const PerceptualMapsJob& job, const Normalizer by[3], Range ranges[kMa
   const int light_dark = coarse_fine + 1;
   const auto finish_light_dark = [&](std::int32_t y) {
     ring.light_dark(y, out(light_dark, y));
-    widen(ranges[light_dark], out(light_dark, y), w);
+    widen_by_row(ranges[light_dark], out(light_dark, y), w);
   };
   const auto finish_coarse_fine = [&](std::int32_t y) {
     ring.coarse_fine<kClean>(y, out(coarse_fine, y));
-    widen(ranges[coarse_fine], out(coarse_fine, y), w);
+    widen_by_row(ranges[coarse_fine], out(coarse_fine, y), w);
   };
   for (std::int32_t y = 0; y < h; ++y) {
     float* gray = ring.row(y);
@@ -309,8 +296,8 @@ void maps(const PerceptualMapsJob& job, const Normalizer by[3], Range ranges[kMa
       band_row(gray, w, out(2, y), out(3, y));
     }
     const int first_plain = job.color ? 0 : 2;
-    widen(ranges[first_plain], out(first_plain, y), w);
-    widen(ranges[first_plain + 1], out(first_plain + 1, y), w);
+    widen_by_row(ranges[first_plain], out(first_plain, y), w);
+    widen_by_row(ranges[first_plain + 1], out(first_plain + 1, y), w);
     ring.blur(y);
     if (y >= 1) finish_coarse_fine(y - 1);
     if (y >= kGaussianRadius) finish_light_dark(y - kGaussianRadius);
@@ -330,18 +317,12 @@ void image_maps(const PerceptualMapsJob& job) {
     }
   }
   const std::int32_t kept = kept_channels(job.color, job.channels);
-  Range image[3];
+  Range image[3] = {empty_range(), empty_range(), empty_range()};
   resample<Pixel>(job, image);
-  if (job.clean && kept == 3) {
-    for (int c = 1; c < 3; ++c) {
-      image[0].low = image[c].low < image[0].low ? image[c].low : image[0].low;
-      image[0].high = image[c].high > image[0].high ? image[c].high : image[0].high;
-    }
-    image[1] = image[2] = image[0];
-  }
+  if (job.clean && kept == 3) merge(image);
   Normalizer by[3];
-  for (int c = 0; c < 3; ++c) by[c] = {one_zero(image[c].low), image_divisor(image[c].low, image[c].high, job.clean)};
-  Range ranges[kMaps];
+  for (int c = 0; c < 3; ++c) by[c] = image_normalizer(image[c], job.clean);
+  Range ranges[kMaps] = {empty_range(), empty_range(), empty_range(), empty_range()};
   if (job.clean) {
     maps<true>(job, by, ranges);
   } else {
@@ -349,11 +330,11 @@ void image_maps(const PerceptualMapsJob& job) {
     for (int m = 0; m < (job.color ? kMaps : 2); ++m)
       for (std::int32_t y = 0; y < job.height; ++y) {
         float* row = job.planes + m * plane + static_cast<std::int64_t>(y) * job.width;
-        normalize_row(row, job.width, {one_zero(ranges[m].low), map_divisor(ranges[m].low, ranges[m].high)}, row);
+        normalize_row(row, job.width, min_max(ranges[m]), row);
       }
   }
   bool noise = false;
-  for (int c = 0; c < kept; ++c) noise |= !job.clean && is_rounding_noise(image[c].low, image[c].high);
+  for (int c = 0; c < kept; ++c) noise |= !job.clean && is_rounding_noise(image[c]);
   for (int m = 0; m < kMaps; ++m) job.ranges[m] = noise ? 0.0f : ranges[m].high - ranges[m].low;
 }
 

@@ -1,9 +1,12 @@
 // One image on one thread. Compiled once per CPU zone; no std containers or templates with external linkage inside.
 #pragma once
 
+#include "core/resample.h"
 #include "ops/perceptual_maps.h"
 
 namespace iuscore {
+
+constexpr int kRing = 8;  // gray rows alive at once: 7 for the Gaussian, rounded up to a power of two
 
 struct PerceptualMapsJob {
   ImageView image;
@@ -24,16 +27,18 @@ struct PerceptualMapsJob {
 inline std::int64_t perceptual_maps_strip_size(std::int64_t image_width, std::int64_t row_taps,
                                                std::int64_t map_width) {
   const std::int64_t source = 3 * image_width + 4;
-  const std::int64_t rings = 8 * (2 * map_width + 6);
+  const std::int64_t rings = kRing * (2 * map_width + 6);
   return source * (1 + row_taps) + rings + 3 * map_width;
 }
 
-#define IUSCORE_ZONES(X) X(baseline) X(avx2) X(avx512)
-#define IUSCORE_DECLARE_ZONE(zone)                          \
-  namespace zone {                                          \
-  void perceptual_maps_image(const PerceptualMapsJob& job); \
-  }
-IUSCORE_ZONES(IUSCORE_DECLARE_ZONE)
-#undef IUSCORE_DECLARE_ZONE
+namespace baseline {
+void perceptual_maps_image(const PerceptualMapsJob& job);
+}
+namespace avx2 {
+void perceptual_maps_image(const PerceptualMapsJob& job);
+}
+namespace avx512 {
+void perceptual_maps_image(const PerceptualMapsJob& job);
+}
 
 }  // namespace iuscore

@@ -14,16 +14,15 @@ struct OwnedTaps {
   std::vector<std::int32_t> start;
   std::vector<float> weight;
   std::int32_t taps;
-  std::int32_t in;
 
-  TapTable view() const { return {start.data(), weight.data(), taps, in, static_cast<std::int32_t>(start.size())}; }
+  TapTable view() const { return {start.data(), weight.data(), taps, static_cast<std::int32_t>(start.size())}; }
 };
 
 // in == out gives one tap of weight 1 per output: a copy.
 inline OwnedTaps make_taps(std::int32_t in, std::int32_t out, bool antialias) {
   const std::int32_t taps = in == out ? 1 : resample_taps(in, out, antialias);
   OwnedTaps table{std::vector<std::int32_t>(static_cast<std::size_t>(out)),
-                  std::vector<float>(static_cast<std::size_t>(out) * static_cast<std::size_t>(taps), 1.0f), taps, in};
+                  std::vector<float>(static_cast<std::size_t>(out) * static_cast<std::size_t>(taps), 1.0f), taps};
   for (std::int32_t o = 0; o < out; ++o) {
     table.start[static_cast<std::size_t>(o)] =
         in == out ? o : resample_weights(o, in, out, antialias, taps, table.weight.data() + o, out);

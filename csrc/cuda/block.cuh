@@ -1,10 +1,10 @@
 // What a block of threads does together. Every function here is called by all threads of the block.
 #pragma once
 
-#include <cmath>
 #include <cstdint>
 
 #include "core/macros.h"
+#include "core/range.h"
 
 #if !defined(__CUDACC__) && !defined(IUSCORE_HOST_CUDA)
 #error "compile with nvcc, or include tests/cpp/host_cuda.h first"
@@ -39,22 +39,11 @@ __device__ inline float* dynamic_shared() {
 inline float* dynamic_shared() { return static_cast<float*>(host_cuda::dynamic_shared()); }
 #endif
 
-struct Range {
-  float low = INFINITY;
-  float high = -INFINITY;
-};
-
-__device__ inline void widen(Range& range, float value) {
-  range.low = value < range.low ? value : range.low;
-  range.high = value > range.high ? value : range.high;
-}
-
 __device__ inline void widen_over_warp(Range& range) {
   for (int offset = kWarpSize / 2; offset > 0; offset /= 2) {
     const float low = __shfl_xor_sync(kAllLanes, range.low, offset);
     const float high = __shfl_xor_sync(kAllLanes, range.high, offset);
-    range.low = low < range.low ? low : range.low;
-    range.high = high > range.high ? high : range.high;
+    widen(range, low, high);
   }
 }
 

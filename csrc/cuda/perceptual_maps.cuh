@@ -8,6 +8,7 @@
 #pragma once
 
 #include "core/color.h"
+#include "core/perceptual.h"
 #include "core/stencil.h"
 #include "cuda/block.cuh"
 #include "cuda/perceptual_maps_layout.h"
@@ -15,12 +16,6 @@
 #include "ops/perceptual_maps.h"
 
 namespace iuscore {
-
-struct Normalizer {
-  float low;
-  float divisor;
-  __device__ float operator()(float x) const { return (x - low) / divisor; }
-};
 
 // One block's memory and its steps, in order of use. Loops over `i` give a thread the same pixels everywhere, also from
 // one image to the next, so barriers stand only where a thread reads what another one wrote.
@@ -46,7 +41,7 @@ class PerceptualMapsBlock {
     if constexpr (Pixel::kCanBeNonFinite) {
       if (__syncthreads_or(sees_unusable(source))) return give_nan();
     }
-    Range ranges[3];
+    Range ranges[3] = {empty_range(), empty_range(), empty_range()};
     resize(source, taps, ranges);
     if constexpr (kColor) {
       opponents(ranges, source.kept);
@@ -57,8 +52,7 @@ class PerceptualMapsBlock {
   }
 
  private:
-  // ---- Input
-  // ---------------------------------------------------------------------------------------------------------
+  // Input.
 
   __device__ bool sees_unusable(const Source<Pixel>& source) const {
     const auto warp = static_cast<std::int32_t>(threadIdx.x) / kWarpSize;
@@ -102,7 +96,7 @@ class PerceptualMapsBlock {
       widen_over_block<1>(ranges, scratch_);
     }
     noise_ = false;
-    for (int c = 0; c < (three ? 3 : 1); ++c) noise_ |= !kClean && is_rounding_noise(ranges[c].low, ranges[c].high);
+    for (int c = 0; c < (three ? 3 : 1); ++c) noise_ |= !kClean && is_rounding_noise(ranges[c]);
   }
 
   __device__ void resample(const Source<Pixel>& source, const ImageTaps& taps, Range (&ranges)[3]) {
@@ -200,35 +194,19 @@ class PerceptualMapsBlock {
     }
   }
 
-  __device__ static void merge(Range (&ranges)[3]) {
-    for (int c = 1; c < 3; ++c) {
-      ranges[0].low = ranges[c].low < ranges[0].low ? ranges[c].low : ranges[0].low;
-      ranges[0].high = ranges[c].high > ranges[0].high ? ranges[c].high : ranges[0].high;
-    }
-    ranges[1] = ranges[2] = ranges[0];
-  }
-
-  // ---- Maps
-  // ----------------------------------------------------------------------------------------------------------
-
-  __device__ static Normalizer of_image(const Range& range) {
-    return {one_zero(range.low), image_divisor(range.low, range.high, kClean)};
-  }
-  __device__ static Normalizer of_map(const Range& range) {
-    return {one_zero(range.low), map_divisor(range.low, range.high)};
-  }
+  // Maps.
 
   // Red-green and blue-yellow to the output, the gray image to its plane.
   __device__ void opponents(const Range (&image)[3], std::int32_t kept) {
-    const Normalizer red = of_image(image[0]);
-    const Normalizer green = of_image(image[1]);
-    const Normalizer blue = of_image(image[2]);
-    Range ranges[2];
+    const Normalizer red = image_normalizer(image[0], kClean);
+    const Normalizer green = image_normalizer(image[1], kClean);
+    const Normalizer blue = image_normalizer(image[2], kClean);
+    Range ranges[2] = {empty_range(), empty_range()};
     IUSCORE_ROLLED
     for (std::int32_t i = first(); i < pixels_; i += step()) {
-      const float r = red(gray_[i]);
-      const float g = kept == 3 ? green(second()[i]) : r;
-      const float b = kept == 3 ? blue(third()[i]) : r;
+      const float r = normalized(gray_[i], red);
+      const float g = kept == 3 ? normalized(second()[i], green) : r;
+      const float b = kept == 3 ? normalized(third()[i], blue) : r;
       const OpponentColor color = opponent_color(r, g, b);
       gray_[i] = gray_of(r, g, b);
       plain(0, i, kClean ? clean_opponent(color.a) : color.a, second(), ranges[0]);
@@ -240,11 +218,11 @@ class PerceptualMapsBlock {
 
   // Band-I and Band-II to the output, the gray image to its plane.
   __device__ void bands(const Range& image) {
-    const Normalizer by = of_image(image);
-    Range ranges[2];
+    const Normalizer by = image_normalizer(image, kClean);
+    Range ranges[2] = {empty_range(), empty_range()};
     IUSCORE_ROLLED
     for (std::int32_t i = first(); i < pixels_; i += step()) {
-      const float gray = by(gray_[i]);
+      const float gray = normalized(gray_[i], by);
       const float one = band_one(gray);
       const float two = band_two(gray);
       gray_[i] = gray;
@@ -260,7 +238,7 @@ class PerceptualMapsBlock {
 
   // Maps `map` and `map + 1` from the gray plane, which the barriers of the step before made visible.
   __device__ void coarse_and_light(int map) {
-    Range ranges[2];
+    Range ranges[2] = {empty_range(), empty_range()};
     IUSCORE_ROLLED
     for (std::int32_t i = first(); i < pixels_; i += step()) {
       const std::int32_t y = i / args_.width;
@@ -290,8 +268,7 @@ class PerceptualMapsBlock {
     return gaussian_7(at(-3), at(-2), at(-1), at(0), at(1), at(2), at(3));
   }
 
-  // ---- Output
-  // --------------------------------------------------------------------------------------------------------
+  // Output.
 
   // A map's value before any min-max of its own: the final one in clean mode, kept in a plane in the published mode.
   __device__ void plain(int map, std::int32_t i, float value, float* kept, Range& range) {
@@ -307,12 +284,12 @@ class PerceptualMapsBlock {
     note(map, ranges[0]);
     note(map + 1, ranges[1]);
     if constexpr (!kClean) {
-      const Normalizer by_one = of_map(ranges[0]);
-      const Normalizer by_two = of_map(ranges[1]);
+      const Normalizer by_one = min_max(ranges[0]);
+      const Normalizer by_two = min_max(ranges[1]);
       IUSCORE_ROLLED
       for (std::int32_t i = first(); i < pixels_; i += step()) {
-        store(map, i, by_one(one[i]));
-        store(map + 1, i, by_two(two[i]));
+        store(map, i, normalized(one[i], by_one));
+        store(map + 1, i, normalized(two[i], by_two));
       }
     }
   }

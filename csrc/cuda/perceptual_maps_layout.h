@@ -1,6 +1,8 @@
 // Where the kernel's floats live and how many threads work on them.
 #pragma once
 
+#include "core/macros.h"
+#include "core/perceptual.h"
 #include "ops/perceptual_maps.h"
 
 namespace iuscore {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/color.h"
+#include "core/perceptual.h"
 #include "cuda/block.cuh"
 #include "ops/perceptual_maps.h"
 

@@ -3,9 +3,6 @@
 
 #include <cstdint>
 
-#include "core/perceptual.h"
-#include "core/resample.h"
-
 namespace iuscore {
 
 enum class PixelType : std::int32_t { u8, u16, f16, bf16, f32 };
@@ -34,9 +31,6 @@ struct PerceptualMapsArgs {
   float* ranges;         // [batch, 4]
   std::int32_t threads;  // >= 1
 };
-
-// Number of full-size planes the kernel keeps per image besides the maps: those of the resized image.
-IUSCORE_HD std::int32_t kept_channels(bool color, std::int32_t channels) { return color && channels == 3 ? 3 : 1; }
 
 void perceptual_maps_cpu(const PerceptualMapsArgs& args);
 

@@ -3,14 +3,11 @@
 //
 // One std::thread per CUDA thread, one block at a time, so a sanitizer sees every access a GPU would make:
 //   __global__, __device__, ...    nothing;  __shared__ is static: one copy, as only one block runs
-//   dynamic shared memory          exactly shared_bytes on the heap (AddressSanitizer sees the end), 0xff before each
-//   block
+//   dynamic shared memory          exactly shared_bytes on the heap (AddressSanitizer sees the end), 0xff at first
 //   __syncthreads, __syncwarp      std::barrier over the block or the warp: ThreadSanitizer sees what they order and
-//   reports
 //                                  what a missing one leaves unordered. A thread that returns early counts as arrived
 //   shuffles, votes                exchange arrays and one barrier each; the whole warp takes part (mask 0xffffffff)
-//   atomics                        std::atomic_ref, relaxed, integers only: float atomics have no order, so no place
-//   here
+//   atomics                        std::atomic_ref, relaxed, integers only: float atomics would have no order
 // Static __shared__ arrays keep their content between blocks; a kernel must not rely on it. Not modelled: clusters,
 // asynchronous copies, fences, textures, warp-synchronous code without __syncwarp.
 #pragma once
