@@ -25,8 +25,7 @@ py::dict status() {
 
 py::dict build_info() {
   using namespace py::literals;
-  return py::dict("version"_a = IUSCORE_VERSION, "commit"_a = IUSCORE_COMMIT, "nvcc"_a = IUSCORE_NVCC,
-                  "architectures"_a = IUSCORE_CUDA_ARCHITECTURES);
+  return py::dict("commit"_a = IUSCORE_COMMIT, "nvcc"_a = IUSCORE_NVCC, "architectures"_a = IUSCORE_CUDA_ARCHITECTURES);
 }
 
 }  // namespace
@@ -35,6 +34,6 @@ PYBIND11_MODULE(_cuda, module) {
   module.doc() = "CUDA kernels of iuscore.";
   module.def("status", &status,
              "CUDA runtime and driver version (0 without a driver), number of devices, and CUDA's error or None.");
-  module.def("build_info", &build_info, "Version, commit, nvcc and architectures of this build.");
+  module.def("build_info", &build_info, "Commit, nvcc and architectures of this build.");
   iuscore::bind_perceptual_maps_cuda(module);
 }

@@ -11,7 +11,7 @@ __all__: list[str] = ["build_info", "perceptual_maps", "perceptual_maps_workspac
 
 def build_info() -> dict[str, typing.Any]:
     """
-    Version, commit, nvcc and architectures of this build.
+    Commit, nvcc and architectures of this build.
     """
 
 def perceptual_maps(
