@@ -89,12 +89,17 @@ def test_images_of_the_reference_maps(case: Case, shared: Path, tmp_path: Path) 
             assert row[f"probability_{case.classes[1]}"] == pytest.approx(probability, abs=TOLERANCE)
 
 
-def test_held_out_images(case: Case, shared: Path, tmp_path: Path) -> None:
-    """As RGB, which the published implementation turns all images into.
-
-    A gray file read as one channel is not weighted .299 + .587 + .114, whose rounding moves levels that lie exactly
-    on a band's edge (.3, .6) to its other side: in 1 of these 20 mammograms the contribution of band-ii is off by .014.
-    """
+@pytest.mark.parametrize("as_rgb", [True, False])
+def test_held_out_images(
+    case: Case, shared: Path, tmp_path: Path, as_rgb: bool, request: pytest.FixtureRequest
+) -> None:
+    """The published implementation turns all files into RGB; here a gray file stays one channel."""
+    if case.kind == "gray" and not as_rgb:
+        reason = (
+            "the compiled kernels do not weight one channel .299 + .587 + .114 yet, whose rounding moves levels right "
+            "on a band's edge to its other side: band-ii of 1 of these 20 mammograms is off by .014"
+        )
+        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
     files = [str(name) for name in case.expected["test_files"]]
     for file in files:
         # gray ones lie in any of the folders real_train, real_val, real_test
@@ -104,7 +109,7 @@ def test_held_out_images(case: Case, shared: Path, tmp_path: Path) -> None:
             pytest.skip(f"no file {file} below {shared / 'data'}")
         (tmp_path / "images" / file).parent.mkdir(parents=True, exist_ok=True)
         with Image.open(source) as image:
-            image.convert("RGB").save(tmp_path / "images" / file)
+            (image.convert("RGB") if as_rgb else image).save(tmp_path / "images" / file)
     for name in case.classes:
         rows = scored(case, tmp_path / "images", name, tmp_path / name)
         assert len(rows) == len(files)
