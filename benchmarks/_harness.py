@@ -140,7 +140,30 @@ def commit() -> str:
     return head.stdout.strip() + ("+changes" if changed.returncode else "")
 
 
-def as_json(rates: Mapping[str, Rate]) -> dict[str, dict[str, float]]:
+def core_build() -> dict[str, str]:
+    """What the CPU kernels say of themselves."""
+    from iuscore.ops import _backend
+
+    core, why = _backend.extension("_core")
+    if core is None:
+        raise SystemExit(f"the CPU kernels are missing: {why}")
+    return dict(core.build_info())
+
+
+def as_case(name: str, ranked_by: str, rates: Mapping[str, Rate]) -> dict[str, Any]:
+    """One case of a results file: the contestants' rates, and how many times slower than "iuscore" each is.
+
+    Args:
+        name: what was done.
+        ranked_by: the field of `Rate` that is compared.
+        rates: of all contestants.
+    """
+    best = getattr(rates["iuscore"], ranked_by)
+    ratios = {who: float(f"{best / getattr(rate, ranked_by):.3g}") for who, rate in rates.items()}
+    return {"case": name, "ranked_by": ranked_by, "rates": _as_json(rates), "iuscore_over": ratios}
+
+
+def _as_json(rates: Mapping[str, Rate]) -> dict[str, dict[str, float]]:
     return {name: {key: _short(value) for key, value in asdict(rate).items()} for name, rate in rates.items()}
 
 

@@ -26,7 +26,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from iuscore import ops
-from iuscore.ops import _backend
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -122,19 +121,12 @@ def cpu_zone(name: str) -> Iterator[None]:
             os.environ["IUSCORE_CPU_ZONE"] = before
 
 
-def core_build() -> dict[str, str]:
-    core, why = _backend.extension("_core")
-    if core is None:
-        raise SystemExit(f"the CPU kernels are missing: {why}")
-    return dict(core.build_info())
-
-
 def available_zones() -> list[str]:
     """From the slowest to the one that is used."""
     found = []
     for zone in ZONES:
         with cpu_zone(zone):
-            if core_build()["cpu_zone"] == zone:
+            if harness.core_build()["cpu_zone"] == zone:
                 found.append(zone)
     return found
 
@@ -207,23 +199,20 @@ def run_case(
             pool.terminate()
     # One thread: by processor time, which other programs do not spoil. More: by the clock.
     which = "core_median" if threads == 1 else "wall_median"
-    best = getattr(rates["iuscore"], which)
-    ratios = {name: float(f"{best / getattr(rate, which):.3g}") for name, rate in rates.items()}
-    case = f"{source} -> 128, {kind}, {threads} thread{'s' if threads > 1 else ''}"
+    name = f"{source} -> 128, {kind}, {threads} thread{'s' if threads > 1 else ''}"
+    case = harness.as_case(name, which, rates)
+    ratios = case["iuscore_over"]
     # Threads that wait for each other stand still where another program has their core.
     disturbed = threads > 1 and (other_cores or 0.0) > 0.2
-    print(f"\n{case}{f'; says little, others used {other_cores} cores' if disturbed else ''}")
+    print(f"\n{name}{f'; says little, others used {other_cores} cores' if disturbed else ''}")
     print(f"{'':22}{'images/s':>10}{'min':>9}{'max':>9}{'iuscore is':>13}")
     for name, rate in sorted(rates.items(), key=lambda item: ratios[item[0]]):
         middle, low, high = (getattr(rate, which.replace("median", part)) for part in ("median", "min", "max"))
         print(f"{name:22}{middle:10,.0f}{low:9,.0f}{high:9,.0f}{ratios[name]:11.2f} x")
     return {
-        "case": case,
-        "rates": harness.as_json(rates),
-        "ranked_by": which,
+        **case,
         "cores_used_by_other_programs": other_cores,
         "says_little": disturbed,
-        "iuscore_over": ratios,
         "largest_difference_from_iuscore": differences,
     }
 
@@ -245,7 +234,7 @@ def main() -> None:
         return
     content = {
         "benchmark": "perceptual maps, paper mode unless named clean, uint8 in, float32 out",
-        "core_build": core_build(),
+        "core_build": harness.core_build(),
         "images_per_call": options["count"],
         "cases": cases,
     }

@@ -2,12 +2,13 @@
 
     python docs/generate_numbers.py
 
-What is read of a results file (benchmarks/_harness.py writes the head of each):
+What is read of a results file:
 
-    date, commit, machine, versions     of every file
-    benchmark                           title
-    cases: [{case, ranked_by, rates: {contestant: {wall_median, ..., core_max}}, iuscore_over: {contestant: ratio}}]
-    gpu: name, kernels: {op: verdict}   of a run on a GPU; the verdict is "passed" or a few words on what failed
+    date, commit, machine, versions      of every file: save() in benchmarks/_harness.py
+    benchmark, core_build: {cpu_zone}    title and CPU kernels
+    cases: [{case, ranked_by, rates, iuscore_over}]    as_case() in benchmarks/_harness.py
+    cases: [{says_little, cores_used_by_other_programs}]    where other programs were in the way
+    gpu: name, kernels: {op: verdict}    of a run on a GPU: save() in benchmarks/gpu/run.py
 
 A file without cases is listed with its head and nothing else.
 """
@@ -57,7 +58,7 @@ def render(results: Path = RESULTS, kernels: Path = ROOT / "csrc" / "cuda") -> s
 
 
 def _kernels(names: Iterable[str], contents: Iterable[Mapping[str, Any]]) -> list[str]:
-    runs = sorted((c for c in contents if c.get("gpu") and c.get("kernels")), key=lambda c: str(c["date"]))
+    runs = sorted((c for c in contents if "gpu" in c), key=lambda c: c["date"])
     rows = []
     for name in names:
         of_kernel = [run for run in runs if name in run["kernels"]]
@@ -74,7 +75,7 @@ def _kernels(names: Iterable[str], contents: Iterable[Mapping[str, Any]]) -> lis
 
 
 def _benchmark(name: str, content: Mapping[str, Any]) -> list[str]:
-    sections = [f"## {str(content.get('benchmark', name)).capitalize()}\n", _head(name, content)]
+    sections = [f"## {_title(content['benchmark'])}\n", _head(name, content)]
     for case in content.get("cases", ()):
         which = case["ranked_by"]
         low, high = (which.replace("median", end) for end in ("min", "max"))
@@ -83,30 +84,36 @@ def _benchmark(name: str, content: Mapping[str, Any]) -> list[str]:
             (who, _count(rate[which]), f"{_count(rate[low])} to {_count(rate[high])}", f"{case['iuscore_over'][who]:g}")
             for who, rate in order
         ]
+        unit = f"{_UNITS[which].capitalize()}."
+        if case.get("says_little"):
+            others = case["cores_used_by_other_programs"]
+            unit += f" Other programs kept {others:g} cores busy meanwhile, so these figures say little."
         sections += [
             f"### {case['case']}\n",
-            f"{_UNITS[which].capitalize()}.\n",
+            f"{unit}\n",
             _table(("", "median", "lowest to highest", "times slower than iuscore"), rows),
         ]
     return sections
 
 
 def _head(name: str, content: Mapping[str, Any]) -> str:
-    machine, versions = content.get("machine", {}), content.get("versions", {})
-    lines = [f"`benchmarks/results/{name}.json`, {content.get('date', 'no date')}, commit {_commit(content)}."]
-    if content.get("gpu"):
+    machine = content["machine"]
+    lines = [f"`benchmarks/results/{name}.json`, {content['date']}, commit {_commit(content)}."]
+    if "gpu" in content:
         lines.append(f"GPU: {content['gpu']}.")
-    if machine:
-        load = f", load average {machine['load_average']} at the end" if "load_average" in machine else ""
-        lines.append(f"Machine: {machine.get('cpu')}, {machine.get('cores')} cores, {machine.get('platform')}{load}.")
-    if "zone" in content:
-        lines.append(f"CPU kernels: {content['zone']}.")
-    lines.append(", ".join(f"{package} {number}" for package, number in versions.items()) + ".")
+    lines.append(f"Machine: {machine['cpu']}, {machine['cores']} cores, {machine['platform']}.")
+    if "core_build" in content:
+        lines.append(f"CPU kernels: {content['core_build']['cpu_zone']}.")
+    lines.append(", ".join(f"{package} {number}" for package, number in content["versions"].items()) + ".")
     return "\n".join(lines) + "\n"
 
 
+def _title(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
 def _commit(content: Mapping[str, Any]) -> str:
-    commit, _, changes = str(content.get("commit", "unknown")).partition("+")
+    commit, _, changes = content["commit"].partition("+")
     return commit[:12] + (" with changes" if changes else "")
 
 

@@ -1,6 +1,6 @@
 """Builds, tests, sanitizes and measures the CUDA kernels on a machine with a GPU, in under 8 minutes and offline.
 
-    python benchmarks/gpu/run.py --out results.json
+    python benchmarks/gpu/run.py    # writes benchmarks/results/gpu.json, which docs/generate_numbers.py reads
 
 Needs torch with CUDA, pybind11, scikit-build-core, cmake, ninja, nvcc, pytest and hypothesis. Every step has a time
 budget; one that fails is recorded and the rest goes on; the file is written after each step. Exits 2 without a GPU,
@@ -10,21 +10,21 @@ budget; one that fails is recorded and the rest goes on; the file is written aft
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "benchmarks"))
+import _harness as harness  # noqa: E402
+
 MEASURE = Path(__file__).with_name("measure.py")
 # Seconds; together under 8 minutes.
 BUDGET = {"build": 130.0, "tests": 110.0, "memcheck": 50.0, "racecheck": 50.0, "measure": 125.0}
@@ -131,36 +131,20 @@ def last_line(command: list[str]) -> str:
     return lines[-1] if lines else ""
 
 
-def version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
-
-
-def describe() -> Report:
+def device() -> Report:
+    """What this GPU is and what drives it."""
     import torch
 
     properties = torch.cuda.get_device_properties(0)
-    packages = ("torch", "numpy", "pybind11", "scikit-build-core", "cmake", "pytest", "hypothesis")
     return {
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "commit": last_line(["git", "rev-parse", "HEAD"]),
-        "last_change": last_line(["git", "status", "--porcelain", "--", "csrc", "python"]) or None,
-        "device": {
-            "name": properties.name,
-            "capability": f"{properties.major}.{properties.minor}",
-            "multiprocessors": properties.multi_processor_count,
-            "memory_bytes": properties.total_memory,
-            "l2_bytes": getattr(properties, "L2_cache_size", None),
-            "driver": last_line(["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]),
-        },
-        "versions": {
-            "python": platform.python_version(),
-            "cuda_of_torch": torch.version.cuda,
-            "nvcc": last_line(["nvcc", "--version"]),
-            **{package: version(package) for package in packages},
-        },
+        "gpu": properties.name,
+        "gpu_capability": f"{properties.major}.{properties.minor}",
+        "gpu_multiprocessors": properties.multi_processor_count,
+        "gpu_memory_bytes": properties.total_memory,
+        "gpu_l2_bytes": getattr(properties, "L2_cache_size", None),
+        "driver": last_line(["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]),
+        "nvcc": last_line(["nvcc", "--version"]),
+        "cuda_of_torch": torch.version.cuda,
     }
 
 
@@ -173,9 +157,27 @@ STEPS: dict[str, Callable[[Path], Report]] = {
 }
 
 
+def verdict(steps: Report) -> str:
+    """What docs/numbers.md says of the kernels after these steps."""
+    failed = [name for name, step in steps.items() if not step["ok"]]
+    left_out = [name for name in STEPS if name not in steps or (steps[name]["ok"] and "skipped" in steps[name])]
+    if failed:
+        return f"failed: {', '.join(failed)}"
+    return f"passed, but without {', '.join(left_out)}" if left_out else "passed"
+
+
+def save(out: Path, gpu: Report, steps: Report) -> None:
+    """Writes the results file: what harness.save says, the GPU, a verdict on each kernel, and the steps."""
+    # Every step runs all kernels.
+    kernels = {path.stem: verdict(steps) for path in sorted((ROOT / "csrc" / "cuda").glob("*.cu"))}
+    content = {"benchmark": "CUDA kernels on a GPU", **gpu, "kernels": kernels, "steps": steps}
+    packages = ("torch", "numpy", "pybind11", "scikit-build-core", "cmake", "pytest", "hypothesis")
+    harness.save(out.stem, content, packages, out.parent)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
+    parser.add_argument("--out", type=Path, default=harness.RESULTS / "gpu.json", help="the .json file to write")
     out: Path = parser.parse_args().out
     try:
         import torch
@@ -185,25 +187,24 @@ def main() -> int:
     if not torch.cuda.is_available():
         print("no GPU run: torch sees no CUDA device on this machine")
         return 2
-    results: Report = {**describe(), "steps": {}}
+    gpu = device()
+    steps: Report = {}
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "site"
         target.mkdir()
         for name, step in STEPS.items():
-            if name != "build" and not results["steps"]["build"]["ok"]:
-                results["steps"][name] = {"ok": False, "skipped": "the build failed"}
-                continue
-            try:
-                results["steps"][name] = step(target)
-            except Exception as error:  # the other steps still tell something
-                results["steps"][name] = {"ok": False, "error": f"{type(error).__name__}: {error}"}
-            out.write_text(json.dumps(results, indent=1) + "\n")
-            done = results["steps"][name]
-            print(
-                f"{name}: {'ok' if done['ok'] else 'FAILED'} {done.get('skipped', '')} {done.get('seconds', '')}",
-                flush=True,
-            )
-    return 0 if all(step["ok"] for step in results["steps"].values()) else 1
+            if name != "build" and not steps["build"]["ok"]:
+                steps[name] = {"ok": False, "skipped": "the build failed"}
+            else:
+                try:
+                    steps[name] = step(target)
+                except Exception as error:  # the other steps still tell something
+                    steps[name] = {"ok": False, "error": f"{type(error).__name__}: {error}"}
+            save(out, gpu, steps)
+            done = steps[name]
+            word = "ok" if done["ok"] else "FAILED"
+            print(f"{name}: {word} {done.get('skipped', '')} {done.get('seconds', '')}", flush=True)
+    return 0 if all(step["ok"] for step in steps.values()) else 1
 
 
 if __name__ == "__main__":

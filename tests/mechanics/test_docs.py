@@ -179,23 +179,52 @@ def test_numbers_page_is_what_the_results_say() -> None:
     assert (DOCS / "numbers.md").read_text(encoding="utf-8") == made, "run: python docs/generate_numbers.py"
 
 
-def test_numbers_page_of_results(tmp_path: Path) -> None:
+@pytest.fixture
+def harness(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """What the benchmarks write their results with."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    module = importlib.import_module("_harness")
+    monkeypatch.setattr(module, "commit", lambda: "0123456789abcdef+changes")
+    return module
+
+
+def test_numbers_page_of_a_run_on_a_gpu(tmp_path: Path, harness: Any) -> None:
     render = runpy.run_path(str(DOCS / "generate_numbers.py"))["render"]
-    (tmp_path / "kernels").mkdir()
-    for name in ("blur", "maps"):
-        (tmp_path / "kernels" / f"{name}.cu").touch()
-    assert render(tmp_path / "none", tmp_path / "kernels").count("not yet run on a GPU") == 2
-    for day in (1, 2):
-        head = {"date": f"2026-01-0{day}", "commit": "0123456789abcdef+changes", "gpu": f"Card {day}"}
-        text = json.dumps({**head, "kernels": {"maps": "passed"}})
-        (tmp_path / f"gpu{day}.json").write_text(text, encoding="utf-8")
-    rates = {"iuscore": {"wall_median": 0.5, "wall_min": 0.25, "wall_max": 12345.6}}
-    case = {"case": "small", "ranked_by": "wall_median", "rates": rates, "iuscore_over": {"iuscore": 1.0}}
-    (tmp_path / "speed.json").write_text(json.dumps({"benchmark": "speed", "cases": [case]}), encoding="utf-8")
-    page = render(tmp_path, tmp_path / "kernels")
-    assert "| `blur` | not yet run on a GPU |" in page
-    assert "| `maps` | Card 2, 2026-01-02, commit 0123456789ab with changes: passed |" in page
-    assert "| iuscore | 0.5 | 0.25 to 12,346 | 1 |" in page
+    program = runpy.run_path(str(ROOT / "benchmarks" / "gpu" / "run.py"))
+    passed = {name: {"ok": True, "seconds": 1.0} for name in program["STEPS"]}
+    runs = {
+        "passed": passed,
+        "failed: tests": {**passed, "tests": {"ok": False, "exit": 1}},
+        "passed, but without memcheck": {**passed, "memcheck": {"ok": True, "skipped": "no compute-sanitizer"}},
+        "passed, but without racecheck": {name: step for name, step in passed.items() if name != "racecheck"},
+    }
+    assert "| `perceptual_maps` | not yet run on a GPU |" in render(tmp_path)
+    for verdict, steps in runs.items():
+        program["save"](tmp_path / "gpu.json", {"gpu": "Card 1"}, steps)
+        date = json.loads((tmp_path / "gpu.json").read_text(encoding="utf-8"))["date"]
+        page = render(tmp_path)
+        assert f"| `perceptual_maps` | Card 1, {date}, commit 0123456789ab with changes: {verdict} |" in page
+        assert "## CUDA kernels on a GPU\n" in page
+
+
+def test_numbers_page_of_a_benchmark(tmp_path: Path, harness: Any) -> None:
+    render = runpy.run_path(str(DOCS / "generate_numbers.py"))["render"]
+    rates = {
+        "iuscore": harness.Rate(0.5, 0.25, 12345.6, 1.0, 1.0, 1.0, 3, 4),
+        "another": harness.Rate(0.25, 0.2, 0.3, 1.0, 1.0, 1.0, 3, 4),
+    }
+    case = harness.as_case("small", "wall_median", rates)
+    disturbed = {**case, "case": "large", "says_little": True, "cores_used_by_other_programs": 1.5}
+    content = {"benchmark": "speed of X", "core_build": harness.core_build(), "cases": [case, disturbed]}
+    harness.save("speed", content, ("numpy",), tmp_path)
+    page = render(tmp_path)
+    assert "## Speed of X\n" in page
+    assert "commit 0123456789ab with changes." in page
+    assert re.search(r"^CPU kernels: (baseline|avx2|avx512)\.$", page, re.M)
+    assert re.search(r"^python 3\.[\d.]+, numpy \d[\w.]+\.$", page, re.M)
+    assert "| iuscore | 0.5 | 0.25 to 12,350 | 1 |" in page
+    assert "| another | 0.25 | 0.2 to 0.3 | 2 |" in page
+    assert page.count("Other programs kept 1.5 cores busy") == 1
 
 
 @pytest.fixture(scope="module")
