@@ -4,16 +4,16 @@ u = 2^-24 is float32's unit roundoff: every +, -, *, / and sqrt adds at most u t
 u times itself. The bounds follow one image through the steps of docs/design.md, pixel by pixel; each step adds its own
 roundings and amplifies the error so far. They hold for any order of the sums, so for all back ends on any machine.
 
-- Load: u x for uint16, whose division may be a multiplication by 1/257; 0 for the others, exact by definition.
-- Gray before the resize: 4u sum(w x), for weight, product and two sums; the error so far by the same weights.
+- Load: 2u x for uint16, whose division may be a multiplication by 1/257; 0 for the others, exact by definition.
+- Gray before the resize, of one channel too: 4u sum(w x), for weight, product and two sums; the error so far by the same weights.
 - Resize weights: their rounding is computed instead of bounded, as the formula in float32 against float64 (0 for ratios
   like 2 or 1/4), in two orders of its operations, with and without fused multiplication and addition; the largest,
   doubled for yet other orders.
 - Resize sum, each direction: (n + 2) u sum(|w x|) for n taps; the error so far times sum(|w|), at most 1.6.
-- Image normalization: 3u; (e + e of low) / divisor + y (e of divisor) / divisor, which amplifies by magnitude / range.
-- sRGB curve: 18u relative (pow 8.3u, torch's 5.8u; its base 4u times 2.4); slope up to 2.28.
+- Image normalization: 4u; (e + e of low) / divisor + y (e of divisor) / divisor, which amplifies by magnitude / range.
+- sRGB curve: 19u relative (pow 8.75u, torch's 5.8u; its base 4u times 2.4); slope up to 2.28.
 - XYZ: 6u; rows of the matrix.
-- Lab's f: 4u relative (cube root 1.5u; torch's 2.8u, whose exponent 1/3 is rounded); slope up to 7.787 near black.
+- Lab's f: 4u relative (cube root 1.62u; torch's 2.8u, whose exponent 1/3 is rounded); slope up to 7.787 near black.
 - a*, b*: 2u; 500 (e_x + e_y), 200 (e_y + e_z).
 - Gray: 4u sum(w y); the same weights.
 - Sobel / 8: 3u sum(|k| g); sum(|k| e).
@@ -134,9 +134,10 @@ def _weighted_error(x: Array, e: Array) -> Array:
 
 
 def _load_error(t: Trace) -> Array:
-    e = (U if t.dtype == "uint16" else 0.0) * np.abs(t.pixels)
-    if t.kind == "gray" and len(t.pixels) == 3:
-        return _weighted_error(t.pixels, e)[None]
+    e = (2.0 * U if t.dtype == "uint16" else 0.0) * np.abs(t.pixels)
+    if t.kind == "gray":
+        shape = (3, *t.pixels.shape[1:])
+        return _weighted_error(np.broadcast_to(t.pixels, shape), np.broadcast_to(e, shape))[None]
     return e
 
 
@@ -160,7 +161,7 @@ def _unit_error(t: Trace) -> tuple[Array, tuple[bool, bool]]:
         noise = bool(may_be.any()), bool(must_be.any())
     else:
         low, high = np.full_like(low, _low_error(t.resized, e)), np.full_like(high, _low_error(-t.resized, e))
-    relative = ((low + high) / t.divisor + 3.0 * U)[:, None, None]
+    relative = ((low + high) / t.divisor + 4.0 * U)[:, None, None]
     error = (e + low[:, None, None]) / t.divisor[:, None, None] + relative * np.abs(t.unit)
     # Values in [0, 1] are never further apart than 1.
     error = np.where(relative < 1.0, error / np.maximum(1.0 - relative, U), 1.0)
@@ -228,7 +229,7 @@ def _multiply_add(x: Any, y: Any, z: Any, fused: int) -> Any:
 
 
 def _opponent_error(t: Trace, y: Array, e: Array) -> list[Array]:
-    linear = _spread(reference.srgb_to_linear, y, e) + 18.0 * U * np.abs(t.linear)
+    linear = _spread(reference.srgb_to_linear, y, e) + 19.0 * U * np.abs(t.linear)
     rows = zip(reference.RGB_TO_XYZ, reference.WHITE, strict=True)
     xyz = np.stack([reference.weighted(linear, row) / white for row, white in rows])
     xyz += 6.0 * U * np.abs(t.xyz)
@@ -283,7 +284,7 @@ def _range_errors(x: Array, other: Array, either: npt.NDArray[np.bool_], e: Arra
 
 def _min_max_error(x: Array, y: Array, e: Array, spread_error: np.float64) -> Array:
     divisor = float(np.ptp(x)) + 1e-6
-    relative = spread_error / divisor + 3.0 * U
+    relative = spread_error / divisor + 4.0 * U
     if not relative < 1.0:
         return np.full_like(x, np.inf)
     return (e + _low_error(x, e)) / divisor / (1.0 - relative) + relative / (1.0 - relative) * y

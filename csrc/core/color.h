@@ -15,10 +15,20 @@ struct OpponentColor {
 
 IUSCORE_HD float gray_of(float r, float g, float b) { return 0.299f * r + 0.587f * g + 0.114f * b; }
 
+// One channel as the gray value of R = G = B: the weights add up to 1, but the sum rounds, as that of an RGB copy does.
+IUSCORE_HD float gray_of(float v) { return gray_of(v, v, v); }
+
+template <class Pixel>
+struct OneAsGray {
+  using Storage = typename Pixel::Storage;
+  static constexpr bool kCanBeNonFinite = Pixel::kCanBeNonFinite;
+  IUSCORE_HD float load(Storage v) { return gray_of(Pixel::load(v)); }
+};
+
 // Both branches are evaluated and one is selected, so that loops vectorise; the clamp keeps the unused one in range.
 IUSCORE_HD float srgb_to_linear(float value) {
-  const float curved = pow_2_4(larger((value + 0.055f) / 1.055f, 0.0904f));
-  return value > 0.04045f ? curved : value / 12.92f;
+  const float curved = pow_2_4(larger((value + 0.055f) * 0.94786730f, 0.0904f));
+  return value > 0.04045f ? curved : value * 0.07739938f;
 }
 
 IUSCORE_HD float lab_f(float t) {
@@ -31,9 +41,10 @@ IUSCORE_HD OpponentColor opponent_color(float r, float g, float b) {
   const float lr = srgb_to_linear(r);
   const float lg = srgb_to_linear(g);
   const float lb = srgb_to_linear(b);
-  const float fx = lab_f((0.412453f * lr + 0.357580f * lg + 0.180423f * lb) / 0.95047f);
+  // Rows of the sRGB to XYZ matrix divided by the white point (0.95047, 1, 1.08883).
+  const float fx = lab_f(0.43394636f * lr + 0.37621387f * lg + 0.18982503f * lb);
   const float fy = lab_f(0.212671f * lr + 0.715160f * lg + 0.072169f * lb);
-  const float fz = lab_f((0.019334f * lr + 0.119193f * lg + 0.950227f * lb) / 1.08883f);
+  const float fz = lab_f(0.017756674f * lr + 0.109468879f * lg + 0.872704646f * lb);
   return {500.0f * (fx - fy), 200.0f * (fy - fz)};
 }
 

@@ -10,24 +10,53 @@
 namespace iuscore::IUSCORE_ZONE {
 namespace {
 
+#if defined(__AVX512F__)
 constexpr int kLanes = 16;
+#elif defined(__AVX2__)
+constexpr int kLanes = 8;
+#else
+constexpr int kLanes = 4;
+#endif
 
-void widen_by_row(Range& range, const float* row, std::int32_t n) {
-  float low[kLanes];
-  float high[kLanes];
-  for (int l = 0; l < kLanes; ++l) low[l] = range.low, high[l] = range.high;
+typedef float Lanes __attribute__((vector_size(kLanes * sizeof(float))));
+typedef float Float4 __attribute__((vector_size(16)));
+typedef std::int32_t Int4 __attribute__((vector_size(16)));
+
+// A range lane by lane: the lanes are folded once an image, not once a row.
+struct WideRange {
+  Lanes low;
+  Lanes high;
+};
+
+void clear(WideRange& range) {
+  for (int l = 0; l < kLanes; ++l) {
+    range.low[l] = INFINITY;
+    range.high[l] = -INFINITY;
+  }
+}
+
+void widen_by_row(WideRange& range, const float* row, std::int32_t n) {
+  Lanes low = range.low;
+  Lanes high = range.high;
   std::int32_t i = 0;
   for (; i + kLanes <= n; i += kLanes) {
-    for (int l = 0; l < kLanes; ++l) {
-      low[l] = smaller(row[i + l], low[l]);
-      high[l] = larger(row[i + l], high[l]);
-    }
+    Lanes values;
+    std::memcpy(&values, row + i, sizeof values);
+    low = values < low ? values : low;
+    high = values > high ? values : high;
   }
   for (int l = 0; i < n; ++i, ++l) {
     low[l] = smaller(row[i], low[l]);
     high[l] = larger(row[i], high[l]);
   }
-  for (int l = 0; l < kLanes; ++l) widen(range, low[l], high[l]);
+  range.low = low;
+  range.high = high;
+}
+
+Range folded(const WideRange& range) {
+  Range all = empty_range();
+  for (int l = 0; l < kLanes; ++l) widen(all, range.low[l], range.high[l]);
+  return all;
 }
 
 // Pass 1: resample.
@@ -139,19 +168,20 @@ class Rows {
   std::int32_t next_ = 0;
 };
 
-typedef float Float4 __attribute__((vector_size(16)));
-
-// [in, 3] interleaved -> three rows of [out]: one vector holds a pixel's channels and a lane nobody reads.
-void resample_interleaved(const float* __restrict__ in, const TapTable& taps, float* __restrict__ r,
+// [in, 3] interleaved -> three rows of [out]: one vector holds a pixel's channels and a lane nobody reads. A number of
+// taps known to the compiler (0: it is not) unrolls the sum.
+template <int kTaps>
+void resample_interleaved(const float* __restrict__ in, const TapTable& table, float* __restrict__ r,
                           float* __restrict__ g, float* __restrict__ b) {
-  for (std::int32_t o = 0; o < taps.out; ++o) {
-    const float* p = in + 3 * static_cast<std::int64_t>(taps.start[o]);
+  const std::int32_t taps = kTaps > 0 ? kTaps : table.taps;
+  for (std::int32_t o = 0; o < table.out; ++o) {
+    const float* p = in + 3 * static_cast<std::int64_t>(table.start[o]);
     Float4 pixel;
     std::memcpy(&pixel, p, sizeof pixel);
-    Float4 sum = taps.weight[o] * pixel;
-    for (std::int32_t j = 1; j < taps.taps; ++j) {
+    Float4 sum = table.weight[o] * pixel;
+    for (std::int32_t j = 1; j < taps; ++j) {
       std::memcpy(&pixel, p + 3 * j, sizeof pixel);
-      sum += taps.weight[static_cast<std::int64_t>(j) * taps.out + o] * pixel;
+      sum += table.weight[static_cast<std::int64_t>(j) * table.out + o] * pixel;
     }
     r[o] = sum[0];
     g[o] = sum[1];
@@ -159,29 +189,84 @@ void resample_interleaved(const float* __restrict__ in, const TapTable& taps, fl
   }
 }
 
-void resample_row(const float* __restrict__ in, const TapTable& taps, float* __restrict__ out) {
-  for (std::int32_t o = 0; o < taps.out; ++o) {
-    const float* p = in + taps.start[o];
-    float sum = taps.weight[o] * p[0];
-    for (std::int32_t j = 1; j < taps.taps; ++j) sum += taps.weight[static_cast<std::int64_t>(j) * taps.out + o] * p[j];
+void split_interleaved(const float* __restrict__ in, std::int32_t n, float* __restrict__ r, float* __restrict__ g,
+                       float* __restrict__ b) {
+  for (std::int32_t o = 0; o < n; ++o) {
+    r[o] = in[3 * o];
+    g[o] = in[3 * o + 1];
+    b[o] = in[3 * o + 2];
+  }
+}
+
+void resample_row(const float* __restrict__ in, const TapTable& table, std::int32_t first, float* __restrict__ out) {
+  for (std::int32_t o = first; o < table.out; ++o) {
+    const float* p = in + table.start[o];
+    float sum = table.weight[o] * p[0];
+    for (std::int32_t j = 1; j < table.taps; ++j)
+      sum += table.weight[static_cast<std::int64_t>(j) * table.out + o] * p[j];
     out[o] = sum;
   }
 }
 
-// Writes the resized channels into the planes and returns each one's range. One kept channel goes to plane 3.
+#if defined(__clang__)
+#define IUSCORE_SHUFFLE(a, b, i, j, k, l) __builtin_shufflevector(a, b, i, j, k, l)
+#else
+#define IUSCORE_SHUFFLE(a, b, i, j, k, l) __builtin_shuffle(a, b, Int4{i, j, k, l})
+#endif
+
+// Four taps, four outputs at once: their windows are transposed, so that the sums run across vectors, in order.
+void resample_row_of_4(const float* __restrict__ in, const TapTable& table, float* __restrict__ out) {
+  std::int32_t o = 0;
+  for (; o + 4 <= table.out; o += 4) {
+    Float4 window[4];
+    Float4 weight[4];
+    for (int k = 0; k < 4; ++k) {
+      std::memcpy(&window[k], in + table.start[o + k], sizeof window[k]);
+      std::memcpy(&weight[k], table.weight + static_cast<std::int64_t>(k) * table.out + o, sizeof weight[k]);
+    }
+    const Float4 low01 = IUSCORE_SHUFFLE(window[0], window[1], 0, 4, 1, 5);
+    const Float4 low23 = IUSCORE_SHUFFLE(window[2], window[3], 0, 4, 1, 5);
+    const Float4 high01 = IUSCORE_SHUFFLE(window[0], window[1], 2, 6, 3, 7);
+    const Float4 high23 = IUSCORE_SHUFFLE(window[2], window[3], 2, 6, 3, 7);
+    Float4 sum = weight[0] * IUSCORE_SHUFFLE(low01, low23, 0, 1, 4, 5);
+    sum += weight[1] * IUSCORE_SHUFFLE(low01, low23, 2, 3, 6, 7);
+    sum += weight[2] * IUSCORE_SHUFFLE(high01, high23, 0, 1, 4, 5);
+    sum += weight[3] * IUSCORE_SHUFFLE(high01, high23, 2, 3, 6, 7);
+    std::memcpy(out + o, &sum, sizeof sum);
+  }
+  resample_row(in, table, o, out);
+}
+
+// One row of the kept channels, resized in width, into their planes at `out`. A single tap is a copy.
+void resize_row(const PerceptualMapsJob& job, const float* in, bool interleaved, float* out) {
+  const TapTable& table = job.columns;
+  const std::int64_t plane = static_cast<std::int64_t>(job.height) * job.width;
+  const bool copied = job.image.width == table.out;
+  if (interleaved) {
+    const auto resample = table.taps == 4 ? resample_interleaved<4> : resample_interleaved<0>;
+    if (copied) return split_interleaved(in, table.out, out, out + plane, out + 2 * plane);
+    return resample(in, table, out, out + plane, out + 2 * plane);
+  }
+  for (std::int32_t c = 0; c < kept_channels(job.color, job.channels); ++c, in += job.image.width, out += plane) {
+    if (copied) {
+      std::memcpy(out, in, sizeof(float) * static_cast<std::size_t>(table.out));
+    } else if (table.taps == 4) {
+      resample_row_of_4(in, table, out);
+    } else {
+      resample_row(in, table, 0, out);
+    }
+  }
+}
+
+// Writes the resized channels into the planes and widens their ranges. One kept channel goes to plane 3.
 template <class Pixel>
-void resample(const PerceptualMapsJob& job, Range ranges[3]) {
+void resize(const PerceptualMapsJob& job, WideRange ranges[3]) {
   const std::int32_t kept = kept_channels(job.color, job.channels);
   const std::int64_t plane = static_cast<std::int64_t>(job.height) * job.width;
   Rows<Pixel> rows(job);
   for (std::int32_t y = 0; y < job.height; ++y) {
-    const float* sum = rows.at(y);
     float* out = job.planes + (kept == 3 ? 0 : 3 * plane) + static_cast<std::int64_t>(y) * job.width;
-    if (rows.interleaved()) {
-      resample_interleaved(sum, job.columns, out, out + plane, out + 2 * plane);
-    } else {
-      for (std::int32_t c = 0; c < kept; ++c) resample_row(sum + c * job.image.width, job.columns, out + c * plane);
-    }
+    resize_row(job, rows.at(y), rows.interleaved(), out);
     for (std::int32_t c = 0; c < kept; ++c) widen_by_row(ranges[c], out + c * plane, job.width);
   }
 }
@@ -264,7 +349,7 @@ class GrayRing {
 // Walks the rows once. A plane's row is read before any map's row overwrites it: maps of row
 // y - 1 and y - 3 lag behind.
 template <bool kClean>
-void maps(const PerceptualMapsJob& job, const Normalizer by[3], Range ranges[kMaps]) {
+void maps(const PerceptualMapsJob& job, const Normalizer by[3], WideRange ranges[kMaps]) {
   const std::int32_t w = job.width;
   const std::int32_t h = job.height;
   const std::int64_t plane = static_cast<std::int64_t>(h) * w;
@@ -317,16 +402,19 @@ void image_maps(const PerceptualMapsJob& job) {
     }
   }
   const std::int32_t kept = kept_channels(job.color, job.channels);
-  Range image[3] = {empty_range(), empty_range(), empty_range()};
-  resample<Pixel>(job, image);
+  WideRange channels[3];
+  for (WideRange& range : channels) clear(range);
+  resize<Pixel>(job, channels);
+  Range image[3] = {folded(channels[0]), folded(channels[1]), folded(channels[2])};
   if (job.clean && kept == 3) merge(image);
   Normalizer by[3];
   for (int c = 0; c < 3; ++c) by[c] = image_normalizer(image[c], job.clean);
-  Range ranges[kMaps] = {empty_range(), empty_range(), empty_range(), empty_range()};
-  if (job.clean) {
-    maps<true>(job, by, ranges);
-  } else {
-    maps<false>(job, by, ranges);
+  WideRange widths[kMaps];
+  for (WideRange& range : widths) clear(range);
+  job.clean ? maps<true>(job, by, widths) : maps<false>(job, by, widths);
+  Range ranges[kMaps];
+  for (int m = 0; m < kMaps; ++m) ranges[m] = folded(widths[m]);
+  if (!job.clean) {
     for (int m = 0; m < (job.color ? kMaps : 2); ++m)
       for (std::int32_t y = 0; y < job.height; ++y) {
         float* row = job.planes + m * plane + static_cast<std::int64_t>(y) * job.width;
@@ -338,20 +426,26 @@ void image_maps(const PerceptualMapsJob& job) {
   for (int m = 0; m < kMaps; ++m) job.ranges[m] = noise ? 0.0f : ranges[m].high - ranges[m].low;
 }
 
+template <class Pixel>
+void image_maps_of(const PerceptualMapsJob& job) {
+  if (!job.color && job.channels == 1) return image_maps<OneAsGray<Pixel>>(job);
+  return image_maps<Pixel>(job);
+}
+
 }  // namespace
 
 void perceptual_maps_image(const PerceptualMapsJob& job) {
   switch (job.pixel_type) {
     case PixelType::u8:
-      return image_maps<PixelU8>(job);
+      return image_maps_of<PixelU8>(job);
     case PixelType::u16:
-      return image_maps<PixelU16>(job);
+      return image_maps_of<PixelU16>(job);
     case PixelType::f16:
-      return image_maps<PixelF16>(job);
+      return image_maps_of<PixelF16>(job);
     case PixelType::bf16:
-      return image_maps<PixelBF16>(job);
+      return image_maps_of<PixelBF16>(job);
     case PixelType::f32:
-      return image_maps<PixelF32>(job);
+      return image_maps_of<PixelF32>(job);
   }
 }
 

@@ -36,7 +36,7 @@ class PerceptualMapsBlock {
     const ImageView view = ragged ? args_.images[index] : args_.image;
     const ImageTaps& taps = ragged ? args_.image_taps[index] : args_.taps;
     const std::int64_t shift = ragged ? 0 : index * args_.batch_stride;
-    const Source<Pixel> source(view, shift, args_.channels, kept_channels(kColor, args_.channels));
+    const Source<Pixel> source(view, shift, args_.channels, kColor);
     index_ = index;
     if constexpr (Pixel::kCanBeNonFinite) {
       if (__syncthreads_or(sees_unusable(source))) return give_nan();

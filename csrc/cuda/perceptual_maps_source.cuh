@@ -14,15 +14,16 @@ template <class Pixel>
 struct Source {
   using Storage = typename Pixel::Storage;
 
-  __device__ Source(const ImageView& view, std::int64_t shift, std::int32_t channels, std::int32_t kept_channels)
+  __device__ Source(const ImageView& view, std::int64_t shift, std::int32_t channels, bool color)
       : data(static_cast<const Storage*>(view.data) + shift),
         stride_h(view.stride_h),
         stride_w(view.stride_w),
         stride_c(view.stride_c),
         height(static_cast<std::int32_t>(view.height)),
         width(static_cast<std::int32_t>(view.width)),
-        kept(kept_channels),
-        to_gray(channels > kept_channels),
+        kept(kept_channels(color, channels)),
+        gray(!color),
+        stride_gray(channels == 3 ? view.stride_c : 0),
         interleaved(kept == 3 && stride_c == 1 && stride_w == 3) {}
 
   __device__ std::int32_t step_x() const { return interleaved ? 3 : 1; }
@@ -39,12 +40,12 @@ struct Source {
   __device__ bool in_fours() const {
     const bool rows =
         width % 4 == 0 && stride_h % 4 == 0 && reinterpret_cast<std::uintptr_t>(data) % alignof(Four<Storage>) == 0;
-    return rows && !to_gray && (interleaved || (stride_w == 1 && (kept == 1 || stride_c % 4 == 0)));
+    return rows && (!gray || stride_gray == 0) && (interleaved || (stride_w == 1 && (kept == 1 || stride_c % 4 == 0)));
   }
 
   __device__ float value(const Storage* p) const {
-    return to_gray ? gray_of(Pixel::load(p[0]), Pixel::load(p[stride_c]), Pixel::load(p[2 * stride_c]))
-                   : Pixel::load(*p);
+    return gray ? gray_of(Pixel::load(p[0]), Pixel::load(p[stride_gray]), Pixel::load(p[2 * stride_gray]))
+                : Pixel::load(*p);
   }
 
   template <int kGroup>
@@ -54,7 +55,10 @@ struct Source {
     } else {
       static_assert(kGroup == 4);
       const Four<Storage> four = *reinterpret_cast<const Four<Storage>*>(p);
-      for (int k = 0; k < kGroup; ++k) values[k] = Pixel::load(four.values[k]);
+      for (int k = 0; k < kGroup; ++k) {
+        const float value = Pixel::load(four.values[k]);
+        values[k] = gray ? gray_of(value) : value;
+      }
     }
   }
 
@@ -65,7 +69,8 @@ struct Source {
   std::int32_t height;
   std::int32_t width;
   std::int32_t kept;
-  bool to_gray;
+  bool gray;                 // gray maps: the weighted sum of the channels
+  std::int64_t stride_gray;  // from one summand of it to the next; 0 where the input has one channel
   bool interleaved;
 };
 

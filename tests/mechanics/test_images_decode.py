@@ -88,9 +88,7 @@ def test_palette_with_transparency_keeps_the_colors_under_it() -> None:
     assert decode(saved(image, "PNG", transparency=b"\xff" * 8)).warnings == ("converted from palette",)
 
 
-@pytest.mark.parametrize(
-    ("alpha", "expected"), [(255, ()), (254, ("alpha dropped",)), (0, ("alpha dropped",))]
-)
+@pytest.mark.parametrize(("alpha", "expected"), [(255, ()), (254, ("alpha dropped",)), (0, ("alpha dropped",))])
 def test_alpha_is_dropped_not_blended(alpha: int, expected: tuple[str, ...]) -> None:
     veil = np.full((5, 7, 1), 255, np.uint8)
     veil[2, 3] = alpha
@@ -127,9 +125,7 @@ def test_lab_and_ycbcr_tiff() -> None:
     assert np.abs(decoded.pixels.astype(int) - COLOR).max() <= 3
 
 
-@pytest.mark.parametrize(
-    ("mode", "kind"), [("I;16", "PNG"), ("I;16", "TIFF"), ("I;16B", "TIFF"), ("I;16", "PPM")]
-)
+@pytest.mark.parametrize(("mode", "kind"), [("I;16", "PNG"), ("I;16", "TIFF"), ("I;16B", "TIFF"), ("I;16", "PPM")])
 def test_16_bit_gray_keeps_its_depth(mode: str, kind: str) -> None:
     ramp = np.linspace(0, 65535, 20).astype(np.uint16).reshape(4, 5)
     stored = ramp.astype(">u2" if mode == "I;16B" else "<u2")

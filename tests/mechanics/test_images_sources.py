@@ -134,10 +134,7 @@ def test_classes_choose_folders(tmp_path: Path) -> None:
     )
     assert fails(tmp_path, classes=["wbc"]) == "classes: they need labels_from='auto', 'folder' or 'prefix'"
     assert fails(tmp_path, labels_from="auto", classes=["a", "A"]) == "classes: a name comes twice in a, A"
-    assert (
-        fails(tmp_path, labels_from="auto", classes="rbc")
-        == "classes: expected a list of class names, got 'rbc'"
-    )
+    assert fails(tmp_path, labels_from="auto", classes="rbc") == "classes: expected a list of class names, got 'rbc'"
 
 
 def test_image_beside_class_folders(tmp_path: Path) -> None:
@@ -170,8 +167,7 @@ def test_labels_by_prefix(tmp_path: Path) -> None:
     source = open_source(tmp_path, labels_from="prefix", classes=["normal", "abnormal", "Normality"])
     assert labels(source) == ["normal", "Normality", "abnormal"]
     assert fails(tmp_path, labels_from="auto", classes=["normal", "ill"]) == (
-        "sub/ABNORMAL-3.png in ROOT begins with none of the classes normal, ill: "
-        "name its class or move it out"
+        "sub/ABNORMAL-3.png in ROOT begins with none of the classes normal, ill: name its class or move it out"
     )
     assert fails(tmp_path, labels_from="prefix", classes=["normal", "abnormal", "x"]) == (
         "no images of class 'x' in ROOT: no file name begins with it"
@@ -185,9 +181,7 @@ def test_prefix_classes_are_derived_only_when_clear(tmp_path: Path) -> None:
     fill(flat, "0001_x.png")
     assert fails(flat, labels_from="auto") == f"no class can be read from 0001_x.png in ROOT: {advice}"
     patients = fill(tmp_path / "patients", "p1_a.png", "p1_b.png", "p2_a.png")
-    assert fails(patients, labels_from="auto") == (
-        f"p2_a.png would be the only image of class 'p2' in ROOT: {advice}"
-    )
+    assert fails(patients, labels_from="auto") == (f"p2_a.png would be the only image of class 'p2' in ROOT: {advice}")
     one = fill(tmp_path / "one", "img_1.png", "img_2.png")
     assert fails(one, labels_from="auto") == (
         "only one class among the file names in ROOT: img; two or more are needed"
@@ -196,9 +190,7 @@ def test_prefix_classes_are_derived_only_when_clear(tmp_path: Path) -> None:
 
 
 def test_subset_and_groups(tmp_path: Path) -> None:
-    source = open_source(
-        fill(tmp_path, "a/p1_1.png", "a/p2_1.png", "b/p1_2.png"), labels_from="auto", group_by="p."
-    )
+    source = open_source(fill(tmp_path, "a/p1_1.png", "a/p2_1.png", "b/p1_2.png"), labels_from="auto", group_by="p.")
     assert [item.group for item in source.items] == ["p1", "p2", "p1"]
     part = source.subset(np.array([2, 0]))
     assert (uids(part), part.classes, part.read(0).group) == (["b/p1_2.png", "a/p1_1.png"], ("a", "b"), "p1")

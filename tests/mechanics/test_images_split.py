@@ -112,8 +112,7 @@ def test_what_cannot_be_split() -> None:
     assert fails(unlabeled) == "x.png in ROOT has no class: a split needs one for every image"
     assert fails(one_group, group_by=r"z\d") == r"group_by: 'z\d' is not found in the file name of a/x0_1.png"
     assert fails(one_group, fractions=(0.7, 0.2, 0.2)) == (
-        "fractions: expected shares of train, val and test that sum to 1, train and val above 0, "
-        "got (0.7, 0.2, 0.2)"
+        "fractions: expected shares of train, val and test that sum to 1, train and val above 0, got (0.7, 0.2, 0.2)"
     )
 
 
@@ -139,9 +138,7 @@ def test_leakage(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"P5 1 1 255 " + bytes([value]))
 
-    for value, name in enumerate(
-        ["train/a/p1_1.pgm", "train/a/p2_1.pgm", "train/b/p3_1.pgm", "val/a/p4_1.pgm"]
-    ):
+    for value, name in enumerate(["train/a/p1_1.pgm", "train/a/p2_1.pgm", "train/b/p3_1.pgm", "val/a/p4_1.pgm"]):
         write(name, value)
     train, val = open_source(tmp_path, split="train"), open_source(tmp_path, split="val")
     assert leakage(train, val, group_by="^p[0-9]+") == ()
@@ -164,8 +161,7 @@ def test_real_patients_do_not_leak_and_split_well() -> None:
     if not root.exists():
         pytest.skip(f"no real images: {root} is missing")
     train, val = (
-        open_source(root / f"real_{part}", labels_from="auto", group_by=r"^P_\d+")
-        for part in ("train", "val")
+        open_source(root / f"real_{part}", labels_from="auto", group_by=r"^P_\d+") for part in ("train", "val")
     )
     assert leakage(train, val) == ()
     parts = split_source(train, seed=0)

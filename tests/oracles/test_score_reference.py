@@ -90,16 +90,8 @@ def test_images_of_the_reference_maps(case: Case, shared: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("as_rgb", [True, False])
-def test_held_out_images(
-    case: Case, shared: Path, tmp_path: Path, as_rgb: bool, request: pytest.FixtureRequest
-) -> None:
+def test_held_out_images(case: Case, shared: Path, tmp_path: Path, as_rgb: bool) -> None:
     """The published implementation turns all files into RGB; here a gray file stays one channel."""
-    if case.kind == "gray" and not as_rgb:
-        reason = (
-            "the compiled kernels do not weight one channel .299 + .587 + .114 yet, whose rounding moves levels right "
-            "on a band's edge to its other side: band-ii of 1 of these 20 mammograms is off by .014"
-        )
-        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
     files = [str(name) for name in case.expected["test_files"]]
     for file in files:
         # gray ones lie in any of the folders real_train, real_val, real_test

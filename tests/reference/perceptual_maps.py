@@ -70,7 +70,7 @@ def trace(pixels: npt.NDArray[np.generic], dtype: str, *, kind: str, mode: str, 
     x = to_255(pixels, dtype).transpose(2, 0, 1)
     if not bool(np.all(np.abs(x) <= LARGEST_MAGNITUDE)):  # NaN compares false
         return Trace(kind, mode, False, np.full((4, *size), np.nan), np.full(4, np.nan))
-    kept = x if kind == "color" or len(x) == 1 else weighted(x, GRAY)[None]
+    kept = x if kind == "color" else weighted(np.broadcast_to(x, (3, *x.shape[1:])), GRAY)[None]
     antialias = mode == "clean"
     rows = None if kept.shape[1] == size[0] else taps(kept.shape[1], size[0], antialias)
     columns = None if kept.shape[2] == size[1] else taps(kept.shape[2], size[1], antialias)
