@@ -5,7 +5,8 @@ u times itself. The bounds follow one image through the steps of docs/design.md,
 roundings and amplifies the error so far. They hold for any order of the sums, so for all back ends on any machine.
 
 - Load: 2u x for uint16, whose division may be a multiplication by 1/257; 0 for the others, exact by definition.
-- Gray before the resize, of one channel too: 4u sum(w x), for weight, product and two sums; the error so far by the same weights.
+- Gray before the resize, of one channel too: 4u sum(w x), for weight, product and two sums; the error so far by
+  the same weights.
 - Resize weights: their rounding is computed instead of bounded, as the formula in float32 against float64 (0 for ratios
   like 2 or 1/4), in two orders of its operations, with and without fused multiplication and addition; the largest,
   doubled for yet other orders.

@@ -250,10 +250,12 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
     )
     _print_summary(run.summary)
     click.echo(f"written: {run.table}, {run.summary_path}")
+    picture = out / "contributions.png"
+    picture.unlink(missing_ok=True)  # of an earlier run
     if plot and run.summary["targets"]:
         from iuscore.plot import plot_contributions
 
-        click.echo(f"written: {plot_contributions(scorer, run.summary, Path(out) / 'contributions.png')}")
+        click.echo(f"written: {plot_contributions(scorer, run.summary, picture)}")
     if run.interrupted:
         done = run.summary["n_scored"] + run.summary["n_unreadable"]
         click.echo(f"interrupted: {done} of {run.summary['n_listed']} images are in the table", err=True)

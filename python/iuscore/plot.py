@@ -46,7 +46,7 @@ def _panel(axis: Any, scorer: Scorer, name: str, entry: Mapping[str, Any]) -> No
     profile = scorer.profiles[name]
     places = range(len(scorer.components))
     width = 0.38
-    real = f"real {_plain(name)}" + (f" ({profile.n} validation images)" if profile.n else "")
+    real = f"real {_plain(name)}" + (f" (validation images: {profile.n})" if profile.n else "")
     axis.bar(
         [x - width / 2 for x in places],
         profile.mean,
@@ -63,7 +63,7 @@ def _panel(axis: Any, scorer: Scorer, name: str, entry: Mapping[str, Any]) -> No
         means,
         width,
         color=_SET,
-        label=f"scored images ({entry['n']})",
+        label=f"scored images: {entry['n']}",
         yerr=_errors(means, lows, highs),
         capsize=3,
     )

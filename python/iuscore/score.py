@@ -15,9 +15,10 @@ from torch import Tensor
 
 from iuscore.errors import UserError
 from iuscore.explain import Explanation, explain_contributions
+from iuscore.measure import ius, shares
 from iuscore.models import Ensemble, Space, load_model
 from iuscore.ops._images import Images, Layout
-from iuscore.profile import Profile, ius, profiles_from_json, shares
+from iuscore.profile import Profile, profiles_from_json
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -78,7 +78,8 @@ def open_splits(
         parts = {name: opened(path) for name, path in inside.items()}
         origin = "folders train, val and test" if "test" in inside else "folders train and val"
     elif root.suffix.lower() == ".npz":
-        parts = {name: opened(root, name) for name in ("train", "val", "test")}
+        present = {item.uid.split("/")[0] for item in opened(root).items}
+        parts = {name: opened(root, name) for name in ("train", "val", "test") if name in present or name != "test"}
         origin = "splits of the npz file"
     else:
         whole = opened(root)

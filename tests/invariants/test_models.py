@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 import iuscore.ops
 from iuscore.errors import UserError
+from iuscore.measure import ius
 from iuscore.models import EPUCNN, SPACES, AdditiveModel, Ensemble, flops
 from iuscore.models.epu import PUBLISHED_SIZES
-from iuscore.profile import ius
 
 TWO = ("benign", "malignant")
 THREE = ("a", "b", "c")

@@ -11,16 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from iuscore.errors import UserError
-from iuscore.profile import (
-    Profile,
-    baseline_profiles,
-    ceiling_and_floor,
-    ius,
-    leave_one_out_ius,
-    profiles_from_json,
-    profiles_to_json,
-    shares,
-)
+from iuscore.measure import ius, leave_one_out_ius, shares
+from iuscore.profile import Profile, baseline_profiles, ceiling_and_floor, profiles_from_json, profiles_to_json
 
 TWO = ("benign", "malignant")
 THREE = ("a", "b", "c")

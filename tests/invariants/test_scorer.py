@@ -12,10 +12,11 @@ import torch
 from PIL import Image
 
 from iuscore import UserError, phantoms
+from iuscore.measure import ius
 from iuscore.models import EPUCNN, SPACES, Ensemble
 from iuscore.models.base import Space
 from iuscore.ops import Kind, Mode
-from iuscore.profile import baseline_profiles, ius, profiles_to_json
+from iuscore.profile import baseline_profiles, profiles_to_json
 from iuscore.score import Scorer, Scores
 
 pytestmark = pytest.mark.usefixtures("one_thread")

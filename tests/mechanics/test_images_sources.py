@@ -301,8 +301,7 @@ def test_fingerprint_tells_data_apart(tmp_path: Path) -> None:
     (tmp_path / "two/a/1.png").write_bytes(b"P5 1 1 255 x")
     assert len(changed | {fingerprint(same)}) == 5
     (tmp_path / "two/a/1.png").unlink()
-    with pytest.raises(UserError, match=r"cannot read .*1\.png: No such file or directory"):
-        fingerprint(same)
+    assert fingerprint(same) not in changed  # a file that cannot be read is told when it is read
 
 
 @pytest.mark.parametrize("workers", [0, 1, 3, None])

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 import torch
 
+from iuscore.measure import ius, shares
 from iuscore.models import Ensemble, import_reference, load_model, save_model
 from iuscore.ops import degenerate_maps, perceptual_maps
-from iuscore.profile import ius, profiles_from_json, shares
+from iuscore.profile import profiles_from_json
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = next(

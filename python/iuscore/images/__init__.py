@@ -102,9 +102,6 @@ def fingerprint(source: Source) -> str:
 
     The folder's own name and place, file dates and the order of the items do not enter.
 
-    Raises:
-        UserError: a file cannot be read.
-
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as root:

@@ -67,8 +67,8 @@ class StoredFile:
     def digest(self) -> str:
         try:
             return _sha256(self.path.read_bytes())
-        except OSError as error:
-            raise UserError(f"cannot read {self.path}: {error.strerror}") from error
+        except OSError:  # reading the image says so, item by item
+            return f"unreadable: {self.path}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +157,10 @@ class Source:
     @property
     def classes(self) -> tuple[str, ...]:
         """Labels present, sorted; empty if there are none."""
-        return tuple(sorted({item.label for item in self.items if item.label is not None}))
+        labels = {item.label for item in self.items if item.label is not None}
+        if all(label.isdecimal() for label in labels):
+            return tuple(sorted(labels, key=int))  # 10 after 9
+        return tuple(sorted(labels))
 
     def read(self, i: int) -> Sample:
         """Decode item ``i``. An unreadable image is a Sample with ``error`` set, never an exception."""

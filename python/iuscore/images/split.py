@@ -262,7 +262,7 @@ def leakage(first: Source, second: Source, *, group_by: str | None = None) -> tu
         group_by: see ``with_groups``; without it, the groups the sources already have.
 
     Raises:
-        UserError: ``group_by`` does not match, or a file cannot be read.
+        UserError: ``group_by`` does not match.
 
     Example:
         >>> import tempfile
