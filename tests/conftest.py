@@ -19,6 +19,10 @@ from iuscore.ops import _backend
 ROOT = Path(__file__).resolve().parents[1]
 REQUIRE_CUDA = os.environ.get("IUSCORE_REQUIRE_CUDA") == "1"
 
+# Images here are small, and two threads that wait for each other on a busy machine are slower than one by far.
+torch.set_num_threads(1)
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of subprocesses
+
 # Session fixtures do not change between examples; deadlines mean nothing on a busy machine.
 _COMMON: dict[str, Any] = {
     "deadline": None,
@@ -28,7 +32,7 @@ _COMMON: dict[str, Any] = {
 settings.register_profile("dev", max_examples=25, **_COMMON)
 settings.register_profile("ci", max_examples=100, derandomize=True, **_COMMON)
 settings.register_profile("nightly", max_examples=10_000, **_COMMON)
-settings.load_profile(os.environ.get("IUSCORE_TEST_PROFILE", "dev"))
+settings.load_profile(os.environ.get("IUSCORE_TEST_PROFILE", "ci" if os.environ.get("CI") else "dev"))
 
 
 @dataclass(frozen=True)

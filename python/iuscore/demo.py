@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from iuscore import phantoms
 from iuscore.explain import Explanation, explain_contributions
@@ -64,7 +65,8 @@ def run_demo(
         `DemoResult`.
     """
     report = report or Report()
-    with tempfile.TemporaryDirectory(prefix="iuscore-demo-") if out is None else nullcontext(str(out)) as folder:
+    place = tempfile.TemporaryDirectory(prefix="iuscore-demo-") if out is None else nullcontext(str(out))
+    with place as folder, _one_thread():
         root = Path(folder)
         report.line("phantoms are phantoms: drawings for trying things out, not evidence about any clinical image")
         phantoms.write(root / "real", kind, n_per_class=240, size=64, seed=seed)
@@ -87,6 +89,17 @@ def run_demo(
         floor=record["floor"]["paper"][TARGET]["mean"],
         auroc=record["validation"]["auroc"],
     )
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """A model this small gains nothing from a second thread, and on a busy machine waits for it."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _row(scorer: Scorer, kind: phantoms.Kind, name: str, dial: str | None, seed: int) -> DemoRow:
