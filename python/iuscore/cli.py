@@ -289,13 +289,12 @@ def _print_summary(summary: dict[str, Any]) -> None:
 
 @cli.command()
 @click.option("--out", type=click.Path(path_type=Path), help="Keep the phantoms and the model here.")
-@click.option("--kind", type=click.Choice(["endoscopy", "radiograph"]), default="endoscopy", help="Phantoms to draw.")
 @click.option("--seed", type=_SEED, default=0)
-def demo(out: Path | None, kind: Any, seed: int) -> None:
+def demo(out: Path | None, seed: int) -> None:
     """Draw phantoms, fit a small model, and score a faithful and three defective sets; no data, no network."""
     from iuscore.demo import run_demo, table_lines
 
-    click.echo("\n".join(table_lines(run_demo(out, kind=kind, seed=seed, report=_Progress()))))
+    click.echo("\n".join(table_lines(run_demo(out, seed=seed, report=_Progress()))))
 
 
 def _names(text: str | None) -> list[str] | None:

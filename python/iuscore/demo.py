@@ -23,10 +23,8 @@ from iuscore.training import TrainingOptions
 CLASSES = ("normal", "abnormal")
 TARGET: phantoms.Label = "abnormal"
 IMAGES_PER_SET = 100
-DEFECTIVE_SETS: dict[phantoms.Kind, dict[str, str]] = {
-    "endoscopy": {"blurred": "blur", "texture lost": "texture_loss", "wrong lesion contrast": "lesion_contrast"},
-    "radiograph": {"blurred": "blur", "wrong lesion contrast": "lesion_contrast", "labels swapped": "swapped_labels"},
-}
+KIND: phantoms.Kind = "endoscopy"
+DEFECTIVE_SETS = {"blurred": "blur", "texture lost": "texture_loss", "wrong lesion contrast": "lesion_contrast"}
 """Name of a set -> the dial of `iuscore.phantoms.Defects` that is turned up to 1."""
 
 
@@ -50,14 +48,11 @@ class DemoResult:
     auroc: float
 
 
-def run_demo(
-    out: str | Path | None = None, *, kind: phantoms.Kind = "endoscopy", seed: int = 0, report: Report | None = None
-) -> DemoResult:
+def run_demo(out: str | Path | None = None, *, seed: int = 0, report: Report | None = None) -> DemoResult:
     """Draw phantoms, fit a small model on the "real" ones, and score a faithful and three defective "generated" sets.
 
     Args:
         out: folder to keep phantoms and model in; a temporary one when None.
-        kind: of phantoms.
         seed: of drawing and training.
         report: hears lines and progress.
 
@@ -69,7 +64,7 @@ def run_demo(
     with place as folder, _one_thread():
         root = Path(folder)
         report.line("phantoms are phantoms: drawings for trying things out, not evidence about any clinical image")
-        phantoms.write(root / "real", kind, n_per_class=240, size=64, seed=seed)
+        phantoms.write(root / "real", KIND, n_per_class=240, size=64, seed=seed)
         fitted = fit(
             open_splits(root / "real"),
             root / "model",
@@ -80,8 +75,8 @@ def run_demo(
             report=report,
         )
         scorer = load(root / "model")
-        rows = [_row(scorer, kind, "faithful", None, seed + 1)]
-        rows += [_row(scorer, kind, name, dial, seed + 1) for name, dial in DEFECTIVE_SETS[kind].items()]
+        rows = [_row(scorer, "faithful", None, seed + 1)]
+        rows += [_row(scorer, name, dial, seed + 1) for name, dial in DEFECTIVE_SETS.items()]
     record: Mapping[str, Any] = fitted.record
     return DemoResult(
         rows=tuple(rows),
@@ -102,9 +97,9 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _row(scorer: Scorer, kind: phantoms.Kind, name: str, dial: str | None, seed: int) -> DemoRow:
+def _row(scorer: Scorer, name: str, dial: str | None, seed: int) -> DemoRow:
     defects = phantoms.Defects(**({dial: 1.0} if dial else {}))
-    images = phantoms.draw(kind, TARGET, IMAGES_PER_SET, size=64, seed=seed, defects=defects)
+    images = phantoms.draw(KIND, TARGET, IMAGES_PER_SET, size=64, seed=seed, defects=defects)
     scores = scorer(images, target=TARGET)
     why = explain_contributions(
         scorer.profiles[TARGET],
@@ -113,7 +108,7 @@ def _row(scorer: Scorer, kind: phantoms.Kind, name: str, dial: str | None, seed:
         target=TARGET,
         components=scorer.components,
     )
-    hit = phantoms.DEFECT_TARGETS[kind][dial].components if dial else ()
+    hit = phantoms.DEFECT_TARGETS[KIND][dial].components if dial else ()
     return DemoRow(name, float(np.mean(scores.ius.numpy())), why, hit)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
 import iuscore
-from iuscore.demo import DemoResult, DemoRow, table_lines, tiny_model
+from iuscore.demo import DemoResult, DemoRow, run_demo, table_lines, tiny_model
 from iuscore.explain import ComponentReason, Explanation
 from tests.fixtures import record_of
 
@@ -48,3 +49,17 @@ def test_tiny_model(tmp_path: Path) -> None:
     images = iuscore.phantoms.draw("radiograph", "abnormal", 3, size=32)
     for target in scorer.classes:
         assert len(scorer(images, target=target)) == 3
+
+
+def test_the_faithful_set_wins_and_each_defect_is_named() -> None:
+    """The demo as users run it, within three minutes."""
+    begin = time.perf_counter()
+    result = run_demo()
+    assert time.perf_counter() - begin < 180
+    faithful, *defective = result.rows
+    assert faithful.name == "faithful"
+    assert faithful.ius > result.floor
+    for row in defective:
+        assert row.ius < faithful.ius - 0.1, row.name
+        assert row.why.most_shifted in row.drawn_to_hit, row.name
+    assert table_lines(result)[-1] == "most useful: faithful"
