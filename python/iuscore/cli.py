@@ -186,16 +186,24 @@ def fit(real: Path, out: Path, **options: Any) -> int:
 
 
 def _print_fitted(record: Any, out: Path) -> None:
+    from iuscore.summary import separation_note
+
     figures = record["validation"]
     click.echo(f"model written to {out}: validation AUROC {_number(figures['auroc'])} on {figures['n']} images")
     if record["test"]:
         click.echo(f"test AUROC {_number(record['test']['auroc'])} on {record['test']['n']} images")
+    notes: list[str | None] = []
+    if figures["auroc"] is not None and figures["auroc"] < 0.6:
+        notes.append("the model hardly tells the classes apart (AUROC near 0.5): scores of it mean little")
     for name, ceiling in record["ceiling"]["paper"].items():
         floor = record["floor"]["paper"][name]
+        notes.append(separation_note(name, ceiling, floor))
         click.echo(
             f"IUS against {name}: real {name} {_number(ceiling['mean'])} (ceiling, {ceiling['source']}), "
             f"other real images {_number(floor['mean'])} (floor)"
         )
+    for note in filter(None, notes):
+        click.echo(f"note: {note}")
 
 
 @cli.command("import-reference")
@@ -249,6 +257,8 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
         scorer, source, out, target=target, batch_size=batch_size, device=device, strict=strict, report=_Progress()
     )
     _print_summary(run.summary)
+    if source.ignored:
+        click.echo(f"note: files that are no images: {source.ignored}, left out")
     click.echo(f"written: {run.table}, {run.summary_path}")
     picture = out / "contributions.png"
     picture.unlink(missing_ok=True)  # of an earlier run
@@ -282,7 +292,8 @@ def _print_summary(summary: dict[str, Any]) -> None:
             )
         if entry["most_shifted"]:
             shift = next(c["shift"] for c in entry["components"] if c["name"] == entry["most_shifted"])
-            click.echo(f"  farthest from real: {entry['most_shifted']}, by {shift:+.1f} of its standard deviations")
+            by = f"{shift:+.1f}" if abs(shift) <= 10 else f"more than {'+' if shift > 0 else '-'}10"
+            click.echo(f"  farthest from real: {entry['most_shifted']}, by {by} of its standard deviations")
     for note in summary["notes"]:
         click.echo(f"note: {note}")
 
@@ -313,7 +324,7 @@ def _require_matplotlib() -> None:
     from importlib.util import find_spec
 
     if find_spec("matplotlib") is None:
-        raise UserError("--plot needs the extra: pip install 'iuscore[plot]'")
+        raise UserError("--plot needs the extra: pip install -c constraints.txt '.[plot]'")
 
 
 def _check_device(name: str) -> None:

@@ -135,6 +135,7 @@ def fit(
         identity = {"data": fingerprints, "model": config, "training": asdict(training)}
         log = TrainingLog(report, folder, tensorboard, training, len(prepared["train"]), resume)
         log.estimate(EPUCNN(**config).to(device), prepared)
+        report.line(_data_line(splits, prepared, names))
         members, progresses = _train_members(
             config, prepared, training, folder, identity, range(seed, seed + seeds), device, resume, log
         )
@@ -322,6 +323,14 @@ def _figures(model: AdditiveModel, data: LabeledInputs) -> dict[str, float | int
     probabilities = model.probabilities(predict(model, data.inputs)).numpy()
     accuracy = float((probabilities.argmax(1) == data.labels).mean()) if len(data) else None
     return {"n": len(data), "auroc": auroc(probabilities, data.labels), "accuracy": accuracy}
+
+
+def _data_line(splits: Splits, prepared: Mapping[str, LabeledInputs], names: Sequence[str]) -> str:
+    counts = [
+        f"{part} " + ", ".join(f"{name} {int((data.labels == k).sum())}" for k, name in enumerate(names))
+        for part, data in prepared.items()
+    ]
+    return f"{'; '.join(counts)} ({splits.origin})"
 
 
 def _describe_data(

@@ -24,7 +24,7 @@ def summary_writer() -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        raise UserError("--tensorboard needs the extra: pip install 'iuscore[tensorboard]'") from None
+        raise UserError("--tensorboard needs the extra: pip install -c constraints.txt '.[tensorboard]'") from None
     return SummaryWriter
 
 

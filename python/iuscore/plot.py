@@ -28,7 +28,7 @@ def plot_contributions(scorer: Scorer, summary: Mapping[str, Any], path: str | o
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
-        raise UserError("--plot needs the extra: pip install 'iuscore[plot]'") from None
+        raise UserError("--plot needs the extra: pip install -c constraints.txt '.[plot]'") from None
     targets = summary["targets"]
     if not targets:
         raise UserError("nothing to plot: no image was scored")

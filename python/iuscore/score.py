@@ -247,6 +247,9 @@ def load(folder: str | os.PathLike[str], *, space: Space = "paper") -> Scorer:
 def _as_batch(images: ScorerInput, layout: Layout | None) -> tuple[Any, Layout | None]:
     """Images as something with a length that slices into batches, and where their channels are."""
     if isinstance(images, Tensor | np.ndarray):
+        if images.ndim != 4:
+            hint = "; one image: images[None], gray images: images[..., None]"
+            raise ValueError(f"images: expected [B, H, W, C] or [B, C, H, W], got {list(images.shape)}{hint}")
         return images, layout
     if hasattr(images, "getbands"):
         images = cast("Sequence[Image]", [images])

@@ -86,7 +86,7 @@ def open_splits(
         indices = images.split_source(whole, fractions, seed=seed, group_by=group_by)
         named = zip(("train", "val", "test"), indices, strict=True)
         parts = {name: whole.subset(chosen) for name, chosen in named if len(chosen)}
-        return Splits(parts["train"], parts["val"], parts.get("test"), f"split by chance, seed {seed}")
+        return Splits(parts["train"], parts["val"], parts.get("test"), _chance(seed, group_by))
     for name, part in parts.items():
         if part.classes != parts["train"].classes:
             raise UserError(
@@ -94,6 +94,15 @@ def open_splits(
                 f"{name} images are {', '.join(part.classes) or 'without class'}"
             )
     return Splits(parts["train"], parts["val"], parts.get("test"), origin, _leaks(parts, group_by))
+
+
+def _chance(seed: int, group_by: str | None) -> str:
+    kept = (
+        f"groups kept together by {group_by}"
+        if group_by
+        else "image by image; use --group-by where a patient has several"
+    )
+    return f"split by chance, seed {seed}, {kept}"
 
 
 def _leaks(parts: Mapping[str, Source], group_by: str | None) -> tuple[str, ...]:

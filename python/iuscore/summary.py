@@ -111,11 +111,15 @@ def describe_run(
 
 def _notes(scorer: Scorer, targets: Mapping[str, dict[str, Any]], warnings: Sequence[str], scored: int) -> list[str]:
     """What a reader of the numbers has to know."""
-    notes = [note for name, entry in targets.items() if (note := _separation_note(name, entry))]
+    notes = [
+        note for name, entry in targets.items() if (note := separation_note(name, entry["ceiling"], entry["floor"]))
+    ]
     degenerate = Counter(w for w in warnings if w.startswith("degenerate map"))
     for text, n in degenerate.most_common():
         name = text.removeprefix("degenerate map ")
         notes.append(f"{n} of {scored} images have a degenerate {name} map: {_DEGENERATE[name]}")
+    if constant := Counter(warnings)["constant image"]:
+        notes.append(f"{constant} of {scored} images are of one color throughout; their scores mean nothing")
     if scorer.profiles and all(profile.sd is None for profile in scorer.profiles.values()):
         notes.append("the baseline has no spread (imported, or of one image), so shifts are unknown")
     return notes
@@ -137,10 +141,16 @@ _DEGENERATE = {
 }
 
 
-def _separation_note(name: str, entry: Mapping[str, Any]) -> str | None:
-    """Real images of the class and of the others must reach different scores, or a score says nothing."""
-    ceiling, floor = entry["ceiling"], entry["floor"]
-    if not ceiling or not floor:
+def separation_note(name: str, ceiling: Mapping[str, Any] | None, floor: Mapping[str, Any] | None) -> str | None:
+    """Real images of the class and of the others must reach different scores, or a score says nothing.
+
+    Example:
+        >>> ceiling = {"n": 9, "mean": 0.7, "quantiles": {"0.25": 0.6}}
+        >>> floor = {"n": 9, "mean": 0.1, "quantiles": {"0.5": 0.1}}
+        >>> separation_note("benign", ceiling, floor) is None
+        True
+    """
+    if not (ceiling and floor and ceiling["n"] and floor["n"]):
         return None
     overlap = floor["quantiles"]["0.5"] >= ceiling["quantiles"]["0.25"]
     if not overlap and ceiling["mean"] - floor["mean"] >= 0.01:

@@ -254,3 +254,10 @@ def test_weights_and_random_state_are_left_alone(scorer: Scorer) -> None:
     scorer(IMAGES, target="a")
     assert torch.equal(before, torch.random.get_rng_state())
     assert all(torch.equal(value, state[name]) for name, value in scorer.model.state_dict().items())
+
+
+def test_constant_images_are_marked(scorer: Scorer) -> None:
+    images = np.zeros((2, 20, 20, 1), np.uint8)
+    images[1] = np.arange(20, dtype=np.uint8)[:, None] * 9
+    marked = scorer(images, target=scorer.classes[0]).warnings
+    assert ["constant image" in texts for texts in marked] == [True, False]

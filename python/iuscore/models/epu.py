@@ -143,12 +143,13 @@ class EPUCNN(AdditiveModel):
         return perceptual_maps(images, kind=self.color, mode=self.mode, size=self.size, layout=layout)
 
     def prepare_with_warnings(self, images: Any, layout: Layout | None = None) -> tuple[Tensor, list[tuple[str, ...]]]:
-        """Compute the maps and name those that are degenerate (mode "paper" only)."""
+        """Compute the maps; name those that are degenerate ("paper"), or constant images ("clean")."""
         maps, ranges = perceptual_maps(
             images, kind=self.color, mode=self.mode, size=self.size, layout=layout, return_ranges=True
         )
         if self.mode == "clean":
-            return maps, [()] * len(maps)
+            flat = (ranges[:, [self.components.index(name) for name in ("coarse-fine", "light-dark")]] < 1e-4).all(1)
+            return maps, [("constant image",) if found else () for found in flat.tolist()]
         flags = degenerate_maps(ranges, kind=self.color).tolist()
         names = [f"degenerate map {name}" for name in self.components]
         return maps, [tuple(n for n, flag in zip(names, row, strict=True) if flag) for row in flags]
