@@ -19,6 +19,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 RGB = torch.zeros(2, 9, 8, 3, dtype=torch.uint8)
 NAMES = "uint8, uint16, float16, bfloat16 or float32"
+TO_FLOAT32 = "convert it with .float() or .astype('float32')"
 
 BAD_IMAGES: list[tuple[Any, type[Exception], str]] = [
     (
@@ -36,7 +37,7 @@ BAD_IMAGES: list[tuple[Any, type[Exception], str]] = [
         "images: the channel axis of [2, 3, 8, 3] is ambiguous; pass layout='NHWC' or layout='NCHW'",
     ),
     (RGB[:, :0], ValueError, "images: expected height and width of at least 1, got shape [2, 0, 8, 3]"),
-    (RGB.double(), TypeError, f"images: expected dtype {NAMES}, got float64; convert it with .float()"),
+    (RGB.double(), TypeError, f"images: expected dtype {NAMES}, got float64; {TO_FLOAT32}"),
     (RGB.bool(), TypeError, f"images: expected dtype {NAMES}, got bool; convert it to uint8 with values 0 and 255"),
     (
         RGB.int().numpy(),
@@ -49,7 +50,7 @@ BAD_IMAGES: list[tuple[Any, type[Exception], str]] = [
     (None, TypeError, "images: expected a torch.Tensor, a numpy.ndarray or a list of them, got NoneType"),
     ([RGB[0], "a.png"], TypeError, "images[1]: expected a torch.Tensor or numpy.ndarray, got str"),
     ([RGB[0], RGB], ValueError, "images[1]: expected [H, W, C], [C, H, W] or [H, W], got [2, 9, 8, 3]"),
-    ([RGB[0], RGB[0].double()], TypeError, f"images[1]: expected dtype {NAMES}, got float64; convert it with .float()"),
+    ([RGB[0], RGB[0].double()], TypeError, f"images[1]: expected dtype {NAMES}, got float64; {TO_FLOAT32}"),
     (
         [torch.zeros(3, 8, 3)],
         ValueError,

@@ -17,7 +17,7 @@ Images: TypeAlias = "ArrayLike | Sequence[ArrayLike]"
 PIXEL_TYPES = (torch.uint8, torch.uint16, torch.float16, torch.bfloat16, torch.float32)
 _NAMES = "uint8, uint16, float16, bfloat16 or float32"
 _ADVICE = {
-    torch.float64: 'convert it with .float() or .astype("float32")',
+    torch.float64: "convert it with .float() or .astype('float32')",
     torch.bool: "convert it to uint8 with values 0 and 255",
 }
 
