@@ -6,7 +6,6 @@ import copy
 import gc
 import math
 import weakref
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -21,15 +20,6 @@ from iuscore.models.epu import PUBLISHED_SIZES
 
 TWO = ("benign", "malignant")
 THREE = ("a", "b", "c")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Models this small lose more to waiting for a second thread than they gain, tenfold on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def small(classes: tuple[str, ...] = TWO, *, seed: int = 0, size: tuple[int, int] = (16, 16), **options: Any) -> EPUCNN:

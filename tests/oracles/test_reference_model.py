@@ -6,7 +6,6 @@ the files. Most tests read the maps too, so that they test the model and the mea
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +25,6 @@ REFERENCE = next(
 TOLERANCE = 1e-5
 
 pytestmark = pytest.mark.skipif(REFERENCE is None, reason="no shared/reference beside or in the repository")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Models this small lose more to waiting for a second thread than they gain, tenfold on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 class Case:
