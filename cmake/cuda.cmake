@@ -56,8 +56,7 @@ if(IUSCORE_WERROR)
   list(APPEND cuda_warnings -Werror=all-warnings -Xcompiler=-Werror)
 endif()
 
-pybind11_add_module(_cuda MODULE csrc/bindings/cuda_module.cpp csrc/bindings/bind_perceptual_maps_cuda.cpp)
-target_sources(_cuda PRIVATE csrc/cuda/perceptual_maps.cu)
+pybind11_add_module(_cuda MODULE csrc/bindings/cuda_module.cpp ${cuda_sources})
 target_include_directories(_cuda PRIVATE csrc)
 target_compile_options(_cuda PRIVATE "$<$<COMPILE_LANGUAGE:CXX>:${IUSCORE_WARNINGS}>"
                                      "$<$<COMPILE_LANGUAGE:CUDA>:${cuda_flags};${cuda_warnings}>")

@@ -1,4 +1,4 @@
-// sRGB (D65) to gray and to the a* and b* of CIELab. Constants as in scikit-image and kornia (ITU-R BT.601 luma for
+// sRGB (D65) to gray, to CIELab and to HSV. Constants as in scikit-image and kornia (ITU-R BT.601 luma for
 // gray, IEC 61966-2-1 transfer curve, CIE 1976 L*a*b* with the threshold .008856 and slope 7.787).
 #pragma once
 
@@ -36,8 +36,14 @@ IUSCORE_HD float lab_f(float t) {
   return t > 0.008856f ? root : 7.787f * t + 0.13793103f;
 }
 
+struct Lab {
+  float lightness;  // 0 .. 100
+  float a;          // as in OpponentColor
+  float b;
+};
+
 // r, g, b in [0, 1].
-IUSCORE_HD OpponentColor opponent_color(float r, float g, float b) {
+IUSCORE_HD Lab lab_of(float r, float g, float b) {
   const float lr = srgb_to_linear(r);
   const float lg = srgb_to_linear(g);
   const float lb = srgb_to_linear(b);
@@ -45,7 +51,35 @@ IUSCORE_HD OpponentColor opponent_color(float r, float g, float b) {
   const float fx = lab_f(0.43394636f * lr + 0.37621387f * lg + 0.18982503f * lb);
   const float fy = lab_f(0.212671f * lr + 0.715160f * lg + 0.072169f * lb);
   const float fz = lab_f(0.017756674f * lr + 0.109468879f * lg + 0.872704646f * lb);
-  return {500.0f * (fx - fy), 200.0f * (fy - fz)};
+  return {116.0f * fy - 16.0f, 500.0f * (fx - fy), 200.0f * (fy - fz)};
+}
+
+IUSCORE_HD OpponentColor opponent_color(float r, float g, float b) {
+  const Lab lab = lab_of(r, g, b);
+  return {lab.a, lab.b};
+}
+
+struct Hsv {
+  float hue;         // [0, 1), red at 0; 0 where all channels are equal
+  float saturation;  // (max - min) / max; 0 where max is 0
+  float value;       // max
+};
+
+// All branches are evaluated and one is selected, so that loops vectorise. Where two channels are largest the formulas
+// of both give the same hue.
+IUSCORE_HD Hsv hsv_of(float r, float g, float b) {
+  const float high = larger(larger(r, g), b);
+  const float low = smaller(smaller(r, g), b);
+  const float spread = high - low;
+  const float divisor = spread == 0.0f ? 1.0f : spread;
+  const float from_red = (g - b) / divisor;
+  const float from_green = (b - r) / divisor + 2.0f;
+  const float from_blue = (r - g) / divisor + 4.0f;
+  const float sixth = b == high ? from_blue : g == high ? from_green : from_red;
+  const float turned = sixth < 0.0f ? sixth + 6.0f : sixth;
+  const float hue = turned * (1.0f / 6.0f);
+  return {spread == 0.0f || hue >= 1.0f ? 0.0f : hue, high == 0.0f ? 0.0f : spread / (high == 0.0f ? 1.0f : high),
+          high};
 }
 
 }  // namespace iuscore

@@ -9,12 +9,14 @@ namespace {
 
 Zone best_zone() {
 #if defined(IUSCORE_HAS_ZONES)
+  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return Zone::baseline;
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
       __builtin_cpu_supports("avx512vl"))
     return Zone::avx512;
-  if (__builtin_cpu_supports("avx2")) return Zone::avx2;
-#endif
+  return Zone::avx2;
+#else
   return Zone::baseline;
+#endif
 }
 
 }  // namespace

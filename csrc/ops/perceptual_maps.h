@@ -3,19 +3,11 @@
 
 #include <cstdint>
 
+#include "ops/images.h"
+
 namespace iuscore {
 
-enum class PixelType : std::int32_t { u8, u16, f16, bf16, f32 };
 enum class MapType : std::int32_t { f32, f16, bf16 };
-
-struct ImageView {
-  const void* data;       // pixel (0, 0), channel 0
-  std::int64_t height;    // >= 1
-  std::int64_t width;     // >= 1
-  std::int64_t stride_h;  // in elements, any sign
-  std::int64_t stride_w;
-  std::int64_t stride_c;
-};
 
 struct PerceptualMapsArgs {
   const ImageView* images;  // [batch], sizes may differ

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from iuscore import ops
-from iuscore.ops import _backend, _native
+from iuscore.ops import _backend
+from iuscore.ops._native import perceptual_maps as _native
 from tests.conftest import ROOT, BackendUnderTest
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from iuscore.ops import _native
 from iuscore.ops._backend import Backend, choose
 from iuscore.ops._images import Images, Layout, batch_view, image_views
+from iuscore.ops._native import perceptual_maps as _native
 from iuscore.ops._torch import perceptual_maps as _torch
 
 Kind: TypeAlias = Literal["color", "gray"]

@@ -1,4 +1,4 @@
-"""How the CUDA kernel of each op is called: resampling tables, workspace and stream."""
+"""How the CUDA kernel of `perceptual_maps` is called: resampling tables, workspace and stream."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from iuscore.ops._backend import extension
+from iuscore.ops._native.calls import core, cuda, dtype_name, stream_of
 
 Offsets = tuple[int, int, int, int, int, int]
 
@@ -18,10 +18,7 @@ Offsets = tuple[int, int, int, int, int, int]
 @functools.lru_cache(maxsize=256)
 def _host_tables(in_size: int, out_size: int, antialias: bool) -> tuple[Tensor, Tensor]:
     """(starts int32 [out], weights float32 [taps, out]) from the code the CPU kernel uses, so that bits agree."""
-    core, why = extension("_core")
-    if core is None:
-        raise RuntimeError(f"the CUDA kernels need the CPU module for their tables: {why}")
-    starts, weights = core.resample_table(in_size, out_size, antialias)
+    starts, weights = core().resample_table(in_size, out_size, antialias)
     return torch.from_numpy(starts), torch.from_numpy(weights)
 
 
@@ -58,28 +55,25 @@ def _device_tables(
 def _common(images: Tensor, color: bool, clean: bool, maps: Tensor, ranges: Tensor) -> dict[str, Any]:
     return {
         "device": maps.device.index,
-        "stream": torch.cuda.current_stream(maps.device).cuda_stream,
+        "stream": stream_of(maps.device),
         "batch": len(maps),
         "channels": images.shape[-1],
-        "pixel_type": str(images.dtype)[6:],
+        "pixel_type": dtype_name(images.dtype),
         "color": color,
         "clean": clean,
         "height": maps.shape[2],
         "width": maps.shape[3],
         "maps": maps.data_ptr(),
-        "map_type": str(maps.dtype)[6:],
+        "map_type": dtype_name(maps.dtype),
         "ranges": ranges.data_ptr(),
     }
 
 
 def _launch(common: dict[str, Any], like: Tensor, workspace_width: int, **arguments: Any) -> None:
-    cuda, why = extension("_cuda")
-    if cuda is None:
-        raise RuntimeError(f"the CUDA kernels are missing: {why}")
     sizes = {key: common[key] for key in ("device", "batch", "channels", "color", "clean", "height", "width")}
-    needed = cuda.perceptual_maps_workspace(**sizes, strip_width=workspace_width)
+    needed = cuda().perceptual_maps_workspace(**sizes, strip_width=workspace_width)
     workspace = like.new_empty(max(needed, 1), dtype=torch.uint8)
-    cuda.perceptual_maps(**common, **arguments, workspace=workspace.data_ptr(), workspace_bytes=needed)
+    cuda().perceptual_maps(**common, **arguments, workspace=workspace.data_ptr(), workspace_bytes=needed)
 
 
 def perceptual_maps(images: Tensor, color: bool, clean: bool, maps: Tensor, ranges: Tensor) -> None:

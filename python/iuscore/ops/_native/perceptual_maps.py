@@ -1,7 +1,4 @@
-"""The compiled kernels as torch custom ops, so that torch.compile, CUDA graphs and opcheck know them.
-
-Each op takes [B, H, W, C] views with any strides; the public functions check and choose before they call.
-"""
+"""The op `perceptual_maps` over the compiled kernels."""
 
 from __future__ import annotations
 
@@ -12,8 +9,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from iuscore.ops import _native_cuda
-from iuscore.ops._backend import extension
+from iuscore.ops._native import perceptual_maps_cuda
+from iuscore.ops._native.calls import core, dtype_name, view_table
 
 
 def _outputs(like: Tensor, batch: int, height: int, width: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -21,35 +18,18 @@ def _outputs(like: Tensor, batch: int, height: int, width: int, dtype: torch.dty
     return maps, like.new_empty((batch, 4), dtype=torch.float32)
 
 
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
-
-
-def _table(images: Tensor) -> npt.NDArray[np.int64]:
-    """One row an image: address, height, width, strides of rows, columns, channels in elements."""
-    batch, height, width, _ = images.shape
-    step, *strides = images.stride()
-    table = np.empty((batch, 6), np.int64)
-    table[:, 0] = images.data_ptr() + np.arange(batch, dtype=np.int64) * (step * images.element_size())
-    table[:, 1:] = (height, width, *strides)
-    return table
-
-
 def _run_cpu(table: npt.NDArray[np.int64], channels: int, pixel: torch.dtype, color: bool, clean: bool,
              maps: Tensor, ranges: Tensor) -> None:  # fmt: skip
-    core, why = extension("_core")
-    if core is None:
-        raise RuntimeError(f"the CPU kernels are missing: {why}")
-    core.perceptual_maps(
+    core().perceptual_maps(
         table,
         channels=channels,
-        pixel_type=_name(pixel),
+        pixel_type=dtype_name(pixel),
         color=color,
         clean=clean,
         height=maps.shape[2],
         width=maps.shape[3],
         maps=maps.data_ptr(),
-        map_type=_name(maps.dtype),
+        map_type=dtype_name(maps.dtype),
         ranges=ranges.data_ptr(),
         threads=torch.get_num_threads(),
     )
@@ -61,7 +41,7 @@ def perceptual_maps(
 ) -> tuple[Tensor, Tensor]:
     maps, ranges = _outputs(images, images.shape[0], height, width, dtype)
     if len(images):
-        _run_cpu(_table(images), images.shape[3], images.dtype, color, clean, maps, ranges)
+        _run_cpu(view_table(images), images.shape[3], images.dtype, color, clean, maps, ranges)
     return maps, ranges
 
 
@@ -74,7 +54,7 @@ def _(images: Tensor, color: bool, clean: bool, height: int, width: int, dtype: 
 def _(images: Tensor, color: bool, clean: bool, height: int, width: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     maps, ranges = _outputs(images, images.shape[0], height, width, dtype)
     if len(images):
-        _native_cuda.perceptual_maps(images, color, clean, maps, ranges)
+        perceptual_maps_cuda.perceptual_maps(images, color, clean, maps, ranges)
     return maps, ranges
 
 
@@ -83,7 +63,7 @@ def perceptual_maps_ragged(
     images: Sequence[Tensor], color: bool, clean: bool, height: int, width: int, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
     maps, ranges = _outputs(images[0], len(images), height, width, dtype)
-    table = np.concatenate([_table(image[None]) for image in images])
+    table = np.concatenate([view_table(image[None]) for image in images])
     _run_cpu(table, images[0].shape[2], images[0].dtype, color, clean, maps, ranges)
     return maps, ranges
 
@@ -100,5 +80,5 @@ def _(
     images: Sequence[Tensor], color: bool, clean: bool, height: int, width: int, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
     maps, ranges = _outputs(images[0], len(images), height, width, dtype)
-    _native_cuda.perceptual_maps_ragged(images, color, clean, maps, ranges)
+    perceptual_maps_cuda.perceptual_maps_ragged(images, color, clean, maps, ranges)
     return maps, ranges

@@ -1,0 +1,48 @@
+"""What every op needs to call a compiled module: the module, addresses and strides, names of types, the stream."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from iuscore.ops._backend import extension
+
+
+def core() -> ModuleType:
+    """The CPU module; RuntimeError with the reason where it is missing."""
+    module, why = extension("_core")
+    if module is None:
+        raise RuntimeError(f"the CPU kernels are missing: {why}")
+    return module
+
+
+def cuda() -> ModuleType:
+    """The CUDA module; RuntimeError with the reason where it is missing."""
+    module, why = extension("_cuda")
+    if module is None:
+        raise RuntimeError(f"the CUDA kernels are missing: {why}")
+    return module
+
+
+def stream_of(device: torch.device) -> int:
+    """Address of torch's current stream on a CUDA device."""
+    return int(torch.cuda.current_stream(device).cuda_stream)
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """ "uint8", "float32", ... as the bindings call the type."""
+    return str(dtype).removeprefix("torch.")
+
+
+def view_table(images: Tensor) -> npt.NDArray[np.int64]:
+    """One row an image of [B, H, W, C]: address, height, width, strides of rows, columns, channels in elements."""
+    batch, height, width, _ = images.shape
+    step, *strides = images.stride()
+    table = np.empty((batch, 6), np.int64)
+    table[:, 0] = images.data_ptr() + np.arange(batch, dtype=np.int64) * (step * images.element_size())
+    table[:, 1:] = (height, width, *strides)
+    return table
