@@ -1,0 +1,215 @@
+"""`texture_stats` in plain PyTorch: the fallback on any device, and an oracle of the kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from iuscore.ops._torch import _color
+
+GRID = 8
+PERCENTILES = (5, 50, 95)
+LEAST_HUE = 1.0 / 16.0  # saturation and value below which a hue is noise
+HALF_EDGE = 13.0  # gray levels a pixel at which coarse-fine reaches half its range
+
+Result: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
+_CHUNK_PIXELS = 1 << 22
+
+
+def texture_stats(
+    images: Tensor, mask: Tensor | None, color: bool, bins: int, levels: int, offsets: Sequence[tuple[int, int]]
+) -> Result:
+    """Images [B, H, W, C] -> what the op returns, with co-occurrence [B, O, F]."""
+    batch, height, width, _ = images.shape
+    step = max(1, _CHUNK_PIXELS // (height * width))
+    parts = [
+        _chunk(images[i : i + step], None if mask is None else mask[i : i + step], color, bins, levels, offsets)
+        for i in range(0, max(batch, 1), step)
+    ]
+    histograms, statistics, counted, features, blocks = (torch.cat(part) for part in zip(*parts, strict=True))
+    return histograms, statistics, counted, features, blocks
+
+
+def _chunk(
+    images: Tensor, mask: Tensor | None, color: bool, bins: int, levels: int, offsets: Sequence[tuple[int, int]]
+) -> Result:
+    codes, valid = _codes(images, mask, color)
+    fine = _histograms(codes, valid)
+    counted = fine.sum(2)
+    histograms = fine.view(*fine.shape[:2], bins, 256 // bins).sum(3)
+    lightness, usable = codes[:, 0], valid[:, 0]
+    features = _cooccurrence(lightness * levels >> 8, usable, levels, offsets)
+    return (
+        histograms.to(torch.int32),
+        _statistics(fine, counted).to(torch.float32),
+        counted.to(torch.int32),
+        features.to(torch.float32),
+        _blocks(lightness, usable).to(torch.float32),
+    )
+
+
+def _codes(images: Tensor, mask: Tensor | None, color: bool) -> tuple[Tensor, Tensor]:
+    """8-bit codes and validity of each plane, int64 and bool [B, P, H, W]."""
+    unit = _color.unit(images)
+    usable = unit.isfinite().all(3)
+    if mask is not None:
+        usable = usable & (mask != 0)
+    unit = torch.where(usable[..., None], unit, 0.0).clamp(0.0, 1.0)
+    r, g, b = (unit[..., min(c, images.shape[3] - 1)] for c in range(3))
+    planes: list[tuple[Tensor, Tensor]] = []
+    if color:
+        lightness, red_green, blue_yellow = _color.lab(r, g, b)
+        hue, saturation, value = _color.hsv(r, g, b)
+        turned = hue + 0.5
+        turned = torch.where(turned >= 1.0, turned - 1.0, turned)
+        planes += [(lightness * 2.56, usable)]
+        planes += [((opponent + 110.0) * (256.0 / 220.0), usable) for opponent in (red_green, blue_yellow)]
+        planes += [(saturation * 256.0, usable)]
+        planes += [(turned * 256.0, usable & (saturation >= LEAST_HUE) & (value >= LEAST_HUE))]
+    else:
+        planes += [(_color.gray(r, g, b) * 256.0, usable)]
+    planes = [(_code(x), counts) for x, counts in planes]
+    planes.append((_code(_coarse_fine(planes[0][0])), _eroded(usable)))
+    return torch.stack([x for x, _ in planes], 1).long(), torch.stack([counts for _, counts in planes], 1)
+
+
+def _code(x: Tensor) -> Tensor:
+    return x.floor().clamp(0.0, 255.0)
+
+
+def _coarse_fine(lightness: Tensor) -> Tensor:
+    """Sobel magnitude of codes [B, H, W], replicate border, compressed to [0, 256)."""
+    p = F.pad(lightness[:, None], (1, 1, 1, 1), mode="replicate")[:, 0]
+    across = p[:, :-2] + 2.0 * p[:, 1:-1] + p[:, 2:]
+    down = p[..., :-2] + 2.0 * p[..., 1:-1] + p[..., 2:]
+    gx = across[..., 2:] - across[..., :-2]
+    gy = down[:, 2:] - down[:, :-2]
+    magnitude = (gx * gx + gy * gy).sqrt() * 0.125
+    return magnitude * 256.0 / (magnitude + HALF_EDGE)
+
+
+def _eroded(usable: Tensor) -> Tensor:
+    """Pixels whose whole 3x3 neighborhood, as far as it is inside the image, is usable."""
+    p = F.pad((~usable).to(torch.float32)[:, None], (1, 1, 1, 1))
+    return F.max_pool2d(p, 3, 1)[:, 0] == 0.0
+
+
+def _histograms(codes: Tensor, valid: Tensor) -> Tensor:
+    """int64 [B, P, 256]."""
+    batch, planes = codes.shape[:2]
+    which = torch.arange(batch * planes, device=codes.device).view(batch, planes, 1, 1)
+    # Pixels that are not counted go to a cell past the end.
+    cells = torch.where(valid, codes + which * 256, batch * planes * 256).flatten()
+    return _counts(cells, batch * planes * 256).view(batch, planes, 256)
+
+
+def _counts(cells: Tensor, n: int) -> Tensor:
+    counts = torch.zeros(n + 1, dtype=torch.int64, device=cells.device)
+    return counts.scatter_add_(0, cells, torch.ones_like(cells))[:n]
+
+
+def _statistics(fine: Tensor, counted: Tensor) -> Tensor:
+    """float64 [B, P, 8]: mean, sd, skewness, excess kurtosis, entropy, percentiles; 0 where nothing is counted."""
+    n = counted.clamp(min=1)
+    codes = torch.arange(256, device=fine.device)
+    center = ((fine * codes).sum(2) * 2 + n).div(2 * n, rounding_mode="floor")  # the mean, rounded to a code
+    away = codes - center[..., None]
+    s1, s2, s3, s4 = ((fine * away**k).sum(2).double() / n for k in (1, 2, 3, 4))
+    m2 = s2 - s1 * s1
+    m3 = s3 - 3.0 * (s1 * s2) + 2.0 * (s1 * s1 * s1)
+    m4 = s4 - 4.0 * (s1 * s3) + 6.0 * (s1 * s1 * s2) - 3.0 * (s1 * s1 * (s1 * s1))
+    flat = m2 <= 0.0
+    divisor = torch.where(flat, 1.0, m2)
+    logs = torch.where(fine > 1, fine * fine.clamp(min=1).double().log2(), 0.0).sum(2)
+    cumulative = fine.cumsum(2)
+    ranks = [(cumulative * 100 < n[..., None] * q).sum(2) for q in PERCENTILES]
+    statistics = torch.stack(
+        [
+            (center + s1 + 0.5) / 256.0,
+            m2.clamp(min=0.0).sqrt() / 256.0,
+            torch.where(flat, 0.0, m3 / (divisor * divisor.sqrt())),
+            torch.where(flat, 0.0, m4 / (divisor * divisor) - 3.0),
+            n.double().log2() - logs / n,
+            *((rank + 0.5) / 256.0 for rank in ranks),
+        ],
+        2,
+    )
+    return torch.where(counted[..., None] > 0, statistics, 0.0)
+
+
+def _blocks(lightness: Tensor, usable: Tensor) -> Tensor:
+    """Mean code of each block of the grid over 256, float64 [B, 8, 8]."""
+    batch, height, width = lightness.shape
+    rows, columns = (_block_of(n, lightness.device) for n in (height, width))
+    cells = rows[:, None] * GRID + columns
+    cells = cells + GRID * GRID * torch.arange(batch, device=lightness.device).view(-1, 1, 1)
+    cells = cells.masked_fill(~usable, batch * GRID * GRID).flatten()
+    sums = torch.zeros(batch * GRID * GRID + 1, dtype=torch.int64, device=lightness.device)
+    sums = sums.scatter_add_(0, cells, lightness.flatten())[:-1].view(batch, GRID * GRID)
+    n = _counts(cells, batch * GRID * GRID).view(batch, GRID * GRID)
+    total, counted = sums.sum(1, keepdim=True), n.sum(1, keepdim=True)
+    sums, n = torch.where(n > 0, sums, total), torch.where(n > 0, n, counted)
+    means = (sums.double() / n.clamp(min=1) + 0.5) / 256.0
+    return torch.where(counted > 0, means, 0.0).view(batch, GRID, GRID)
+
+
+def _block_of(size: int, device: torch.device) -> Tensor:
+    """The block i of each index r: i * size // 8 <= r < (i + 1) * size // 8."""
+    starts = torch.arange(1, GRID, device=device) * size // GRID
+    return torch.searchsorted(starts, torch.arange(size, device=device), right=True)
+
+
+def _cooccurrence(levels_of: Tensor, usable: Tensor, levels: int, offsets: Sequence[tuple[int, int]]) -> Tensor:
+    """scikit-image's ten properties of the symmetric matrix of each offset, float64 [B, O, 10]."""
+    if not offsets:
+        return torch.zeros(len(levels_of), 0, 10, dtype=torch.float64, device=levels_of.device)
+    return torch.stack([_properties(_matrix(levels_of, usable, levels, *offset)) for offset in offsets], 1)
+
+
+def _matrix(level: Tensor, usable: Tensor, levels: int, dr: int, dc: int) -> Tensor:
+    """Symmetric counts, int64 [B, L, L]."""
+    batch, height, width = level.shape
+    if abs(dr) >= height or abs(dc) >= width:
+        return torch.zeros(batch, levels, levels, dtype=torch.int64, device=level.device)
+    here = (slice(None), slice(max(0, -dr), height - max(0, dr)), slice(max(0, -dc), width - max(0, dc)))
+    there = (slice(None), slice(max(0, dr), height - max(0, -dr)), slice(max(0, dc), width - max(0, -dc)))
+    image = torch.arange(batch, device=level.device).view(-1, 1, 1)
+    cells = (image * levels + level[here]) * levels + level[there]
+    cells = torch.where(usable[here] & usable[there], cells, batch * levels * levels).flatten()
+    counts = _counts(cells, batch * levels * levels).view(batch, levels, levels)
+    return counts + counts.transpose(1, 2)
+
+
+def _properties(counts: Tensor) -> Tensor:
+    total = counts.sum((1, 2))
+    n = total.clamp(min=1).double()
+    p = counts / n[:, None, None]
+    i = torch.arange(counts.shape[1], device=counts.device, dtype=torch.float64)
+    gap = (i[:, None] - i).abs()
+    marginal = p.sum(2)
+    mean = (marginal * i).sum(1)
+    variance = (marginal * (i - mean[:, None]) ** 2).sum(1)
+    covariance = (p * (i[:, None] - mean[:, None, None]) * (i - mean[:, None, None])).sum((1, 2))
+    asm = (p * p).sum((1, 2))
+    flat = variance < 1e-30
+    correlation = torch.where(flat, 1.0, covariance / torch.where(flat, 1.0, variance))
+    contrast, dissimilarity = (p * gap**2).sum((1, 2)), (p * gap).sum((1, 2))
+    homogeneity = (p / (1.0 + gap**2)).sum((1, 2))
+    entropy = -torch.xlogy(p, p).sum((1, 2))
+    columns = [
+        contrast,
+        dissimilarity,
+        homogeneity,
+        asm,
+        asm.sqrt(),
+        correlation,
+        mean,
+        variance,
+        variance.sqrt(),
+        entropy,
+    ]
+    return torch.where(total[:, None] > 0, torch.stack(columns, 1), 0.0)

@@ -1,0 +1,138 @@
+"""What a texture model looks at, in one pass over the pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from iuscore.ops._backend import Backend, choose
+from iuscore.ops._groups import Group, Masks, image_groups, in_order
+from iuscore.ops._images import Images, Layout
+from iuscore.ops._torch import texture_stats as _torch
+from iuscore.ops.perceptual_maps import Kind
+
+PLANES: dict[Kind, tuple[str, ...]] = {
+    "color": ("lightness", "red-green", "blue-yellow", "saturation", "hue", "coarse-fine"),
+    "gray": ("lightness", "coarse-fine"),
+}
+"""Names of the planes in their order."""
+
+STATISTICS = ("mean", "sd", "skewness", "kurtosis", "entropy", "p05", "median", "p95")
+"""First-order statistics of a plane, in their order."""
+
+PROPERTIES = (
+    "contrast",
+    "dissimilarity",
+    "homogeneity",
+    "ASM",
+    "energy",
+    "correlation",
+    "mean",
+    "variance",
+    "std",
+    "entropy",
+)
+"""Co-occurrence properties, in their order: the ten of scikit-image."""
+
+ANGLES = ("0", "45", "90", "135")
+"""Directions of the pairs in degrees, in their order."""
+
+
+class TextureStats(NamedTuple):
+    """What `texture_stats` returns, on the images' device.
+
+    Attributes:
+        histograms: int32 [B, P, bins], counts of each plane's codes.
+        statistics: float32 [B, P, 8], see `STATISTICS`; 0 where no pixel is counted.
+        counted: int32 [B, P], pixels that are counted.
+        cooccurrence: float32 [B, D, 4, 10], see `ANGLES` and `PROPERTIES`; 0 where there is no pair.
+        blocks: float32 [B, 8, 8], mean lightness of each block of a grid over the image, in [0, 1].
+    """
+
+    histograms: Tensor
+    statistics: Tensor
+    counted: Tensor
+    cooccurrence: Tensor
+    blocks: Tensor
+
+
+def texture_stats(
+    images: Images,
+    *,
+    kind: Kind = "color",
+    bins: int = 32,
+    levels: int = 32,
+    distances: Sequence[int] = (1, 4),
+    mask: Masks | None = None,
+    layout: Layout | None = None,
+    backend: Backend = "auto",
+) -> TextureStats:
+    """Histograms, first-order statistics, co-occurrence properties and block means of images.
+
+    Every pixel becomes one 8-bit code per plane. Color planes: lightness, red-green and blue-yellow (CIELab L*, a*,
+    b*), saturation and hue (HSV; red in the middle; only where there is a color), coarse-fine (Sobel magnitude of
+    lightness). Gray planes: lightness (gray), coarse-fine. Ranges and formulas: docs/design.md, "Texture ops".
+
+    Args:
+        images: [B, H, W, C] or [B, C, H, W], C = 1 or 3, uint8, uint16, float16, bfloat16 or float32 (floating types
+            nominally in [0, 1], clamped), any strides, torch (any device) or NumPy; or a list of images of any sizes.
+        kind: "color" or "gray"; one channel counts as R = G = B in both.
+        bins: of each histogram: a power of two, 2..256.
+        levels: of the co-occurrence matrices of lightness, 2..256.
+        distances: of the pairs in pixels, each at least 1; four directions each, symmetric.
+        mask: bool or uint8 [B, H, W], or one per image of a list; nonzero = counted. Pixels that are not finite are
+            never counted.
+        layout: "NHWC" or "NCHW"; needed only where the shape fits both.
+        backend: "auto", "native" or "torch", as in `perceptual_maps`.
+
+    Returns:
+        `TextureStats`. Statistics are of the codes: mean, sd and percentiles divided by 256 (a code c counts as
+        (c + 1/2) / 256), skewness and excess kurtosis without unit and 0 where the sd is 0, entropy in bits.
+
+    Raises:
+        TypeError: another type or dtype. ValueError: another shape, an unknown option, or images that ask for a
+            gradient: counts have none. RuntimeError: backend="native" where it cannot run.
+
+    Source: Haralick, Shanmugam, Dinstein, "Textural features for image classification", IEEE SMC 1973, with the
+        conventions of scikit-image; the selection of planes is this library's.
+
+    Example:
+        >>> import torch, iuscore
+        >>> images = torch.randint(0, 256, (2, 96, 80, 3), dtype=torch.uint8)
+        >>> stats = iuscore.ops.texture_stats(images)
+        >>> stats.histograms.shape, stats.cooccurrence.shape
+        (torch.Size([2, 6, 32]), torch.Size([2, 2, 4, 10]))
+    """
+    offsets = _check(kind, bins, levels, distances)
+    groups = image_groups(images, mask, layout)
+    for group in groups:
+        if torch.is_grad_enabled() and group.images.requires_grad:
+            raise ValueError("images: expected images without a gradient, as counts have none; pass images.detach()")
+    choice = choose("texture_stats", groups[0].images.device, backend="torch" if backend == "auto" else backend)
+    parts = [_run(group, choice.implementation != "torch", kind == "color", bins, levels, offsets) for group in groups]
+    histograms, statistics, counted, features, blocks = (in_order(part, groups) for part in zip(*parts, strict=True))
+    features = features.view(len(features), len(distances), len(ANGLES), len(PROPERTIES))
+    return TextureStats(histograms, statistics, counted, features, blocks)
+
+
+def _run(
+    group: Group, native: bool, color: bool, bins: int, levels: int, offsets: list[tuple[int, int]]
+) -> _torch.Result:
+    return _torch.texture_stats(group.images, group.mask, color, bins, levels, offsets)
+
+
+def _check(kind: str, bins: int, levels: int, distances: Sequence[int]) -> list[tuple[int, int]]:
+    if kind not in PLANES:
+        raise ValueError(f"kind: expected 'color' or 'gray', got {kind!r}")
+    if bins not in (2, 4, 8, 16, 32, 64, 128, 256):
+        raise ValueError(f"bins: expected a power of two from 2 to 256, got {bins!r}")
+    if isinstance(levels, bool) or not isinstance(levels, int) or not 2 <= levels <= 256:
+        raise ValueError(f"levels: expected an integer from 2 to 256, got {levels!r}")
+    if any(isinstance(d, bool) or not isinstance(d, int) or not 1 <= d <= 65535 for d in distances):
+        raise ValueError(f"distances: expected integers from 1 to 65535, got {distances!r}")
+    # scikit-image rounds sin and cos times the distance; both are the same on the diagonals.
+    diagonal = [int(d * 0.5**0.5 + 0.5) for d in distances]
+    return [o for d, q in zip(distances, diagonal, strict=True) for o in ((0, d), (q, q), (d, 0), (q, -q))]
