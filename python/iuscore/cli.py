@@ -48,7 +48,9 @@ class _Progress(Report):
             self.bar = None
 
 
-def _size(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, int]:
+def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    if value is None:
+        return None
     parts = value.lower().split("x")
     if len(parts) > 2 or not all(p.isdecimal() for p in parts):
         raise click.BadParameter(f"expected a number such as 128, or HEIGHTxWIDTH such as 96x128, got {value!r}")
@@ -109,21 +111,21 @@ def doctor() -> None:
     "--labels-from", type=click.Choice(["auto", "folder", "prefix"]), default="auto", help="Where classes are read."
 )
 @click.option("--classes", help="Class names in label order, with commas. Of two, the second has positive logits.")
-@click.option("--color", type=click.Choice(["auto", "color", "gray"]), default="auto", help="Kind of maps.")
+@click.option("--color", type=click.Choice(["auto", "color", "gray"]), show_default="auto", help="Kind of images.")
 @click.option(
-    "--mode", type=click.Choice(["clean", "paper"]), default="clean", help="Maps: ours, or the published ones."
+    "--mode", type=click.Choice(["clean", "paper"]), show_default="clean", help="Maps: ours, or as published."
 )
-@click.option("--size", callback=_size, default="128", metavar="SIZE", help="Size of the maps.")
-@click.option("--base-channels", type=int, default=64, help="Channels of the first convolutions.")
-@click.option("--hidden-units", type=int, default=32, help="Units of the hidden layers.")
-@click.option("--epochs", type=int, default=200, help="Most epochs.")
-@click.option("--patience", type=int, default=10, help="Epochs without a lower validation loss before stopping.")
-@click.option("--batch-size", type=int, default=8, help="Images a training step.")
-@click.option("--lr", "learning_rate", type=float, default=1e-3, help="Learning rate.")
-@click.option("--momentum", type=float, default=0.9)
-@click.option("--weight-decay", type=float, default=1e-3)
+@click.option("--size", callback=_size, show_default="128", metavar="SIZE", help="Size that images are brought to.")
+@click.option("--base-channels", type=int, show_default="64", help="Channels of the first convolutions.")
+@click.option("--hidden-units", type=int, show_default="32", help="Units of the hidden layers.")
+@click.option("--epochs", type=int, show_default="200", help="Most epochs.")
+@click.option("--patience", type=int, show_default="10", help="Epochs without a lower validation loss before stopping.")
+@click.option("--batch-size", type=int, show_default="8", help="Images a training step.")
+@click.option("--lr", "learning_rate", type=float, show_default="0.001", help="Learning rate.")
+@click.option("--momentum", type=float, show_default="0.9")
+@click.option("--weight-decay", type=float, show_default="0.001")
 @click.option("--seed", type=_SEED, default=0, help="Of the split and of the first member.")
-@click.option("--seeds", type=click.IntRange(min=1), default=1, help="Members of the ensemble.")
+@click.option("--seeds", type=click.IntRange(min=1), show_default="1", help="Members of the ensemble.")
 @click.option("--device", default="cpu", help="Torch device to train on.")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted training in --out.")
 @click.option("--overwrite", is_flag=True, help="Replace what is in --out.")
@@ -135,17 +137,10 @@ def fit(real: Path, out: Path, **options: Any) -> int:
     REAL is a folder with one sub-folder a class (or with class prefixes in the file names), a folder with train, val
     and perhaps test inside, or a MedMNIST .npz file.
     """
-    from iuscore.fit import ModelOptions, fit
-    from iuscore.splits import open_splits
-    from iuscore.training import TrainingOptions
+    from iuscore.fit import fit, open_splits
 
     classes = _names(options.pop("classes"))
-    training = TrainingOptions(
-        **{k: options.pop(k) for k in ("epochs", "patience", "batch_size", "learning_rate", "momentum", "weight_decay")}
-    )
-    model_options = ModelOptions(
-        **{k: options.pop(k) for k in ("color", "mode", "size", "base_channels", "hidden_units")}
-    )
+    model_options, training = _model_options(options)
     splits = open_splits(
         real,
         val=options.pop("val"),
@@ -185,8 +180,36 @@ def fit(real: Path, out: Path, **options: Any) -> int:
     return EXIT_UNREADABLE if fitted.unreadable else 0
 
 
+_TRAINING = ("epochs", "patience", "batch_size", "learning_rate", "momentum", "weight_decay")
+_MODEL = ("color", "mode", "size", "base_channels", "hidden_units")
+
+
+def _model_options(options: dict[str, Any]) -> tuple[Any, Any]:
+    """Take the options of the model and of its training out of ``options``; what was not given is the kind's default.
+
+    Raises:
+        UserError: an option that belongs to another kind.
+    """
+    from dataclasses import fields, replace
+
+    from iuscore.fit.kinds import KINDS, kind_of
+
+    kind = kind_of(options["model"])
+    training = {key: value for key in _TRAINING if (value := options.pop(key)) is not None}
+    given = {key: value for key in _MODEL if (value := options.pop(key)) is not None}
+    known = {field.name for field in fields(kind.options)}
+    for key in given:
+        if key not in known:
+            owners = [name for name, other in KINDS.items() if key in {f.name for f in fields(other.options)}]
+            option = f"--{key.replace('_', '-')}"
+            raise UserError(
+                f"{option} belongs to --model {' and '.join(owners)}, not to {options['model']}: leave it out"
+            )
+    return kind.options(**given), replace(kind.training, **training)
+
+
 def _print_fitted(record: Any, out: Path) -> None:
-    from iuscore.summary import separation_note
+    from iuscore.score.summary import separation_note
 
     figures = record["validation"]
     click.echo(f"model written to {out}: validation AUROC {_number(figures['auroc'])} on {figures['n']} images")
@@ -245,7 +268,7 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
     """Score IMAGES (a folder, an image or a MedMNIST .npz file) with MODEL."""
     from iuscore.images import open_source
     from iuscore.score import load
-    from iuscore.scoring_run import FROM_FOLDER, score_source
+    from iuscore.score.run import FROM_FOLDER, score_source
 
     if plot:
         _require_matplotlib()
@@ -263,7 +286,7 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
     picture = out / "contributions.png"
     picture.unlink(missing_ok=True)  # of an earlier run
     if plot and run.summary["targets"]:
-        from iuscore.plot import plot_contributions
+        from iuscore.score.plot import plot_contributions
 
         click.echo(f"written: {plot_contributions(scorer, run.summary, picture)}")
     if run.interrupted:

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 
 from iuscore import phantoms
-from iuscore.explain import Explanation, explain_contributions
-from iuscore.fit import ModelOptions, fit
+from iuscore.fit import EPUOptions, fit
+from iuscore.fit.splits import open_splits
+from iuscore.fit.training import TrainingOptions
 from iuscore.report import Report
 from iuscore.score import Scorer, load
-from iuscore.splits import open_splits
-from iuscore.training import TrainingOptions
+from iuscore.score.explain import Explanation, explain_contributions
 
 CLASSES = ("normal", "abnormal")
 TARGET: phantoms.Label = "abnormal"
@@ -69,7 +69,7 @@ def run_demo(out: str | Path | None = None, *, seed: int = 0, report: Report | N
             open_splits(root / "real"),
             root / "model",
             classes=CLASSES,
-            model_options=ModelOptions(size=(64, 64), base_channels=8, hidden_units=16),
+            model_options=EPUOptions(size=(64, 64), base_channels=8, hidden_units=16),
             training=TrainingOptions(epochs=15, learning_rate=1e-2, batch_size=16),
             seed=seed,
             report=report,
@@ -147,7 +147,7 @@ def tiny_model(folder: str | Path) -> Path:
     """
     root = Path(folder)
     phantoms.write(root / "real", "radiograph", n_per_class=10, size=32)
-    options = ModelOptions(size=(16, 16), base_channels=2, hidden_units=4)
+    options = EPUOptions(size=(16, 16), base_channels=2, hidden_units=4)
     return fit(
         open_splits(root / "real"),
         root / "model",

@@ -11,12 +11,14 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
 
-from iuscore import UserError, training
-from iuscore.fit_log import TrainingLog
+from iuscore import UserError
+from iuscore.fit import training
+from iuscore.fit.kinds import kind_of
+from iuscore.fit.log import TrainingLog
+from iuscore.fit.timing import format_seconds, seconds_per_image
+from iuscore.fit.training import LabeledInputs, Progress, TrainingOptions, auroc, evaluate, predict, train
 from iuscore.models import EPUCNN
 from iuscore.report import Report
-from iuscore.timing import format_seconds, seconds_per_image
-from iuscore.training import LabeledInputs, Progress, TrainingOptions, auroc, evaluate, predict, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -201,12 +203,14 @@ def test_the_line_that_says_how_long(tmp_path: Path, monkeypatch: pytest.MonkeyP
         share = part[model.base_channels, model.size]
         return 2.0 * share, 0.5 * share
 
-    monkeypatch.setattr("iuscore.fit_log.seconds_per_image", measured)
+    monkeypatch.setattr("iuscore.fit.log.seconds_per_image", measured)
     report, data = Report(), {"train": data_of(30), "val": data_of(8)}
     monkeypatch.setattr(report, "line", said.append)
     for size, channels in (((32, 48), 4), ((16, 16), 2)):
-        model = EPUCNN(["a", "b"], size=size, base_channels=channels, hidden_units=4)
-        TrainingLog(report, tmp_path, False, TrainingOptions(epochs=7), 30, False).estimate(model, data)
+        config = EPUCNN(["a", "b"], size=size, base_channels=channels, hidden_units=4).config()
+        TrainingLog(report, tmp_path, False, TrainingOptions(epochs=7), 30, False).estimate(
+            kind_of("epu"), config, "cpu", data
+        )
     assert said == [
         "about 64 s an epoch and member on this machine, at most 7 epochs; --base-channels 2: about 16 s; "
         "--size 16x24: about 1.8 h",

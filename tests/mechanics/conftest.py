@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from iuscore.fit import ModelOptions, fit
-from iuscore.splits import open_splits
-from iuscore.training import TrainingOptions
+from iuscore.fit import EPUOptions, fit
+from iuscore.fit.splits import open_splits
+from iuscore.fit.training import TrainingOptions
 from tests.fixtures import Command, class_folders
 
 
@@ -28,7 +28,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     fit(
         open_splits(real),
         root / "model",
-        model_options=ModelOptions(size=(16, 16), base_channels=2, hidden_units=4),
+        model_options=EPUOptions(size=(16, 16), base_channels=2, hidden_units=4),
         training=TrainingOptions(epochs=10, learning_rate=5e-2, patience=10),
         seeds=2,
     )

@@ -14,8 +14,8 @@ import torch
 
 import iuscore
 import iuscore.cli
-import iuscore.fit
-from iuscore import fit_log, phantoms, training
+from iuscore import phantoms
+from iuscore.fit import log, run, training
 from iuscore.models import load_model
 from tests.fixtures import (
     EXIT_INTERRUPTED,
@@ -103,13 +103,13 @@ class TestSources:
 
     def test_groups_stay_together(self, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         seen: list[set[str]] = []
-        prepare = iuscore.fit.prepare_source
+        prepare = run.prepare_source
 
         def noted(model: Any, part: Any, *args: Any, **options: Any) -> Any:
             seen.append({item.uid.split("_")[0] for item in part.items})
             return prepare(model, part, *args, **options)
 
-        monkeypatch.setattr("iuscore.fit.prepare_source", noted)
+        monkeypatch.setattr("iuscore.fit.run.prepare_source", noted)
         write_images(tmp_path / "r", [f"{c}/p{p}{c}_{i}.png" for c in "ab" for p in range(8) for i in range(3)])
         fit(command, tmp_path / "r", tmp_path / "m", "--group-by", "^p[^_]+")
         assert len(seen) == 3
@@ -210,10 +210,10 @@ class TestOutput:
 def stop_at(monkeypatch: pytest.MonkeyPatch, place: str, call: int) -> None:
     """Send a real SIGINT to this process in the ``call``-th call of ``place``."""
     owner, name = {
-        "batch": (fit_log.TrainingLog, "batch"),
+        "batch": (log.TrainingLog, "batch"),
         "save": (training, "_save"),
-        "profiles": (iuscore.fit, "_profiles"),
-        "read": (iuscore.fit, "prepare_source"),
+        "profiles": (run, "_profiles"),
+        "read": (run, "prepare_source"),
     }[place]
     original = getattr(owner, name)
     calls = 0
@@ -309,15 +309,15 @@ class TestStopped:
         marker, out = tmp_path / "there", tmp_path / "m"
         code = f"""
 import pathlib, time
-from iuscore import fit_log
-batch, calls = fit_log.TrainingLog.batch, []
+from iuscore.fit import log
+batch, calls = log.TrainingLog.batch, []
 def waiting(self, *args):
     calls.append(1)
     if len(calls) == 4:
         pathlib.Path({str(marker)!r}).touch()
         time.sleep(600)
     batch(self, *args)
-fit_log.TrainingLog.batch = waiting
+log.TrainingLog.batch = waiting
 """
         ran = signal_when_there(sign, marker, "fit", real, "--out", out, *OPTIONS, code=code)
         if sign == signal.SIGINT:

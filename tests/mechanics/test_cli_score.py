@@ -16,8 +16,7 @@ import pytest
 from PIL import Image
 
 import iuscore
-from iuscore import scoring_run
-from iuscore.score import Scorer
+from iuscore.score import Scorer, run
 from tests.fixtures import (
     EXIT_INTERRUPTED,
     TINY,
@@ -310,7 +309,7 @@ class TestStopped:
         self, command: Command, fitted: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
     ) -> None:
         """Ctrl-C in the third batch of four images: before it counts, or, once it counts, after all of it."""
-        owner: Any = {"score_pixels": Scorer, "write": scoring_run._Table, "add": scoring_run._Collected}[place]
+        owner: Any = {"score_pixels": Scorer, "write": run._Table, "add": run._Collected}[place]
         original, calls = getattr(owner, place), []
 
         def stopping(*args: Any, **options: Any) -> Any:
@@ -348,7 +347,7 @@ class TestStopped:
         def stopping(*args: Any, **options: Any) -> Any:
             signal.raise_signal(signal.SIGINT)
 
-        monkeypatch.setattr(scoring_run, "describe_run", stopping)
+        monkeypatch.setattr(run, "describe_run", stopping)
         assert command("score", fitted, images, "--target", "a", "--out", tmp_path).status == EXIT_INTERRUPTED
         # No summary of the table that was there before.
         assert [path.name for path in tmp_path.iterdir()] == ["scores.parquet"]

@@ -9,7 +9,7 @@ import pytest
 
 import iuscore
 from iuscore.demo import DemoResult, DemoRow, run_demo, table_lines, tiny_model
-from iuscore.explain import ComponentReason, Explanation
+from iuscore.score.explain import ComponentReason, Explanation
 from tests.fixtures import record_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")

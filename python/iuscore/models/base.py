@@ -69,8 +69,8 @@ class AdditiveModel(nn.Module, ABC):
     With two classes there is K = 1 output, the logit of ``classes[1]`` (sigmoid); with more there
     are K = ``len(classes)`` outputs (softmax).
 
-    A subclass sets ``kind``, registers ``bias`` (float [K]) and implements :meth:`prepare`,
-    :meth:`contributions_of` and :meth:`config`. Its constructor's arguments are the keys of
+    A subclass sets ``kind``, registers ``bias`` (float [K]) and implements :attr:`input_shape`,
+    :meth:`prepare`, :meth:`contributions_of` and :meth:`config`. Its constructor's arguments are the keys of
     ``config()``. All its state is in ``state_dict()``, because loading builds the module without
     memory and then fills in the file's tensors. No activation may be kept as an attribute: it
     would hold memory between calls and make the model impossible to copy.
@@ -102,6 +102,11 @@ class AdditiveModel(nn.Module, ABC):
     def n_outputs(self) -> int:
         """K: 1 for two classes, else the number of classes."""
         return 1 if len(self.classes) == 2 else len(self.classes)
+
+    @property
+    @abstractmethod
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one image's inputs, without the axis B."""
 
     @abstractmethod
     def prepare(self, images: Any, layout: Layout | None = None) -> Tensor:

@@ -68,6 +68,11 @@ class Ensemble(AdditiveModel):
         """The members' ``kind``."""
         return self._parts()[0].kind
 
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """That of the members."""
+        return self._parts()[0].input_shape
+
     def prepare(self, images: Any, layout: Layout | None = None) -> Tensor:
         """Turn images into inputs, once for all members; see :meth:`AdditiveModel.prepare`."""
         return self._parts()[0].prepare(images, layout)

@@ -126,6 +126,11 @@ class EPUCNN(AdditiveModel):
             _Subnet(self.size, base_channels, hidden_units, self.n_outputs) for _ in self.components
         )
 
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """(4, h, w)."""
+        return (len(self.components), *self.size)
+
     def prepare(self, images: Any, layout: Layout | None = None) -> Tensor:
         """Compute the perceptual maps of images, on the images' device.
 
@@ -169,9 +174,8 @@ class EPUCNN(AdditiveModel):
             UserError: unknown space.
         """
         check_space(space)
-        expected = (len(self.components), *self.size)
-        if inputs.ndim != 4 or tuple(inputs.shape[1:]) != expected:
-            shape = ", ".join(map(str, expected))
+        if inputs.ndim != 4 or tuple(inputs.shape[1:]) != self.input_shape:
+            shape = ", ".join(map(str, self.input_shape))
             raise ValueError(f"inputs: expected maps [B, {shape}], got {list(inputs.shape)}")
         outputs = [
             net((inputs[:, i : i + 1] - self.map_mean[i]) / self.map_sd[i]) for i, net in enumerate(self.subnets)

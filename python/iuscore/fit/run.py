@@ -19,32 +19,18 @@ import torch
 from iuscore import images
 from iuscore.contributions import contributions_of_inputs, prepare_source
 from iuscore.errors import UserError
-from iuscore.fit_log import TrainingLog, summary_writer
+from iuscore.fit.kinds import EPUOptions, ModelKind, kind_of
+from iuscore.fit.log import TrainingLog, summary_writer
+from iuscore.fit.splits import Splits
+from iuscore.fit.training import LabeledInputs, Progress, TrainingOptions, auroc, predict, train
 from iuscore.images import Source
-from iuscore.models import EPUCNN, SPACES, AdditiveModel, Ensemble, save_model
+from iuscore.models import SPACES, AdditiveModel, Ensemble, save_model
 from iuscore.profile import baseline_profiles, ceiling_and_floor, profiles_to_json
 from iuscore.report import Report
 from iuscore.runs import output_folder
-from iuscore.splits import Splits
-from iuscore.training import LabeledInputs, Progress, TrainingOptions, auroc, predict, train
 from iuscore.versions import versions
 
-
-@dataclass(frozen=True)
-class ModelOptions:
-    """Which additive model; for "epu" the published sizes are base_channels 64 with hidden_units 32, and 32 with 64."""
-
-    color: Literal["auto", "color", "gray"] = "auto"
-    mode: Literal["clean", "paper"] = "clean"
-    size: tuple[int, int] = (128, 128)
-    base_channels: int = 64
-    hidden_units: int = 32
-
-
 MAX_SEED = 2**32  # NumPy's generators take larger seeds, scikit-learn's do not
-
-PUBLISHED_MODEL = ModelOptions()
-PUBLISHED_TRAINING = TrainingOptions()
 
 
 @dataclass(frozen=True)
@@ -62,10 +48,10 @@ def fit(
     out: str | Path,
     *,
     model: Literal["epu"] = "epu",
-    model_options: ModelOptions = PUBLISHED_MODEL,
-    training: TrainingOptions = PUBLISHED_TRAINING,
+    model_options: EPUOptions | None = None,
+    training: TrainingOptions | None = None,
     classes: Sequence[str] | None = None,
-    seeds: int = 1,
+    seeds: int | None = None,
     seed: int = 0,
     device: str | torch.device = "cpu",
     resume: bool = False,
@@ -79,12 +65,12 @@ def fit(
     Args:
         splits: see `open_splits`.
         out: the model folder: ``model.safetensors``, ``config.json``, ``log.jsonl``.
-        model: kind of the additive model.
-        model_options: see `ModelOptions`.
-        training: see `TrainingOptions`.
+        model: kind of the additive model: "epu", the published one.
+        model_options: `EPUOptions`; its defaults when None.
+        training: see `TrainingOptions`; the defaults of the kind when None.
         classes: label order; sorted names when None. Of two classes the second is the one of positive logits.
         seed: of the first member, 0 to 2^32 - 1.
-        seeds: number of members of the ensemble, trained from ``seed``, ``seed`` + 1, ...
+        seeds: number of members of the ensemble, trained from ``seed``, ``seed`` + 1, ...; 1 when None.
         device: to train on.
         resume: go on with an interrupted run of the same options and data in ``out``.
         overwrite: replace a model that is in ``out``.
@@ -102,17 +88,21 @@ def fit(
     Example:
         >>> import tempfile
         >>> from iuscore import phantoms
-        >>> from iuscore.splits import open_splits
+        >>> from iuscore.fit.splits import open_splits
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     _ = phantoms.write(folder + "/real", "radiograph", n_per_class=8, size=32, seed=0)
-        ...     small = ModelOptions(size=(16, 16), base_channels=2, hidden_units=4)
+        ...     small = EPUOptions(size=(16, 16), base_channels=2, hidden_units=4)
         ...     fitted = fit(open_splits(folder + "/real"), folder + "/model", model_options=small,
         ...                  training=TrainingOptions(epochs=1))
         ...     sorted(fitted.record["profiles"])
         ['evidence', 'paper']
     """
-    if model != "epu":
-        raise UserError(f"model: expected 'epu', got {model!r}")
+    kind = kind_of(model)
+    model_options = kind.options() if model_options is None else model_options
+    if not isinstance(model_options, kind.options):
+        given = type(model_options).__name__
+        raise UserError(f"model_options: expected {kind.options.__name__} for model {model!r}, got {given}")
+    training, seeds = training or kind.training, kind.seeds if seeds is None else seeds
     if not 0 <= seed < MAX_SEED:
         raise UserError(f"seed: expected 0 to {MAX_SEED - 1}, got {seed}")
     if seeds < 1:
@@ -122,28 +112,28 @@ def fit(
     _check_folder(folder, resume=resume, overwrite=overwrite)
     if tensorboard:
         summary_writer()
-    config = _model_config(splits.train, names, model_options)
+    config = kind.configure(model_options, names, splits.train)
     with torch.device("meta"):
-        EPUCNN(**config)  # options that do not fit are found before the images are read
+        kind.model(**config)  # options that do not fit are found before the images are read
     fingerprints = {name: images.fingerprint(part) for name, part in splits.parts().items()}
     with output_folder(folder, "training"), _scratch(folder) as scratch, torch.random.fork_rng(devices=[]):
-        prepared, unreadable = _prepare(EPUCNN(**config), splits, scratch, report, strict=strict)
-        if config["mode"] == "clean":
-            config |= _standardization(prepared["train"])
+        prepared, unreadable = _prepare(kind.model(**config), splits, scratch, report, strict=strict)
+        config = kind.standardized(config, prepared["train"])
         if not resume:
             _clear(folder)
         identity = {"data": fingerprints, "model": config, "training": asdict(training)}
         log = TrainingLog(report, folder, tensorboard, training, len(prepared["train"]), resume)
-        log.estimate(EPUCNN(**config).to(device), prepared)
+        log.estimate(kind, config, device, prepared)
         report.line(_data_line(splits, prepared, names))
         members, progresses = _train_members(
-            config, prepared, training, folder, identity, range(seed, seed + seeds), device, resume, log
+            kind, config, prepared, training, folder, identity, range(seed, seed + seeds), device, resume, log
         )
         ensemble = Ensemble(members)
         interrupted = len(members) < seeds or not progresses[-1].finished
         record = {
             "members": [_describe_member(progress) for progress in progresses],
             **_profiles(ensemble, prepared, seed),
+            **kind.describe(prepared, names),
             "validation": _figures(ensemble, prepared["val"]),
             "test": _figures(ensemble, prepared["test"]) if "test" in prepared else None,
             "training": {**asdict(training), "seeds": len(members), "interrupted": interrupted},
@@ -178,6 +168,7 @@ def _prepare(
 
 
 def _train_members(
+    kind: ModelKind[Any],
     config: Mapping[str, Any],
     prepared: Mapping[str, LabeledInputs],
     training: TrainingOptions,
@@ -187,13 +178,13 @@ def _train_members(
     device: str | torch.device,
     resume: bool,
     log: TrainingLog,
-) -> tuple[list[EPUCNN], list[Progress]]:
+) -> tuple[list[AdditiveModel], list[Progress]]:
     """Train one member a seed; fewer where a KeyboardInterrupt ended it, which is raised if there is none to keep."""
-    members: list[EPUCNN] = []
+    members: list[AdditiveModel] = []
     progresses: list[Progress] = []
     for number, seed in enumerate(seeds):
         torch.manual_seed(seed)
-        member = EPUCNN(**config).to(device)
+        member = kind.model(**config).to(device)
         log.begin(number, len(seeds))
         try:
             progress = train(
@@ -214,6 +205,7 @@ def _train_members(
             break
         finally:
             log.end()
+        kind.finish(member, prepared["train"])
         members.append(member)
         progresses.append(progress)
         if not progress.finished:
@@ -258,37 +250,6 @@ def _scratch(folder: Path) -> Iterator[Path]:
         shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".prepared-") as scratch:
         yield Path(scratch)
-
-
-def _model_config(train_images: Source, names: Sequence[str], options: ModelOptions) -> dict[str, Any]:
-    color = options.color if options.color != "auto" else _color_of(train_images)
-    return {
-        "classes": list(names),
-        "color": color,
-        "mode": options.mode,
-        "size": list(options.size),
-        "base_channels": options.base_channels,
-        "hidden_units": options.hidden_units,
-    }
-
-
-def _standardization(data: LabeledInputs) -> dict[str, list[float]]:
-    """Mean and standard deviation of each map over the training images; float64 sums, image by image."""
-    means = data.inputs.mean(axis=(2, 3), dtype=np.float64)
-    squares = np.stack([np.square(image, dtype=np.float64).mean(axis=(1, 2)) for image in data.inputs])
-    mean = means.mean(axis=0)
-    sd = np.sqrt(np.maximum(squares.mean(axis=0) - mean**2, 0.0))
-    # A map that is flat in every image carries nothing; dividing by its rounding would make it loud.
-    return {"map_mean": mean.tolist(), "map_sd": np.where(sd > 1e-3, sd, 1.0).tolist()}
-
-
-def _color_of(source: Source, looked_at: int = 64) -> Literal["color", "gray"]:
-    """ "gray" where no pixel of up to 64 images spread over the source has a color."""
-    for i in np.linspace(0, len(source) - 1, min(looked_at, len(source))).astype(int):
-        pixels = source.read(int(i)).pixels
-        if pixels is not None and pixels.shape[2] == 3 and (pixels != pixels[..., :1]).any():
-            return "color"
-    return "gray"
 
 
 def _describe_member(progress: Progress) -> dict[str, Any]:

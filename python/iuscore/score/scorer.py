@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from iuscore.errors import UserError
-from iuscore.explain import Explanation, explain_contributions
 from iuscore.measure import ius, shares
 from iuscore.models import Ensemble, Space, load_model
 from iuscore.ops._images import Images, Layout
 from iuscore.profile import Profile, profiles_from_json
+from iuscore.score.explain import Explanation, explain_contributions
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from iuscore.errors import UserError
-from iuscore.models import EPUCNN
+from iuscore.fit.kinds import Config, ModelKind
+from iuscore.fit.timing import format_seconds, seconds_per_image
+from iuscore.fit.training import LabeledInputs, Progress, TrainingOptions
 from iuscore.report import Report
-from iuscore.timing import format_seconds, seconds_per_image
-from iuscore.training import LabeledInputs, Progress, TrainingOptions
 
 
 def summary_writer() -> Any:
@@ -44,24 +46,17 @@ class TrainingLog:
         if tensorboard:
             self.writer = summary_writer()(folder / "tensorboard")
 
-    def estimate(self, model: EPUCNN, prepared: Mapping[str, LabeledInputs]) -> None:
+    def estimate(self, kind: ModelKind[Any], config: Config, device: str | torch.device,
+                 prepared: Mapping[str, LabeledInputs]) -> None:  # fmt: skip
         """Report how long an epoch takes on this machine, and what smaller models would take, all measured."""
 
-        def epoch(config: Mapping[str, Any]) -> str:
-            trial = EPUCNN(**config).to(model.bias.device)
+        def epoch(config: Config) -> str:
+            trial = kind.model(**config).to(device)
             step, forward = seconds_per_image(trial, min(self.options.batch_size, self.images))
             return f"about {format_seconds(step * self.images + forward * len(prepared['val']))}"
 
-        line = f"{epoch(model.config())} an epoch and member on this machine, at most {self.options.epochs} epochs"
-        smaller = []
-        height, width = model.size
-        if model.base_channels >= 4:
-            half = model.config() | {"base_channels": model.base_channels // 2}
-            smaller.append((f"--base-channels {model.base_channels // 2}", half))
-        if min(height, width) >= 32:
-            half = model.config() | {"size": [height // 2, width // 2]}
-            smaller.append((f"--size {height // 2}" if height == width else f"--size {height // 2}x{width // 2}", half))
-        self.report.line(line + "".join(f"; {option}: {epoch(config)}" for option, config in smaller))
+        line = f"{epoch(config)} an epoch and member on this machine, at most {self.options.epochs} epochs"
+        self.report.line(line + "".join(f"; {option}: {epoch(half)}" for option, half in kind.smaller(config)))
 
     def begin(self, member: int, members: int) -> None:
         self.member = member

@@ -17,8 +17,8 @@ from iuscore.errors import UserError
 from iuscore.images import Sample, Source, iter_batches
 from iuscore.report import Report
 from iuscore.runs import output_folder, uninterrupted
-from iuscore.score import Scorer, Scores
-from iuscore.summary import describe_run, describe_target
+from iuscore.score.scorer import Scorer, Scores
+from iuscore.score.summary import describe_run, describe_target
 
 if TYPE_CHECKING:
     import pyarrow as pa

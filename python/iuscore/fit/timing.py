@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 import torch
 
-from iuscore.models import EPUCNN
-from iuscore.training import loss_of
+from iuscore.fit.training import loss_of
+from iuscore.models import AdditiveModel
 
 
-def seconds_per_image(model: EPUCNN, batch: int, steps: int = 3) -> tuple[float, float]:
+def seconds_per_image(model: AdditiveModel, batch: int, steps: int = 3) -> tuple[float, float]:
     """Seconds an image of one training step and of one forward pass, on random inputs.
 
     Args:
@@ -29,7 +29,7 @@ def seconds_per_image(model: EPUCNN, batch: int, steps: int = 3) -> tuple[float,
     device = model.bias.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         trial = copy.deepcopy(model).train()
-        inputs = torch.rand(batch, len(model.components), *model.size, device=device)
+        inputs = torch.rand(batch, *model.input_shape, device=device)
         labels = torch.zeros(batch, dtype=torch.long, device=device)
 
         def seconds(work: Callable[[], object]) -> float:

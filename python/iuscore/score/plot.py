@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from iuscore.errors import UserError
-from iuscore.score import Scorer
+from iuscore.score.scorer import Scorer
 
 _BASELINE, _SET = "#4477AA", "#EE7733"  # told apart by color-blind readers too
 
@@ -18,7 +18,7 @@ def plot_contributions(scorer: Scorer, summary: Mapping[str, Any], path: str | o
 
     Args:
         scorer: the model.
-        summary: of `iuscore.scoring_run.score_source`.
+        summary: of `iuscore.score.run.score_source`.
         path: ``.png`` (or whatever matplotlib writes); one panel per target class.
 
     Raises:

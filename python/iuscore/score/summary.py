@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from iuscore.explain import explain_contributions
 from iuscore.profile import QUANTILES, mean_interval
-from iuscore.score import Scorer
+from iuscore.score.explain import explain_contributions
+from iuscore.score.scorer import Scorer
 from iuscore.versions import versions
 
 Array = npt.NDArray[np.float64]

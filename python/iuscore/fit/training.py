@@ -6,10 +6,10 @@ import copy
 import json
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -29,9 +29,12 @@ Inputs = npt.NDArray[np.float32]
 class TrainingOptions:
     """How a member is trained; the defaults are the published ones.
 
-    Stochastic gradient descent on binary cross-entropy (two classes) or cross-entropy (more). Training ends after
+    Gradient descent on binary cross-entropy (two classes) or cross-entropy (more). Training ends after
     ``epochs``, or once the validation loss has not fallen for ``patience`` epochs; the weights of the epoch with
     the lowest validation loss are kept.
+
+    ``optimizer`` "sgd" is stochastic gradient descent with momentum, as published; "adamw" (Loshchilov, Hutter,
+    ICLR 2019) takes ``momentum`` for the decay of the first moment, and 0.999 for that of the second.
 
     Source: training configuration of the published implementation (Gatoula, Dimas, Iakovidis, IEEE TMI 2026).
     """
@@ -42,12 +45,15 @@ class TrainingOptions:
     momentum: float = 0.9
     weight_decay: float = 1e-3
     patience: int = 10
+    optimizer: Literal["sgd", "adamw"] = "sgd"
 
     def __post_init__(self) -> None:
         # Batch normalization has nothing to normalize a single image by.
         for name, least in (("epochs", 1), ("batch_size", 2), ("patience", 1)):
             if getattr(self, name) < least:
                 raise UserError(f"{name}: expected at least {least}, got {getattr(self, name)}")
+        if self.optimizer not in _OPTIMIZERS:
+            raise UserError(f"optimizer: expected {' or '.join(_OPTIMIZERS)}, got {self.optimizer!r}")
         if not self.learning_rate > 0 or not math.isfinite(self.learning_rate):
             raise UserError(f"learning_rate: expected a positive number, got {self.learning_rate}")
         if not 0 <= self.momentum < 1:
@@ -126,9 +132,7 @@ def train(
         KeyboardInterrupt: stopped before the first epoch was complete, so there is nothing to keep.
     """
     device = model.bias.device
-    optimizer = torch.optim.SGD(
-        model.parameters(), lr=options.learning_rate, momentum=options.momentum, weight_decay=options.weight_decay
-    )
+    optimizer = _OPTIMIZERS[options.optimizer](model.parameters(), options)
     progress, best = Progress(seed), copy.deepcopy(model.state_dict())
     if resume and state.exists():
         progress, best = _restore(state, model, optimizer, identity)
@@ -156,6 +160,25 @@ def train(
     model.load_state_dict(best)
     model.eval()
     return progress
+
+
+_Parameters = Iterator[torch.nn.Parameter]
+
+
+def _sgd(parameters: _Parameters, o: TrainingOptions) -> torch.optim.Optimizer:
+    return torch.optim.SGD(parameters, lr=o.learning_rate, momentum=o.momentum, weight_decay=o.weight_decay)
+
+
+def _adamw(parameters: _Parameters, o: TrainingOptions) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(
+        parameters, lr=o.learning_rate, betas=(o.momentum, 0.999), weight_decay=o.weight_decay, foreach=True
+    )
+
+
+_OPTIMIZERS: Mapping[str, Callable[[_Parameters, TrainingOptions], torch.optim.Optimizer]] = {
+    "sgd": _sgd,
+    "adamw": _adamw,
+}
 
 
 def _epoch_seed(seed: int, epoch: int) -> int:
@@ -253,9 +276,9 @@ def _save(state: Path, model: AdditiveModel, optimizer: torch.optim.Optimizer, b
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     tensors |= {f"best.{name}": value for name, value in best.items()}
     for name, parameter in model.named_parameters():
-        momentum = optimizer.state.get(parameter, {}).get("momentum_buffer")
-        if momentum is not None:
-            tensors[f"momentum.{name}"] = momentum
+        for key, value in optimizer.state.get(parameter, {}).items():
+            if isinstance(value, Tensor):
+                tensors[f"optimizer.{key}.{name}"] = value
     # One file, so that a kill at any instant leaves the state of a whole epoch.
     payload = {"progress": json.dumps(asdict(progress)), "identity": json.dumps(dict(identity))}
     content = safetensors.torch.save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, payload)
@@ -277,10 +300,11 @@ def _restore(
     if changed := _difference(stored, identity):
         raise UserError(f"--resume: {changed}; use the same options and data, or another folder")
     model.load_state_dict(_part(tensors, "model."))
-    momentum = _part(tensors, "momentum.")
-    for name, parameter in model.named_parameters():
-        if name in momentum:
-            optimizer.state[parameter]["momentum_buffer"] = momentum[name].to(parameter.device)
+    parameters = dict(model.named_parameters())
+    for name, value in _part(tensors, "optimizer.").items():
+        key, _, of = name.partition(".")
+        # AdamW counts its steps on the CPU.
+        optimizer.state[parameters[of]][key] = value if key == "step" else value.to(parameters[of].device)
     return progress, _part(tensors, "best.")
 
 

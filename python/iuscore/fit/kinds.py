@@ -1,0 +1,135 @@
+"""What fitting has to know of each kind of model; everything else is the same for all of them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, Literal, TypeVar
+
+import numpy as np
+
+from iuscore.errors import UserError
+from iuscore.fit.training import LabeledInputs, TrainingOptions
+from iuscore.images import Source
+from iuscore.models import EPUCNN, AdditiveModel
+
+Color = Literal["auto", "color", "gray"]
+Config = dict[str, Any]
+OptionsT = TypeVar("OptionsT")
+
+
+class ModelKind(ABC, Generic[OptionsT]):
+    """One kind of additive model, as fitting sees it.
+
+    Attributes:
+        model: its class.
+        options: the dataclass of the options that belong to it.
+        training: how its members are trained unless said otherwise.
+        seeds: members of an ensemble unless said otherwise.
+    """
+
+    model: ClassVar[type[AdditiveModel]]
+    options: type[OptionsT]
+    training: ClassVar[TrainingOptions]
+    seeds: ClassVar[int]
+
+    @abstractmethod
+    def configure(self, options: OptionsT, classes: Sequence[str], images: Source) -> Config:
+        """The model's ``config()`` as far as options and a look at the training images decide it."""
+
+    def standardized(self, config: Config, data: LabeledInputs) -> Config:
+        """``config`` with what the prepared training images decide."""
+        return config
+
+    def finish(self, member: AdditiveModel, data: LabeledInputs) -> None:
+        """Change a trained member in place, as far as the training images decide; nothing by default."""
+
+    def smaller(self, config: Config) -> list[tuple[str, Config]]:
+        """Options that make training faster, with the configurations they lead to."""
+        return []
+
+    def describe(self, prepared: Mapping[str, LabeledInputs], classes: Sequence[str]) -> dict[str, Any]:
+        """What goes into the model's record besides what every kind has."""
+        return {}
+
+
+@dataclass(frozen=True)
+class EPUOptions:
+    """Of the model "epu"; the published sizes are base_channels 64 with hidden_units 32, and 32 with 64."""
+
+    color: Color = "auto"
+    mode: Literal["clean", "paper"] = "clean"
+    size: tuple[int, int] = (128, 128)
+    base_channels: int = 64
+    hidden_units: int = 32
+
+
+class EPUKind(ModelKind[EPUOptions]):
+    """The published model."""
+
+    model = EPUCNN
+    options = EPUOptions
+    training = TrainingOptions()
+    seeds = 1
+
+    def configure(self, options: EPUOptions, classes: Sequence[str], images: Source) -> Config:
+        return {
+            "classes": list(classes),
+            "color": color_of(images, options.color),
+            "mode": options.mode,
+            "size": list(options.size),
+            "base_channels": options.base_channels,
+            "hidden_units": options.hidden_units,
+        }
+
+    def standardized(self, config: Config, data: LabeledInputs) -> Config:
+        """Mean and standard deviation of each clean map over the training images; float64 sums, image by image."""
+        if config["mode"] != "clean":
+            return config
+        means = data.inputs.mean(axis=(2, 3), dtype=np.float64)
+        squares = np.stack([np.square(image, dtype=np.float64).mean(axis=(1, 2)) for image in data.inputs])
+        mean = means.mean(axis=0)
+        sd = np.sqrt(np.maximum(squares.mean(axis=0) - mean**2, 0.0))
+        # A map that is flat in every image carries nothing; dividing by its rounding would make it loud.
+        return config | {"map_mean": mean.tolist(), "map_sd": np.where(sd > 1e-3, sd, 1.0).tolist()}
+
+    def smaller(self, config: Config) -> list[tuple[str, Config]]:
+        channels, (height, width) = config["base_channels"], config["size"]
+        found = []
+        if channels >= 4:
+            found.append((f"--base-channels {channels // 2}", config | {"base_channels": channels // 2}))
+        if min(height, width) >= 32:
+            half = f"--size {height // 2}" if height == width else f"--size {height // 2}x{width // 2}"
+            found.append((half, config | {"size": [height // 2, width // 2]}))
+        return found
+
+
+KINDS: Mapping[str, ModelKind[Any]] = {"epu": EPUKind()}
+"""``--model`` -> its kind."""
+
+
+def kind_of(model: str) -> ModelKind[Any]:
+    """The kind of that name.
+
+    Raises:
+        UserError: there is none.
+
+    Example:
+        >>> kind_of("epu").seeds
+        1
+    """
+    if model not in KINDS:
+        raise UserError(f"model: expected {' or '.join(map(repr, KINDS))}, got {model!r}")
+    return KINDS[model]
+
+
+def color_of(source: Source, color: Color, looked_at: int = 64) -> Literal["color", "gray"]:
+    """``color``, or for "auto" whether any pixel of up to 64 images spread over the source has a color."""
+    if color != "auto":
+        return color
+    for i in np.linspace(0, len(source) - 1, min(looked_at, len(source))).astype(int):
+        pixels = source.read(int(i)).pixels
+        if pixels is not None and pixels.shape[2] == 3 and (pixels != pixels[..., :1]).any():
+            return "color"
+    return "gray"
