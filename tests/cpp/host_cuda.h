@@ -6,6 +6,8 @@
 //   dynamic shared memory          exactly shared_bytes on the heap (AddressSanitizer sees the end), 0xff at first
 //   __syncthreads, __syncwarp      std::barrier over the block or the warp: ThreadSanitizer sees what they order and
 //                                  what a missing one leaves unordered. A thread that returns early counts as arrived
+//                                  IUSCORE_OMITTED_BARRIER=n in the environment leaves out every block's n-th one,
+//                                  which a sanitizer must notice
 //   shuffles, votes                exchange arrays and one barrier each; the whole warp takes part (mask 0xffffffff)
 //   atomics                        std::atomic_ref, relaxed, integers only: float atomics would have no order
 // Static __shared__ arrays keep their content between blocks; a kernel must not rely on it. Not modelled: clusters,
@@ -79,7 +81,9 @@ struct Block {
 };
 
 inline std::unique_ptr<Block> block;  // the one that runs
-inline thread_local unsigned rank, turn_in_block, turn_in_warp;
+inline thread_local unsigned rank, turn_in_block, turn_in_warp, barriers_seen;
+inline const char* const omitted = std::getenv("IUSCORE_OMITTED_BARRIER");
+inline const unsigned omitted_barrier = omitted == nullptr ? 0 : static_cast<unsigned>(std::atoi(omitted));
 
 inline void* dynamic_shared() { return block->shared; }
 inline Group& warp() { return *block->warps[rank / 32]; }
@@ -117,7 +121,7 @@ void launch(void (*kernel)(Parameters...), dim3 grid, dim3 threads, std::size_t 
     pool.emplace_back([&, t] {
       blockDim = threads, gridDim = grid, threadIdx = unravel(t, threads), rank = t;
       for (unsigned b = 0; b < blocks; ++b) {
-        blockIdx = unravel(b, grid), turn_in_block = turn_in_warp = 0;
+        blockIdx = unravel(b, grid), turn_in_block = turn_in_warp = barriers_seen = 0;
         kernel(arguments...);
         warp().leave();
         block->all.leave();
@@ -130,7 +134,9 @@ void launch(void (*kernel)(Parameters...), dim3 grid, dim3 threads, std::size_t 
 
 }  // namespace host_cuda
 
-inline void __syncthreads() { host_cuda::block->all.meet(); }
+inline void __syncthreads() {
+  if (++host_cuda::barriers_seen != host_cuda::omitted_barrier) host_cuda::block->all.meet();
+}
 inline void __syncwarp(unsigned mask = 0xffffffffu) { host_cuda::show_warp(mask, 0); }
 inline int __syncthreads_count(int vote) {
   int count = 0;

@@ -9,39 +9,58 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 FLAGS = ["-std=c++20", "-O1", "-g1", "-pthread", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror"]
-FLAGS += [f"-I{ROOT / 'csrc'}", f"-I{ROOT / 'tests/cpp'}"]
-# The plain compilation of the zone file is the CPU kernel for any machine.
-CPU_SOURCES = ["csrc/cpu/perceptual_maps.cpp", "csrc/cpu/zone.cpp", "csrc/cpu/perceptual_maps_zone.cpp"]
+# The plain compilation of a zone file is the CPU kernel for any machine.
+FLAGS += ["-DIUSCORE_ZONE=baseline", f"-I{ROOT / 'csrc'}", f"-I{ROOT / 'tests/cpp'}"]
 SANITIZERS = {
     "plain": [],
     "address": ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
     "thread": ["-fsanitize=thread"],
 }
+SECONDS = 280.0  # of one compilation or one run
 
 
-def _run(command: list[str], seconds: float) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
+def cpu_sources(*ops: str) -> list[str]:
+    """What CMake compiles of the CPU kernels of these ops."""
+    paths = [f"csrc/cpu/{op}{part}.cpp" for op in ops for part in ("", "_zone")]
+    return ["csrc/cpu/zone.cpp", *(path for path in paths if (ROOT / path).exists())]
+
+
+def _run(
+    command: Sequence[str], seconds: float = SECONDS, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, **(environment or {})}
+    return subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False, env=env)
 
 
 @functools.cache
 def _cache() -> Path:
-    """A folder that later runs with the same sources and compiler find again."""
-    digest = hashlib.sha256(_run(["g++", "--version"], 60).stdout.encode())
-    for path in sorted([*ROOT.glob("csrc/**/*"), *ROOT.glob("tests/cpp/*")]):
-        if path.is_file():
-            digest.update(path.read_bytes())
+    """A folder that later runs with the same compiler, flags and headers find again."""
+    digest = hashlib.sha256(_run(["g++", "--version"]).stdout.encode())
+    headers = [path for folder in ("csrc", "tests/cpp") for path in (ROOT / folder).rglob("*.*h")]
+    for path in sorted(headers):
+        digest.update(path.read_bytes())
     digest.update(repr(FLAGS).encode())
     user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "")
     folder = Path(tempfile.gettempdir()) / f"iuscore-host-cuda-{user}" / digest.hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+@contextmanager
+def _made_at_once(target: Path) -> Iterator[str]:
+    """A path to write to; what was written moves to ``target`` in one step, as another process may look for it."""
+    with tempfile.TemporaryDirectory(dir=_cache()) as folder:
+        yield f"{folder}/made"
+        os.replace(f"{folder}/made", target)
 
 
 @functools.cache
@@ -52,40 +71,44 @@ def require_compiler(sanitizer: str) -> None:
     probe = _cache() / "probe.cpp"
     probe.write_text("#include <barrier>\nint main() { return 0; }\n")
     flags = [*FLAGS, *SANITIZERS[sanitizer]]
-    built = _run(["g++", *flags, str(probe), "-o", str(_cache() / f"probe-{sanitizer}")], 120)
+    built = _run(["g++", *flags, str(probe), "-o", str(_cache() / f"probe-{sanitizer}")])
     if built.returncode != 0:
         pytest.skip(f"g++ cannot build with {flags}: {built.stderr.strip()[:200]}")
 
 
-def build(program: str, sanitizer: str, sources: tuple[str, ...] = ()) -> Path:
-    """The program tests/cpp/<program>.cpp linked with ``sources``, compiled unless an earlier run did."""
-    require_compiler(sanitizer)
-    binary = _cache() / f"{program}-{sanitizer}"
-    if binary.exists():
-        return binary
-    with tempfile.TemporaryDirectory(dir=_cache()) as folder:
-        objects = [f"{folder}/{Path(source).stem}.o" for source in (f"tests/cpp/{program}.cpp", *sources)]
-
-        def compile_one(source: str, target: str) -> None:
-            zone = ["-DIUSCORE_ZONE=baseline"] if source.endswith("_zone.cpp") else []
-            command = ["g++", *FLAGS, *SANITIZERS[sanitizer], *zone, "-c", str(ROOT / source), "-o", target]
-            done = _run(command, 280)
+def _compile(source: str, sanitizer: str) -> Path:
+    """The object file of ``source``, compiled unless an earlier run did."""
+    text = hashlib.sha256((ROOT / source).read_bytes()).hexdigest()[:16]
+    target = _cache() / f"{Path(source).stem}-{sanitizer}-{text}.o"
+    if not target.exists():
+        with _made_at_once(target) as path:
+            done = _run(["g++", *FLAGS, *SANITIZERS[sanitizer], "-c", str(ROOT / source), "-o", path])
             assert done.returncode == 0, done.stderr
+    return target
 
-        with ThreadPoolExecutor(2) as pool:
-            list(pool.map(compile_one, (f"tests/cpp/{program}.cpp", *sources), objects))
-        linked = _run(["g++", *FLAGS, *SANITIZERS[sanitizer], *objects, "-o", f"{folder}/program"], 120)
-        assert linked.returncode == 0, linked.stderr
-        os.replace(f"{folder}/program", binary)
+
+def build(program: str, sanitizer: str, sources: Sequence[str] = ()) -> Path:
+    """The program tests/cpp/<program>.cpp linked with ``sources``."""
+    require_compiler(sanitizer)
+    with ThreadPoolExecutor(2) as pool:
+        objects = list(pool.map(lambda source: _compile(source, sanitizer), (f"tests/cpp/{program}.cpp", *sources)))
+    names = hashlib.sha256(repr(objects).encode()).hexdigest()[:16]
+    binary = _cache() / f"{program}-{sanitizer}-{names}"
+    if not binary.exists():
+        with _made_at_once(binary) as path:
+            done = _run(["g++", *FLAGS, *SANITIZERS[sanitizer], *map(str, objects), "-o", path])
+            assert done.returncode == 0, done.stderr
     return binary
 
 
-def execute(binary: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+def execute(
+    binary: Path, *arguments: object, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """Runs it; once more without address randomization where ThreadSanitizer does not stand the kernel's."""
     command = [str(binary), *map(str, arguments)]
-    done = _run(command, 280)
+    done = _run(command, environment=environment)
     if "unexpected memory mapping" in done.stderr and shutil.which("setarch"):
-        done = _run(["setarch", platform.machine(), "-R", *command], 280)
+        done = _run(["setarch", platform.machine(), "-R", *command], environment=environment)
     if "unexpected memory mapping" in done.stderr:
         pytest.skip("ThreadSanitizer cannot run with this machine's address randomization")
     return done

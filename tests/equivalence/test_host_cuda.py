@@ -2,21 +2,60 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
+
 import pytest
 
-from tests.equivalence.host_build import CPU_SOURCES, build, execute
-
-# 160 cases cover pixel types x channels x color or gray x modes x memory layouts once.
-RUNS = {"plain": (320, 256, 1), "address": (160, 64, 2), "thread": (160, 64, 3)}
+from tests.equivalence.host_build import ROOT, SANITIZERS, build, cpu_sources, execute
 
 
-@pytest.mark.parametrize("sanitizer", RUNS)
-def test_perceptual_maps_kernel_equals_cpu_in_every_bit(sanitizer: str) -> None:
-    cases, largest_block, seed = RUNS[sanitizer]
-    done = execute(build("run_perceptual_maps", sanitizer, tuple(CPU_SOURCES)), cases, largest_block, seed)
+@dataclass(frozen=True)
+class Sweep:
+    """The cases that tests/cpp/run_<op>.cpp draws: ``sanitized`` of them cover what it goes through in order once."""
+
+    plain: int
+    sanitized: int
+    cpu_ops: tuple[str, ...] = ()  # whose CPU kernels it is linked with, besides its own
+
+
+SWEEPS = {
+    "perceptual_maps": Sweep(plain=320, sanitized=160),  # pixel types x channels x color or gray x modes x memory
+}
+LARGEST_BLOCK = {"plain": 256, "address": 64, "thread": 64}
+SEEDS = {"plain": 1, "address": 2, "thread": 3}
+
+# Left out in turn: the n-th barrier of every block.
+PLANTED = [("perceptual_maps", barrier) for barrier in (1, 2, 3)]
+
+
+def sources_of(op: str) -> list[str]:
+    return cpu_sources(op, *SWEEPS[op].cpu_ops)
+
+
+@pytest.mark.parametrize("sanitizer", SANITIZERS)
+@pytest.mark.parametrize("op", SWEEPS)
+def test_kernel_equals_cpu_in_every_bit(op: str, sanitizer: str) -> None:
+    cases = SWEEPS[op].plain if sanitizer == "plain" else SWEEPS[op].sanitized
+    program = build(f"run_{op}", sanitizer, sources_of(op))
+    done = execute(program, cases, LARGEST_BLOCK[sanitizer], SEEDS[sanitizer])
     assert done.returncode == 0, done.stdout + done.stderr[:4000]
     assert done.stdout == f"{cases} cases equal\n"
     assert done.stderr == ""
+
+
+def test_every_kernel_is_run_here() -> None:
+    assert {path.stem for path in (ROOT / "csrc/cuda").glob("*.cu")} == set(SWEEPS)
+
+
+@pytest.mark.parametrize(("op", "barrier"), PLANTED)
+def test_thread_sanitizer_finds_a_barrier_that_is_left_out(op: str, barrier: int) -> None:
+    program = build(f"run_{op}", "thread", sources_of(op))
+    planted = {"IUSCORE_OMITTED_BARRIER": str(barrier), "TSAN_OPTIONS": "halt_on_error=1"}
+    done = execute(program, SWEEPS[op].sanitized, LARGEST_BLOCK["thread"], SEEDS["thread"], environment=planted)
+    assert done.returncode != 0
+    assert "data race" in done.stderr
+    assert re.search(r"#0 iuscore::\w+", done.stderr), done.stderr[:4000]
 
 
 def test_thread_sanitizer_reports_a_planted_race() -> None:
