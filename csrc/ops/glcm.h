@@ -1,0 +1,67 @@
+// Contract of the op `glcm`. What is counted: docs/design.md, "Texture ops".
+#pragma once
+
+#include <cstdint>
+
+#include "core/quantize.h"
+#include "ops/images.h"
+
+namespace iuscore {
+
+// Of the second pixel of a pair from the first.
+struct PixelOffset {
+  std::int32_t rows;     // down
+  std::int32_t columns;  // to the right
+};
+
+// Pixels of an image: a count, also of the symmetric matrix, is then below 2^31.
+constexpr std::int64_t kMostGlcmPixels = std::int64_t{1} << 30;
+constexpr std::int32_t kMostOffsets = 64;  // of one call
+
+struct GlcmArgs {
+  const ImageView* images;  // [batch], sizes may differ, at most kMostGlcmPixels pixels each
+  const MaskView* masks;    // [batch], or null: every finite pixel is counted
+  std::int64_t batch;       // >= 0
+  std::int32_t channels;    // 1 or 3
+  PixelType pixel_type;
+  Quantization quantization;   // mode levels: one channel of u8 or u16
+  const PixelOffset* offsets;  // [offset_count]; may reach beyond the image
+  std::int32_t offset_count;   // 1 .. kMostOffsets
+  bool symmetric;              // adds the transpose
+  std::int32_t* counts;        // [batch, offset_count, levels, levels], contiguous; all of it is written
+  // Mode levels: receives the largest counted value of all images, which is too large where it is >= levels (such
+  // pixels count as levels - 1, so that nothing is read or written out of bounds). Or null.
+  std::int32_t* largest;
+  std::int32_t threads;  // >= 1
+};
+
+void glcm_cpu(const GlcmArgs& args);
+
+// Images of one size: image i is `image` moved by i * batch_stride elements, its mask `mask` moved by
+// i * mask_batch_stride. All addresses but `offsets` are device memory.
+struct GlcmCudaArgs {
+  ImageView image;
+  std::int64_t batch_stride;  // in elements
+  MaskView mask;              // data null: every finite pixel is counted
+  std::int64_t mask_batch_stride;
+  std::int64_t batch;     // >= 0
+  std::int32_t channels;  // 1 or 3
+  PixelType pixel_type;
+  Quantization quantization;
+  const PixelOffset* offsets;  // [offset_count], host memory
+  std::int32_t offset_count;   // 1 .. kMostOffsets
+  bool symmetric;
+  std::int32_t* counts;  // [batch, offset_count, levels, levels], contiguous; all of it is written
+  void* workspace;       // glcm_cuda_workspace() bytes; not read where that is 0
+  std::int64_t workspace_bytes;
+  std::int32_t device;   // ordinal; becomes the calling thread's current device
+  std::int32_t threads;  // of a block, or 0 to have it chosen
+};
+
+// Queues the kernel on `stream` (a cudaStream_t). Throws std::runtime_error with CUDA's reason.
+void glcm_cuda(const GlcmCudaArgs& args, void* stream);
+
+// Bytes of device memory args.workspace must hold. Reads the sizes and choices of `args`, no address.
+std::int64_t glcm_cuda_workspace(const GlcmCudaArgs& args);
+
+}  // namespace iuscore
