@@ -1,5 +1,6 @@
 """Stateless batched image operations, each with CPU, CUDA and PyTorch implementations that agree."""
 
+from iuscore.ops.additive_mlp import AdditiveOutput, AdditiveWeights, additive_mlp
 from iuscore.ops.perceptual_maps import (
     COMPONENTS,
     DEGENERATE_RANGE,
@@ -17,9 +18,12 @@ __all__ = [
     "PLANES",
     "PROPERTIES",
     "STATISTICS",
+    "AdditiveOutput",
+    "AdditiveWeights",
     "Kind",
     "Mode",
     "TextureStats",
+    "additive_mlp",
     "degenerate_maps",
     "perceptual_maps",
     "texture_stats",
