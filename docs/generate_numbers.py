@@ -9,6 +9,7 @@ What is read of a results file:
     cases: [{case, ranked_by, rates, iuscore_over}]    as_case() in benchmarks/_harness.py
     cases: [{says_little, cores_used_by_other_programs}]    where other programs were in the way
     gpu: name, kernels: {op: verdict}    of a run on a GPU: save() in benchmarks/gpu/run.py
+    steps: {measure: {measurements: {rows, left_out}}}    measure_all() in benchmarks/gpu/measure.py
 
 A file without cases is listed with its head and nothing else.
 """
@@ -34,6 +35,7 @@ yourself. All contestants of a table ran in one process, in turns, on the machin
 stands here too. On another machine the figures differ, and ratios below about 1.3 mean nothing.
 """
 
+_USUAL_BATCH = 4096
 _UNITS = {
     "core_median": "images per second of processor time on one core",
     "wall_median": "images per second by the clock",
@@ -93,7 +95,35 @@ def _benchmark(name: str, content: Mapping[str, Any]) -> list[str]:
             f"{unit}\n",
             _table(("", "median", "lowest to highest", "times slower than iuscore"), rows),
         ]
-    return sections
+    return sections + _on_gpu(content)
+
+
+def _on_gpu(content: Mapping[str, Any]) -> list[str]:
+    """The measurements of benchmarks/gpu: batches of the usual size, and graphs of small ones."""
+    measured = content.get("steps", {}).get("measure", {}).get("measurements")
+    if measured is None:
+        return []
+    shown = [row for row in measured["rows"] if not row["threads"] and (row["batch"] == _USUAL_BATCH or row["graph"])]
+    sections = []
+    for op in dict.fromkeys(row["op"] for row in shown):
+        rows = [_gpu_row(row) for row in shown if row["op"] == op]
+        head = ("case", "items per second", "share of the floor", "what sets the floor", "times torch on this GPU")
+        sections += [f"### {op} on the GPU\n", _table(head, rows)]
+    text = "Floors: benchmarks/gpu/cases.py. Medians; their spread is in the file."
+    if measured["left_out"]:
+        text += f" For want of time {len(measured['left_out'])} cases, the largest, were left out."
+    return [f"{text}\n", *sections]
+
+
+def _gpu_row(row: Mapping[str, Any]) -> tuple[str, ...]:
+    what = ", ".join(f"{name} {value}" for name, value in row["options"].items())
+    side = f"{row['side']} x {row['side']}, {row['content']}, " if row["side"] else ""
+    case = f"{what}, {side}batch {row['batch']}" + (", CUDA graph" if row["graph"] else "")
+    if "items_per_s" not in row:
+        return case, row.get("skipped") or row["error"], "", "", ""
+    torch = f"{row['times_torch']:.3g}" if "times_torch" in row else ""
+    different = "" if row["equals_cpu"] else " (differs from the CPU)"
+    return case, _count(row["items_per_s"]) + different, f"{row['share_of_floor']:.0%}", row["limit"], torch
 
 
 def _head(name: str, content: Mapping[str, Any]) -> str:

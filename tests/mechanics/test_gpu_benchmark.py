@@ -1,0 +1,198 @@
+"""benchmarks/gpu without a GPU: its cases, floors, order, files and exits; the calls it times, made on the CPU."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import runpy
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from iuscore.ops import _backend
+from tests.mechanics.tree import ROOT, python
+
+FOLDER = ROOT / "benchmarks" / "gpu"
+MODULES = ("cases", "calls", "small", "measure")
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The modules of the folder; their names are common ones and leave nothing behind."""
+    monkeypatch.syspath_prepend(FOLDER)
+    yield SimpleNamespace(**{name: importlib.import_module(name) for name in MODULES})
+    for name in MODULES:
+        sys.modules.pop(name, None)
+
+
+def instant(calls: list[Callable[[], object]], samples: int) -> dict[str, float]:
+    """A timer that runs nothing: each call takes two milliseconds."""
+    assert samples >= 3
+    assert all(callable(call) for call in calls)
+    return {"median": 2.0, "q1": 1.9, "q3": 2.1, "min": 1.8, "max": 2.2, "calls": len(calls)}
+
+
+def on_cpu(gpu: Any, free: int = 1 << 30) -> Any:
+    made_up = gpu.cases.Gpu("made up", 1e9, 4, 1e9)
+    return gpu.measure.Place(torch.device("cpu"), instant, made_up, lambda: free, 1024)
+
+
+def small_cases(gpu: Any) -> list[Any]:
+    """Every case of an op there is, on small images."""
+    tiny = [replace(c, side=min(c.side, 12), batch=min(c.batch, 4), threads=0, graph=False) for c in gpu.cases.cases()]
+    return list({repr(case): case for case in tiny if case.op in _backend.OPS}.values())
+
+
+def test_every_op_is_measured_at_all_sizes_and_contents(gpu: Any) -> None:
+    cases = gpu.cases.cases()
+    assert set(_backend.OPS) <= {case.op for case in cases}
+    assert len({repr(case) for case in cases}) == len(cases)
+    for op in set(gpu.cases.VARIANTS) - {"additive_mlp"}:
+        seen = {(case.side, case.batch, case.content) for case in cases if case.op == op}
+        sides, batches, contents = (128, 224, 512), (1, 16, 256, 4096, 65536), ("noise", "medical", "constant")
+        assert seen == {(s, b, c) for s in sides for b in batches for c in contents}
+    rows = {case.batch for case in cases if case.op == "additive_mlp"}
+    assert rows == {1, 16, 256, 4096, 65536}
+    for op, variants in gpu.cases.VARIANTS.items():
+        assert any(case.graph and case.batch == 1 for case in cases if case.op == op)
+        for variant in variants:
+            assert any(case.torch for case in cases if case.op == op and case.options == variant)
+
+
+def test_usual_cases_come_first_and_the_largest_last(gpu: Any) -> None:
+    cases = gpu.cases.cases()
+    first = sum(len(variants) for variants in gpu.cases.VARIANTS.values())
+    assert all(case.batch == 4096 and case.side in (0, 128) for case in cases[:first])
+    sizes = [case.batch * case.input_bytes for case in cases[first:]]
+    assert sizes == sorted(sizes)
+
+
+# Images a second on an H200 (132 multiprocessors, 1.98 GHz, 4.8 TB/s), by hand from the formulas.
+@pytest.mark.parametrize(
+    ("op", "options", "side", "limit", "million_a_second"),
+    [
+        # 132 * 16 * 1.98e9 / (3 * 128^2)
+        ("color_histogram", {"space": "rgb", "bins": 256}, 128, "atomics", 85.08),
+        # 132 * 16 * 1.98e9 / (4 * 128^2)
+        ("glcm_features", {"levels": 32}, 128, "atomics", 63.81),
+        # 4.8e12 / (128^2 + 4 * 256^2 * 4)
+        ("glcm", {"levels": 256}, 128, "bytes", 4.507),
+        # 132 * 16 * 1.98e9 / ((6 + 8) * 128^2)
+        ("texture_stats", {"kind": "color"}, 128, "atomics", 18.23),
+        # 4.8e12 / (512^2 * 3 + 4 * 128^2 * 2 + 16)
+        ("perceptual_maps", {"kind": "color"}, 512, "bytes", 5.231),
+        # 132 * 128 * 1.98e9 / (64 * (64 + 64 * 32 + 32))
+        ("additive_mlp", {"inputs": 64, "hidden": (64, 32)}, 0, "arithmetic", 243.8),
+    ],
+)
+def test_floors(gpu: Any, op: str, options: dict[str, Any], side: int, limit: str, million_a_second: float) -> None:
+    h200 = gpu.cases.Gpu("H200", 4.8e12, 132, 1.98e9)
+    case = gpu.cases.Case(op, side, 1000, "noise", options)
+    floor = gpu.cases.floor(case, h200)
+    assert floor["limit"] == limit
+    assert 1e3 * 1000 / floor["floor_ms"] / 1e6 == pytest.approx(million_a_second, rel=1e-3)
+
+
+def test_all_cases_run_and_are_written(gpu: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """On the CPU, on small images, with a timer that runs nothing: options, inputs, comparison, rows, file."""
+    todo = small_cases(gpu)
+    contents: list[dict[str, Any]] = []
+    assert gpu.measure.measure_all(todo, on_cpu(gpu), 1.0, contents.append, lambda: 0.0)
+    assert len(contents) == len(todo) + 1
+    rows = json.loads(json.dumps(contents[-1]))["rows"]
+    assert {row["op"] for row in rows} == set(_backend.OPS)
+    assert [row.get("error") or row.get("skipped") for row in rows] == [None] * len(todo)
+    assert all(row["equals_cpu"] for row in rows)
+    for row in rows:
+        assert row["items_per_s"] == pytest.approx(row["batch"] / 2e-3)
+        assert row["share_of_floor"] == pytest.approx(row["floor_ms"] / 2.0)
+        assert ("times_torch" in row) == row["torch"]
+    assert len(capsys.readouterr().out.splitlines()) == len(todo)
+    page = runpy.run_path(str(ROOT / "docs" / "generate_numbers.py"))["_on_gpu"]
+    usual = [{**row, "batch": 4096} for row in rows]
+    shown = "\n".join(page({"steps": {"measure": {"measurements": {"rows": usual, "left_out": [{}, {}]}}}}))
+    assert "### perceptual_maps on the GPU" in shown
+    assert "For want of time 2 cases, the largest, were left out." in shown
+    assert shown.count("\n| ") == len(rows) + 2 * len(_backend.OPS)
+
+
+def test_the_torch_implementations_run_too(gpu: Any) -> None:
+    for case in small_cases(gpu):
+        if case.torch:
+            inputs = gpu.calls.make_inputs(case, 2, torch.device("cpu"))
+            results = [gpu.calls.tensors_of(gpu.calls.call(case, inputs, which)) for which in ("native", "torch")]
+            native, plain = ([(x.shape, x.dtype) for x in tensors] for tensors in results)
+            assert native == plain
+
+
+def test_small_launches_equal_the_cpu(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = {op: variants for op, variants in gpu.cases.VARIANTS.items() if op in _backend.OPS}
+    monkeypatch.setattr(gpu.small, "VARIANTS", there)
+    assert gpu.small.run(torch.device("cpu")) == 0
+    monkeypatch.setattr(gpu.small, "same_bits", lambda one, other: False)
+    assert gpu.small.run(torch.device("cpu")) == 1
+
+
+def test_what_does_not_fit_is_skipped_with_a_reason(gpu: Any) -> None:
+    case = gpu.cases.Case("perceptual_maps", 512, 65536, "noise", {"kind": "color"})
+    row = gpu.measure.measure(case, on_cpu(gpu, free=10_000_000_000))
+    assert row["skipped"] == "needs 60,130,590,720 bytes, 4,500,000,000 may be used"
+
+
+def test_out_of_time_the_largest_cases_are_left_out_and_named(gpu: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    todo = small_cases(gpu)[:6]
+    ticks = iter(range(100))
+    contents: list[dict[str, Any]] = []
+    assert gpu.measure.measure_all(todo, on_cpu(gpu), 1.5, contents.append, lambda: float(next(ticks)))
+    assert len(contents[-1]["rows"]) == 2
+    assert [case["side"] for case in contents[-1]["left_out"]] == [case.side for case in todo[2:]]
+    assert "out of time: 4 cases, the largest, were left out" in capsys.readouterr().out
+
+
+def test_a_failing_case_is_a_row_and_a_failure(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    contents: list[dict[str, Any]] = []
+    wrong = gpu.cases.Case("perceptual_maps", 12, 2, "noise", {"kind": "violet"})
+    good = gpu.cases.Case("perceptual_maps", 12, 2, "noise", {"kind": "gray"})
+    assert not gpu.measure.measure_all([wrong, good], on_cpu(gpu), 1.0, contents.append, lambda: 0.0)
+    assert contents[-1]["rows"][0]["error"].startswith("ValueError: kind: expected 'color' or 'gray'")
+    assert contents[-1]["rows"][1]["equals_cpu"]
+    monkeypatch.setattr(gpu.measure, "same_bits", lambda one, other: False)
+    assert not gpu.measure.measure_all([good], on_cpu(gpu), 1.0, contents.append, lambda: 0.0)
+
+
+def test_medical_images_are_45_percent_black(gpu: Any) -> None:
+    case = gpu.cases.Case("glcm", 128, 3, "medical", {"levels": 32})
+    images = gpu.calls.make_inputs(case, 3, torch.device("cpu"))
+    assert images.shape == (3, 128, 128, 1)
+    assert images.dtype == torch.uint8
+    assert 0.44 < float((images == 0).float().mean()) < 0.48
+
+
+@pytest.mark.parametrize(
+    ("program", "options", "status", "text"),
+    [
+        ("run.py", [], 2, "no GPU run: torch sees no CUDA device on this machine"),
+        ("run.py", ["--out"], 2, "expected one argument"),
+        ("measure.py", [], 2, "one of the arguments --out --small is required"),
+        ("measure.py", ["--out", "x.json", "--seconds", "soon"], 2, "invalid float value"),
+    ],
+)
+def test_exits(program: str, options: list[str], status: int, text: str) -> None:
+    if program == "run.py" and not options and torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    done = python(FOLDER / program, *options)
+    assert done.returncode == status, done.stdout + done.stderr
+    assert text in done.stdout + done.stderr
+
+
+def test_budgets_leave_measuring_its_time() -> None:
+    program = runpy.run_path(str(FOLDER / "run.py"))
+    assert program["TOTAL"] < 480.0
+    assert program["TOTAL"] - sum(program["BUDGET"].values()) >= 120.0
+    assert list(program["STEPS"]) == [*program["BUDGET"], "measure"]
