@@ -8,11 +8,13 @@
 #include <string>
 #include <vector>
 
+#include "ops/images.h"
 #include "ops/perceptual_maps.h"
 
 namespace iuscore {
 
 using ViewTable = pybind11::array_t<std::int64_t, pybind11::array::c_style>;
+using MaskTable = ViewTable;
 
 inline PixelType pixel_type_of(const std::string& name) {
   if (name == "uint8") return PixelType::u8;
@@ -46,6 +48,19 @@ inline std::vector<ImageView> views_of(const ViewTable& table) {
         {reinterpret_cast<const void*>(rows(i, 0)), rows(i, 1), rows(i, 2), rows(i, 3), rows(i, 4), rows(i, 5)});
   }
   return views;
+}
+
+// One row an image: address (0: all pixels count), and the strides of rows and columns in elements. No row: no masks.
+inline std::vector<MaskView> masks_of(const MaskTable& table, std::size_t batch) {
+  if (table.ndim() != 2 || table.shape(1) != 3) throw pybind11::value_error("masks: expected an int64 array [B, 3]");
+  const auto rows = table.unchecked<2>();
+  if (rows.shape(0) != 0 && static_cast<std::size_t>(rows.shape(0)) != batch)
+    throw pybind11::value_error("masks: expected one row per image or none");
+  std::vector<MaskView> masks;
+  masks.reserve(static_cast<std::size_t>(rows.shape(0)));
+  for (pybind11::ssize_t i = 0; i < rows.shape(0); ++i)
+    masks.push_back({reinterpret_cast<const std::uint8_t*>(rows(i, 0)), rows(i, 1), rows(i, 2)});
+  return masks;
 }
 
 inline void check_maps(std::int32_t channels, std::int32_t height, std::int32_t width) {

@@ -42,16 +42,18 @@ struct Lab {
   float b;
 };
 
-// r, g, b in [0, 1].
-IUSCORE_HD Lab lab_of(float r, float g, float b) {
-  const float lr = srgb_to_linear(r);
-  const float lg = srgb_to_linear(g);
-  const float lb = srgb_to_linear(b);
+// Of linear values.
+IUSCORE_HD Lab lab_of_linear(float lr, float lg, float lb) {
   // Rows of the sRGB to XYZ matrix divided by the white point (0.95047, 1, 1.08883).
   const float fx = lab_f(0.43394636f * lr + 0.37621387f * lg + 0.18982503f * lb);
   const float fy = lab_f(0.212671f * lr + 0.715160f * lg + 0.072169f * lb);
   const float fz = lab_f(0.017756674f * lr + 0.109468879f * lg + 0.872704646f * lb);
   return {116.0f * fy - 16.0f, 500.0f * (fx - fy), 200.0f * (fy - fz)};
+}
+
+// r, g, b in [0, 1].
+IUSCORE_HD Lab lab_of(float r, float g, float b) {
+  return lab_of_linear(srgb_to_linear(r), srgb_to_linear(g), srgb_to_linear(b));
 }
 
 IUSCORE_HD OpponentColor opponent_color(float r, float g, float b) {
@@ -65,21 +67,18 @@ struct Hsv {
   float value;       // max
 };
 
-// All branches are evaluated and one is selected, so that loops vectorise. Where two channels are largest the formulas
-// of both give the same hue.
+// Selections instead of branches, so that loops vectorise. Where two channels are largest the formulas of both give the
+// same hue.
 IUSCORE_HD Hsv hsv_of(float r, float g, float b) {
   const float high = larger(larger(r, g), b);
   const float low = smaller(smaller(r, g), b);
   const float spread = high - low;
-  const float divisor = spread == 0.0f ? 1.0f : spread;
-  const float from_red = (g - b) / divisor;
-  const float from_green = (b - r) / divisor + 2.0f;
-  const float from_blue = (r - g) / divisor + 4.0f;
-  const float sixth = b == high ? from_blue : g == high ? from_green : from_red;
+  const float difference = b == high ? r - g : g == high ? b - r : g - b;
+  const float sextant = b == high ? 4.0f : g == high ? 2.0f : 0.0f;
+  const float sixth = difference / (spread == 0.0f ? 1.0f : spread) + sextant;
   const float turned = sixth < 0.0f ? sixth + 6.0f : sixth;
   const float hue = turned * (1.0f / 6.0f);
-  return {spread == 0.0f || hue >= 1.0f ? 0.0f : hue, high == 0.0f ? 0.0f : spread / (high == 0.0f ? 1.0f : high),
-          high};
+  return {spread == 0.0f || hue >= 1.0f ? 0.0f : hue, spread / (high == 0.0f ? 1.0f : high), high};
 }
 
 }  // namespace iuscore

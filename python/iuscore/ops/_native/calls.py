@@ -46,3 +46,14 @@ def view_table(images: Tensor) -> npt.NDArray[np.int64]:
     table[:, 0] = images.data_ptr() + np.arange(batch, dtype=np.int64) * (step * images.element_size())
     table[:, 1:] = (height, width, *strides)
     return table
+
+
+def mask_table(mask: Tensor | None) -> npt.NDArray[np.int64]:
+    """One row a mask of [B, H, W]: address, strides of rows and columns in elements; no row without a mask."""
+    if mask is None:
+        return np.empty((0, 3), np.int64)
+    step, *strides = mask.stride()
+    table = np.empty((len(mask), 3), np.int64)
+    table[:, 0] = mask.data_ptr() + np.arange(len(mask), dtype=np.int64) * step
+    table[:, 1:] = strides
+    return table
