@@ -173,6 +173,20 @@ T __shfl_up_sync(unsigned mask, T value, unsigned by) {
   return host_cuda::take(host_cuda::show_warp(mask, value), value, host_cuda::rank % 32 - by);
 }
 
+inline unsigned __reduce_add_sync(unsigned mask, unsigned value) {
+  unsigned sum = 0;
+  for (const std::uint64_t v : host_cuda::show_warp(mask, value)) sum += static_cast<unsigned>(v);
+  return sum;
+}
+inline unsigned __reduce_max_sync(unsigned mask, unsigned value) {
+  for (const std::uint64_t v : host_cuda::show_warp(mask, value))
+    if (v > value) value = static_cast<unsigned>(v);
+  return value;
+}
+inline unsigned __funnelshift_r(unsigned low, unsigned high, unsigned bits) {
+  return static_cast<unsigned>(((std::uint64_t{high} << 32) | low) >> (bits % 32));
+}
+
 template <std::integral T>
 T atomicAdd(T* address, std::type_identity_t<T> value) {
   return std::atomic_ref<T>(*address).fetch_add(value, std::memory_order_relaxed);

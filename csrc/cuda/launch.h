@@ -1,0 +1,57 @@
+// What every launcher needs: CUDA's complaints in words and attributes of the device.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+
+namespace iuscore {
+
+// CUDA's answers on behalf of one op, whose name the errors begin with.
+class Launcher {
+ public:
+  Launcher(const char* op, std::int32_t device) : op_(op), device_(device) {}
+
+  void check(cudaError_t error, const char* what) const {
+    if (error == cudaSuccess) return;
+    throw std::runtime_error(std::string(op_) + ": " + what + ": " + cudaGetErrorName(error) + ": " +
+                             cudaGetErrorString(error));
+  }
+
+  std::int32_t attribute(cudaDeviceAttr which) const {
+    int value = 0;
+    check(cudaDeviceGetAttribute(&value, which, device_), "cannot read an attribute of the device");
+    return value;
+  }
+
+  // The most bytes of shared memory a block may ask for.
+  std::int64_t shared_limit() const { return attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin); }
+  std::int32_t multiprocessors() const { return attribute(cudaDevAttrMultiProcessorCount); }
+
+  // The caller's CUDA runtime keeps a current device of its own; both mean the same primary context.
+  void use_device() const { check(cudaSetDevice(device_), "cannot use the device"); }
+
+  void check_workspace(std::int64_t needed, std::int64_t given) const {
+    if (needed > given)
+      throw std::runtime_error(std::string(op_) + ": workspace: expected " + std::to_string(needed) + " bytes, got " +
+                               std::to_string(given));
+  }
+
+  template <class... Parameters, class... Arguments>
+  void launch(void (*kernel)(Parameters...), std::int64_t blocks, std::int32_t threads, std::int64_t shared_bytes,
+              void* stream, const Arguments&... arguments) const {
+    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes)),
+          "cannot reserve shared memory");
+    kernel<<<static_cast<unsigned>(blocks), static_cast<unsigned>(threads), static_cast<std::size_t>(shared_bytes),
+             static_cast<cudaStream_t>(stream)>>>(arguments...);
+    check(cudaGetLastError(), "the kernel was not started");
+  }
+
+ private:
+  const char* op_;
+  std::int32_t device_;
+};
+
+}  // namespace iuscore
