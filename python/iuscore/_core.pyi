@@ -4,12 +4,54 @@ CPU kernels of iuscore.
 
 from __future__ import annotations
 
+import collections.abc
 import typing
 
 import numpy
 import numpy.typing
 
-__all__: list[str] = ["build_info", "perceptual_maps", "resample_table"]
+__all__: list[str] = ["additive_mlp", "additive_mlp_backward", "build_info", "perceptual_maps", "resample_table"]
+
+def additive_mlp(
+    *,
+    x: tuple[
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+    ],
+    first_input: typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
+    sizes: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(3)"],
+    weights: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(6)"],
+    contributions: typing.SupportsInt | typing.SupportsIndex,
+    total: typing.SupportsInt | typing.SupportsIndex,
+    threads: typing.SupportsInt | typing.SupportsIndex,
+) -> None:
+    """
+    Writes [rows, G, C] contributions and [rows, C] totals.
+    """
+
+def additive_mlp_backward(
+    *,
+    x: tuple[
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+    ],
+    first_input: typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
+    sizes: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(3)"],
+    weights: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(6)"],
+    incoming: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"],
+    gradient_x: typing.SupportsInt | typing.SupportsIndex,
+    gradients: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(6)"],
+    threads: typing.SupportsInt | typing.SupportsIndex,
+) -> None:
+    """
+    Writes the gradients of x and of the six weights.
+    """
 
 def build_info() -> dict[str, typing.Any]:
     """

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias, cast
 
 import torch
 from torch import Tensor
 
 from iuscore.ops._backend import Backend, choose
+from iuscore.ops._native import additive_mlp as _native
 from iuscore.ops._torch import additive_mlp as _torch
+
+Implementation: TypeAlias = Callable[..., tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -110,15 +113,10 @@ def additive_mlp(
         (torch.Size([5, 3, 1]), torch.Size([5, 1]))
     """
     sizes = _check(x, groups, weights)
-    choice = choose("additive_mlp", x.device, backend="torch" if backend == "auto" else backend)
-    if choice.implementation != "torch":
-        raise RuntimeError("additive_mlp: there is no compiled kernel yet; use backend='auto' or 'torch'")
-    return AdditiveOutput(*_torch.additive_mlp(x, sizes, _parts(weights)))
-
-
-def _parts(weights: AdditiveWeights) -> _torch.Weights:
-    """The tensors in their order; dataclasses.astuple would copy them."""
-    return weights.w1, weights.b1, weights.w2, weights.b2, weights.w3, weights.b3
+    choice = choose("additive_mlp", x.device, backend=backend)
+    parts = weights.w1, weights.b1, weights.w2, weights.b2, weights.w3, weights.b3
+    run = _torch.additive_mlp if choice.implementation == "torch" else cast(Implementation, _native.additive_mlp)
+    return AdditiveOutput(*run(x, sizes, *parts))
 
 
 def _check(x: Tensor, groups: Sequence[int], weights: AdditiveWeights) -> tuple[int, ...]:

@@ -7,16 +7,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-Weights = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
-
 # Hidden values [G, rows, H] alive at once: 4 MiB of a CPU's cache, but enough to fill a GPU.
 _HIDDEN_AT_ONCE = {"cpu": 1 << 20}
 _HIDDEN_AT_ONCE_ELSEWHERE = 1 << 27
 
 
-def additive_mlp(x: Tensor, groups: Sequence[int], weights: Weights) -> tuple[Tensor, Tensor]:
+def additive_mlp(
+    x: Tensor, groups: Sequence[int], w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, w3: Tensor, b3: Tensor
+) -> tuple[Tensor, Tensor]:
     """Contributions [B, G, C] and their sum [B, C] of x [B, F]."""
-    w1, b1, w2, b2, w3, b3 = weights
     order = sorted(range(len(groups)), key=lambda g: groups[g])  # groups of one size side by side
     moved = order != list(range(len(groups)))
     if moved:

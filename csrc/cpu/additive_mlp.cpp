@@ -1,0 +1,152 @@
+#include "ops/additive_mlp.h"
+
+#include <algorithm>
+#include <memory>
+#include <vector>
+
+#include "cpu/additive_mlp_zone.h"
+#include "cpu/parallel_for.h"
+#include "cpu/zone.h"
+
+namespace iuscore {
+namespace {
+
+struct Kernels {
+  void (*tile)(const AdditiveMlpTile&);
+  void (*pack)(const AdditiveMlpArgs&, std::int32_t, float*);
+  void (*chunk)(const AdditiveMlpChunk&);
+};
+
+Kernels kernels_of(Zone zone) {
+#if defined(IUSCORE_HAS_ZONES)
+  if (zone == Zone::avx512) return {avx512::additive_mlp_tile, avx512::additive_mlp_pack, avx512::additive_mlp_chunk};
+  if (zone == Zone::avx2) return {avx2::additive_mlp_tile, avx2::additive_mlp_pack, avx2::additive_mlp_chunk};
+#endif
+  static_cast<void>(zone);
+  return {baseline::additive_mlp_tile, baseline::additive_mlp_pack, baseline::additive_mlp_chunk};
+}
+
+// Floats that begin at a cache line, one piece a thread, made when the thread first asks.
+class Memory {
+ public:
+  explicit Memory(std::int32_t workers) : pieces_(static_cast<std::size_t>(workers)) {}
+
+  float* of(std::int32_t worker, std::int64_t floats) {
+    std::vector<float>& piece = pieces_[static_cast<std::size_t>(worker)];
+    piece.resize(static_cast<std::size_t>(floats) + kLine);
+    void* begin = piece.data();
+    std::size_t room = piece.size() * sizeof(float);
+    return static_cast<float*>(
+        std::align(kLine * sizeof(float), static_cast<std::size_t>(floats) * sizeof(float), begin, room));
+  }
+
+ private:
+  static constexpr std::size_t kLine = 16;
+  std::vector<std::vector<float>> pieces_;
+};
+
+// Many rows share a group's weights while they are in cache; few where there would be no tile for every thread, or
+// where rows are so wide that a tile would leave the cache.
+std::int64_t rows_of_a_tile(const AdditiveMlpArgs& args, std::int32_t threads) {
+  constexpr std::int64_t kMost = 256;
+  constexpr std::int64_t kFloats = 1 << 17;
+  const std::int64_t row = args.first_input[args.groups] + std::int64_t{args.groups} * args.outputs;
+  const std::int64_t fitting = std::min({kMost, kFloats / row, args.rows / threads});
+  return std::max(kWidestPanel, fitting / kWidestPanel * kWidestPanel);
+}
+
+// sums [rows, pitch] is added to out [rows, columns], or written there where it is the first.
+void add_to(const float* sums, std::int64_t rows, std::int64_t columns, std::int64_t pitch, bool first, float* out) {
+  for (std::int64_t row = 0; row < rows; ++row)
+    for (std::int64_t i = 0; i < columns; ++i) {
+      const float value = sums[row * pitch + i];
+      float& to = out[row * columns + i];
+      to = first ? value : to + value;
+    }
+}
+
+// The same for [columns, pitch] into [rows, columns].
+void add_turned_to(const float* sums, std::int64_t rows, std::int64_t columns, std::int64_t pitch, bool first,
+                   float* out) {
+  for (std::int64_t row = 0; row < rows; ++row)
+    for (std::int64_t i = 0; i < columns; ++i) {
+      const float value = sums[i * pitch + row];
+      float& to = out[row * columns + i];
+      to = first ? value : to + value;
+    }
+}
+
+void add_group(const AdditiveMlpArgs& args, const AdditiveMlpGradients& to, std::int64_t g, float* memory, bool first) {
+  const GradientLayout layout(args);
+  const GradientSums sums(args, memory);
+  const std::int64_t h1 = args.hidden_1;
+  const std::int64_t h2 = args.hidden_2;
+  const std::int64_t c = args.outputs;
+  const std::int64_t input = args.first_input[g];
+  add_to(sums.w1, args.first_input[g + 1] - input, h1, layout.h1, first, to.w1 + input * h1);
+  add_to(sums.b1, 1, h1, layout.h1, first, to.b1 + g * h1);
+  add_to(sums.w2, h1, h2, layout.h2, first, to.w2 + g * h1 * h2);
+  add_to(sums.b2, 1, h2, layout.h2, first, to.b2 + g * h2);
+  add_turned_to(sums.w3_turned, h2, c, layout.h2, first, to.w3 + g * h2 * c);
+  add_to(sums.b3, 1, c, c, first, to.b3 + g * c);
+}
+
+void clear(const AdditiveMlpArgs& args, const AdditiveMlpGradients& to) {
+  const std::int64_t g = args.groups;
+  std::fill_n(to.w1, args.first_input[g] * std::int64_t{args.hidden_1}, 0.0f);
+  std::fill_n(to.b1, g * args.hidden_1, 0.0f);
+  std::fill_n(to.w2, g * args.hidden_1 * args.hidden_2, 0.0f);
+  std::fill_n(to.b2, g * args.hidden_2, 0.0f);
+  std::fill_n(to.w3, g * args.hidden_2 * args.outputs, 0.0f);
+  std::fill_n(to.b3, g * args.outputs, 0.0f);
+}
+
+}  // namespace
+
+void additive_mlp_cpu(const AdditiveMlpArgs& args, std::int32_t threads) {
+  const Kernels kernels = kernels_of(current_zone());
+  const std::int64_t rows = rows_of_a_tile(args, threads);
+  const std::int64_t floats = additive_mlp_tile_memory(args, rows);
+  Memory memory(threads);
+  parallel_for((args.rows + rows - 1) / rows, threads, [&](std::int32_t worker, std::int64_t i) {
+    kernels.tile({&args, i * rows, std::min(rows, args.rows - i * rows), memory.of(worker, floats)});
+  });
+}
+
+// Every chunk of rows has its own sums, as many chunks at a time as the memory below holds; then they are added up in
+// order. So no number of threads shows in the bits.
+void additive_mlp_backward_cpu(const AdditiveMlpArgs& args, const AdditiveMlpGradients& gradients,
+                               std::int32_t threads) {
+  if (args.rows == 0) return clear(args, gradients);
+  constexpr std::int64_t kFloatsOfSums = 1 << 22;
+  const Kernels kernels = kernels_of(current_zone());
+  const GradientLayout layout(args);
+  const std::int64_t groups = args.groups;
+  const std::int64_t chunks = (args.rows + kGradientRows - 1) / kGradientRows;
+  const std::int64_t floats = in_whole_vectors(layout.sums(args));
+  const std::int64_t packed_floats = in_whole_vectors(layout.packed(args));
+  const std::int64_t at_once = std::clamp<std::int64_t>(kFloatsOfSums / (floats * groups), 1, chunks);
+  Memory shared(2);
+  float* packed = shared.of(0, packed_floats * groups);
+  float* sums = shared.of(1, floats * groups * at_once);
+  Memory memory(threads);
+  parallel_for(groups, threads, [&](std::int32_t, std::int64_t g) {
+    kernels.pack(args, static_cast<std::int32_t>(g), packed + g * packed_floats);
+  });
+  for (std::int64_t first = 0; first < chunks; first += at_once) {
+    const std::int64_t some = std::min(at_once, chunks - first);
+    parallel_for(some * groups, threads, [&](std::int32_t worker, std::int64_t i) {
+      const std::int64_t g = i % groups;
+      const std::int64_t row = (first + i / groups) * kGradientRows;
+      kernels.chunk({&args, &gradients, static_cast<std::int32_t>(g), row,
+                     std::min<std::int64_t>(kGradientRows, args.rows - row), packed + g * packed_floats,
+                     sums + i * floats, memory.of(worker, layout.memory(args))});
+    });
+    parallel_for(groups, threads, [&](std::int32_t, std::int64_t g) {
+      for (std::int64_t chunk = 0; chunk < some; ++chunk)
+        add_group(args, gradients, g, sums + (chunk * groups + g) * floats, first + chunk == 0);
+    });
+  }
+}
+
+}  // namespace iuscore

@@ -1,0 +1,101 @@
+// Some rows, or one group and some rows, on one thread. Compiled once per CPU zone; no std containers or templates with
+// external linkage inside.
+#pragma once
+
+#include <algorithm>
+
+#include "core/mlp.h"
+#include "ops/additive_mlp.h"
+
+namespace iuscore {
+
+constexpr std::int64_t kWidestPanel = 64;    // rows whose hidden layers are in cache together, in the widest zone
+constexpr std::int64_t kGradientPanel = 32;  // the same of the backward pass
+constexpr std::int64_t kLanesAtMost = 16;
+
+constexpr std::int64_t in_whole_vectors(std::int64_t n) { return (n + kLanesAtMost - 1) / kLanesAtMost * kLanesAtMost; }
+
+// Forward pass of rows first_row ... first_row + rows - 1.
+struct AdditiveMlpTile {
+  const AdditiveMlpArgs* args;
+  std::int64_t first_row;
+  std::int64_t rows;
+  float* memory;  // additive_mlp_tile_memory() floats, at the start of a cache line
+};
+
+// Distance of two columns of a tile of `rows` rows: a cache line more than they need, or columns would fall onto each
+// other in the cache.
+constexpr std::int64_t tile_pitch(std::int64_t rows) { return in_whole_vectors(rows) + kLanesAtMost; }
+
+inline std::int64_t additive_mlp_tile_memory(const AdditiveMlpArgs& args, std::int64_t rows) {
+  const std::int64_t columns = args.first_input[args.groups] + std::int64_t{args.groups} * args.outputs + args.outputs;
+  return columns * tile_pitch(rows) + (std::int64_t{args.hidden_1} + args.hidden_2) * kWidestPanel;
+}
+
+// Widths of a group's matrices in whole vectors: H1, H2, and inputs of the largest group.
+struct GradientLayout {
+  std::int64_t h1, h2, d;
+
+  explicit GradientLayout(const AdditiveMlpArgs& args)
+      : h1(in_whole_vectors(args.hidden_1)),
+        h2(in_whole_vectors(args.hidden_2)),
+        d(in_whole_vectors(args.largest_group)) {}
+
+  // Floats of one group's gradients.
+  std::int64_t sums(const AdditiveMlpArgs& args) const {
+    return (args.largest_group + 1) * h1 + (std::int64_t{args.hidden_1} + 1 + args.outputs) * h2 +
+           in_whole_vectors(args.outputs);
+  }
+  // Floats of one group's packed weights.
+  std::int64_t packed(const AdditiveMlpArgs& args) const {
+    return (std::int64_t{args.largest_group} + 1 + args.hidden_2) * h1 + args.hidden_1 * d +
+           (std::int64_t{args.hidden_1} + 1 + args.outputs) * h2;
+  }
+  // Floats a thread needs.
+  std::int64_t memory(const AdditiveMlpArgs& args) const { return kGradientPanel * (h1 + h2 + d + args.outputs); }
+};
+
+// Where one group's gradients stand among GradientLayout::sums() floats.
+struct GradientSums {
+  float *w1, *b1, *w2, *b2, *w3_turned, *b3;
+
+  GradientSums(const AdditiveMlpArgs& args, float* memory) {
+    const GradientLayout layout(args);
+    w1 = memory;                                // [d, H1]
+    b1 = w1 + args.largest_group * layout.h1;   // [H1]
+    w2 = b1 + layout.h1;                        // [H1, H2]
+    b2 = w2 + args.hidden_1 * layout.h2;        // [H2]
+    w3_turned = b2 + layout.h2;                 // [C, H2]
+    b3 = w3_turned + args.outputs * layout.h2;  // [C]
+  }
+};
+
+// Backward pass of one group over at most kGradientRows rows. All memory starts at a cache line.
+struct AdditiveMlpChunk {
+  const AdditiveMlpArgs* args;
+  const AdditiveMlpGradients* gradients;
+  std::int32_t group;
+  std::int64_t first_row;
+  std::int64_t rows;
+  float* packed;  // what additive_mlp_pack wrote for the group
+  float* sums;    // GradientSums: the result, but for the gradient of x
+  float* memory;
+};
+
+namespace baseline {
+void additive_mlp_tile(const AdditiveMlpTile& tile);
+void additive_mlp_pack(const AdditiveMlpArgs& args, std::int32_t group, float* packed);
+void additive_mlp_chunk(const AdditiveMlpChunk& chunk);
+}  // namespace baseline
+namespace avx2 {
+void additive_mlp_tile(const AdditiveMlpTile& tile);
+void additive_mlp_pack(const AdditiveMlpArgs& args, std::int32_t group, float* packed);
+void additive_mlp_chunk(const AdditiveMlpChunk& chunk);
+}  // namespace avx2
+namespace avx512 {
+void additive_mlp_tile(const AdditiveMlpTile& tile);
+void additive_mlp_pack(const AdditiveMlpArgs& args, std::int32_t group, float* packed);
+void additive_mlp_chunk(const AdditiveMlpChunk& chunk);
+}  // namespace avx512
+
+}  // namespace iuscore

@@ -1,0 +1,47 @@
+// Contract of the op `additive_mlp`: docs/design.md, "Texture ops".
+#pragma once
+
+#include <cstdint>
+
+namespace iuscore {
+
+// G networks of two hidden layers, each for its own columns of x. CPU: host memory; CUDA: device memory, all of it.
+struct AdditiveMlpArgs {
+  const float* x;  // [rows, F]
+  std::int64_t stride_row;
+  std::int64_t stride_input;        // in elements
+  std::int64_t rows;                // >= 0
+  const std::int32_t* first_input;  // [G + 1], ascending from 0 to F: group g has columns first_input[g] to [g + 1] - 1
+  std::int32_t groups;              // G >= 1
+  std::int32_t largest_group;       // the most columns of a group
+  std::int32_t hidden_1;            // H1 >= 1
+  std::int32_t hidden_2;            // H2 >= 1
+  std::int32_t outputs;             // C >= 1
+  const float* w1;                  // [F, H1], contiguous as all below
+  const float* b1;                  // [G, H1]
+  const float* w2;                  // [G, H1, H2]
+  const float* b2;                  // [G, H2]
+  const float* w3;                  // [G, H2, C]
+  const float* b3;                  // [G, C]
+  float* contributions;             // [rows, G, C]; the forward pass alone writes it, as the next
+  float* total;                     // [rows, C]: contributions added up, groups ascending
+};
+
+// Gradients of a number that depends on contributions and total. Where a ReLU gives 0, its derivative is 0.
+struct AdditiveMlpGradients {
+  const float* contributions;  // [rows, G, C], or null: zeros
+  const float* total;          // [rows, C], or null: zeros; it is added to those of every group's contributions
+  float* x;                    // [rows, F], or null: not wanted
+  float* w1;                   // as the weights themselves
+  float* b1;
+  float* w2;
+  float* b2;
+  float* w3;
+  float* b3;
+};
+
+void additive_mlp_cpu(const AdditiveMlpArgs& args, std::int32_t threads);
+void additive_mlp_backward_cpu(const AdditiveMlpArgs& args, const AdditiveMlpGradients& gradients,
+                               std::int32_t threads);
+
+}  // namespace iuscore
