@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from iuscore.cli import main
 
 TINY = ("--size", "16", "--base-channels", "2", "--hidden-units", "4")
 EXIT_INTERRUPTED = 130
+_BAR = re.compile(r"\d+/\d+ \[")
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Ran:
     def said(self) -> list[str]:
         """Lines on standard error without the progress bars."""
         lines = self.err.replace("\r", "\n").splitlines()
-        return [line for line in lines if line.strip() and "img/s" not in line]
+        return [line for line in lines if line.strip() and not _BAR.search(line)]
 
     def refusal(self) -> str:
         """The one line of a user's error; fails where there is anything else."""

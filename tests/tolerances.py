@@ -289,3 +289,9 @@ def _min_max_error(x: Array, y: Array, e: Array, spread_error: np.float64) -> Ar
     if not relative < 1.0:
         return np.full_like(x, np.inf)
     return (e + _low_error(x, e)) / divisor / (1.0 - relative) + relative / (1.0 - relative) * y
+
+
+# Features are a handful of float32 operations on float32 statistics: sums of up to 64 block means (6 roundings deep),
+# and differences of such means, so absolute; asinh, atanh and sqrt are accurate to 2 ulp. atanh near its clamp at
+# 0.9999 magnifies an ulp of its argument by 1 / (1 - 0.9999^2) = 5,000: 3e-4 of the value 4.95.
+TEXTURE_FEATURES = {"rtol": 4e-4, "atol": 2e-6}

@@ -84,7 +84,7 @@ def test_wheel_holds_the_package_alone(wheel: Path, project: dict[str, Any]) -> 
     assert len(modules) == 1
     assert re.fullmatch(r"iuscore/_core\..+\.(so|pyd)", modules.pop())
     package = {str(path.relative_to("python")) for path in tracked_files() if path.parts[:2] == ("python", "iuscore")}
-    assert {"iuscore/py.typed", "iuscore/_core.pyi", "iuscore/cli.py"} <= package <= names
+    assert {"iuscore/py.typed", "iuscore/_core.pyi", "iuscore/cli/__init__.py"} <= package <= names
     rest = {name.split("/")[0] for name in names - package}
     assert rest == {"iuscore", f"iuscore-{project['project']['version']}.dist-info"}
 

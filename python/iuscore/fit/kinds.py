@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
+import torch
 
 from iuscore.errors import UserError
 from iuscore.fit.training import LabeledInputs, TrainingOptions
 from iuscore.images import Source
-from iuscore.models import EPUCNN, AdditiveModel
+from iuscore.models import EPUCNN, AdditiveModel, TextureModel
 
 Color = Literal["auto", "color", "gray"]
 Config = dict[str, Any]
@@ -105,7 +106,49 @@ class EPUKind(ModelKind[EPUOptions]):
         return found
 
 
-KINDS: Mapping[str, ModelKind[Any]] = {"epu": EPUKind()}
+@dataclass(frozen=True)
+class TextureOptions:
+    """Of the model "texture"; see `iuscore.models.TextureModel`."""
+
+    color: Color = "auto"
+    size: tuple[int, int] = (128, 128)
+    heads: Literal["linear", "tanh"] = "linear"
+    hidden_units: int = 16
+    dropout: float = 0.2
+
+
+class TextureKind(ModelKind[TextureOptions]):
+    """Named statistics of color and texture."""
+
+    model = TextureModel
+    options = TextureOptions
+    training = TrainingOptions(
+        optimizer="adamw", learning_rate=3e-3, weight_decay=0.1, batch_size=32, epochs=200, patience=20
+    )
+    seeds = 3
+
+    def configure(self, options: TextureOptions, classes: Sequence[str], images: Source) -> Config:
+        return {
+            "classes": list(classes),
+            **asdict(options),
+            "color": color_of(images, options.color),
+            "size": list(options.size),
+        }
+
+    def standardized(self, config: Config, data: LabeledInputs) -> Config:
+        """Mean and standard deviation of each feature over the training images."""
+        values = data.inputs.astype(np.float64)
+        mean, sd = values.mean(axis=0), values.std(axis=0)
+        return config | {"feature_mean": mean.tolist(), "feature_sd": np.where(sd > 1e-6, sd, 1.0).tolist()}
+
+    def finish(self, member: AdditiveModel, data: LabeledInputs) -> None:
+        """Center the contributions on the training images."""
+        assert isinstance(member, TextureModel)
+        device = member.bias.device
+        member.center(torch.from_numpy(data.inputs).to(device), torch.from_numpy(data.labels).to(device))
+
+
+KINDS: Mapping[str, ModelKind[Any]] = {"epu": EPUKind(), "texture": TextureKind()}
 """``--model`` -> its kind."""
 
 

@@ -16,6 +16,9 @@ from iuscore.fit.timing import format_seconds, seconds_per_image
 from iuscore.fit.training import LabeledInputs, Progress, TrainingOptions
 from iuscore.report import Report
 
+SHORT_EPOCH = 2.0
+"""Seconds below which progress counts epochs instead of images."""
+
 
 def summary_writer() -> Any:
     """TensorBoard's ``SummaryWriter``.
@@ -41,6 +44,7 @@ class TrainingLog:
         self.label = ""
         self.figures: dict[str, float | None] = {}
         self.writer: Any = None
+        self.by_epoch = False
         if not resume:
             self.log_path.unlink(missing_ok=True)
         if tensorboard:
@@ -50,21 +54,30 @@ class TrainingLog:
                  prepared: Mapping[str, LabeledInputs]) -> None:  # fmt: skip
         """Report how long an epoch takes on this machine, and what smaller models would take, all measured."""
 
-        def epoch(config: Config) -> str:
+        def epoch(config: Config) -> float:
             trial = kind.model(**config).to(device)
             step, forward = seconds_per_image(trial, min(self.options.batch_size, self.images))
-            return f"about {format_seconds(step * self.images + forward * len(prepared['val']))}"
+            return step * self.images + forward * len(prepared["val"])
 
-        line = f"{epoch(config)} an epoch and member on this machine, at most {self.options.epochs} epochs"
-        self.report.line(line + "".join(f"; {option}: {epoch(half)}" for option, half in kind.smaller(config)))
+        seconds = epoch(config)
+        self.by_epoch = seconds < SHORT_EPOCH
+        line = (
+            f"about {format_seconds(seconds)} an epoch and member on this machine, at most {self.options.epochs} epochs"
+        )
+        smaller = [f"; {option}: about {format_seconds(epoch(half))}" for option, half in kind.smaller(config)]
+        self.report.line(line + "".join(smaller))
 
     def begin(self, member: int, members: int) -> None:
         self.member = member
         self.label = f"member {member + 1}/{members} " if members > 1 else ""
-        self.report.start(f"{self.label}epoch 1", self.images, "img")
+        if self.by_epoch:
+            self.report.start(f"{self.label}training", self.options.epochs, "epoch")
+        else:
+            self.report.start(f"{self.label}epoch 1", self.images, "img")
 
     def batch(self, n: int, loss: float) -> None:
-        self.report.advance(n, **{**self.figures, "loss": loss})
+        if not self.by_epoch:
+            self.report.advance(n, **{**self.figures, "loss": loss})
 
     def epoch(self, progress: Progress) -> None:
         entry = progress.history[-1]
@@ -82,6 +95,9 @@ class TrainingLog:
                 if value is not None and name != "epoch":
                     self.writer.add_scalar(f"member{self.member}/{name}", value, progress.epoch)
         self.figures = {"val_loss": entry["val_loss"], "val_auroc": entry["val_auroc"]}
+        if self.by_epoch:
+            self.report.advance(1, **self.figures, best=progress.best_epoch)
+            return
         self.report.stop()
         if not progress.finished:
             self.report.start(

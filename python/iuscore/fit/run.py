@@ -19,7 +19,7 @@ import torch
 from iuscore import images
 from iuscore.contributions import contributions_of_inputs, prepare_source
 from iuscore.errors import UserError
-from iuscore.fit.kinds import EPUOptions, ModelKind, kind_of
+from iuscore.fit.kinds import EPUOptions, ModelKind, TextureOptions, kind_of
 from iuscore.fit.log import TrainingLog, summary_writer
 from iuscore.fit.splits import Splits
 from iuscore.fit.training import LabeledInputs, Progress, TrainingOptions, auroc, predict, train
@@ -47,8 +47,8 @@ def fit(
     splits: Splits,
     out: str | Path,
     *,
-    model: Literal["epu"] = "epu",
-    model_options: EPUOptions | None = None,
+    model: Literal["epu", "texture"] = "epu",
+    model_options: EPUOptions | TextureOptions | None = None,
     training: TrainingOptions | None = None,
     classes: Sequence[str] | None = None,
     seeds: int | None = None,
@@ -65,12 +65,13 @@ def fit(
     Args:
         splits: see `open_splits`.
         out: the model folder: ``model.safetensors``, ``config.json``, ``log.jsonl``.
-        model: kind of the additive model: "epu", the published one.
-        model_options: `EPUOptions`; its defaults when None.
+        model: kind of the additive model: "epu", the published one, or "texture".
+        model_options: `EPUOptions` or `TextureOptions`, as ``model`` says; its defaults when None.
         training: see `TrainingOptions`; the defaults of the kind when None.
         classes: label order; sorted names when None. Of two classes the second is the one of positive logits.
         seed: of the first member, 0 to 2^32 - 1.
-        seeds: number of members of the ensemble, trained from ``seed``, ``seed`` + 1, ...; 1 when None.
+        seeds: number of members of the ensemble, trained from ``seed``, ``seed`` + 1, ...; when None, 1 of "epu" and 3
+            of "texture".
         device: to train on.
         resume: go on with an interrupted run of the same options and data in ``out``.
         overwrite: replace a model that is in ``out``.

@@ -1,10 +1,11 @@
-"""Additive models: the interface, EPU-CNN, ensembles, and the folders they are kept in."""
+"""Additive models: the interface, EPU-CNN, texture models, ensembles, and the folders they are kept in."""
 
 from iuscore.models.base import SPACES, AdditiveModel, Space
 from iuscore.models.ensemble import Ensemble
 from iuscore.models.epu import EPUCNN, flops
 from iuscore.models.files import load_model, save_model
 from iuscore.models.reference import import_reference
+from iuscore.models.texture import TextureModel
 
 __all__ = [
     "EPUCNN",
@@ -12,6 +13,7 @@ __all__ = [
     "AdditiveModel",
     "Ensemble",
     "Space",
+    "TextureModel",
     "flops",
     "import_reference",
     "load_model",

@@ -1,0 +1,88 @@
+"""The command ``iuscore``: parse, call, print. Nothing else in the package prints."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+import click
+
+from iuscore.cli._common import EXIT_INTERRUPTED, EXIT_USER, SEED, Progress
+from iuscore.cli._fit import fit, import_reference
+from iuscore.cli._score import score
+from iuscore.errors import UserError
+
+
+def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        from iuscore.versions import package_version
+
+        click.echo(f"iuscore {package_version()}")
+        ctx.exit()
+
+
+@click.group(
+    invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"], "show_default": True}
+)
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print the version."
+)
+@click.option("-v", "--verbose", is_flag=True, help="Say more, such as why a back end is missing.")
+@click.pass_context
+def cli(context: click.Context, verbose: bool) -> None:
+    """How useful a synthetic medical image is for training a classifier, and why."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        context.exit(EXIT_USER)
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(name)s: %(message)s")
+
+
+@cli.command()
+def doctor() -> None:
+    """Say which back ends exist, which one each op uses, and why one is missing."""
+    from iuscore.doctor import report_lines
+
+    click.echo("\n".join(report_lines()))
+
+
+@cli.command()
+@click.option("--out", type=click.Path(path_type=Path), help="Keep the phantoms and the model here.")
+@click.option("--seed", type=SEED, default=0)
+def demo(out: Path | None, seed: int) -> None:
+    """Draw phantoms, fit a small model, and score a faithful and three defective sets; no data, no network."""
+    from iuscore.demo import run_demo, table_lines
+
+    click.echo("\n".join(table_lines(run_demo(out, seed=seed, report=Progress()))))
+
+
+for command in (fit, import_reference, score):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Entry point. A user's mistake is one line and exit status 2; an interruption ends with 130."""
+    try:
+        status = cli.main(prog_name="iuscore", standalone_mode=False)
+    except UserError as error:
+        click.echo(f"iuscore: {' '.join(str(error).split())}", err=True)
+        status = EXIT_USER
+    except click.ClickException as error:
+        click.echo(f"iuscore: {error.format_message()}", err=True)
+        status = EXIT_USER
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("iuscore: interrupted", err=True)
+        status = EXIT_INTERRUPTED
+    except OSError as error:
+        click.echo(f"iuscore: {error.strerror or error}{f': {error.filename}' if error.filename else ''}", err=True)
+        status = EXIT_USER
+    except (MemoryError, RuntimeError) as error:
+        import torch
+
+        # Torch raises a plain RuntimeError where the CPU's memory ends; any other one is a fault of ours.
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            raise
+        reason = (str(error).splitlines() or ["no room"])[0]
+        click.echo(f"iuscore: not enough memory, use a smaller --size or --batch-size: {reason}", err=True)
+        status = EXIT_USER
+    sys.exit(status if isinstance(status, int) else 0)

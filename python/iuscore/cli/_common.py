@@ -1,0 +1,71 @@
+"""What the commands share: progress, how numbers are said, and what they exit with."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from iuscore.errors import UserError
+from iuscore.report import Report
+
+SEED = click.IntRange(0, 2**32 - 1)
+EXIT_UNREADABLE, EXIT_USER, EXIT_INTERRUPTED = 1, 2, 130
+
+
+class Progress(Report):
+    """Progress on standard error: bars on a terminal, plain lines elsewhere."""
+
+    def __init__(self) -> None:
+        self.bar: Any = None
+
+    def line(self, text: str) -> None:
+        click.echo(text, err=True)
+
+    def start(self, what: str, total: int, unit: str) -> None:
+        from tqdm import tqdm
+
+        self.stop()
+        # A log file gets a line a minute at most, not a line for every redraw.
+        interval = 0.1 if sys.stderr.isatty() else 60.0
+        self.bar = tqdm(total=total, desc=what, unit=unit, file=sys.stderr, mininterval=interval, dynamic_ncols=True)
+
+    def advance(self, n: int, **figures: float | None) -> None:
+        if self.bar is not None:
+            known = {key: value for key, value in figures.items() if value is not None}
+            self.bar.set_postfix(
+                {k: f"{v:.3f}" if isinstance(v, float) else v for k, v in known.items()}, refresh=False
+            )
+            self.bar.update(n)
+
+    def stop(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
+
+
+def number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.3f}"
+
+
+def percent(value: float | None) -> str:
+    return "an unknown part" if value is None else f"{100 * value:.0f} %"
+
+
+def require_matplotlib() -> None:
+    from importlib.util import find_spec
+
+    if find_spec("matplotlib") is None:
+        raise UserError("--plot needs the extra: pip install -c constraints.txt '.[plot]'")
+
+
+def check_device(name: str) -> None:
+    import torch
+
+    try:
+        usable = torch.empty(0, device=name).device.type != "meta"
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"--device {name}: {str(error).splitlines()[0]}") from None
+    if not usable:
+        raise UserError(f"--device {name}: expected a device that computes, such as cpu or cuda")

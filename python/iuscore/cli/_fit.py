@@ -1,0 +1,194 @@
+"""``iuscore fit`` and ``iuscore import-reference``: commands that make a model."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import click
+
+from iuscore.cli._common import EXIT_INTERRUPTED, EXIT_UNREADABLE, SEED, Progress, check_device, number
+from iuscore.errors import UserError
+
+
+def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    parts = value.lower().split("x")
+    if len(parts) > 2 or not all(p.isdecimal() for p in parts):
+        raise click.BadParameter(f"expected a number such as 128, or HEIGHTxWIDTH such as 96x128, got {value!r}")
+    return int(parts[0]), int(parts[-1])
+
+
+def _fractions(ctx: click.Context, param: click.Parameter, value: str) -> tuple[float, ...]:
+    try:
+        parts = tuple(float(p) for p in value.split(","))
+    except ValueError:
+        parts = ()
+    if len(parts) != 3 or not all(math.isfinite(p) for p in parts):
+        raise click.BadParameter(f"expected three numbers such as 0.7,0.15,0.15, got {value!r}")
+    return parts
+
+
+def _defaults(epu: float, texture: float) -> str:
+    """What the help says where kinds of models differ; a test compares it with `iuscore.fit.kinds`."""
+    return f"{epu}; texture: {texture}"
+
+
+def _names(text: str | None) -> list[str] | None:
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
+@click.command()
+@click.argument("real", type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Model folder to write.")
+@click.option(
+    "--model", type=click.Choice(["epu", "texture"]), default="epu", help="As published; or color and texture."
+)
+@click.option("--val", type=click.Path(path_type=Path), help="Validation images; REAL is then the training folder.")
+@click.option("--test", type=click.Path(path_type=Path), help="Test images; needs --val.")
+@click.option("--split", callback=_fractions, default="0.7,0.15,0.15", help="Fractions, where REAL is split by chance.")
+@click.option("--group-by", help="Regular expression on file names; a group (patient, video) stays in one part.")
+@click.option(
+    "--labels-from", type=click.Choice(["auto", "folder", "prefix"]), default="auto", help="Where classes are read."
+)
+@click.option("--classes", help="Class names in label order, with commas. Of two, the second has positive logits.")
+@click.option("--color", type=click.Choice(["auto", "color", "gray"]), show_default="auto", help="Kind of images.")
+@click.option("--size", callback=_size, show_default="128", metavar="SIZE", help="Size that images are brought to.")
+@click.option(
+    "--mode", type=click.Choice(["clean", "paper"]), show_default="clean", help="epu: maps, ours or the published ones."
+)
+@click.option("--base-channels", type=int, show_default="64", help="epu: channels of the first convolutions.")
+@click.option(
+    "--heads", type=click.Choice(["linear", "tanh"]), show_default="linear", help="texture: contributions as they are, "
+    "or after a tanh."
+)  # fmt: skip
+@click.option("--dropout", type=float, show_default="0.2", help="texture: share of features left out in training.")
+@click.option("--hidden-units", type=int, show_default=_defaults(32, 16), help="Units of the hidden layers.")
+@click.option("--epochs", type=int, show_default="200", help="Most epochs.")
+@click.option("--patience", type=int, show_default=_defaults(10, 20), help="Epochs without a lower validation loss.")
+@click.option("--batch-size", type=int, show_default=_defaults(8, 32), help="Images a training step.")
+@click.option("--lr", "learning_rate", type=float, show_default=_defaults(0.001, 0.003), help="Learning rate.")
+@click.option("--momentum", type=float, show_default="0.9")
+@click.option("--weight-decay", type=float, show_default=_defaults(0.001, 0.1))
+@click.option("--seed", type=SEED, default=0, help="Of the split and of the first member.")
+@click.option("--seeds", type=click.IntRange(min=1), show_default=_defaults(1, 3), help="Members of the ensemble.")
+@click.option("--device", default="cpu", help="Torch device to train on.")
+@click.option("--resume", is_flag=True, help="Go on with an interrupted training in --out.")
+@click.option("--overwrite", is_flag=True, help="Replace what is in --out.")
+@click.option("--strict", is_flag=True, help="Stop at the first unreadable image.")
+@click.option("--tensorboard", is_flag=True, help="Write TensorBoard events to OUT/tensorboard.")
+def fit(real: Path, out: Path, **options: Any) -> int:
+    """Fit an additive model to the real images in REAL.
+
+    REAL is a folder with one sub-folder a class (or with class prefixes in the file names), a folder with train, val
+    and perhaps test inside, or a MedMNIST .npz file.
+    """
+    from iuscore.fit import fit, open_splits
+
+    classes = _names(options.pop("classes"))
+    model_options, training = _model_options(options)
+    splits = open_splits(
+        real,
+        val=options.pop("val"),
+        test=options.pop("test"),
+        labels_from=options.pop("labels_from"),
+        classes=classes,
+        fractions=options.pop("split"),
+        seed=options["seed"],
+        group_by=options.pop("group_by"),
+    )
+    for warning in splits.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    check_device(options["device"])
+    report = Progress()
+    try:
+        fitted = fit(
+            splits, out, model_options=model_options, training=training, classes=classes, report=report, **options
+        )
+    except KeyboardInterrupt:
+        report.stop()
+        kept = (out / "training").is_dir()
+        what = (
+            f"{out} keeps the finished epochs; --resume goes on" if kept else "no epoch was complete, nothing is kept"
+        )
+        click.echo(f"interrupted: {what}", err=True)
+        return EXIT_INTERRUPTED
+    finally:
+        report.stop()
+    _print_fitted(fitted.record, out)
+    for uid, reason in fitted.unreadable:
+        click.echo(f"left out: {uid}: {reason}", err=True)
+    if fitted.interrupted:
+        click.echo(f"interrupted: {out} holds the best weights so far; --resume goes on", err=True)
+        return EXIT_INTERRUPTED
+    if fitted.unreadable:
+        click.echo(f"images that could not be read and were left out: {len(fitted.unreadable)}", err=True)
+    return EXIT_UNREADABLE if fitted.unreadable else 0
+
+
+_TRAINING = ("epochs", "patience", "batch_size", "learning_rate", "momentum", "weight_decay")
+_MODEL = ("color", "mode", "size", "base_channels", "hidden_units", "heads", "dropout")
+
+
+def _model_options(options: dict[str, Any]) -> tuple[Any, Any]:
+    """Take the options of the model and of its training out of ``options``; what was not given is the kind's default.
+
+    Raises:
+        UserError: an option that belongs to another kind.
+    """
+    from dataclasses import fields, replace
+
+    from iuscore.fit.kinds import KINDS, kind_of
+
+    kind = kind_of(options["model"])
+    training = {key: value for key in _TRAINING if (value := options.pop(key)) is not None}
+    given = {key: value for key in _MODEL if (value := options.pop(key)) is not None}
+    known = {field.name for field in fields(kind.options)}
+    for key in given:
+        if key not in known:
+            owners = [name for name, other in KINDS.items() if key in {f.name for f in fields(other.options)}]
+            option = f"--{key.replace('_', '-')}"
+            raise UserError(
+                f"{option} belongs to --model {' and '.join(owners)}, not to {options['model']}: leave it out"
+            )
+    return kind.options(**given), replace(kind.training, **training)
+
+
+def _print_fitted(record: Any, out: Path) -> None:
+    from iuscore.score.summary import separation_note
+
+    figures = record["validation"]
+    click.echo(f"model written to {out}: validation AUROC {number(figures['auroc'])} on {figures['n']} images")
+    if record["test"]:
+        click.echo(f"test AUROC {number(record['test']['auroc'])} on {record['test']['n']} images")
+    notes: list[str | None] = []
+    if figures["auroc"] is not None and figures["auroc"] < 0.6:
+        notes.append("the model hardly tells the classes apart (AUROC near 0.5): scores of it mean little")
+    for name, ceiling in record["ceiling"]["paper"].items():
+        floor = record["floor"]["paper"][name]
+        notes.append(separation_note(name, ceiling, floor))
+        click.echo(
+            f"IUS against {name}: real {name} {number(ceiling['mean'])} (ceiling, {ceiling['source']}), "
+            f"other real images {number(floor['mean'])} (floor)"
+        )
+    for note in filter(None, notes):
+        click.echo(f"note: {note}")
+
+
+@click.command("import-reference")
+@click.argument("reference", type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Model folder to write.")
+def import_reference(reference: Path, out: Path) -> None:
+    """Import a model of the published implementation.
+
+    REFERENCE holds ckpt.pt, epu_config.yaml and cb_vector_<class>.npy.
+    """
+    from iuscore.models import import_reference, save_model
+
+    if (out / "config.json").exists():
+        raise UserError(f"{out} already holds a model: give another folder")
+    model, record = import_reference(reference)
+    save_model(out, model, record=record)
+    click.echo(f"model written to {out}: classes {', '.join(model.classes)}; components {', '.join(model.components)}")

@@ -1,0 +1,93 @@
+"""``iuscore score``: a model applied to images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from iuscore.cli._common import (
+    EXIT_INTERRUPTED,
+    EXIT_UNREADABLE,
+    Progress,
+    check_device,
+    number,
+    percent,
+    require_matplotlib,
+)
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("images", type=click.Path(path_type=Path))
+@click.option("--target", required=True, help="Real class to compare with, or from-folder: each image's sub-folder.")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="Folder for scores.parquet and summary.json."
+)
+@click.option(
+    "--split", type=click.Choice(["train", "val", "test"]), help="Part of an .npz file or of a folder of parts."
+)
+@click.option(
+    "--space", type=click.Choice(["paper", "evidence"]), default="paper", help="Contributions after or before tanh."
+)
+@click.option("--batch-size", type=click.IntRange(min=1), default=64, help="Images at once.")
+@click.option("--device", default="cpu", help="Torch device.")
+@click.option("--plot", is_flag=True, help="Also draw OUT/contributions.png.")
+@click.option("--strict", is_flag=True, help="Stop at the first unreadable image.")
+def score(model: Path, images: Path, target: str, out: Path, split: Any, space: Any, batch_size: int, device: str,
+          plot: bool, strict: bool) -> int:  # fmt: skip
+    """Score IMAGES (a folder, an image or a MedMNIST .npz file) with MODEL."""
+    from iuscore.images import open_source
+    from iuscore.score import load
+    from iuscore.score.run import FROM_FOLDER, score_source
+
+    if plot:
+        require_matplotlib()
+    check_device(device)
+    scorer = load(model, space=space)
+    labels: Literal["folder"] | None = "folder" if target == FROM_FOLDER else None
+    source = open_source(images, labels_from=labels, split=split)
+    run = score_source(
+        scorer, source, out, target=target, batch_size=batch_size, device=device, strict=strict, report=Progress()
+    )
+    _print_summary(run.summary)
+    if source.ignored:
+        click.echo(f"note: files that are no images: {source.ignored}, left out")
+    click.echo(f"written: {run.table}, {run.summary_path}")
+    picture = out / "contributions.png"
+    picture.unlink(missing_ok=True)  # of an earlier run
+    if plot and run.summary["targets"]:
+        from iuscore.score.plot import plot_contributions
+
+        click.echo(f"written: {plot_contributions(scorer, run.summary, picture)}")
+    if run.interrupted:
+        done = run.summary["n_scored"] + run.summary["n_unreadable"]
+        click.echo(f"interrupted: {done} of {run.summary['n_listed']} images are in the table", err=True)
+        return EXIT_INTERRUPTED
+    if run.summary["n_unreadable"]:
+        n, listed = run.summary["n_unreadable"], run.summary["n_listed"]
+        click.echo(f"{n} of {listed} images could not be read: see the column error", err=True)
+        return EXIT_UNREADABLE
+    return 0
+
+
+def _print_summary(summary: dict[str, Any]) -> None:
+    for name, entry in summary["targets"].items():
+        ius = entry["ius"]
+        click.echo(
+            f"{entry['n']} images against real {name}: IUS {number(ius['mean'])} "
+            f"[{number(ius['low'])}, {number(ius['high'])}]"
+        )
+        if entry["ceiling"] and entry["floor"]:
+            click.echo(
+                f"  real {name}: {number(entry['ceiling']['mean'])} (ceiling); other real images: "
+                f"{number(entry['floor']['mean'])} (floor); {percent(entry['above_ceiling_lower_quartile'])} of the "
+                "images are above the ceiling's lower quartile"
+            )
+        if entry["most_shifted"]:
+            shift = next(c["shift"] for c in entry["components"] if c["name"] == entry["most_shifted"])
+            by = f"{shift:+.1f}" if abs(shift) <= 10 else f"more than {'+' if shift > 0 else '-'}10"
+            click.echo(f"  farthest from real: {entry['most_shifted']}, by {by} of its standard deviations")
+    for note in summary["notes"]:
+        click.echo(f"note: {note}")

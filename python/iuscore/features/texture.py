@@ -1,0 +1,166 @@
+"""From images to features: one look at the pixels, then a few operations on the whole batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from iuscore.errors import UserError
+from iuscore.features.registry import BINS, DISTANCES, FEATURES, LEVELS
+from iuscore.ops import PLANES, PROPERTIES, STATISTICS, Kind, TextureStats, texture_stats
+from iuscore.ops._backend import Backend
+from iuscore.ops._groups import Group, image_groups
+from iuscore.ops._images import Images, Layout
+
+_AT = {name: i for i, name in enumerate(PROPERTIES)}
+_HEAVY_TAILED = [STATISTICS.index(name) for name in ("skewness", "kurtosis")]
+_WHOLE_NUMBERS = {torch.uint8: 255.0, torch.uint16: 65535.0}
+
+
+def texture_features(
+    images: Images,
+    *,
+    kind: Kind = "color",
+    size: Sequence[int] | None = (128, 128),
+    layout: Layout | None = None,
+    backend: Backend = "auto",
+) -> Tensor:
+    """Measure the features of `FEATURES` in images.
+
+    Texture depends on resolution, so images of another size are brought to ``size`` first: bicubic with antialias,
+    rounded to the steps of their dtype (8-bit images on the CPU by PyTorch's 8-bit arithmetic, others in float32).
+
+    Args:
+        images: tensor or array [B, H, W, C] or [B, C, H, W], C = 1 or 3, uint8, uint16 or floating (nominally in
+            [0, 1]), or a list of single images of any sizes.
+        kind: "color" or "gray"; one channel counts as R = G = B in both.
+        size: (height, width) at which to measure; None measures every image as it is.
+        layout: "NHWC" or "NCHW"; needed only where the shape fits both.
+        backend: of `iuscore.ops.texture_stats`.
+
+    Returns:
+        float32 [B, F] on the images' device, columns as in ``FEATURES[kind]``; all NaN for an image with a pixel
+        that is not finite.
+
+    Raises:
+        UserError: an image asks for a gradient; counting has none.
+        TypeError, ValueError: see `iuscore.ops.texture_stats`.
+
+    Source: the references in `FEATURES`; the selection is this library's.
+
+    Example:
+        >>> import torch
+        >>> from iuscore.features import FEATURES, texture_features
+        >>> values = texture_features(torch.randint(0, 256, (2, 64, 48, 3), dtype=torch.uint8))
+        >>> values.shape == (2, len(FEATURES["color"]))
+        True
+    """
+    groups = image_groups(images, None, layout)
+    if torch.is_grad_enabled() and any(group.images.requires_grad for group in groups):
+        raise UserError(
+            "images: a gradient is asked for, but texture features count pixels, which has none: "
+            "use a model of kind 'epu' for it, or pass images.detach()"
+        )
+    batches = _merged([_sized(group, size) for group in groups])
+    parts = [_features(texture_stats(batch, kind=kind, bins=BINS, levels=LEVELS, distances=tuple(DISTANCES.values()),
+                                     layout="NHWC", backend=backend), kind)
+             for batch, _ in batches]  # fmt: skip
+    values = torch.cat(parts)
+    order = [i for _, where in batches for i in where]
+    if order != sorted(order):
+        values = values[torch.tensor(order, device=values.device).argsort()]
+    broken = [i for group in groups for i in _not_finite(group)]
+    if broken:
+        values[torch.tensor(broken, device=values.device)] = torch.nan
+    return values
+
+
+def _not_finite(group: Group) -> list[int]:
+    if not group.images.is_floating_point():
+        return []
+    found = (~group.images.isfinite()).flatten(1).any(1)
+    return [i for i, broken in zip(group.where, found.tolist(), strict=True) if broken]
+
+
+def _sized(group: Group, size: Sequence[int] | None) -> tuple[Tensor, tuple[int, ...]]:
+    images = group.images
+    if size is None or tuple(images.shape[1:3]) == tuple(size) or not len(images):
+        return images, group.where
+    planes = images.permute(0, 3, 1, 2)
+    exact = images.dtype == torch.uint8 and images.device.type == "cpu"
+    wide = F.interpolate(planes if exact else planes.float(), tuple(size), mode="bicubic", antialias=True)
+    if not exact and images.dtype in _WHOLE_NUMBERS:
+        wide = wide.round().clamp(0.0, _WHOLE_NUMBERS[images.dtype])
+    return wide.to(images.dtype).permute(0, 2, 3, 1), group.where
+
+
+def _merged(batches: list[tuple[Tensor, tuple[int, ...]]]) -> list[tuple[Tensor, tuple[int, ...]]]:
+    """Batches that have become alike as one, so that they are measured in one call."""
+    if len(batches) == 1:
+        return batches
+    alike: dict[object, list[tuple[Tensor, tuple[int, ...]]]] = {}
+    for batch, where in batches:
+        alike.setdefault((batch.dtype, batch.shape[1:]), []).append((batch, where))
+    return [(torch.cat([b for b, _ in same]), sum((w for _, w in same), ())) for same in alike.values()]
+
+
+def _features(stats: TextureStats, kind: Kind) -> Tensor:
+    if not len(stats.counted):  # a mean of nothing is a warning
+        return stats.statistics.new_empty(0, len(FEATURES[kind]))
+    counted = stats.counted.clamp(min=1).unsqueeze(2)
+    shares = (stats.histograms / counted).sqrt()
+    statistics = stats.statistics.clone()
+    statistics[..., _HEAVY_TAILED] = statistics[..., _HEAVY_TAILED].asinh()
+    planes = torch.cat([shares, statistics], dim=2)  # [B, P, bins + 8]
+    columns = []
+    for p, plane in enumerate(PLANES[kind]):
+        columns.append(planes[:, p])
+        if plane == "hue":
+            columns.append(stats.counted[:, p : p + 1] / counted[:, 0])
+    columns += [_pairs(stats.cooccurrence), _directions(stats.cooccurrence), _layout(stats.blocks)]
+    return torch.cat(columns, dim=1)
+
+
+def _pairs(properties: Tensor) -> Tensor:
+    """[B, D, 4, 10] -> six features a distance, means over the directions."""
+    mean = properties.mean(2)
+    contrast = torch.stack(
+        [mean[..., _AT["contrast"]].sqrt() / LEVELS, mean[..., _AT["dissimilarity"]] / LEVELS,
+         mean[..., _AT["homogeneity"]]], dim=2
+    )  # fmt: skip
+    regularity = torch.stack(
+        [mean[..., _AT["energy"]], mean[..., _AT["correlation"]].clamp(-0.999, 0.9999).atanh(),
+         mean[..., _AT["entropy"]]], dim=2
+    )  # fmt: skip
+    return torch.cat([contrast, regularity], dim=2).flatten(1)
+
+
+def _directions(properties: Tensor) -> Tensor:
+    """[B, D, 4, 10] -> four features a distance: standard deviations over the directions."""
+    spread = properties[..., [_AT[name] for name in ("contrast", "correlation", "homogeneity", "entropy")]]
+    spread = spread.std(2, correction=0)
+    spread[..., 0] /= properties[..., _AT["contrast"]].mean(2) + 1e-3
+    return spread.flatten(1)
+
+
+def _layout(blocks: Tensor) -> Tensor:
+    """[B, 8, 8] -> the features of light-dark."""
+    mean = blocks.mean((1, 2))
+    inner = blocks[:, 2:6, 2:6].mean((1, 2))
+    rows, columns = blocks.mean(2), blocks.mean(1)
+    return torch.stack(
+        [
+            blocks.std((1, 2), correction=0),
+            inner - (64.0 * mean - 16.0 * inner) / 48.0,
+            rows[:, :4].mean(1) - rows[:, 4:].mean(1),
+            columns[:, :4].mean(1) - columns[:, 4:].mean(1),
+            (blocks - blocks.flip(2)).abs().mean((1, 2)),
+            blocks.amax((1, 2)) - mean,
+            mean - blocks.amin((1, 2)),
+            blocks.diff(dim=1).abs().mean((1, 2)) + blocks.diff(dim=2).abs().mean((1, 2)),
+        ],
+        dim=1,
+    )

@@ -1,0 +1,217 @@
+"""An additive model over named statistics of color and texture, fixed in advance: group by group a small network.
+
+Source: the form is that of neural additive models (Agarwal et al., NeurIPS 2021) with groups of features as inputs; the
+features are those of `iuscore.features`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from iuscore.errors import UserError
+from iuscore.features import FEATURES, GROUPS, group_sizes, texture_features
+from iuscore.models.base import AdditiveModel, Layout, Space, check_space, register_kind
+from iuscore.ops import AdditiveWeights, Kind, additive_mlp
+
+Heads = Literal["linear", "tanh"]
+
+FARTHEST = 5.0
+"""Features farther than this from the mean of the training images, in their standard deviations, count as this far."""
+
+MIN_SIZE = 8
+_START = 0.3  # of the last layer's usual weights: a model that has seen nothing should say little
+
+
+@register_kind
+class TextureModel(AdditiveModel):
+    """Groups of features, each through its own network of two hidden layers; the outputs are added.
+
+    logit = bias + sum over groups g of f_g(x_g), with x_g the standardized features of the group and f_g =
+    [linear(h) relu] [linear(h // 2) relu] linear(K). Contributions are unbounded: of an image that lies
+    twice as far they can be twice as large, where a tanh would say the same of both. With ``heads="tanh"`` they are
+    tanh(f_g), as in the published model.
+
+    Args:
+        classes: at least two class names in label order.
+        color: "color" or "gray", which features there are; see `iuscore.features.GROUPS`.
+        size: (height, width) images are brought to before they are measured; at least 8x8.
+        heads: "linear" or "tanh".
+        hidden_units: h, at least 2.
+        dropout: share of the features that training leaves out at random, in [0, 1).
+        feature_mean, feature_sd: of the training images, subtracted from and divided into each feature; None stands
+            for 0 and 1.
+
+    Raises:
+        UserError: a value out of its range.
+
+    Example:
+        >>> model = TextureModel(["normal", "polyp"], color="gray", size=(32, 32)).eval()
+        >>> features = model.prepare(torch.randint(0, 256, (3, 48, 40, 1), dtype=torch.uint8))
+        >>> c = model.contributions_of(features)
+        >>> c.shape, bool(torch.allclose(model(features), model.bias + c.sum(1)))
+        (torch.Size([3, 8, 1]), True)
+    """
+
+    kind: ClassVar[str] = "texture"
+
+    def __init__(
+        self,
+        classes: Sequence[str],
+        *,
+        color: Kind = "color",
+        size: Sequence[int] = (128, 128),
+        heads: Heads = "linear",
+        hidden_units: int = 16,
+        dropout: float = 0.2,
+        feature_mean: Sequence[float] | None = None,
+        feature_sd: Sequence[float] | None = None,
+    ) -> None:
+        _check_options(color, size, heads, hidden_units, dropout)
+        super().__init__(classes, GROUPS[color])
+        self.color: Kind = color
+        self.size = (int(size[0]), int(size[1]))
+        self.heads: Heads = heads
+        self.hidden_units = hidden_units
+        self.dropout = float(dropout)
+        # Not tensors: they belong to the configuration, and loading builds the module on a device without memory.
+        self.feature_mean = _numbers("feature_mean", feature_mean, 0.0, len(FEATURES[color]))
+        self.feature_sd = _numbers("feature_sd", feature_sd, 1.0, len(FEATURES[color]), positive=True)
+        self.bias = nn.Parameter(torch.zeros(self.n_outputs))
+        self.groups = group_sizes(color)
+        hidden = (hidden_units, hidden_units // 2)
+        weights = AdditiveWeights.random(self.groups, hidden=hidden, outputs=self.n_outputs)
+        for field in fields(AdditiveWeights):
+            value = getattr(weights, field.name)
+            self.register_parameter(field.name, nn.Parameter(value * _START if field.name == "w3" else value))
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """(F,), the number of features."""
+        return (len(FEATURES[self.color]),)
+
+    def prepare(self, images: Any, layout: Layout | None = None) -> Tensor:
+        """Measure the features of images, on the images' device.
+
+        Args:
+            images: tensor or array [B, H, W, C] or [B, C, H, W], C = 1 or 3, uint8, uint16 or
+                floating (nominally in [0, 1]), or a list of single images of any sizes.
+            layout: "NHWC" or "NCHW"; needed only where the shape fits both.
+
+        Returns:
+            float32 [B, F], as `iuscore.features.FEATURES` names them; NaN for an image that is not finite.
+
+        Raises:
+            UserError: an image asks for a gradient; counting has none.
+            TypeError, ValueError: see `iuscore.ops.texture_stats`.
+        """
+        return texture_features(images, kind=self.color, size=self.size, layout=layout)
+
+    def prepare_with_warnings(self, images: Any, layout: Layout | None = None) -> tuple[Tensor, list[tuple[str, ...]]]:
+        """Measure the features; name images that are of one color throughout."""
+        inputs = self.prepare(images, layout)
+        planes = [i for i, f in enumerate(FEATURES[self.color]) if f.name in _SPREADS]
+        flat = (inputs[:, planes] == 0).all(1).tolist()
+        return inputs, [("constant image",) if found else () for found in flat]
+
+    def contributions_of(self, inputs: Tensor, space: Space = "paper") -> Tensor:
+        """Compute the contributions from features.
+
+        Args:
+            inputs: float32 [B, F].
+            space: with ``heads="tanh"``, "paper" is after the tanh and "evidence" before it; linear heads have no
+                tanh, and both spaces are the same contributions.
+
+        Returns:
+            float32 [B, G, K]; NaN for an image whose features are NaN.
+
+        Raises:
+            ValueError: wrong shape. TypeError: not float32.
+            UserError: unknown space.
+        """
+        check_space(space)
+        if inputs.ndim != 2 or tuple(inputs.shape[1:]) != self.input_shape:
+            raise ValueError(f"inputs: expected features [B, {self.input_shape[0]}], got {list(inputs.shape)}")
+        mean, sd = (torch.from_numpy(part).to(inputs) for part in (self.feature_mean, self.feature_sd))
+        x = ((inputs - mean) / sd).clamp(-FARTHEST, FARTHEST)
+        evidence = additive_mlp(F.dropout(x, self.dropout, self.training), self.groups, self.weights()).contributions
+        return torch.tanh(evidence) if self.heads == "tanh" and space == "paper" else evidence
+
+    def weights(self) -> AdditiveWeights:
+        """The networks' weights, shared with the module."""
+        return AdditiveWeights(**{field.name: getattr(self, field.name) for field in fields(AdditiveWeights)})
+
+    @torch.no_grad()
+    def center(self, inputs: Tensor, labels: Tensor) -> None:
+        """Shift every contribution so that its mean over classes is 0, and the bias so that no logit changes.
+
+        A contribution then says how an image differs from the average image, where each class counts the same.
+        Only for linear heads: after a tanh a shift would not leave the logits alone.
+
+        Args:
+            inputs: features [N, F] of the training images.
+            labels: int64 [N], at least one of every class.
+        """
+        if self.heads != "linear":
+            return
+        training = self.training
+        contributions = self.eval().contributions_of(inputs)
+        means = [contributions[labels == k].mean(0) for k in range(len(self.classes))]
+        mean = torch.stack(means).mean(0)
+        self.get_parameter("b3").sub_(mean)
+        self.bias.add_(mean.sum(0))
+        self.train(training)
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments as JSON-able values."""
+        return {
+            "classes": list(self.classes),
+            "color": self.color,
+            "size": list(self.size),
+            "heads": self.heads,
+            "hidden_units": self.hidden_units,
+            "dropout": self.dropout,
+            "feature_mean": self.feature_mean.tolist(),
+            "feature_sd": self.feature_sd.tolist(),
+        }
+
+
+_SPREADS = ("lightness sd", "red-green sd", "blue-yellow sd")
+
+
+def _check_options(color: str, size: Sequence[int], heads: str, hidden_units: int, dropout: float) -> None:
+    if color not in GROUPS:
+        raise UserError(f"color: expected one of {', '.join(GROUPS)}, got {color!r}")
+    if heads not in ("linear", "tanh"):
+        raise UserError(f"heads: expected one of linear, tanh, got {heads!r}")
+    pair = isinstance(size, Sequence) and not isinstance(size, str) and len(size) == 2
+    if not pair or any(not _is_int(side) or side < MIN_SIZE for side in size):
+        raise UserError(f"size: expected (height, width), each at least {MIN_SIZE}, got {size!r}")
+    if not _is_int(hidden_units) or hidden_units < 2:
+        raise UserError(f"hidden_units: expected an integer of at least 2, got {hidden_units!r}")
+    if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
+        raise UserError(f"dropout: expected a number in [0, 1), got {dropout!r}")
+
+
+def _numbers(
+    name: str, values: Sequence[float] | None, default: float, n: int, positive: bool = False
+) -> np.ndarray[Any, np.dtype[np.float64]]:
+    if values is None:
+        return np.full(n, default)
+    numbers = isinstance(values, Sequence) and all(isinstance(v, int | float) and math.isfinite(v) for v in values)
+    if not numbers or len(values) != n or (positive and min(values) <= 0):
+        what = "positive " if positive else ""
+        shown = f"{len(values)} values" if isinstance(values, Sequence) else repr(values)
+        raise UserError(f"{name}: expected {n} {what}numbers, got {shown}")
+    return np.array(values, dtype=np.float64)
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

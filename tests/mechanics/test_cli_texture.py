@@ -1,0 +1,216 @@
+"""`iuscore fit --model texture`, and scoring with such a model."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+import iuscore
+from iuscore import phantoms
+from iuscore.features import FEATURES, GROUPS
+from iuscore.fit import EPUOptions, TextureOptions, TrainingOptions, fit, open_splits
+from iuscore.fit.kinds import KINDS
+from tests.fixtures import TINY, Command, class_folders, log_of, record_of
+
+SMALL = ("--model", "texture", "--size", "16", "--epochs", "8", "--seeds", "2")
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return class_folders(tmp_path_factory.mktemp("texture") / "real", n=20)
+
+
+@pytest.fixture(scope="module")
+def model(real: Path, tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Path:
+    out = tmp_path_factory.mktemp("texture") / "model"
+    options = TextureOptions(size=(16, 16))
+    return fit(open_splits(real), out, model="texture", model_options=options, seeds=2).folder
+
+
+def ran_well(command: Command, *arguments: object) -> str:
+    ran = command(*arguments)
+    assert ran.status == 0, ran.err
+    return ran.out
+
+
+class TestFit:
+    def test_record(self, model: Path) -> None:
+        record = record_of(model)
+        assert record["kind"] == "texture"
+        assert record["model"]["color"] == "gray"
+        assert record["model"]["heads"] == "linear"
+        assert len(record["model"]["feature_mean"]) == len(FEATURES["gray"])
+        assert record["training"]["optimizer"] == "adamw"
+        assert len(record["members"]) == 2
+        assert record["validation"]["auroc"] > 0.9
+        for space in ("paper", "evidence"):
+            assert len(record["profiles"][space]["a"]["mean"]) == len(GROUPS["gray"])
+        assert record["profiles"]["paper"] == record["profiles"]["evidence"]
+        assert record["ceiling"]["paper"]["a"]["mean"] > record["floor"]["paper"]["a"]["mean"] + 0.5
+
+    def test_defaults(self, command: Command, real: Path, tmp_path: Path) -> None:
+        ran = command("fit", real, "--out", tmp_path / "m", "--model", "texture", "--epochs", 2)
+        assert ran.status == 0
+        assert re.fullmatch(r"about \d+ s an epoch and member on this machine, at most 2 epochs", ran.said()[0])
+        record = record_of(tmp_path / "m")
+        assert len(record["members"]) == 3
+        assert record["model"]["size"] == [128, 128]
+        expected = {f.name: getattr(KINDS["texture"].training, f.name) for f in fields(TrainingOptions)}
+        assert expected | {"epochs": 2, "seeds": 3, "interrupted": False} == record["training"]
+
+    def test_help_says_the_defaults(self, command: Command) -> None:
+        text = " ".join(ran_well(command, "fit", "--help").split())
+        epu, texture = KINDS["epu"], KINDS["texture"]
+        for name, flag in (("learning_rate", "lr"), ("weight_decay", "weight-decay"), ("batch_size", "batch-size"),
+                           ("patience", "patience")):  # fmt: skip
+            both = f"{getattr(epu.training, name)}; texture: {getattr(texture.training, name)}"
+            assert re.search(rf"--{flag} \S+ [^\[]*\[default: \({re.escape(both)}\)\]", text), name
+        assert re.search(rf"--seeds [^\[]*\[default: \({epu.seeds}; texture: {texture.seeds}\)", text)
+        assert re.search(rf"--epochs [^\[]*\[default: \({epu.training.epochs}\)", text)
+        assert epu.training.epochs == texture.training.epochs
+        assert re.search(rf"--hidden-units [^\[]*\[default: \({EPUOptions().hidden_units}; texture: 16\)", text)
+        for options in (EPUOptions(), TextureOptions()):
+            for field in fields(options):
+                value = getattr(options, field.name)
+                shown = value[0] if isinstance(value, tuple) else value
+                flag = field.name.replace("_", "-")
+                assert re.search(rf"--{flag} [^\]]*(\[[^\]]*\] [^\[]*)?\[default: \([^)]*\b{shown}\b", text), field.name
+
+    @pytest.mark.parametrize(
+        ("options", "text"),
+        [
+            (("--base-channels", 4), "--base-channels belongs to --model epu, not to texture: leave it out"),
+            (("--mode", "paper"), "--mode belongs to --model epu, not to texture: leave it out"),
+            (("--size", 4), "size: expected (height, width), each at least 8, got [4, 4]"),
+            (("--dropout", 1), "dropout: expected a number in [0, 1), got 1.0"),
+            (("--hidden-units", 1), "hidden_units: expected an integer of at least 2, got 1"),
+            (("--lr", 0), "learning_rate: expected a positive number, got 0.0"),
+        ],
+    )
+    def test_bad_options(
+        self, command: Command, real: Path, tmp_path: Path, options: tuple[object, ...], text: str
+    ) -> None:
+        assert command("fit", real, "--out", tmp_path / "m", "--model", "texture", *options).refusal() == text
+        assert not (tmp_path / "m").exists()
+
+    def test_options_of_texture_with_epu(self, command: Command, real: Path, tmp_path: Path) -> None:
+        for option, value in (("--heads", "tanh"), ("--dropout", "0.1")):
+            said = command("fit", real, "--out", tmp_path / "m", *TINY, option, value).refusal()
+            assert said == f"{option} belongs to --model texture, not to epu: leave it out"
+
+    def test_wrong_kind_of_options_in_python(self, real: Path, tmp_path: Path) -> None:
+        splits = open_splits(real)
+        with pytest.raises(iuscore.UserError, match="expected TextureOptions for model 'texture', got EPUOptions"):
+            fit(splits, tmp_path / "m", model="texture", model_options=EPUOptions())
+        with pytest.raises(iuscore.UserError, match="model: expected 'epu' or 'texture', got 'resnet'"):
+            fit(splits, tmp_path / "m", model="resnet")  # type: ignore[arg-type]
+
+    def test_resumed_is_uninterrupted(self, command: Command, real: Path, tmp_path: Path,
+                                      monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+        """AdamW's moments and steps are part of the state."""
+        import signal
+
+        from iuscore.fit import training
+
+        ran_well(command, "fit", real, "--out", tmp_path / "whole", *SMALL)
+        save, calls = training._save, []
+
+        def stopping(*arguments: Any) -> None:
+            calls.append(1)
+            save(*arguments)
+            if len(calls) == 11:
+                signal.raise_signal(signal.SIGINT)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(training, "_save", stopping)
+            assert command("fit", real, "--out", tmp_path / "m", *SMALL).status == 130
+        refused = command("fit", real, "--out", tmp_path / "m", *SMALL, "--heads", "tanh", "--resume")
+        assert "heads was 'linear', now it is 'tanh'" in refused.err
+        ran_well(command, "fit", real, "--out", tmp_path / "m", *SMALL, "--resume")
+        for name in ("model.safetensors", "config.json"):
+            assert (tmp_path / "m" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+        assert len(log_of(tmp_path / "m")) == len(log_of(tmp_path / "whole")) == 16
+
+    def test_three_classes_and_tanh(self, command: Command, tmp_path: Path) -> None:
+        three = class_folders(tmp_path / "three", "abc", n=10, channels=3)
+        ran_well(command, "fit", three, "--out", tmp_path / "m", *SMALL, "--heads", "tanh")
+        record = record_of(tmp_path / "m")
+        assert record["profiles"]["paper"] != record["profiles"]["evidence"]
+        assert max(abs(x) for x in record["profiles"]["paper"]["c"]["mean"]) <= 1
+        assert record["model"]["color"] == "color"
+
+
+class TestScore:
+    def test_table_and_summary(self, command: Command, model: Path, real: Path, tmp_path: Path) -> None:
+        out = ran_well(command, "score", model, real, "--target", "from-folder", "--out", tmp_path)
+        assert "images against real a: IUS" in out
+        rows = pq.read_table(tmp_path / "scores.parquet").to_pylist()
+        assert len(rows) == 40
+        for row in rows:
+            assert abs(sum(row[f"share_{group}"] for group in GROUPS["gray"]) - row["ius"]) < 1e-5
+        summary = json.loads((tmp_path / "summary.json").read_text())
+        assert summary["model"]["kind"] == "texture"
+        assert summary["model"]["size"] == [16, 16]
+        assert [c["name"] for c in summary["targets"]["a"]["components"]] == list(GROUPS["gray"])
+
+    def test_any_image(self, command: Command, model: Path, tmp_path: Path) -> None:
+        """Colors, sizes and a broken file, against a gray model of 16x16."""
+        (tmp_path / "in").mkdir()
+        for kind in ("endoscopy", "radiograph"):
+            phantoms.write(tmp_path / "in" / kind, kind, n_per_class=2, size=48, splits={"x": 1.0})  # type: ignore[arg-type]
+        (tmp_path / "in/broken.png").write_bytes(b"no image")
+        ran = command("score", model, tmp_path / "in", "--target", "a", "--out", tmp_path / "out")
+        assert ran.status == 1
+        assert "8 images against real a" in ran.out
+
+    def test_plot(self, command: Command, model: Path, real: Path, tmp_path: Path) -> None:
+        pytest.importorskip("matplotlib")
+        ran_well(command, "score", model, real / "a", "--target", "a", "--out", tmp_path, "--plot")
+        assert (tmp_path / "contributions.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.fixture(scope="session")
+def data(shared: Path) -> Path:
+    if not (shared / "data").is_dir():
+        pytest.skip("no folder shared/data")
+    return shared / "data"
+
+
+class TestSharedData:
+    """Everything there is, in its own layout; few epochs."""
+
+    FEW = ("--model", "texture", "--epochs", "3", "--seeds", "1", "--size", "32")
+
+    def test_mammography(self, command: Command, data: Path, tmp_path: Path) -> None:
+        root = data / "mammography"
+        parts = ("--val", root / "real_val", "--test", root / "real_test", "--group-by", r"^P_\d+")
+        ran_well(command, "fit", root / "real_train", *parts, "--out", tmp_path / "m", *self.FEW)
+        record = record_of(tmp_path / "m")
+        assert record["data"]["counts"]["train"] == {"benign": 579, "malignant": 525}
+        images = root / "synthetic_cdcgan/benign"
+        out = ran_well(command, "score", tmp_path / "m", images, "--target", "benign", "--out", tmp_path / "s")
+        assert "600 images against real benign" in out
+
+    def test_pneumonia(self, command: Command, data: Path, tmp_path: Path) -> None:
+        file = data / "pneumoniamnist/pneumoniamnist_rebuilt.npz"
+        ran_well(command, "fit", file, "--classes", "normal,pneumonia", "--out", tmp_path / "m", *self.FEW)
+        assert record_of(tmp_path / "m")["validation"]["auroc"] > 0.95
+        out = ran_well(command, "score", tmp_path / "m", file, "--split", "test", "--target", "normal", "--out",
+                       tmp_path / "s")  # fmt: skip
+        assert "624 images against real normal" in out
+
+    def test_blood_cells(self, command: Command, data: Path, tmp_path: Path) -> None:
+        root = data / "blood_cells"
+        ran_well(command, "fit", root, "--group-by", r"BloodImage_\d+", "--out", tmp_path / "m", *self.FEW)
+        record = record_of(tmp_path / "m")
+        assert record["model"]["classes"] == ["platelets", "rbc", "wbc"]
+        assert record["model"]["color"] == "color"
+        assert record["validation"]["auroc"] > 0.98
+        out = ran_well(command, "score", tmp_path / "m", root, "--target", "from-folder", "--out", tmp_path / "s")
+        assert "223 images against real wbc" in out
