@@ -34,6 +34,18 @@ struct UnitF32 {
   IUSCORE_HD float load(Storage v) { return v; }
 };
 
+// Integers as they are.
+struct RawU8 {
+  using Storage = std::uint8_t;
+  static constexpr bool kCanBeNonFinite = false;
+  IUSCORE_HD float load(Storage v) { return static_cast<float>(v); }
+};
+struct RawU16 {
+  using Storage = std::uint16_t;
+  static constexpr bool kCanBeNonFinite = false;
+  IUSCORE_HD float load(Storage v) { return static_cast<float>(v); }
+};
+
 IUSCORE_HD bool is_finite(float value) { return (bits_of(value) & 0x7f800000u) != 0x7f800000u; }
 
 }  // namespace iuscore

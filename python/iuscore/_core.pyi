@@ -10,7 +10,15 @@ import typing
 import numpy
 import numpy.typing
 
-__all__: list[str] = ["additive_mlp", "additive_mlp_backward", "build_info", "perceptual_maps", "resample_table"]
+__all__: list[str] = [
+    "additive_mlp",
+    "additive_mlp_backward",
+    "build_info",
+    "color_histogram",
+    "guessed_axis",
+    "perceptual_maps",
+    "resample_table",
+]
 
 def additive_mlp(
     *,
@@ -56,6 +64,28 @@ def additive_mlp_backward(
 def build_info() -> dict[str, typing.Any]:
     """
     Version, commit, compiler, CUDA status and CPU zone of this build.
+    """
+
+def color_histogram(
+    views: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
+    masks: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
+    *,
+    channels: typing.SupportsInt | typing.SupportsIndex,
+    pixel_type: str,
+    space: str,
+    joint: bool,
+    edges: collections.abc.Sequence[typing.Annotated[numpy.typing.ArrayLike, numpy.float32]],
+    counts: typing.SupportsInt | typing.SupportsIndex,
+    outside: typing.SupportsInt | typing.SupportsIndex,
+    threads: typing.SupportsInt | typing.SupportsIndex,
+) -> None:
+    """
+    Writes int32 counts [B, bins] and outside [B, C, 3] to the addresses `counts` and `outside`.
+    """
+
+def guessed_axis(edges: typing.Annotated[numpy.typing.ArrayLike, numpy.float32]) -> tuple[typing.Any, ...]:
+    """
+    (low, scale, close) by which kernels guess a bin: csrc/core/histogram.h.
     """
 
 def perceptual_maps(

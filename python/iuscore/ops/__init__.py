@@ -1,6 +1,7 @@
 """Stateless batched image operations, each with CPU, CUDA and PyTorch implementations that agree."""
 
 from iuscore.ops.additive_mlp import AdditiveOutput, AdditiveWeights, additive_mlp
+from iuscore.ops.color_histogram import CHANNELS, ColorHistogram, Space, color_histogram
 from iuscore.ops.perceptual_maps import (
     COMPONENTS,
     DEGENERATE_RANGE,
@@ -13,6 +14,7 @@ from iuscore.ops.texture_stats import ANGLES, PLANES, PROPERTIES, STATISTICS, Te
 
 __all__ = [
     "ANGLES",
+    "CHANNELS",
     "COMPONENTS",
     "DEGENERATE_RANGE",
     "PLANES",
@@ -20,10 +22,13 @@ __all__ = [
     "STATISTICS",
     "AdditiveOutput",
     "AdditiveWeights",
+    "ColorHistogram",
     "Kind",
     "Mode",
+    "Space",
     "TextureStats",
     "additive_mlp",
+    "color_histogram",
     "degenerate_maps",
     "perceptual_maps",
     "texture_stats",

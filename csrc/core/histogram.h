@@ -1,0 +1,108 @@
+// Which bin a value falls into. Bins are [edge[i], edge[i + 1]), the last one closed, with equally spaced float64
+// edges. `edges` holds, for i < bins, the smallest float32 >= edge i, and at `bins` the smallest float32 > the last
+// edge: then edges[i] <= v < edges[i + 1] says of every float32 v exactly what the float64 edges say.
+#pragma once
+
+#include "core/color.h"
+#include "core/half.h"
+#include "core/macros.h"
+#include "core/range.h"
+
+namespace iuscore {
+
+constexpr std::int32_t kMostBins = 1024;     // of a channel
+constexpr std::int32_t kMostJointBins = 32;  // of a channel of a joint histogram
+constexpr std::int32_t kOutsideKinds = 3;    // below, above, not a number
+
+// Where a value is counted: its bin, or one of four slots behind the bins. In a joint histogram the slot that stands
+// last among those of the pixel's channels is the pixel's.
+enum OutsideSlot : std::int32_t { kBelow, kAbove, kNotANumber, kMasked, kOutsideSlots };
+
+struct BinAxis {
+  const float* edges;  // [bins + 1]
+  float low;
+  float scale;  // bins per unit
+  std::int32_t bins;
+  bool close;  // (v - low) * scale is never further than one bin from the truth
+};
+
+// Monotone in v; 0 for NaN.
+IUSCORE_HD std::int32_t guessed_bin(float v, const BinAxis& axis) {
+  const float x = larger((v - axis.low) * axis.scale, 0.0f);
+  return static_cast<std::int32_t>(smaller(x, static_cast<float>(axis.bins - 1)));
+}
+
+IUSCORE_HD std::int32_t searched_bin(float v, const BinAxis& axis) {
+  std::int32_t low = -1;
+  std::int32_t high = axis.bins + 1;
+  while (high - low > 1) {
+    const std::int32_t middle = (low + high) / 2;
+    (v >= axis.edges[middle] ? low : high) = middle;
+  }
+  return low;
+}
+
+// -1 (below) .. bins (above) -> the slot.
+IUSCORE_HD std::int32_t slot_of_bin(std::int32_t bin, float v, std::int32_t bins) {
+  const std::int32_t inside = bin < 0 ? bins + kBelow : bin == bins ? bins + kAbove : bin;
+  return v != v ? bins + kNotANumber : inside;
+}
+
+template <bool kClose>
+IUSCORE_HD std::int32_t slot_of(float v, const BinAxis& axis) {
+  std::int32_t bin;
+  if (kClose) {
+    const std::int32_t guess = guessed_bin(v, axis);
+    bin = guess + static_cast<std::int32_t>(v >= axis.edges[guess + 1]) -
+          static_cast<std::int32_t>(v < axis.edges[guess]);
+  } else {
+    bin = searched_bin(v, axis);
+  }
+  return slot_of_bin(bin, v, axis.bins);
+}
+
+IUSCORE_HD std::int32_t slot_of(float v, const BinAxis& axis) {
+  return axis.close ? slot_of<true>(v, axis) : slot_of<false>(v, axis);
+}
+
+IUSCORE_HD float next_below(float v) {
+  const std::uint32_t bits = bits_of(v);
+  return v == 0.0f ? float_of(0x80000001u) : float_of(v > 0.0f ? bits - 1u : bits + 1u);
+}
+
+// Tries the guess at both ends of every bin: in between it is monotone.
+IUSCORE_HD bool guesses_are_close(const BinAxis& axis) {
+  for (std::int32_t i = -1; i <= axis.bins; ++i) {
+    const bool has_first = i >= 0;
+    const bool has_last = i < axis.bins && axis.edges[i + 1] > -INFINITY;
+    if (has_first && has_last && !(axis.edges[i] < axis.edges[i + 1])) continue;  // an empty bin
+    if (has_first && guessed_bin(axis.edges[i], axis) < i - 1) return false;
+    if (has_last && guessed_bin(next_below(axis.edges[i + 1]), axis) > i + 1) return false;
+  }
+  return true;
+}
+
+IUSCORE_HD BinAxis bin_axis(const float* edges, std::int32_t bins) {
+  const float low = edges[0];
+  BinAxis axis{edges, low, static_cast<float>(bins) / (edges[bins] - low), bins, false};
+  axis.close = guesses_are_close(axis);
+  return axis;
+}
+
+// A value of the unit scale, clamped to it; NaN becomes 1.
+IUSCORE_HD float clamped_unit(float v) { return larger(smaller(v, 1.0f), 0.0f); }
+
+// Gray of three integers, to nearest, halves up.
+IUSCORE_HD float rounded_gray(float r, float g, float b) {
+  return static_cast<float>(static_cast<std::int32_t>(gray_of(r, g, b) + 0.5f));
+}
+
+// Cell of a joint histogram, or a slot behind its cells, from the slots of the three channels.
+IUSCORE_HD std::int32_t joint_slot(const std::int32_t (&slots)[3], const std::int32_t (&bins)[3]) {
+  std::int32_t outside = slots[0] - bins[0];
+  for (int c = 1; c < 3; ++c) outside = slots[c] - bins[c] > outside ? slots[c] - bins[c] : outside;
+  const std::int32_t cell = (slots[0] * bins[1] + slots[1]) * bins[2] + slots[2];
+  return outside >= 0 ? bins[0] * bins[1] * bins[2] + outside : cell;
+}
+
+}  // namespace iuscore

@@ -1,0 +1,150 @@
+#include "ops/color_histogram.h"
+
+#include <algorithm>
+#include <memory>
+#include <vector>
+
+#include "cpu/color_histogram_zone.h"
+#include "cpu/parallel_for.h"
+#include "cpu/zone.h"
+
+namespace iuscore {
+namespace {
+
+using ImageKernel = void (*)(const ColorHistogramJob&);
+
+ImageKernel kernel_of(Zone zone) {
+#if defined(IUSCORE_HAS_ZONES)
+  if (zone == Zone::avx512) return avx512::color_histogram_image;
+  if (zone == Zone::avx2) return avx2::color_histogram_image;
+#endif
+  static_cast<void>(zone);
+  return baseline::color_histogram_image;
+}
+
+// Bits of a power of two up to 16 bins, each of which is as many neighboring bytes; 0 where that is not so.
+int leading_bits(const std::uint16_t (&slots)[256], std::int32_t bins) {
+  for (int bits = 1; bits <= 4; ++bits) {
+    if (bins != 1 << bits) continue;
+    for (int v = 0; v < 256; ++v)
+      if (slots[v] != v >> (8 - bits)) return 0;
+    return bits;
+  }
+  return 0;
+}
+
+// Moves the highest bits of bytes 0, 1, 2 to the places of c1 + c2 .., c2 .., 0 .. above `shift`. With up to 4 bits
+// each, no other product of a channel with a term of the multiplier falls there.
+PackedKeys packed_keys(const ByteTables& tables, const BinAxis* axes) {
+  int n[3];
+  std::uint32_t bits = 0;
+  for (int c = 0; c < 3; ++c) {
+    n[c] = leading_bits(tables.slots[c], axes[c].bins);
+    if (n[c] == 0) return {};
+    bits |= (0xffu << (8 - n[c]) & 0xffu) << (8 * c);
+  }
+  const std::uint64_t one = 1;
+  return {one << (16 + n[0] + n[1]) | one << (8 + n[1]) | one, bits, (1u << (n[0] + n[1] + n[2])) - 1, 24 - n[2]};
+}
+
+ByteTables byte_tables(const BinAxis* axes, int channels) {
+  ByteTables tables{};
+  tables.by_fours = true;
+  std::uint32_t cells_of_one = 1;  // of one bin of channel c
+  for (int c = channels - 1; c >= 0; --c) {
+    const std::int32_t bins = axes[c].bins;
+    for (int v = 0; v < 256; ++v) {
+      const std::int32_t slot = slot_of(static_cast<float>(v), axes[c]);
+      tables.slots[c][v] = static_cast<std::uint16_t>(slot);
+      tables.keys[c][v] = slot < bins             ? static_cast<std::uint32_t>(slot) * cells_of_one
+                          : slot == bins + kBelow ? kKeyBelow
+                                                  : kKeyAbove;
+      tables.by_fours &= slot == tables.slots[c][v & ~3];
+    }
+    cells_of_one *= static_cast<std::uint32_t>(bins);
+  }
+  if (channels == 3) tables.packed = packed_keys(tables, axes);
+  return tables;
+}
+
+// A large image is cut into bands of rows where there are more threads than images.
+struct Bands {
+  std::int64_t per_image;
+  std::int64_t rows(const ImageView& image) const { return (image.height + per_image - 1) / per_image; }
+};
+
+constexpr std::int64_t kFewestPixelsOfABand = 1 << 16;
+
+Bands bands_of(const ColorHistogramArgs& args) {
+  if (args.batch >= args.threads) return {1};
+  std::int64_t largest = 0;
+  for (std::int64_t i = 0; i < args.batch; ++i)
+    largest = std::max(largest, args.images[i].height * args.images[i].width);
+  const std::int64_t wanted = (args.threads + args.batch - 1) / args.batch;
+  return {std::clamp<std::int64_t>(largest / kFewestPixelsOfABand, 1, wanted)};
+}
+
+// parts: [batch, bands, size + outside_size].
+void add_bands(const std::vector<std::int32_t>& parts, std::int64_t bands, std::int64_t size, std::int64_t outside_size,
+               const ColorHistogramArgs& args) {
+  const std::int64_t both = size + outside_size;
+  for (std::int64_t i = 0; i < args.batch; ++i)
+    for (std::int64_t k = 0; k < both; ++k) {
+      std::int32_t sum = 0;
+      for (std::int64_t b = 0; b < bands; ++b) sum += parts[static_cast<std::size_t>((i * bands + b) * both + k)];
+      (k < size ? args.counts[i * size + k] : args.outside[i * outside_size + k - size]) = sum;
+    }
+}
+
+}  // namespace
+
+void color_histogram_cpu(const ColorHistogramArgs& args) {
+  if (args.batch == 0) return;
+  const int channels = kHistogramChannels(args.space);
+  BinAxis axes[3]{};
+  std::int64_t size = args.joint ? 1 : 0;
+  for (int c = 0; c < channels; ++c) {
+    axes[c] = bin_axis(args.edges[c], args.bins[c]);
+    size = args.joint ? size * args.bins[c] : size + args.bins[c];
+  }
+  const std::int64_t outside_size = (args.joint ? 1 : channels) * kOutsideKinds;
+  const ByteTables bytes = args.pixel_type == PixelType::u8 ? byte_tables(axes, channels) : ByteTables{};
+  const Bands bands = bands_of(args);
+  const bool banded = bands.per_image > 1;
+  std::vector<std::int32_t> parts(
+      banded ? static_cast<std::size_t>(args.batch * bands.per_image * (size + outside_size)) : 0);
+  std::vector<std::unique_ptr<HistogramMemory>> memory(static_cast<std::size_t>(args.threads));
+  const ImageKernel kernel = kernel_of(current_zone());
+  parallel_for(args.batch * bands.per_image, args.threads, [&](std::int32_t worker, std::int64_t task) {
+    auto& own = memory[static_cast<std::size_t>(worker)];
+    if (!own) own.reset(new HistogramMemory);  // not cleared: each image clears what it uses
+    const std::int64_t i = task / bands.per_image;
+    ColorHistogramJob job{args.images[i],
+                          args.masks ? args.masks[i] : MaskView{},
+                          args.channels,
+                          args.pixel_type,
+                          args.space,
+                          args.joint,
+                          axes,
+                          &bytes,
+                          own.get(),
+                          args.counts + i * size,
+                          args.outside + i * outside_size};
+    if (args.channels == 1) job.image.stride_c = 0;
+    if (banded) {
+      const std::int64_t rows = bands.rows(job.image);
+      const std::int64_t first = task % bands.per_image * rows;
+      const std::int64_t width = args.pixel_type == PixelType::u8 ? 1 : args.pixel_type == PixelType::f32 ? 4 : 2;
+      job.counts = parts.data() + task * (size + outside_size);
+      job.outside = job.counts + size;
+      if (first >= job.image.height) return;
+      job.image.data = static_cast<const std::uint8_t*>(job.image.data) + first * job.image.stride_h * width;
+      job.image.height = std::min(rows, job.image.height - first);
+      if (job.mask.data != nullptr) job.mask.data += first * job.mask.stride_h;
+    }
+    kernel(job);
+  });
+  if (banded) add_bands(parts, bands.per_image, size, outside_size, args);
+}
+
+}  // namespace iuscore

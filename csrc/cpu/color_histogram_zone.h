@@ -1,0 +1,65 @@
+// One image on one thread. Compiled once per CPU zone; no std containers or templates with external linkage inside.
+#pragma once
+
+#include "core/histogram.h"
+#include "ops/color_histogram.h"
+
+namespace iuscore {
+
+// cell = (little-endian word of a pixel & bits) * multiplier >> shift & last; multiplier 0: no such numbers.
+struct PackedKeys {
+  std::uint64_t multiplier;
+  std::uint32_t bits;
+  std::uint32_t last;
+  std::int32_t shift;
+};
+
+// What the bytes of uint8 images mean; made once per call.
+struct ByteTables {
+  std::uint16_t slots[3][256];  // slot of byte v on the axis of channel c
+  std::uint32_t keys[3][256];   // share of byte v of channel c in the key of a joint cell
+  PackedKeys packed;
+  bool by_fours;  // bytes 4 k .. 4 k + 3 share a slot in every channel
+};
+
+// The sum of three keys is a cell, or above these: a multiple of one of them, up to three times, and something.
+constexpr std::uint32_t kKeyBelow = 1u << 16;
+constexpr std::uint32_t kKeyAbove = 1u << 18;
+
+constexpr std::int64_t kHalf = 1536;  // bytes: those at p and p + kHalf make a pair
+constexpr std::int64_t kPairs = 64 * 64;
+constexpr std::int64_t kGrayBytes = 20 * kHalf;
+constexpr std::int64_t kMostJointCells = kMostJointBins * kMostJointBins * kMostJointBins;
+
+// What one thread needs to count. Of its own content nothing is left from one image to the next.
+struct HistogramMemory {
+  std::uint32_t counters[kMostJointCells + kOutsideSlots];
+  std::uint16_t pairs[3 * kPairs];
+  std::uint8_t gray[kGrayBytes];
+};
+
+struct ColorHistogramJob {
+  ImageView image;  // channels of a one-channel image: stride_c = 0
+  MaskView mask;
+  std::int32_t channels;
+  PixelType pixel_type;
+  ColorSpace space;
+  bool joint;
+  const BinAxis* axes;      // [3]
+  const ByteTables* bytes;  // read where pixel_type is u8
+  HistogramMemory* memory;  // of this thread
+  std::int32_t* counts;     // as in ColorHistogramArgs, of this image
+  std::int32_t* outside;
+};
+
+namespace baseline {
+void color_histogram_image(const ColorHistogramJob& job);
+}
+namespace avx2 {
+void color_histogram_image(const ColorHistogramJob& job);
+}
+namespace avx512 {
+void color_histogram_image(const ColorHistogramJob& job);
+}
+
+}  // namespace iuscore

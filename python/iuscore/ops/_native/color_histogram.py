@@ -1,0 +1,83 @@
+"""The op `color_histogram` over the compiled kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from iuscore.ops._edges import float32_edges
+from iuscore.ops._native import color_histogram_cuda
+from iuscore.ops._native.calls import core, dtype_name, mask_table, view_table
+
+
+def _outputs(images: Tensor, joint: bool, bins: Sequence[int]) -> tuple[Tensor, Tensor]:
+    counts = bins[0] * bins[1] * bins[2] if joint else sum(bins)
+    channels = 1 if joint else len(bins)
+    return (
+        images.new_empty((images.shape[0], counts), dtype=torch.int32),
+        images.new_empty((images.shape[0], channels, 3), dtype=torch.int32),
+    )
+
+
+def _edges(bins: Sequence[int], low: Sequence[float], high: Sequence[float]) -> list[npt.NDArray[np.float32]]:
+    return [float32_edges(a, b, n) for a, b, n in zip(low, high, bins, strict=True)]
+
+
+@torch.library.custom_op("iuscore::color_histogram", mutates_args=(), device_types="cpu")
+def color_histogram(
+    images: Tensor,
+    mask: Tensor | None,
+    space: str,
+    joint: bool,
+    bins: Sequence[int],
+    low: Sequence[float],
+    high: Sequence[float],
+) -> tuple[Tensor, Tensor]:
+    counts, outside = _outputs(images, joint, bins)
+    if len(images):
+        core().color_histogram(
+            view_table(images),
+            mask_table(mask),
+            channels=images.shape[3],
+            pixel_type=dtype_name(images.dtype),
+            space=space,
+            joint=joint,
+            edges=_edges(bins, low, high),
+            counts=counts.data_ptr(),
+            outside=outside.data_ptr(),
+            threads=torch.get_num_threads(),
+        )
+    return counts, outside
+
+
+@color_histogram.register_fake
+def _(
+    images: Tensor,
+    mask: Tensor | None,
+    space: str,
+    joint: bool,
+    bins: Sequence[int],
+    low: Sequence[float],
+    high: Sequence[float],
+) -> tuple[Tensor, Tensor]:
+    return _outputs(images, joint, bins)
+
+
+@color_histogram.register_kernel("cuda")
+def _(
+    images: Tensor,
+    mask: Tensor | None,
+    space: str,
+    joint: bool,
+    bins: Sequence[int],
+    low: Sequence[float],
+    high: Sequence[float],
+) -> tuple[Tensor, Tensor]:
+    counts, outside = _outputs(images, joint, bins)
+    if len(images):
+        color_histogram_cuda.color_histogram(images, mask, space, joint, _edges(bins, low, high), counts, outside)
+    return counts, outside

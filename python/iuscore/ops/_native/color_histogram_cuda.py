@@ -1,0 +1,67 @@
+"""How the CUDA kernel of `color_histogram` is called: edges on the device, and the stream."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from iuscore.ops._native.calls import core, cuda, dtype_name, stream_of
+
+Edges = npt.NDArray[np.float32]
+
+
+class _OnDevice:
+    """Edges kept on their device, so that repeated calls copy nothing and a CUDA graph finds them at one address."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[torch.device, bytes], Tensor] = {}
+
+    def __call__(self, edges: Sequence[Edges], device: torch.device) -> Tensor:
+        packed = np.concatenate(edges)
+        key = (device, packed.tobytes())
+        if key not in self._kept:
+            if len(self._kept) >= 64:
+                self._kept.pop(next(iter(self._kept)))
+            self._kept[key] = torch.from_numpy(packed).to(device)
+        return self._kept[key]
+
+
+_on_device = _OnDevice()
+
+
+def color_histogram(
+    images: Tensor,
+    mask: Tensor | None,
+    space: str,
+    joint: bool,
+    edges: Sequence[Edges],
+    counts: Tensor,
+    outside: Tensor,
+) -> None:
+    """Images [B, H, W, C] of one size; counts and outside need not be cleared."""
+    _, height, width, channels = images.shape
+    step, *strides = images.stride()
+    mask_step, *mask_strides = (0, 0, 0) if mask is None else mask.stride()
+    on_device = _on_device(edges, images.device)
+    cuda().color_histogram(
+        device=images.device.index,
+        stream=stream_of(images.device),
+        batch=len(images),
+        channels=channels,
+        pixel_type=dtype_name(images.dtype),
+        image=(images.data_ptr(), height, width, *strides),
+        batch_stride=step,
+        mask=(0 if mask is None else mask.data_ptr(), *mask_strides),
+        mask_batch_stride=mask_step,
+        space=space,
+        joint=joint,
+        bins=[len(e) - 1 for e in edges],
+        axes=[core().guessed_axis(e) for e in edges],
+        edges=on_device.data_ptr(),
+        counts=counts.data_ptr(),
+        outside=outside.data_ptr(),
+    )
