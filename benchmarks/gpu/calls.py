@@ -61,9 +61,11 @@ def call(case: Case, inputs: Tensor, backend: Implementation) -> Any:
 
 
 def tensors_of(result: Any) -> list[Tensor]:
-    """All tensors in what an op returns."""
+    """All tensors in what an op returns; names are left out."""
     if isinstance(result, Tensor):
         return [result]
+    if isinstance(result, str):
+        return []
     parts: Iterable[Any] = result.values() if isinstance(result, dict) else result
     return [tensor for part in parts for tensor in tensors_of(part)]
 

@@ -18,5 +18,7 @@ PYBIND11_MODULE(_core, module) {
   module.def("build_info", &build_info, "Version, commit, compiler, CUDA status and CPU zone of this build.");
   iuscore::bind_additive_mlp(module);
   iuscore::bind_color_histogram(module);
+  iuscore::bind_glcm(module);
+  iuscore::bind_glcm_features(module);
   iuscore::bind_perceptual_maps(module);
 }

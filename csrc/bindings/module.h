@@ -8,6 +8,8 @@ namespace iuscore {
 void bind_additive_mlp(pybind11::module_& module);          // _core
 void bind_color_histogram(pybind11::module_& module);       // _core
 void bind_color_histogram_cuda(pybind11::module_& module);  // _cuda
+void bind_glcm(pybind11::module_& module);                  // _core
+void bind_glcm_features(pybind11::module_& module);         // _core
 void bind_perceptual_maps(pybind11::module_& module);       // _core
 void bind_perceptual_maps_cuda(pybind11::module_& module);  // _cuda
 

@@ -61,17 +61,7 @@ IUSCORE_HD std::int32_t level_of(float x, const Quantizer& by) {
   return static_cast<std::int32_t>(position);
 }
 
-// Stored pixels -> the raw values that are quantised: integers 0 .. 255 or 0 .. 65535, floating types as they are.
-struct RawU8 {
-  using Storage = std::uint8_t;
-  static constexpr bool kCanBeNonFinite = false;
-  IUSCORE_HD float load(Storage v) { return static_cast<float>(v); }
-};
-struct RawU16 {
-  using Storage = std::uint16_t;
-  static constexpr bool kCanBeNonFinite = false;
-  IUSCORE_HD float load(Storage v) { return static_cast<float>(v); }
-};
+// Raw values are what is quantised: integers as they are (core/pixel.h), and floating types too.
 using RawF16 = UnitF16;
 using RawBF16 = UnitBF16;
 using RawF32 = UnitF32;

@@ -15,6 +15,9 @@ __all__: list[str] = [
     "additive_mlp_backward",
     "build_info",
     "color_histogram",
+    "glcm",
+    "glcm_features",
+    "glcm_matrix_features",
     "guessed_axis",
     "perceptual_maps",
     "resample_table",
@@ -81,6 +84,65 @@ def color_histogram(
 ) -> None:
     """
     Writes int32 counts [B, bins] and outside [B, C, 3] to the addresses `counts` and `outside`.
+    """
+
+def glcm(
+    views: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
+    masks: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
+    *,
+    channels: typing.SupportsInt | typing.SupportsIndex,
+    pixel_type: str,
+    mode: str,
+    levels: typing.SupportsInt | typing.SupportsIndex,
+    low: typing.SupportsFloat | typing.SupportsIndex,
+    scale: typing.SupportsFloat | typing.SupportsIndex,
+    offsets: typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
+    symmetric: bool,
+    counts: typing.SupportsInt | typing.SupportsIndex,
+    threads: typing.SupportsInt | typing.SupportsIndex,
+) -> int:
+    """
+    Writes [B, O, levels, levels] int32 counts to the address `counts`.
+    low and scale are NaN where they come from each image.
+    Returns the largest counted value (mode levels), else 0.
+    """
+
+def glcm_features(
+    views: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
+    masks: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
+    *,
+    channels: typing.SupportsInt | typing.SupportsIndex,
+    pixel_type: str,
+    mode: str,
+    levels: typing.SupportsInt | typing.SupportsIndex,
+    low: typing.SupportsFloat | typing.SupportsIndex,
+    scale: typing.SupportsFloat | typing.SupportsIndex,
+    offsets: typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
+    symmetric: bool,
+    features: typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
+    wide: bool,
+    values: typing.SupportsInt | typing.SupportsIndex,
+    threads: typing.SupportsInt | typing.SupportsIndex,
+) -> int:
+    """
+    Writes [B, O, F] features, float64 where wide, else float32, to the address `values`.
+    Returns the largest counted value (mode levels), else 0.
+    """
+
+def glcm_matrix_features(
+    *,
+    counts: typing.SupportsInt | typing.SupportsIndex,
+    batch: typing.SupportsInt | typing.SupportsIndex,
+    offsets: typing.SupportsInt | typing.SupportsIndex,
+    levels: typing.SupportsInt | typing.SupportsIndex,
+    symmetric: bool,
+    features: typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
+    wide: bool,
+    values: typing.SupportsInt | typing.SupportsIndex,
+    threads: typing.SupportsInt | typing.SupportsIndex,
+) -> None:
+    """
+    The same of int32 counts [B, O, levels, levels] at the address `counts`.
     """
 
 def guessed_axis(edges: typing.Annotated[numpy.typing.ArrayLike, numpy.float32]) -> tuple[typing.Any, ...]:

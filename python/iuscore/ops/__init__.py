@@ -1,7 +1,10 @@
 """Stateless batched image operations, each with CPU, CUDA and PyTorch implementations that agree."""
 
+from iuscore.ops._haralick import GLCM_FEATURES, GLCM_PRESETS, GlcmFeature
 from iuscore.ops.additive_mlp import AdditiveOutput, AdditiveWeights, additive_mlp
 from iuscore.ops.color_histogram import CHANNELS, ColorHistogram, Space, color_histogram
+from iuscore.ops.glcm import glcm
+from iuscore.ops.glcm_features import GlcmFeatures, glcm_features
 from iuscore.ops.perceptual_maps import (
     COMPONENTS,
     DEGENERATE_RANGE,
@@ -17,12 +20,16 @@ __all__ = [
     "CHANNELS",
     "COMPONENTS",
     "DEGENERATE_RANGE",
+    "GLCM_FEATURES",
+    "GLCM_PRESETS",
     "PLANES",
     "PROPERTIES",
     "STATISTICS",
     "AdditiveOutput",
     "AdditiveWeights",
     "ColorHistogram",
+    "GlcmFeature",
+    "GlcmFeatures",
     "Kind",
     "Mode",
     "Space",
@@ -30,6 +37,8 @@ __all__ = [
     "additive_mlp",
     "color_histogram",
     "degenerate_maps",
+    "glcm",
+    "glcm_features",
     "perceptual_maps",
     "texture_stats",
 ]

@@ -1,0 +1,58 @@
+#include "ops/glcm.h"
+
+#include <algorithm>
+#include <atomic>
+
+#include "cpu/glcm_memory.h"
+#include "cpu/parallel_for.h"
+
+namespace iuscore {
+
+GlcmKernels glcm_kernels(Zone zone) {
+#if defined(IUSCORE_HAS_ZONES)
+  if (zone == Zone::avx512) return {avx512::quantize_plane, avx512::count_plane, avx512::sum_plane, avx512::sum_matrix};
+  if (zone == Zone::avx2) return {avx2::quantize_plane, avx2::count_plane, avx2::sum_plane, avx2::sum_matrix};
+#endif
+  static_cast<void>(zone);
+  return {baseline::quantize_plane, baseline::count_plane, baseline::sum_plane, baseline::sum_matrix};
+}
+
+GlcmScratch GlcmMemory::scratch(std::int32_t levels, std::int64_t pixels) {
+  const std::int64_t bytes = glcm_cell_bytes(glcm_shape(levels, pixels));
+  // One line more, so that the cells can begin at one.
+  const auto words = static_cast<std::size_t>(bytes / 8 + 8);
+  if (cells_.size() < words) cells_.resize(words);
+  pairs_.resize(4 * kPairChunk);
+  pair_weights_.resize(4 * kPairChunk);
+  const auto at = reinterpret_cast<std::uintptr_t>(cells_.data());
+  return {reinterpret_cast<void*>((at + 63) & ~std::uintptr_t{63}), pairs_.data(), pair_weights_.data()};
+}
+
+QuantizeResult GlcmMemory::plane(const ImageView& image, const MaskView* mask, std::int32_t channels, PixelType type,
+                                 const Quantization& by) {
+  const MaskView view = mask == nullptr ? MaskView{nullptr, 0, 0} : *mask;
+  const auto bytes = static_cast<std::size_t>(image.height * image.width + kPlaneSlack);
+  strip_.resize(std::max(strip_.size(), static_cast<std::size_t>(image.width)));
+  levels_.resize(std::max(levels_.size(), bytes));
+  if (can_be_uncounted(type, view)) valid_.resize(std::max(valid_.size(), bytes));
+  return kernels_.quantize({image, view, channels, type, by, strip_.data(), levels_.data(), valid_.data()});
+}
+
+void glcm_cpu(const GlcmArgs& args) {
+  const std::int32_t levels = args.quantization.levels;
+  const std::int64_t size = std::int64_t{args.offset_count} * levels * levels;
+  std::vector<GlcmMemory> memory(static_cast<std::size_t>(args.threads), GlcmMemory(glcm_kernels(current_zone())));
+  std::vector<std::int32_t> largest(static_cast<std::size_t>(args.threads), 0);
+  parallel_for(args.batch, args.threads, [&](std::int32_t worker, std::int64_t i) {
+    GlcmMemory& own = memory[static_cast<std::size_t>(worker)];
+    const MaskView* mask = args.masks == nullptr ? nullptr : args.masks + i;
+    const QuantizeResult image = own.plane(args.images[i], mask, args.channels, args.pixel_type, args.quantization);
+    auto& most = largest[static_cast<std::size_t>(worker)];
+    most = std::max(most, image.largest);
+    const GlcmScratch scratch = own.scratch(levels, image.plane.height * image.plane.width);
+    own.kernels().count(image.plane, args.offsets, args.offset_count, args.symmetric, scratch, args.counts + i * size);
+  });
+  if (args.largest != nullptr) *args.largest = *std::max_element(largest.begin(), largest.end());
+}
+
+}  // namespace iuscore

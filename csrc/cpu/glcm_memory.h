@@ -1,0 +1,63 @@
+// Memory of one thread for pairs of gray levels, the kernels of the current zone, and features of a plane. Not for
+// zone-compiled files.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "cpu/glcm_plane.h"
+#include "ops/glcm_features.h"
+
+namespace iuscore {
+
+struct GlcmKernels {
+  QuantizeResult (*quantize)(const QuantizeJob&);
+  void (*count)(const LevelPlane&, const PixelOffset*, std::int32_t, bool, const GlcmScratch&, std::int32_t*);
+  void (*sum)(const LevelPlane&, const PixelOffset*, std::int32_t, const GlcmTables&, const GlcmScratch&, GlcmSums*);
+  void (*sum_matrix)(const std::int32_t*, const GlcmTables&, const GlcmScratch&, GlcmSums*);
+};
+
+GlcmKernels glcm_kernels(Zone zone);
+
+// T of core/haralick.h for counts below entropy_table_size(shift); made once for each shift, then shared.
+const std::uint64_t* entropy_table(std::int32_t shift);
+std::int64_t entropy_table_size(std::int32_t shift);
+
+class GlcmMemory {
+ public:
+  explicit GlcmMemory(const GlcmKernels& kernels) : kernels_(kernels) {}
+
+  const GlcmKernels& kernels() const { return kernels_; }
+
+  // Valid until the next call with larger sizes.
+  GlcmScratch scratch(std::int32_t levels, std::int64_t pixels);
+
+  // The plane of an image; valid until the next image.
+  QuantizeResult plane(const ImageView& image, const MaskView* mask, std::int32_t channels, PixelType type,
+                       const Quantization& by);
+
+  // most_pairs: as in glcm_context.
+  GlcmTables tables(std::int32_t levels, bool symmetric, std::uint64_t most_pairs, std::uint32_t needs);
+
+  GlcmSums* sums(std::int32_t count);
+
+ private:
+  GlcmKernels kernels_;
+  std::vector<std::uint64_t> cells_;  // 64-bit, for its alignment; all 0 between calls
+  std::vector<std::uint16_t> pairs_;
+  std::vector<std::uint8_t> pair_weights_;
+  std::vector<float> strip_;
+  std::vector<std::uint8_t> levels_;
+  std::vector<std::uint8_t> valid_;
+  std::vector<std::uint64_t> weights_;
+  std::int32_t weight_levels_ = 0;
+  std::int32_t weight_shift_ = 0;
+  std::vector<GlcmSums> sums_;
+};
+
+// Features of the pairs of a plane, [offset_count, feature_count]. The plane's pixels, at most kMostGlcmPixels, bound
+// the number of pairs.
+void glcm_features_plane(const LevelPlane& plane, const PixelOffset* offsets, std::int32_t offset_count, bool symmetric,
+                         const GlcmFeature* features, std::int32_t feature_count, GlcmMemory& memory, double* values);
+
+}  // namespace iuscore

@@ -1,0 +1,113 @@
+// Pairs of gray levels of one image on one thread: from pixels to a plane of levels, from a plane to counts or to the
+// sums of core/haralick.h. Other ops that have a plane of levels already start there.
+#pragma once
+
+#include <cstdint>
+
+#include "core/haralick.h"
+#include "cpu/zone.h"
+#include "ops/glcm.h"
+
+namespace iuscore {
+
+constexpr std::int64_t kPlaneSlack = 64;  // bytes that must be readable after the last row of a plane
+
+// Levels of an image, one byte a pixel.
+struct LevelPlane {
+  const std::uint8_t* levels;  // [height, width], rows `pitch` apart; each below level_count; kPlaneSlack
+  const std::uint8_t* valid;   // the same shape, 1 = counted, else 0; or null: all are. kPlaneSlack
+  std::int64_t height;
+  std::int64_t width;
+  std::int64_t pitch;
+  std::int32_t level_count;  // kFewestLevels .. kMostLevels
+  // Every counted pixel's level is in lowest .. highest. Highest is the largest of them, exactly; 0 where none is
+  // counted.
+  std::int32_t lowest;
+  std::int32_t highest;
+};
+
+// What turns an image into its plane.
+struct QuantizeJob {
+  ImageView image;
+  MaskView mask;  // data null: every finite pixel is counted
+  std::int32_t channels;
+  PixelType pixel_type;
+  Quantization by;
+  float* strip;          // [width] floats
+  std::uint8_t* levels;  // [height, width] and kPlaneSlack, contiguous; the result
+  std::uint8_t* valid;   // the same; written only where a pixel can be uncounted (can_be_uncounted)
+};
+
+struct QuantizeResult {
+  LevelPlane plane;
+  std::int32_t largest;  // mode levels: the largest counted value
+};
+
+IUSCORE_HD bool can_be_uncounted(PixelType type, const MaskView& mask) {
+  return mask.data != nullptr || (type != PixelType::u8 && type != PixelType::u16);
+}
+
+// Matrices in memory: rows 2^shift apart, at least 32; `spacing` cells from one matrix to the next. Counters are 16
+// bits wide where an image has fewer than 65,536 pixels, so none can overflow; else 32. Up to 64 levels four offsets
+// are counted at a time, pixels alternating between two copies of each matrix, so that equal pairs in a row do not wait
+// for each other; above, two offsets and one copy, which the second-level cache holds.
+struct GlcmShape {
+  std::int32_t shift;
+  std::int32_t group;   // offsets counted at a time
+  std::int32_t copies;  // matrices of an offset
+  bool narrow;          // 16-bit counters
+};
+
+constexpr std::int64_t kSmallSpacing = 64 * 64 + 1056;  // no two matrices at a multiple of 4096 bytes
+constexpr std::int64_t kLargeSpacing = 256 * 256 + 1056;
+
+IUSCORE_HD GlcmShape glcm_shape(std::int32_t levels, std::int64_t pixels) {
+  std::int32_t shift = 5;
+  while ((1 << shift) < levels) ++shift;
+  return {shift, shift <= 6 ? 4 : 2, shift <= 6 ? 2 : 1, pixels < 65536};
+}
+
+IUSCORE_HD std::int64_t glcm_cell_bytes(const GlcmShape& shape) {
+  return shape.group * shape.copies * (shape.shift <= 6 ? kSmallSpacing : kLargeSpacing) * (shape.narrow ? 2 : 4);
+}
+
+constexpr std::int32_t kPairChunk = 512;  // columns whose pairs are computed at a time
+
+struct GlcmScratch {
+  void* cells;            // glcm_cell_bytes(), a multiple of 64 bytes, all 0 before and after a call
+  std::uint16_t* pairs;   // [4, kPairChunk]
+  std::uint8_t* weights;  // [4, kPairChunk]
+};
+
+// What the sums of a matrix need. terms[c] = entropy_term(c, shift) for c < term_count, at least 65,536 or all counts.
+struct GlcmTables {
+  const std::uint64_t* terms;
+  std::int64_t term_count;
+  const std::uint64_t* weights;  // [kGlcmWeights, levels]: glcm_weight
+  GlcmContext context;
+  std::uint32_t needs;
+};
+
+#define IUSCORE_GLCM_KERNELS                                                                                       \
+  QuantizeResult quantize_plane(const QuantizeJob& job);                                                           \
+  /* counts: [offset_count, levels, levels] */                                                                     \
+  void count_plane(const LevelPlane& plane, const PixelOffset* offsets, std::int32_t offset_count, bool symmetric, \
+                   const GlcmScratch& scratch, std::int32_t* counts);                                              \
+  /* sums: [offset_count] */                                                                                       \
+  void sum_plane(const LevelPlane& plane, const PixelOffset* offsets, std::int32_t offset_count,                   \
+                 const GlcmTables& tables, const GlcmScratch& scratch, GlcmSums* sums);                            \
+  /* counts: [levels, levels], not negative; the scratch is of 32-bit counters */                                  \
+  void sum_matrix(const std::int32_t* counts, const GlcmTables& tables, const GlcmScratch& scratch, GlcmSums* sums);
+
+namespace baseline {
+IUSCORE_GLCM_KERNELS
+}
+namespace avx2 {
+IUSCORE_GLCM_KERNELS
+}
+namespace avx512 {
+IUSCORE_GLCM_KERNELS
+}
+#undef IUSCORE_GLCM_KERNELS
+
+}  // namespace iuscore

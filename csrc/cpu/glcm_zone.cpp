@@ -1,0 +1,213 @@
+#include "core/quantize.h"
+#include "cpu/glcm_pairs.h"
+#include "cpu/glcm_plane.h"
+
+namespace iuscore::IUSCORE_ZONE {
+namespace {
+
+// Raw values of a row; kStep: the pixel stride where it is known, so that the loop vectorises, else 0.
+template <class Pixel, int kChannels, int kStep>
+void load_row_steps(const ImageView& image, std::int64_t row, float* __restrict out) {
+  using Storage = typename Pixel::Storage;
+  const Storage* r = static_cast<const Storage*>(image.data) + row * image.stride_h;
+  const std::int64_t step = kStep > 0 ? kStep : image.stride_w;
+  if constexpr (kChannels == 1) {
+    for (std::int64_t x = 0; x < image.width; ++x) out[x] = Pixel::load(r[x * step]);
+  } else {
+    const Storage* g = r + (kStep == 3 ? 1 : image.stride_c);
+    const Storage* b = r + (kStep == 3 ? 2 : 2 * image.stride_c);
+    for (std::int64_t x = 0; x < image.width; ++x)
+      out[x] = RawGray<Pixel>::of(Pixel::load(r[x * step]), Pixel::load(g[x * step]), Pixel::load(b[x * step]));
+  }
+}
+
+template <class Pixel, int kChannels>
+void load_row(const ImageView& image, std::int64_t row, float* out) {
+  if (image.stride_w == 1) return load_row_steps<Pixel, kChannels, 1>(image, row, out);
+  if (kChannels == 3 && image.stride_w == 3 && image.stride_c == 1)
+    return load_row_steps<Pixel, kChannels, kChannels == 3 ? 3 : 0>(image, row, out);
+  load_row_steps<Pixel, kChannels, 0>(image, row, out);
+}
+
+// 1 where a pixel is counted, else 0.
+void valid_row(const QuantizeJob& job, std::int64_t row, const float* __restrict values, bool can_be_non_finite,
+               std::uint8_t* __restrict valid) {
+  const std::int64_t width = job.image.width;
+  if (job.mask.data == nullptr) {
+    for (std::int64_t x = 0; x < width; ++x) valid[x] = is_finite(values[x]);
+    return;
+  }
+  const std::uint8_t* mask = job.mask.data + row * job.mask.stride_h;
+  if (job.mask.stride_w == 1)
+    for (std::int64_t x = 0; x < width; ++x) valid[x] = mask[x] != 0;
+  else
+    for (std::int64_t x = 0; x < width; ++x) valid[x] = mask[x * job.mask.stride_w] != 0;
+  if (can_be_non_finite)
+    for (std::int64_t x = 0; x < width; ++x) valid[x] = valid[x] & (is_finite(values[x]) ? 1 : 0);
+}
+
+void level_row(const float* __restrict values, std::int64_t width, const Quantizer& by,
+               std::uint8_t* __restrict levels) {
+  for (std::int64_t x = 0; x < width; ++x) levels[x] = static_cast<std::uint8_t>(level_of(values[x], by));
+}
+
+// Widens by n values at a time, where 32 lanes of smallest and largest values stand in vector registers.
+struct WideRange {
+  float low[32];
+  float high[32];
+};
+
+void widen_row(WideRange& wide, const float* __restrict values, const std::uint8_t* __restrict valid,
+               std::int64_t width) {
+  std::int64_t x = 0;
+  for (; x + 32 <= width; x += 32)
+    for (int k = 0; k < 32; ++k) {
+      const bool counted = valid == nullptr || valid[x + k] != 0;
+      wide.low[k] = smaller(counted ? values[x + k] : INFINITY, wide.low[k]);
+      wide.high[k] = larger(counted ? values[x + k] : -INFINITY, wide.high[k]);
+    }
+  for (; x < width; ++x) {
+    if (valid != nullptr && valid[x] == 0) continue;
+    wide.low[0] = smaller(values[x], wide.low[0]);
+    wide.high[0] = larger(values[x], wide.high[0]);
+  }
+}
+
+Range folded(const WideRange& wide) {
+  Range range = empty_range();
+  for (int k = 0; k < 32; ++k) widen(range, wide.low[k], wide.high[k]);
+  return range;
+}
+
+// Smallest level and largest counted level of n pixels.
+void level_range(const std::uint8_t* __restrict levels, const std::uint8_t* __restrict valid, std::int64_t n,
+                 std::int32_t& lowest, std::int32_t& highest) {
+  std::uint8_t low[64];
+  std::uint8_t high[64];
+  for (int k = 0; k < 64; ++k) low[k] = 255, high[k] = 0;
+  std::int64_t i = 0;
+  const auto take = [&](int k, std::int64_t at) {
+    const auto counted = static_cast<std::uint8_t>(valid == nullptr ? 255 : -valid[at]);
+    const auto up = static_cast<std::uint8_t>(levels[at] & counted);
+    low[k] = levels[at] < low[k] ? levels[at] : low[k];
+    high[k] = up > high[k] ? up : high[k];
+  };
+  for (; i + 64 <= n; i += 64)
+    for (int k = 0; k < 64; ++k) take(k, i + k);
+  for (; i < n; ++i) take(0, i);
+  lowest = 255;
+  highest = 0;
+  for (int k = 0; k < 64; ++k) {
+    lowest = low[k] < lowest ? low[k] : lowest;
+    highest = high[k] > highest ? high[k] : highest;
+  }
+  if (lowest > highest) lowest = highest;
+}
+
+template <class Pixel, int kChannels>
+QuantizeResult quantize(const QuantizeJob& job) {
+  const std::int64_t width = job.image.width;
+  const std::int64_t height = job.image.height;
+  const bool masked = can_be_uncounted(job.pixel_type, job.mask);
+  const bool integer_levels = job.by.mode == QuantizeMode::levels;
+  const auto valid_of = [&](std::int64_t y) { return masked ? job.valid + y * width : nullptr; };
+  Range range = empty_range();
+  if (needs_range(job.by) || integer_levels) {
+    WideRange wide;
+    for (int k = 0; k < 32; ++k) wide.low[k] = INFINITY, wide.high[k] = -INFINITY;
+    for (std::int64_t y = 0; y < height; ++y) {
+      load_row<Pixel, kChannels>(job.image, y, job.strip);
+      if (masked) valid_row(job, y, job.strip, Pixel::kCanBeNonFinite, valid_of(y));
+      widen_row(wide, job.strip, valid_of(y), width);
+    }
+    range = folded(wide);
+  }
+  const Quantizer by = quantizer_of(job.by, range);
+  for (std::int64_t y = 0; y < height; ++y) {
+    load_row<Pixel, kChannels>(job.image, y, job.strip);
+    if (masked) valid_row(job, y, job.strip, Pixel::kCanBeNonFinite, valid_of(y));
+    level_row(job.strip, width, by, job.levels + y * width);
+  }
+  QuantizeResult result{};
+  LevelPlane& plane = result.plane;
+  plane = {job.levels, masked ? job.valid : nullptr, height, width, width, job.by.levels, 0, 0};
+  level_range(plane.levels, plane.valid, height * width, plane.lowest, plane.highest);
+  result.largest = integer_levels && range.high > 0.0f ? static_cast<std::int32_t>(range.high) : 0;
+  return result;
+}
+
+template <class Pixel>
+QuantizeResult quantize_channels(const QuantizeJob& job) {
+  return job.channels == 3 ? quantize<Pixel, 3>(job) : quantize<Pixel, 1>(job);
+}
+
+template <class Count>
+void write_counts(Count* first, Count* second, std::int32_t shift, std::int32_t levels,
+                  std::int32_t* __restrict counts) {
+  join_copies(first, second, levels << shift);
+  for (std::int32_t i = 0; i < levels; ++i) {
+    Count* row = first + (i << shift);
+    for (std::int32_t j = 0; j < levels; ++j) counts[i * levels + j] = row[j];
+    for (std::int32_t j = 0; j < levels; ++j) row[j] = 0;
+  }
+}
+
+// From the matrix of pairs without order.
+template <class Count>
+void write_symmetric(Count* first, Count* second, std::int32_t shift, std::int32_t levels, std::int32_t* counts) {
+  join_copies(first, second, levels << shift);
+  constexpr std::int32_t kBlock = 16;
+  for (std::int32_t i0 = 0; i0 < levels; i0 += kBlock)
+    for (std::int32_t j0 = i0; j0 < levels; j0 += kBlock)
+      for (std::int32_t i = i0; i < i0 + kBlock && i < levels; ++i)
+        for (std::int32_t j = j0 < i ? i : j0; j < j0 + kBlock && j < levels; ++j) {
+          Count& cell = first[(i << shift) + j];
+          const auto count = static_cast<std::int32_t>(cell);
+          cell = 0;
+          counts[i * levels + j] = i == j ? 2 * count : count;
+          counts[j * levels + i] = i == j ? 2 * count : count;
+        }
+}
+
+template <class Count>
+void count_all(const LevelPlane& plane, const PixelOffset* offsets, std::int32_t offset_count, bool symmetric,
+               const GlcmShape& shape, const GlcmScratch& scratch, std::int32_t* counts) {
+  const std::int32_t levels = plane.level_count;
+  const auto use = [&](std::int32_t k, Count* first, Count* second) {
+    std::int32_t* to = counts + std::int64_t{k} * levels * levels;
+    if (symmetric)
+      write_symmetric(first, second, shape.shift, levels, to);
+    else
+      write_counts(first, second, shape.shift, levels, to);
+  };
+  for_each_matrix<Count>(plane, offsets, offset_count, shape, symmetric, scratch, use);
+}
+
+}  // namespace
+
+QuantizeResult quantize_plane(const QuantizeJob& job) {
+  switch (job.pixel_type) {
+    case PixelType::u8:
+      return quantize_channels<RawU8>(job);
+    case PixelType::u16:
+      return quantize_channels<RawU16>(job);
+    case PixelType::f16:
+      return quantize_channels<RawF16>(job);
+    case PixelType::bf16:
+      return quantize_channels<RawBF16>(job);
+    case PixelType::f32:
+      break;
+  }
+  return quantize_channels<RawF32>(job);
+}
+
+void count_plane(const LevelPlane& plane, const PixelOffset* offsets, std::int32_t offset_count, bool symmetric,
+                 const GlcmScratch& scratch, std::int32_t* counts) {
+  const GlcmShape shape = glcm_shape(plane.level_count, plane.height * plane.width);
+  if (shape.narrow)
+    count_all<std::uint16_t>(plane, offsets, offset_count, symmetric, shape, scratch, counts);
+  else
+    count_all<std::uint32_t>(plane, offsets, offset_count, symmetric, shape, scratch, counts);
+}
+
+}  // namespace iuscore::IUSCORE_ZONE

@@ -1,0 +1,72 @@
+"""The op `glcm` over the compiled kernels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from iuscore.ops._native.calls import core, dtype_name, mask_table, view_table
+from iuscore.ops._quantize import Quantization, check_levels
+
+MOST_OFFSETS = 64  # of one call of the kernels
+
+
+def quantization_arguments(by: Quantization) -> tuple[str, int, float | None, float | None]:
+    """As the custom ops take them."""
+    return by.mode, by.levels, by.low, by.scale
+
+
+def image_arguments(images: Tensor, mode: str, levels: int, low: float | None, scale: float | None,
+                    offsets: Sequence[int], symmetric: bool) -> dict[str, Any]:  # fmt: skip
+    """What both modules and both ops are told about images, quantisation and pairs; offsets flat, two a pair."""
+    return {
+        "channels": images.shape[3],
+        "pixel_type": dtype_name(images.dtype),
+        "mode": mode,
+        "levels": levels,
+        "low": math.nan if low is None else low,
+        "scale": math.nan if scale is None else scale,
+        "offsets": np.array(offsets, np.int32).reshape(-1, 2),
+        "symmetric": symmetric,
+    }
+
+
+def _output(images: Tensor, levels: int, offsets: Sequence[int]) -> Tensor:
+    return images.new_empty((images.shape[0], len(offsets) // 2, levels, levels), dtype=torch.int32)
+
+
+@torch.library.custom_op("iuscore::glcm", mutates_args=(), device_types="cpu")
+def glcm(images: Tensor, mask: Tensor | None, mode: str, levels: int, low: float | None, scale: float | None,
+         offsets: Sequence[int], symmetric: bool) -> Tensor:  # fmt: skip
+    counts = _output(images, levels, offsets)
+    if len(images):
+        largest = core().glcm(
+            view_table(images),
+            mask_table(mask),
+            **image_arguments(images, mode, levels, low, scale, offsets, symmetric),
+            counts=counts.data_ptr(),
+            threads=torch.get_num_threads(),
+        )
+        check_levels(largest, levels)
+    return counts
+
+
+@glcm.register_fake
+def _(images: Tensor, mask: Tensor | None, mode: str, levels: int, low: float | None, scale: float | None,
+      offsets: Sequence[int], symmetric: bool) -> Tensor:  # fmt: skip
+    return _output(images, levels, offsets)
+
+
+def run(images: Tensor, mask: Tensor | None, by: Quantization, offsets: Sequence[tuple[int, int]],
+        symmetric: bool) -> Tensor:  # fmt: skip
+    """Counts int32 [B, O, L, L] of images [B, H, W, C] for any number of offsets."""
+    parts: list[Tensor] = []
+    for i in range(0, len(offsets), MOST_OFFSETS):
+        flat = [x for offset in offsets[i : i + MOST_OFFSETS] for x in offset]
+        parts.append(glcm(images, mask, *quantization_arguments(by), flat, symmetric))
+    return parts[0] if len(parts) == 1 else torch.cat(parts, 1)

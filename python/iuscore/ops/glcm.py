@@ -1,0 +1,133 @@
+"""Gray-level co-occurrence matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from iuscore.ops._backend import Backend, Choice, choose
+from iuscore.ops._groups import Group, Masks, image_groups, in_order
+from iuscore.ops._images import Images, Layout
+from iuscore.ops._native import glcm as _native
+from iuscore.ops._pairs import FOUR_ANGLES, Offset, pair_offsets
+from iuscore.ops._quantize import Quantization, Quantize, ValueRange, check_levels, largest_counted, quantization
+from iuscore.ops._torch import glcm as _torch
+
+MOST_PIXELS = 2**30
+
+
+def glcm(
+    images: Images,
+    *,
+    levels: int,
+    distances: Sequence[float] = (1,),
+    angles: Sequence[float] = FOUR_ANGLES,
+    offsets: Sequence[Offset] | None = None,
+    symmetric: bool = False,
+    normalize: bool = False,
+    mask: Masks | None = None,
+    quantize: Quantize = "range",
+    range: ValueRange | None = None,
+    width: float | None = None,
+    layout: Layout | None = None,
+    backend: Backend = "auto",
+) -> Tensor:
+    """Count how often two gray levels stand beside each other: P[i, j] = pairs with level i first and j second.
+
+    A pair is a pixel (r, c) and the pixel (r + dr, c + dc); both must lie inside the image and be counted. Distances
+    and angles give (dr, dc) = (round(sin(angle) distance), round(cos(angle) distance)), half away from zero, as
+    scikit-image: rows count downwards, so pi/4 is down and to the right.
+
+    Args:
+        images: [B, H, W, C] or [B, C, H, W], C = 1 or 3, uint8, uint16, float16, bfloat16 or float32 (floating types
+            nominally in [0, 1]), any strides, torch (any device) or NumPy; or a list of images of any sizes. Three
+            channels become gray, .299 R + .587 G + .114 B of the raw values, rounded to nearest for integers. At most
+            2^30 pixels each.
+        levels: L, 2..256.
+        distances: of the pairs, in pixels.
+        angles: of the pairs, in radians.
+        offsets: integers [(dr, dc), ...] instead of distances and angles.
+        symmetric: add the transpose, so that every pair counts in both directions.
+        normalize: divide each matrix by its sum; a matrix without pairs stays 0.
+        mask: bool or uint8 [B, H, W], or one per image of a list; nonzero = counted. Pixels that are not finite are
+            never counted.
+        quantize: how a value x becomes a level, in float32: clamp(floor((x - low) scale), 0, L - 1). "range": low and
+            high given by `range`, scale = L / (high - low). "minmax": low and high are the smallest and largest
+            counted value of the image; a constant image is all level 0. "width": scale = 1 / width, low =
+            `range`[0] or the smallest counted value (IBSI's fixed bin size). "levels": integers are levels already.
+        range: (low, high) for "range"; by default (0, 256) for uint8, (0, 65536) for uint16, (0, 1) for floating
+            types. (low, None) for "width".
+        width: of a level, for "width".
+        layout: "NHWC" or "NCHW"; needed only where the shape fits both.
+        backend: "auto", "native" or "torch", as in `perceptual_maps`; all give equal counts.
+
+    Returns:
+        int32 [B, D, A, L, L], or [B, O, L, L] for offsets, on the images' device; with ``normalize`` float64 of the
+        same shape, as scikit-image.
+
+    Raises:
+        TypeError: another type or dtype. ValueError: another shape, an option out of bounds, a value that is not below
+            ``levels`` with quantize="levels", or images that ask for a gradient: counts have none. RuntimeError:
+            backend="native" where it cannot run.
+
+    Source: Haralick, Shanmugam, Dinstein, "Textural features for image classification", IEEE SMC 1973; conventions of
+        `skimage.feature.graycomatrix`.
+
+    Example:
+        >>> import torch, iuscore
+        >>> image = torch.tensor([[0, 0, 1], [0, 2, 2]], dtype=torch.uint8)[None, None]
+        >>> iuscore.ops.glcm(image, levels=3, quantize="levels", offsets=[(0, 1)], layout="NCHW")[0, 0]
+        tensor([[1, 1, 1],
+                [0, 0, 0],
+                [0, 0, 1]], dtype=torch.int32)
+    """
+    pairs, axes = pair_offsets(distances, angles, offsets)
+    groups = checked_groups(images, mask, layout)
+    options = [quantization_of_group(group, quantize, levels, range, width) for group in groups]
+    choice = choose("glcm", groups[0].images.device, backend=backend)
+    parts = [counts_of(group, by, pairs, symmetric, choice) for group, by in zip(groups, options, strict=True)]
+    counts = in_order(parts, groups)
+    counts = counts.view(counts.shape[0], *axes, *counts.shape[2:])
+    return normalized(counts) if normalize else counts
+
+
+def checked_groups(images: Images, mask: Masks | None, layout: Layout | None) -> list[Group]:
+    """Groups of images without a gradient that are not too large to count."""
+    groups = image_groups(images, mask, layout)
+    for group in groups:
+        if torch.is_grad_enabled() and group.images.requires_grad:
+            raise ValueError("images: expected images without a gradient, as counts have none; pass images.detach()")
+        _, height, width, _ = group.images.shape
+        if height * width > MOST_PIXELS:
+            raise ValueError(f"images: expected at most 2^30 pixels each, got {height} x {width}")
+    return groups
+
+
+def quantization_of_group(
+    group: Group, quantize: Quantize, levels: int, value_range: ValueRange | None, width: float | None
+) -> Quantization:
+    by = quantization(quantize, levels, value_range, width, group.images.dtype)
+    if by.mode == "levels" and group.images.shape[3] != 1:
+        raise ValueError("images: expected one channel with quantize='levels', got 3")
+    return by
+
+
+def counts_of(group: Group, by: Quantization, pairs: Sequence[Offset], symmetric: bool, choice: Choice) -> Tensor:
+    """int32 [B, O, L, L]."""
+    check_group_levels(group, by, choice)
+    run = _torch.glcm if choice.implementation == "torch" else _native.run
+    return run(group.images, group.mask, by, pairs, symmetric)
+
+
+def check_group_levels(group: Group, by: Quantization, choice: Choice) -> None:
+    """That integers which are levels already are small enough; the CPU kernels see for themselves in passing."""
+    if by.mode == "levels" and choice.implementation != "cpu":
+        check_levels(largest_counted(group.images, group.mask), by.levels)
+
+
+def normalized(counts: Tensor) -> Tensor:
+    """Counts [..., L, L] divided by their sum, float64; 0 where there is none."""
+    total = counts.sum((-1, -2), dtype=torch.int64, keepdim=True)
+    return counts / total.clamp(min=1).double()
