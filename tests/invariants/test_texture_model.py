@@ -48,9 +48,9 @@ def test_a_group_sees_its_own_features_only() -> None:
         assert changed in ([], [GROUPS["gray"].index(feature.group)]), feature.name
 
 
-def test_far_values_count_as_five_standard_deviations() -> None:
+def test_far_values_count_as_three_standard_deviations() -> None:
     model = model_of()
-    near, far = torch.full((1, N), 0.25 + 5 * 0.5), torch.full((1, N), 1e6)
+    near, far = torch.full((1, N), 0.25 + 3 * 0.5), torch.full((1, N), 1e6)
     assert torch.equal(model.contributions_of(near), model.contributions_of(far))
     assert not torch.equal(model.contributions_of(near - 0.1), model.contributions_of(far))
     assert model.contributions_of(torch.full((1, N), torch.nan)).isnan().all()

@@ -98,8 +98,8 @@ ALLOWED: dict[str, set[str]] = {
     "measure": BASE,
     "profile": BASE | {"measure", "models"},
     "contributions": BASE | {"images", "models"},
-    "fit": BASE | {"contributions", "images", "models", "profile", "report", "runs"},
-    "score": BASE | {"contributions", "images", "measure", "models", "ops", "profile", "report", "runs"},
+    "fit": BASE | {"contributions", "features", "images", "models", "profile", "report", "runs"},
+    "score": BASE | {"contributions", "features", "images", "measure", "models", "ops", "profile", "report", "runs"},
     "demo": BASE | {"fit", "phantoms", "report", "score"},
     "doctor": BASE | {"ops"},
 }

@@ -15,6 +15,7 @@ from iuscore.cli._common import (
     number,
     percent,
     require_matplotlib,
+    times,
 )
 
 
@@ -85,9 +86,28 @@ def _print_summary(summary: dict[str, Any]) -> None:
                 f"{number(entry['floor']['mean'])} (floor); {percent(entry['above_ceiling_lower_quartile'])} of the "
                 "images are above the ceiling's lower quartile"
             )
-        if entry["most_shifted"]:
+        if entry["most_changed"]:
+            _print_why(name, entry)
+        elif entry["most_shifted"]:
             shift = next(c["shift"] for c in entry["components"] if c["name"] == entry["most_shifted"])
             by = f"{shift:+.1f}" if abs(shift) <= 10 else f"more than {'+' if shift > 0 else '-'}10"
             click.echo(f"  farthest from real: {entry['most_shifted']}, by {by} of its standard deviations")
     for note in summary["notes"]:
         click.echo(f"note: {note}")
+
+
+def _print_why(name: str, entry: dict[str, Any]) -> None:
+    """What changed and what matters, of a model that knows both."""
+    changed = next(c for c in entry["changes"] if c["name"] == entry["most_changed"])
+    click.echo(
+        f"  what changed most: {changed['name']}, by {times(changed['moved'])} times the spread of real {name} "
+        f"({changed['feature']}: {times(changed['shift'], signed=True)})"
+    )
+    matters = next((c for c in entry["components"] if c["name"] == entry["matters_most"]), None)
+    if matters is not None:
+        click.echo(
+            f"  what matters most: {matters['name']}, contribution {matters['contribution']:+.2f} where real {name} "
+            f"have {matters['baseline']:+.2f}"
+        )
+    if entry["toward_other"] is not None and entry["toward_other"] >= 0.5:
+        click.echo(f"  taken together, {percent(entry['toward_other'])} of the way to the other class")

@@ -1,6 +1,26 @@
 """Named features of an image that a texture model adds up, group by group."""
 
+from iuscore.features.change import (
+    FeatureProfile,
+    GroupChange,
+    RunningFeatures,
+    changes,
+    feature_profile,
+    nearest_ratio,
+)
 from iuscore.features.registry import FEATURES, GROUPS, Feature, group_sizes
 from iuscore.features.texture import texture_features
 
-__all__ = ["FEATURES", "GROUPS", "Feature", "group_sizes", "texture_features"]
+__all__ = [
+    "FEATURES",
+    "GROUPS",
+    "Feature",
+    "FeatureProfile",
+    "GroupChange",
+    "RunningFeatures",
+    "changes",
+    "feature_profile",
+    "group_sizes",
+    "nearest_ratio",
+    "texture_features",
+]

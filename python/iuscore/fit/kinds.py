@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from iuscore.errors import UserError
+from iuscore.features import FEATURES, feature_profile
 from iuscore.fit.training import LabeledInputs, TrainingOptions
 from iuscore.images import Source
 from iuscore.models import EPUCNN, AdditiveModel, TextureModel
@@ -50,7 +51,7 @@ class ModelKind(ABC, Generic[OptionsT]):
         """Options that make training faster, with the configurations they lead to."""
         return []
 
-    def describe(self, prepared: Mapping[str, LabeledInputs], classes: Sequence[str]) -> dict[str, Any]:
+    def describe(self, prepared: Mapping[str, LabeledInputs], config: Config) -> dict[str, Any]:
         """What goes into the model's record besides what every kind has."""
         return {}
 
@@ -146,6 +147,15 @@ class TextureKind(ModelKind[TextureOptions]):
         assert isinstance(member, TextureModel)
         device = member.bias.device
         member.center(torch.from_numpy(data.inputs).to(device), torch.from_numpy(data.labels).to(device))
+
+    def describe(self, prepared: Mapping[str, LabeledInputs], config: Config) -> dict[str, Any]:
+        """What the features of each class are. Nothing was fitted to them, so training images count too."""
+        parts = [prepared["train"], prepared["val"]]
+        values = np.concatenate([part.inputs for part in parts])
+        labels = np.concatenate([part.labels for part in parts])
+        features = FEATURES[config["color"]]
+        found = {name: feature_profile(values[labels == k], features) for k, name in enumerate(config["classes"])}
+        return {"features": {name: profile.to_json() for name, profile in found.items() if profile is not None}}
 
 
 KINDS: Mapping[str, ModelKind[Any]] = {"epu": EPUKind(), "texture": TextureKind()}

@@ -134,7 +134,7 @@ def fit(
         record = {
             "members": [_describe_member(progress) for progress in progresses],
             **_profiles(ensemble, prepared, seed),
-            **kind.describe(prepared, names),
+            **kind.describe(prepared, config),
             "validation": _figures(ensemble, prepared["val"]),
             "test": _figures(ensemble, prepared["test"]) if "test" in prepared else None,
             "training": {**asdict(training), "seeds": len(members), "interrupted": interrupted},

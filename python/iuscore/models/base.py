@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from iuscore.errors import UserError
+from iuscore.features import Feature
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -102,6 +103,11 @@ class AdditiveModel(nn.Module, ABC):
     def n_outputs(self) -> int:
         """K: 1 for two classes, else the number of classes."""
         return 1 if len(self.classes) == 2 else len(self.classes)
+
+    @property
+    def features(self) -> tuple[Feature, ...]:
+        """What the inputs [B, F] are, where they are named features; empty where they are pictures."""
+        return ()
 
     @property
     @abstractmethod

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from iuscore.errors import UserError
+from iuscore.features import Feature
 from iuscore.models.base import KINDS, AdditiveModel, Layout, Space
 
 if TYPE_CHECKING:
@@ -67,6 +68,11 @@ class Ensemble(AdditiveModel):
     def member_kind(self) -> str:
         """The members' ``kind``."""
         return self._parts()[0].kind
+
+    @property
+    def features(self) -> tuple[Feature, ...]:
+        """That of the members."""
+        return self._parts()[0].features
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -17,14 +17,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from iuscore.errors import UserError
-from iuscore.features import FEATURES, GROUPS, group_sizes, texture_features
+from iuscore.features import FEATURES, GROUPS, Feature, group_sizes, texture_features
 from iuscore.models.base import AdditiveModel, Layout, Space, check_space, register_kind
 from iuscore.ops import AdditiveWeights, Kind, additive_mlp
 
 Heads = Literal["linear", "tanh"]
 
-FARTHEST = 5.0
-"""Features farther than this from the mean of the training images, in their standard deviations, count as this far."""
+FARTHEST = 3.0
+"""Features farther than this from the mean of the training images, in their standard deviations, count as this far:
+beyond what it was trained on a network only draws its lines on."""
 
 MIN_SIZE = 8
 _START = 0.3  # of the last layer's usual weights: a model that has seen nothing should say little
@@ -93,9 +94,14 @@ class TextureModel(AdditiveModel):
             self.register_parameter(field.name, nn.Parameter(value * _START if field.name == "w3" else value))
 
     @property
+    def features(self) -> tuple[Feature, ...]:
+        """The columns of the inputs."""
+        return FEATURES[self.color]
+
+    @property
     def input_shape(self) -> tuple[int, ...]:
         """(F,), the number of features."""
-        return (len(FEATURES[self.color]),)
+        return (len(self.features),)
 
     def prepare(self, images: Any, layout: Layout | None = None) -> Tensor:
         """Measure the features of images, on the images' device.
@@ -117,7 +123,7 @@ class TextureModel(AdditiveModel):
     def prepare_with_warnings(self, images: Any, layout: Layout | None = None) -> tuple[Tensor, list[tuple[str, ...]]]:
         """Measure the features; name images that are of one color throughout."""
         inputs = self.prepare(images, layout)
-        planes = [i for i, f in enumerate(FEATURES[self.color]) if f.name in _SPREADS]
+        planes = [i for i, f in enumerate(self.features) if f.name in _SPREADS]
         flat = (inputs[:, planes] == 0).all(1).tolist()
         return inputs, [("constant image",) if found else () for found in flat]
 

@@ -125,12 +125,16 @@ class Target:
         components: names of the perceptual components, the one hit hardest first; empty where no single
             component is to blame.
         reason: why, in one line.
+        groups: names of the groups of texture features, any of which may change most; empty likewise.
     """
 
     components: tuple[str, ...]
     reason: str
+    groups: tuple[str, ...] = ()
 
 
+_FINE = ("coarse-fine", "fine-contrast", "fine-regularity")
+_TINT = ("blue-yellow", "hue", "saturation")
 _SPREAD = Target((), "single pictures stay good; what shrinks is their spread, which no mean of contributions shows")
 _SWAPPED = Target((), "pictures of the other class: every component that tells the classes apart changes sides")
 
@@ -138,12 +142,15 @@ DEFECT_TARGETS: Mapping[Kind, Mapping[str, Target]] = MappingProxyType(
     {
         "endoscopy": MappingProxyType(
             {
-                "blur": Target(("coarse-fine",), "the lesion's pits and edge are fine, its color is soft"),
-                "texture_loss": Target(("coarse-fine",), "grain, pits and weak edges go, shapes and color stay"),
-                "color_cast": Target(("blue-yellow",), "blue no longer differs from the rest, so yellow is lost"),
+                "blur": Target(("coarse-fine",), "the lesion's pits and edge are fine, its color is soft", _FINE),
+                "texture_loss": Target(("coarse-fine",), "grain, pits and weak edges go, shapes and color stay", _FINE),
+                "color_cast": Target(
+                    ("blue-yellow",), "blue no longer differs from the rest, so yellow is lost", _TINT
+                ),
                 "lesion_contrast": Target(
                     ("blue-yellow", "coarse-fine"),
                     "the rough surface goes and the tint fades, then turns to its opposite",
+                    (*_TINT, *_FINE),
                 ),
                 "mode_collapse": _SPREAD,
                 "swapped_labels": _SWAPPED,
@@ -151,11 +158,14 @@ DEFECT_TARGETS: Mapping[Kind, Mapping[str, Target]] = MappingProxyType(
         ),
         "radiograph": MappingProxyType(
             {
-                "blur": Target(("coarse-fine",), "the rims of nodules and the net in hazy patches are fine"),
-                "texture_loss": Target(("coarse-fine",), "the net in hazy patches and weak rims go, shade stays"),
+                "blur": Target(("coarse-fine",), "the rims of nodules and the net in hazy patches are fine", _FINE),
+                "texture_loss": Target(
+                    ("coarse-fine",), "the net in hazy patches and weak rims go, shade stays", _FINE
+                ),
                 "lesion_contrast": Target(
                     ("light-dark", "coarse-fine"),
                     "an opacity is a bright patch with a rim: both fade, then darken",
+                    ("lightness", "light-dark", "coarse-fine"),
                 ),
                 "mode_collapse": _SPREAD,
                 "swapped_labels": _SWAPPED,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from iuscore.features import GroupChange
 from iuscore.profile import Profile
 
 Array = npt.NDArray[np.floating[Any]]
@@ -38,14 +40,60 @@ class ComponentReason:
     share: float
     shift: float | None
 
+    @property
+    def difference(self) -> float:
+        """What this component changes in the model's opinion; the contribution less the baseline."""
+        return self.contribution - self.baseline
+
 
 @dataclass(frozen=True)
 class Explanation:
-    """IUS taken apart. ``components`` are in the model's order; `most_shifted` names the one to look at first."""
+    """Two things apart: what CHANGED in the image, and what of it MATTERS to the model; and the IUS in its shares.
+
+    Attributes:
+        target: the real class.
+        ius: of the image, or the mean of the set.
+        components: in the model's order. `matters_most` has the largest difference between contribution and baseline.
+        changes: how far each group of features moved, in the model's order; `most_changed` moved farthest. None of
+            a model without named features, such as "epu".
+        toward_other: how far the contributions have gone from the real class (0) to the other one (1); None where
+            there are not two classes, or the other has no profile.
+        n: number of images that were explained together.
+    """
 
     target: str
     ius: float
     components: tuple[ComponentReason, ...]
+    changes: tuple[GroupChange, ...] | None = None
+    toward_other: float | None = None
+    n: int = 1
+
+    @property
+    def first(self) -> str | None:
+        """The component to look at first.
+
+        The group that changed most, if it moved beyond real images; else the one that matters most. A mean of n
+        images strays by 1 / sqrt(n) without any cause, so beyond is 1 + 2 / sqrt(n). Where changes are not known: the
+        component whose contribution lies farthest from the real class, in its own spread.
+        """
+        changed, matters = self.most_changed, self.matters_most
+        if changed is None:
+            return self.most_shifted
+        if changed.moved > 1 + 2 / math.sqrt(self.n):
+            return changed.name
+        return matters.name if matters else None
+
+    @property
+    def most_changed(self) -> GroupChange | None:
+        """The group whose values moved farthest; None where that is not known."""
+        known = [change for change in self.changes or () if np.isfinite(change.moved)]
+        return max(known, key=lambda change: change.moved) if known else None
+
+    @property
+    def matters_most(self) -> ComponentReason | None:
+        """The component whose contribution differs most from the real class; None where none is finite."""
+        known = [c for c in self.components if np.isfinite(c.difference)]
+        return max(known, key=lambda c: abs(c.difference)) if known else None
 
     @property
     def most_shifted(self) -> str | None:
@@ -55,7 +103,14 @@ class Explanation:
 
 
 def explain_contributions(
-    profile: Profile, contributions: Array, shares: Array, *, target: str, components: Sequence[str]
+    profile: Profile,
+    contributions: Array,
+    shares: Array,
+    *,
+    target: str,
+    components: Sequence[str],
+    other: Profile | None = None,
+    changes: tuple[GroupChange, ...] | None = None,
 ) -> Explanation:
     """Compare contributions with a baseline profile, component by component.
 
@@ -65,6 +120,8 @@ def explain_contributions(
         shares: the same shape.
         target: name of the class.
         components: G names.
+        other: profile of the only other class, for ``toward_other``.
+        changes: what moved, as `iuscore.features.changes` says.
 
     Returns:
         `Explanation`; images with NaN are left out of a set's mean.
@@ -84,7 +141,15 @@ def explain_contributions(
         sd = max(profile.sd[g], SMALLEST_SD) if profile.sd is not None else None
         shift = (float(mean[g]) - profile.mean[g]) / sd if sd is not None else None
         reasons.append(ComponentReason(name, profile.mean[g], float(mean[g]), float(part[g]), shift))
-    return Explanation(target, float(part.sum()), tuple(reasons))
+    toward = None if other is None else _way(np.subtract(other.mean, profile.mean), mean - np.array(profile.mean))
+    n = 1 if np.ndim(contributions) == 1 else len(contributions)
+    return Explanation(target, float(part.sum()), tuple(reasons), changes, toward, max(n, 1))
+
+
+def _way(whole: Array, gone: Array) -> float | None:
+    """Part of the way ``whole`` that ``gone`` has gone along it."""
+    length = float(whole @ whole)
+    return float(gone @ whole) / length if length > 0 else None
 
 
 def _set_mean(values: Array) -> Array:

@@ -6,14 +6,16 @@ import json
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from iuscore.contributions import readable
 from iuscore.errors import UserError
+from iuscore.features import RunningFeatures
 from iuscore.images import Sample, Source, iter_batches
 from iuscore.report import Report
 from iuscore.runs import output_folder, uninterrupted
@@ -22,6 +24,8 @@ from iuscore.score.summary import describe_run, describe_target
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+Array = npt.NDArray[np.floating[Any]]
 
 FROM_FOLDER: Literal["from-folder"] = "from-folder"
 TABLE_NAME = "scores.parquet"
@@ -48,10 +52,16 @@ class _Collected:
     shares: list[list[float]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    features: list[Array] = field(default_factory=list)  # of one batch
+    measured: dict[str, RunningFeatures] = field(default_factory=dict)  # target -> of all
 
     def add(self, other: _Collected) -> None:
-        for item in fields(self):
-            getattr(self, item.name).extend(getattr(other, item.name))
+        for name in ("target", "ius", "contributions", "shares", "warnings", "errors"):
+            getattr(self, name).extend(getattr(other, name))
+        for values in other.features:
+            names = np.array(other.target)
+            for name in dict.fromkeys(other.target):
+                self.measured.setdefault(name, RunningFeatures()).add(values[names == name])
 
 
 def score_source(
@@ -190,6 +200,8 @@ def _collect(collected: _Collected, scores: Scores) -> None:
     collected.ius += scores.ius.tolist()
     collected.contributions += scores.contributions.tolist()
     collected.shares += scores.shares.tolist()
+    if scores.features is not None:
+        collected.features.append(scores.features.cpu().numpy())
 
 
 def _described(scorer: Scorer, name: str, collected: _Collected) -> dict[str, Any]:
@@ -200,6 +212,7 @@ def _described(scorer: Scorer, name: str, collected: _Collected) -> dict[str, An
         np.array(collected.ius)[chosen],
         np.array(collected.contributions)[chosen],
         np.array(collected.shares)[chosen],
+        collected.measured.get(name),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from iuscore.errors import UserError
+from iuscore.features import FeatureProfile, GroupChange, changes
 from iuscore.measure import ius, shares
 from iuscore.models import Ensemble, Space, load_model
 from iuscore.ops._images import Images, Layout
@@ -40,6 +41,7 @@ class Scores:
         warnings: one tuple of texts an image, such as "degenerate map red-green".
         components: G names.
         classes: names in label order.
+        features: float32 [B, F], what the model measured; None of a model without named features.
     """
 
     target: tuple[str, ...]
@@ -51,6 +53,7 @@ class Scores:
     warnings: tuple[tuple[str, ...], ...]
     components: tuple[str, ...]
     classes: tuple[str, ...]
+    features: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.target)
@@ -64,6 +67,7 @@ class Scorer:
         record: the whole ``config.json``.
         space: "paper" or "evidence".
         profiles: class -> baseline `Profile` in that space.
+        feature_profiles: class -> `FeatureProfile`; empty of a model without named features.
     """
 
     def __init__(self, model: Ensemble, record: dict[str, Any], *, space: Space = "paper") -> None:
@@ -75,6 +79,7 @@ class Scorer:
             known = ", ".join(profiles) or "none"
             raise UserError(f"space: the model has no {space!r} profiles (it has: {known})")
         self.profiles: dict[str, Profile] = profiles[space]
+        self.feature_profiles = _feature_profiles(model, record) if model.features else {}
         for name, profile in self.profiles.items():
             if len(profile.member_means) != len(model.members):
                 raise UserError(
@@ -170,12 +175,42 @@ class Scorer:
         """
         scores = self(images, target=target, layout=layout, batch_size=batch_size)
         contributions, parts = scores.contributions.detach().cpu().numpy(), scores.shares.detach().cpu().numpy()
+        features = None if scores.features is None else scores.features.detach().cpu().numpy()
         return [
-            explain_contributions(
-                self.profiles[name], contributions[i], parts[i], target=name, components=self.components
-            )
+            self.explained(name, contributions[i], parts[i], None if features is None else features[i])
             for i, name in enumerate(scores.target)
         ]
+
+    def explained(
+        self,
+        target: str,
+        contributions: npt.NDArray[np.floating[Any]],
+        shares: npt.NDArray[np.floating[Any]],
+        features: npt.NDArray[np.floating[Any]] | None = None,
+    ) -> Explanation:
+        """Why an image, or a set, scores as it does against ``target``.
+
+        Args:
+            contributions, shares: [G] of an image or [N, G] of a set.
+            features: [F] of the image or their mean over the set; None where there are none.
+        """
+        others = [name for name in self.classes if name != target]
+        return explain_contributions(
+            self.profiles[target],
+            contributions,
+            shares,
+            target=target,
+            components=self.components,
+            other=self.profiles.get(others[0]) if len(others) == 1 else None,
+            changes=self.changes(target, features),
+        )
+
+    def changes(self, target: str, features: npt.NDArray[np.floating[Any]] | None) -> tuple[GroupChange, ...] | None:
+        """How far features [F] lie from those of a real class; None where that is not known."""
+        profile = self.feature_profiles.get(target)
+        if profile is None or features is None:
+            return None
+        return changes(profile, features, self.model.features)
 
     def score_pixels(self, pixels: Sequence[npt.NDArray[Any]], names: Sequence[str], *, device: str = "cpu") -> Scores:
         """Scores of decoded images [H, W, C] against one class per image, computed on ``device``."""
@@ -206,6 +241,7 @@ class Scorer:
                 warnings=tuple(warnings),
                 components=self.components,
                 classes=self.classes,
+                features=inputs if self.model.features else None,
             )
 
     def _baselines(self, names: Sequence[str], like: Tensor) -> Tensor:
@@ -244,6 +280,16 @@ def load(folder: str | os.PathLike[str], *, space: Space = "paper") -> Scorer:
     return Scorer(*load_model(Path(folder)), space=space)
 
 
+def _feature_profiles(model: Ensemble, record: Mapping[str, Any]) -> dict[str, FeatureProfile]:
+    stored = record.get("features", {})
+    if not isinstance(stored, Mapping) or not set(stored) <= set(model.classes):
+        raise UserError(f"features: expected the classes {', '.join(model.classes)}; fit the model again")
+    return {
+        name: FeatureProfile.from_json(value, where=f"features.{name}", features=len(model.features))
+        for name, value in stored.items()
+    }
+
+
 def _as_batch(images: ScorerInput, layout: Layout | None) -> tuple[Any, Layout | None]:
     """Images as something with a length that slices into batches, and where their channels are."""
     if isinstance(images, Tensor | np.ndarray):
@@ -275,4 +321,5 @@ def _joined(parts: Sequence[Scores]) -> Scores:
         warnings=sum((p.warnings for p in parts), ()),
         components=parts[0].components,
         classes=parts[0].classes,
+        features=torch.cat(features) if (features := [p.features for p in parts if p.features is not None]) else None,
     )

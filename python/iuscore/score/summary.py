@@ -10,29 +10,42 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from iuscore.features import RunningFeatures, nearest_ratio
 from iuscore.profile import QUANTILES, mean_interval
-from iuscore.score.explain import explain_contributions
 from iuscore.score.scorer import Scorer
 from iuscore.versions import versions
 
 Array = npt.NDArray[np.float64]
 
 
-def describe_target(scorer: Scorer, target: str, ius: Array, contributions: Array, shares: Array) -> dict[str, Any]:
+OUTSIDE = 3.0
+"""Spreads of real images beyond which a model's opinion of a set is a guess."""
+
+COPIES = 0.5
+"""Distance to the nearest neighbor, compared with real images, below which a set is said to repeat itself."""
+
+
+def describe_target(
+    scorer: Scorer,
+    target: str,
+    ius: Array,
+    contributions: Array,
+    shares: Array,
+    measured: RunningFeatures | None = None,
+) -> dict[str, Any]:
     """Everything about the images scored against one class.
 
     Args:
         ius: [N], N >= 1, without NaN. contributions, shares: [N, G].
+        measured: the images' features, of a model that has named ones.
 
     Returns:
         JSON-able: n, IUS mean with interval, spread and quantiles, ceiling and floor of real images, the fraction of
         images above the ceiling's lower quartile, the mean contribution per component with interval beside the
-        baseline, and the most shifted component.
+        baseline, what changed and what of it matters.
     """
     ceiling, floor = (_entry(scorer, key, target) for key in ("ceiling", "floor"))
-    why = explain_contributions(
-        scorer.profiles[target], contributions, shares, target=target, components=scorer.components
-    )
+    why = scorer.explained(target, contributions, shares, None if measured is None else measured.mean)
     low, high = (end.tolist() for end in mean_interval(np.column_stack([ius, contributions])))
     return {
         "n": len(ius),
@@ -47,10 +60,24 @@ def describe_target(scorer: Scorer, target: str, ius: Array, contributions: Arra
         "ceiling": ceiling,
         "floor": floor,
         "components": [
-            {**asdict(reason), "low": low[g + 1], "high": high[g + 1]} for g, reason in enumerate(why.components)
+            {**asdict(reason), "difference": reason.difference, "low": low[g + 1], "high": high[g + 1]}
+            for g, reason in enumerate(why.components)
         ],
+        "first": why.first,
         "most_shifted": why.most_shifted,
+        "matters_most": why.matters_most.name if why.matters_most else None,
+        "toward_other": why.toward_other,
+        "changes": None if why.changes is None else [asdict(change) for change in why.changes],
+        "most_changed": why.most_changed.name if why.most_changed else None,
+        "nearest": _nearest(scorer, target, measured),
     }
+
+
+def _nearest(scorer: Scorer, target: str, measured: RunningFeatures | None) -> float | None:
+    profile = scorer.feature_profiles.get(target)
+    return (
+        None if profile is None or measured is None else nearest_ratio(profile, measured.sample, scorer.model.features)
+    )
 
 
 def _entry(scorer: Scorer, key: str, target: str) -> dict[str, Any] | None:
@@ -113,6 +140,19 @@ def _notes(scorer: Scorer, targets: Mapping[str, dict[str, Any]], warnings: Sequ
     """What a reader of the numbers has to know."""
     notes = [
         note for name, entry in targets.items() if (note := separation_note(name, entry["ceiling"], entry["floor"]))
+    ]
+    for name, entry in targets.items():
+        farthest = max((change["moved"] for change in entry["changes"] or ()), default=0.0)
+        if farthest > OUTSIDE:
+            notes.append(
+                f"the images against {name} lie far outside real ones ({min(farthest, 100):.0f} times their spread): "
+                "the model was trained on nothing like them, so trust what changed before the IUS"
+            )
+    notes += [
+        f"the images against {name} are nearly copies of each other: the nearest neighbor of each is at "
+        f"{entry['nearest']:.2f} of the distance among real images, which no mean shows"
+        for name, entry in targets.items()
+        if entry["nearest"] is not None and entry["nearest"] < COPIES
     ]
     degenerate = Counter(w for w in warnings if w.startswith("degenerate map"))
     for text, n in degenerate.most_common():

@@ -1,0 +1,203 @@
+"""What changed: how far the features of an image or a set lie from those of real images, in the spread of these."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from iuscore.errors import UserError
+from iuscore.features.registry import Feature
+
+Array = npt.NDArray[np.floating[Any]]
+
+SMALLEST_SD = 1.0 / 256.0
+"""Real images whose spread is below one 8-bit step count as this far apart, or a change of rounding would be large."""
+
+FEWEST, MOST = 25, 1600
+"""Images between which nearest neighbors are compared; fewer say nothing, more cost the square of their number."""
+
+
+@dataclass(frozen=True)
+class FeatureProfile:
+    """Features of the real images of one class.
+
+    Attributes:
+        n: number of images, at least 2.
+        mean, sd: of each feature over the images, [F].
+        nearest: number of images -> median distance of an image to the one most like it among so many, in
+            standardized statistics; for 25, 50, 100, ... as far as there are images.
+    """
+
+    n: int
+    mean: tuple[float, ...]
+    sd: tuple[float, ...]
+    nearest: Mapping[int, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """The profile as it stands in ``config.json``."""
+        return {**asdict(self), "nearest": {str(n): distance for n, distance in self.nearest.items()}}
+
+    @classmethod
+    def from_json(cls, value: Any, *, where: str, features: int) -> FeatureProfile:
+        """Read what :meth:`to_json` returned.
+
+        Raises:
+            UserError: it is not what it should be; the message begins with ``where``.
+        """
+        try:
+            nearest = {int(n): float(distance) for n, distance in value["nearest"].items()}
+            mean, sd = (tuple(float(x) for x in value[key]) for key in ("mean", "sd"))
+            profile = cls(int(value["n"]), mean, sd, nearest)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise UserError(f"{where}: expected n, mean, sd and nearest; fit the model again") from None
+        numbers = (*mean, *sd, *nearest.values())
+        if len(mean) != features or len(sd) != features or not all(map(math.isfinite, numbers)) or min(sd) < 0:
+            raise UserError(f"{where}: expected {features} finite means and spreads; fit the model again")
+        return profile
+
+
+@dataclass(frozen=True)
+class GroupChange:
+    """How far one group of features moved.
+
+    Attributes:
+        name: of the group.
+        moved: root mean square, over the group's statistics, of the distance from the real mean in real standard
+            deviations. Of a set near 0 where nothing changed; a single real image has about 1.
+        feature: the statistic that moved farthest.
+        shift: how far that one moved, with its sign.
+    """
+
+    name: str
+    moved: float
+    feature: str
+    shift: float
+
+
+class RunningFeatures:
+    """Mean of features over any number of images, and as many of them as `nearest_ratio` looks at.
+
+    Example:
+        >>> running = RunningFeatures()
+        >>> running.add(np.array([[1.0, 2.0], [3.0, 4.0]]))
+        >>> running.mean.tolist(), running.n
+        ([2.0, 3.0], 2)
+    """
+
+    def __init__(self) -> None:
+        self.n = 0
+        self.total: Array = np.zeros(())
+        self.kept: list[Array] = []
+
+    def add(self, values: Array) -> None:
+        """Take images [B, F]; a row with NaN is passed over."""
+        values = values[np.isfinite(values).all(axis=1)].astype(np.float64)
+        room = MOST - min(self.n, MOST)
+        if room and len(values):
+            self.kept.append(values[:room].copy())
+        self.total = self.total + values.sum(axis=0)
+        self.n += len(values)
+
+    @property
+    def mean(self) -> Array:
+        """[F]."""
+        return self.total / max(self.n, 1)
+
+    @property
+    def sample(self) -> Array:
+        """The first images, [min(n, MOST), F]."""
+        return np.concatenate(self.kept) if self.kept else np.zeros((0, *self.total.shape))
+
+
+def feature_profile(values: Array, features: Sequence[Feature], *, seed: int = 0) -> FeatureProfile | None:
+    """Describe the features of real images [N, F] of one class; None for fewer than two.
+
+    Example:
+        >>> from iuscore.features import FEATURES
+        >>> values = np.random.default_rng(0).random((60, len(FEATURES["gray"])))
+        >>> profile = feature_profile(values, FEATURES["gray"])
+        >>> profile.n, sorted(profile.nearest)
+        (60, [25, 50])
+    """
+    if len(values) < 2:
+        return None
+    wide = values.astype(np.float64)
+    mean, sd = wide.mean(axis=0), wide.std(axis=0, ddof=1)
+    order = np.random.default_rng(seed).permutation(len(wide))
+    standard = _standardized(wide[order], sd, features)
+    sizes = [FEWEST * 2**k for k in range(20) if FEWEST * 2**k <= min(len(wide), MOST)]
+    nearest = {n: _nearest(standard[:n]) for n in sizes}
+    return FeatureProfile(len(wide), tuple(mean.tolist()), tuple(sd.tolist()), nearest)
+
+
+def changes(profile: FeatureProfile, values: Array, features: Sequence[Feature]) -> tuple[GroupChange, ...]:
+    """How far each group lies from real images.
+
+    Args:
+        profile: of the real class.
+        values: [F], of an image or the mean of a set.
+        features: what the columns are.
+
+    Returns:
+        One a group, in the order of the groups. Shares of a histogram are left out: statistics have names that can be
+        said, and a share that no real image has would be infinitely far off.
+
+    Example:
+        >>> from iuscore.features import FEATURES
+        >>> features = FEATURES["gray"]
+        >>> real = np.random.default_rng(0).random((60, len(features)))
+        >>> moved = real.mean(axis=0)
+        >>> moved[[f.name for f in features].index("coarse-fine mean")] += 1
+        >>> max(changes(feature_profile(real, features), moved, features), key=lambda c: c.moved).feature
+        'coarse-fine mean'
+    """
+    shifts = (np.asarray(values, dtype=np.float64) - profile.mean) / np.maximum(profile.sd, SMALLEST_SD)
+    found = []
+    for group in dict.fromkeys(feature.group for feature in features):
+        columns = [i for i, f in enumerate(features) if f.group == group and f.role == "statistic"]
+        part = shifts[columns]
+        farthest = int(np.abs(part).argmax())
+        moved = float(np.sqrt(np.square(part).mean()))
+        found.append(GroupChange(group, moved, features[columns[farthest]].name, float(part[farthest])))
+    return tuple(found)
+
+
+def nearest_ratio(profile: FeatureProfile, values: Array, features: Sequence[Feature]) -> float | None:
+    """How far the images of a set are from their nearest neighbors in it, compared with real images.
+
+    Args:
+        profile: of the real class.
+        values: [N, F], the set.
+        features: what the columns are.
+
+    Returns:
+        Median distance to the nearest neighbor, divided by that among as many real images: 1 where the set is as
+        varied as real images, 0 where it repeats itself. None for fewer than `FEWEST` images of either.
+    """
+    sizes = [n for n in profile.nearest if n <= len(values)]
+    if not sizes:
+        return None
+    n = max(sizes)
+    # Evenly, so that neighbors in a list of frames are not the ones compared.
+    chosen = np.linspace(0, len(values) - 1, n).astype(int)
+    sd = np.asarray(profile.sd)
+    found = _nearest(_standardized(np.asarray(values, dtype=np.float64)[chosen], sd, features))
+    return found / profile.nearest[n] if profile.nearest[n] > 0 else None
+
+
+def _standardized(values: Array, sd: Array, features: Sequence[Feature]) -> Array:
+    columns = [i for i, feature in enumerate(features) if feature.role == "statistic"]
+    return values[:, columns] / np.maximum(sd[columns], SMALLEST_SD)
+
+
+def _nearest(standard: Array) -> float:
+    from scipy.spatial.distance import cdist
+
+    distances = cdist(standard, standard)
+    np.fill_diagonal(distances, np.inf)
+    return float(np.median(distances.min(axis=1)))
