@@ -35,5 +35,6 @@ PYBIND11_MODULE(_cuda, module) {
   module.def("status", &status,
              "CUDA runtime and driver version (0 without a driver), number of devices, and CUDA's error or None.");
   module.def("build_info", &build_info, "Commit, nvcc and architectures of this build.");
+  iuscore::bind_additive_mlp_cuda(module);
   iuscore::bind_perceptual_maps_cuda(module);
 }

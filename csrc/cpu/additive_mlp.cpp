@@ -50,7 +50,7 @@ class Memory {
 std::int64_t rows_of_a_tile(const AdditiveMlpArgs& args, std::int32_t threads) {
   constexpr std::int64_t kMost = 256;
   constexpr std::int64_t kFloats = 1 << 17;
-  const std::int64_t row = args.first_input[args.groups] + std::int64_t{args.groups} * args.outputs;
+  const std::int64_t row = args.inputs + std::int64_t{args.groups} * args.outputs;
   const std::int64_t fitting = std::min({kMost, kFloats / row, args.rows / threads});
   return std::max(kWidestPanel, fitting / kWidestPanel * kWidestPanel);
 }

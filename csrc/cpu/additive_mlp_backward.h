@@ -121,7 +121,7 @@ void panel_gradients(const AdditiveMlpChunk& chunk, std::int64_t row, std::int64
   if (out == nullptr) return;
   multiply({panel.h1, layout.h1, 1, w.w1_turned, layout.d, panel.x, layout.d, rows, h1,
             static_cast<int>(layout.d / kLanes), Start::zero, nullptr, End::as_is});
-  const std::int64_t all = args.first_input[args.groups];
+  const std::int64_t all = args.inputs;
   for (std::int64_t r = 0; r < rows; ++r)
     for (std::int64_t i = 0; i < inputs; ++i) out[(row + r) * all + first + i] = panel.x[r * layout.d + i];
 }

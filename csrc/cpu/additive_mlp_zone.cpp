@@ -17,7 +17,7 @@ struct TileMemory {
   explicit TileMemory(const AdditiveMlpTile& tile) : pitch(tile_pitch(tile.rows)) {
     const AdditiveMlpArgs& args = *tile.args;
     x = tile.memory;
-    contributions = x + args.first_input[args.groups] * pitch;
+    contributions = x + args.inputs * pitch;
     total = contributions + std::int64_t{args.groups} * args.outputs * pitch;
     h1 = total + args.outputs * pitch;
     h2 = h1 + args.hidden_1 * kPanel;
@@ -38,7 +38,7 @@ void turn(const float* in, std::int64_t in_row, std::int64_t in_column, std::int
 
 void take_inputs(const AdditiveMlpTile& tile, const TileMemory& memory) {
   const AdditiveMlpArgs& args = *tile.args;
-  const std::int64_t inputs = args.first_input[args.groups];
+  const std::int64_t inputs = args.inputs;
   turn(args.x + tile.first_row * args.stride_row, args.stride_row, args.stride_input, tile.rows, inputs, memory.x, 1,
        memory.pitch, 16, [](float v) { return v; });
   for (std::int64_t f = 0; f < inputs; ++f)

@@ -28,7 +28,7 @@ struct AdditiveMlpTile {
 constexpr std::int64_t tile_pitch(std::int64_t rows) { return in_whole_vectors(rows) + kLanesAtMost; }
 
 inline std::int64_t additive_mlp_tile_memory(const AdditiveMlpArgs& args, std::int64_t rows) {
-  const std::int64_t columns = args.first_input[args.groups] + std::int64_t{args.groups} * args.outputs + args.outputs;
+  const std::int64_t columns = args.inputs + std::int64_t{args.groups} * args.outputs + args.outputs;
   return columns * tile_pitch(rows) + (std::int64_t{args.hidden_1} + args.hidden_2) * kWidestPanel;
 }
 

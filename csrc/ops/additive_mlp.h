@@ -14,6 +14,7 @@ struct AdditiveMlpArgs {
   const std::int32_t* first_input;  // [G + 1], ascending from 0 to F: group g has columns first_input[g] to [g + 1] - 1
   std::int32_t groups;              // G >= 1
   std::int32_t largest_group;       // the most columns of a group
+  std::int32_t inputs;              // F
   std::int32_t hidden_1;            // H1 >= 1
   std::int32_t hidden_2;            // H2 >= 1
   std::int32_t outputs;             // C >= 1
@@ -43,5 +44,23 @@ struct AdditiveMlpGradients {
 void additive_mlp_cpu(const AdditiveMlpArgs& args, std::int32_t threads);
 void additive_mlp_backward_cpu(const AdditiveMlpArgs& args, const AdditiveMlpGradients& gradients,
                                std::int32_t threads);
+
+struct AdditiveMlpCudaArgs {
+  AdditiveMlpArgs mlp;
+  float* workspace;              // the workspace function's bytes; not read where that is 0
+  std::int64_t workspace_bytes;  // of `workspace`
+  std::int32_t device;           // ordinal; becomes the calling thread's current device
+  std::int32_t threads;          // of a block: a multiple of 32 up to kLargestAdditiveBlock, or 0 to have it chosen
+};
+
+constexpr std::int32_t kLargestAdditiveBlock = 256;
+
+// Queue the kernels on `stream` (a cudaStream_t). Throw std::runtime_error with CUDA's reason.
+void additive_mlp_cuda(const AdditiveMlpCudaArgs& args, void* stream);
+void additive_mlp_backward_cuda(const AdditiveMlpCudaArgs& args, const AdditiveMlpGradients& gradients, void* stream);
+
+// Bytes of device memory args.workspace must hold. They read the sizes of `args`, no address.
+std::int64_t additive_mlp_cuda_workspace(const AdditiveMlpCudaArgs& args);
+std::int64_t additive_mlp_backward_cuda_workspace(const AdditiveMlpCudaArgs& args);
 
 }  // namespace iuscore

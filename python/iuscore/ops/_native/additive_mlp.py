@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from iuscore.ops._native import additive_mlp_cuda
 from iuscore.ops._native.calls import core
 
 Weights = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
@@ -21,7 +22,7 @@ def _outputs(x: Tensor, groups: Sequence[int], w3: Tensor) -> tuple[Tensor, Tens
 
 
 def _arguments(x: Tensor, groups: Sequence[int], weights: Weights) -> dict[str, Any]:
-    """What forward and backward calls share; the weights must be contiguous."""
+    """What all kernels take; the weights must be contiguous."""
     _, h1, h2 = weights[2].shape
     return {
         "x": (x.data_ptr(), *x.shape, *x.stride()),
@@ -31,18 +32,21 @@ def _arguments(x: Tensor, groups: Sequence[int], weights: Weights) -> dict[str, 
     }
 
 
-@torch.library.custom_op("iuscore::additive_mlp", mutates_args=(), device_types="cpu")
+@torch.library.custom_op("iuscore::additive_mlp", mutates_args=(), device_types=("cpu", "cuda"))
 def additive_mlp(
     x: Tensor, groups: Sequence[int], w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, w3: Tensor, b3: Tensor
 ) -> tuple[Tensor, Tensor]:
     weights = _contiguous(w1, b1, w2, b2, w3, b3)
     contributions, total = _outputs(x, groups, w3)
-    core().additive_mlp(
+    arguments = {
         **_arguments(x, groups, weights),
-        contributions=contributions.data_ptr(),
-        total=total.data_ptr(),
-        threads=torch.get_num_threads(),
-    )
+        "contributions": contributions.data_ptr(),
+        "total": total.data_ptr(),
+    }
+    if x.device.type == "cuda":
+        additive_mlp_cuda.additive_mlp(groups, x, arguments)
+    else:
+        core().additive_mlp(**arguments, threads=torch.get_num_threads())
     return contributions, total
 
 
@@ -53,7 +57,7 @@ def _(
     return _outputs(x, groups, w3)
 
 
-@torch.library.custom_op("iuscore::additive_mlp_backward", mutates_args=(), device_types="cpu")
+@torch.library.custom_op("iuscore::additive_mlp_backward", mutates_args=(), device_types=("cpu", "cuda"))
 def additive_mlp_backward(
     of_contributions: Tensor | None, of_total: Tensor | None, x: Tensor, groups: Sequence[int], w1: Tensor, b1: Tensor,
     w2: Tensor, b2: Tensor, w3: Tensor, b3: Tensor, needs_x: bool,
@@ -61,13 +65,16 @@ def additive_mlp_backward(
     weights = _contiguous(w1, b1, w2, b2, w3, b3)
     gradients = _gradients(x, weights, needs_x)
     incoming = [None if g is None else g.contiguous() for g in (of_contributions, of_total)]
-    core().additive_mlp_backward(
+    arguments = {
         **_arguments(x, groups, weights),
-        incoming=tuple(0 if g is None else g.data_ptr() for g in incoming),
-        gradient_x=gradients[0].data_ptr() if needs_x else 0,
-        gradients=tuple(g.data_ptr() for g in gradients[1:]),
-        threads=torch.get_num_threads(),
-    )
+        "incoming": tuple(0 if g is None else g.data_ptr() for g in incoming),
+        "gradient_x": gradients[0].data_ptr() if needs_x else 0,
+        "gradients": tuple(g.data_ptr() for g in gradients[1:]),
+    }
+    if x.device.type == "cuda":
+        additive_mlp_cuda.additive_mlp_backward(groups, x, arguments)
+    else:
+        core().additive_mlp_backward(**arguments, threads=torch.get_num_threads())
     return gradients
 
 
