@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -127,7 +128,7 @@ def _of_group(group: Group, by: Quantization, pairs: Sequence[Offset], symmetric
 def _of_matrices(matrices: object, symmetric: bool, names: tuple[str, ...], dtype: torch.dtype,
                  backend: Backend) -> Tensor:  # fmt: skip
     matrix = _matrix(matrices)
-    flat = matrix.reshape(matrix.shape[0], -1, *matrix.shape[-2:])
+    flat = matrix.reshape(matrix.shape[0], math.prod(matrix.shape[1:-2]), *matrix.shape[-2:])
     choice = choose("glcm_features", matrix.device, backend="torch" if matrix.is_floating_point() else backend)
     if matrix.is_floating_point() and backend == "native":
         raise ValueError("images: expected int32 counts with backend='native', got floating matrices; use 'auto'")
