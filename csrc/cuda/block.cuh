@@ -19,9 +19,11 @@ constexpr unsigned kAllLanes = 0xffffffffu;
 #if defined(__CUDACC__)
 #define IUSCORE_ROLLED _Pragma("unroll 1")
 #define IUSCORE_PAIRED _Pragma("unroll 2")
+#define IUSCORE_APART __noinline__ static  // its registers are not held while something else runs
 #else
 #define IUSCORE_ROLLED
 #define IUSCORE_PAIRED
+#define IUSCORE_APART static
 #endif
 
 // Four consecutive values moved by one load or store.
@@ -45,6 +47,15 @@ __device__ inline void widen_over_warp(Range& range) {
     const float high = __shfl_xor_sync(kAllLanes, range.high, offset);
     widen(range, low, high);
   }
+}
+
+__device__ inline std::int64_t sum_over_warp(std::int64_t value) {
+  for (int offset = kWarpSize / 2; offset > 0; offset /= 2) value += __shfl_xor_sync(kAllLanes, value, offset);
+  return value;
+}
+
+__device__ inline std::uint64_t sum_over_warp(std::uint64_t value) {
+  return static_cast<std::uint64_t>(sum_over_warp(static_cast<std::int64_t>(value)));
 }
 
 // Gives every thread the first kRanges ranges over the block. Whatever the threads wrote before is visible to all of

@@ -21,6 +21,7 @@ __all__: list[str] = [
     "guessed_axis",
     "perceptual_maps",
     "resample_table",
+    "texture_stats",
 ]
 
 def additive_mlp(
@@ -175,4 +176,27 @@ def resample_table(
 ) -> tuple[typing.Any, ...]:
     """
     (start int32 [out], weight float32 [taps, out]) of one direction of the bicubic resize.
+    """
+
+def texture_stats(
+    views: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
+    masks: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
+    *,
+    channels: typing.SupportsInt | typing.SupportsIndex,
+    pixel_type: str,
+    color: bool,
+    bins: typing.SupportsInt | typing.SupportsIndex,
+    levels: typing.SupportsInt | typing.SupportsIndex,
+    offsets: collections.abc.Sequence[
+        tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex]
+    ],
+    histograms: typing.SupportsInt | typing.SupportsIndex,
+    statistics: typing.SupportsInt | typing.SupportsIndex,
+    counted: typing.SupportsInt | typing.SupportsIndex,
+    properties: typing.SupportsInt | typing.SupportsIndex,
+    blocks: typing.SupportsInt | typing.SupportsIndex,
+    threads: typing.SupportsInt | typing.SupportsIndex,
+) -> None:
+    """
+    Writes what csrc/ops/texture_stats.h says to the addresses given.
     """

@@ -7,81 +7,14 @@ from __future__ import annotations
 import collections.abc
 import typing
 
-import numpy
-import numpy.typing
-
 __all__: list[str] = [
-    "additive_mlp",
-    "additive_mlp_backward",
-    "additive_mlp_workspace",
     "build_info",
     "perceptual_maps",
     "perceptual_maps_workspace",
     "status",
+    "texture_stats",
+    "texture_stats_workspace",
 ]
-
-def additive_mlp(
-    *,
-    device: typing.SupportsInt | typing.SupportsIndex,
-    stream: typing.SupportsInt | typing.SupportsIndex,
-    x: tuple[
-        typing.SupportsInt | typing.SupportsIndex,
-        typing.SupportsInt | typing.SupportsIndex,
-        typing.SupportsInt | typing.SupportsIndex,
-        typing.SupportsInt | typing.SupportsIndex,
-        typing.SupportsInt | typing.SupportsIndex,
-    ],
-    first_input: typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
-    first_input_device: typing.SupportsInt | typing.SupportsIndex,
-    sizes: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(3)"],
-    weights: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(6)"],
-    contributions: typing.SupportsInt | typing.SupportsIndex,
-    total: typing.SupportsInt | typing.SupportsIndex,
-    workspace: typing.SupportsInt | typing.SupportsIndex = 0,
-    workspace_bytes: typing.SupportsInt | typing.SupportsIndex = 0,
-    threads: typing.SupportsInt | typing.SupportsIndex = 0,
-) -> None:
-    """
-    Queues the kernels that write [rows, G, C] contributions and [rows, C] totals.
-    """
-
-def additive_mlp_backward(
-    *,
-    device: typing.SupportsInt | typing.SupportsIndex,
-    stream: typing.SupportsInt | typing.SupportsIndex,
-    x: tuple[
-        typing.SupportsInt | typing.SupportsIndex,
-        typing.SupportsInt | typing.SupportsIndex,
-        typing.SupportsInt | typing.SupportsIndex,
-        typing.SupportsInt | typing.SupportsIndex,
-        typing.SupportsInt | typing.SupportsIndex,
-    ],
-    first_input: typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
-    first_input_device: typing.SupportsInt | typing.SupportsIndex,
-    sizes: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(3)"],
-    weights: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(6)"],
-    incoming: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"],
-    gradient_x: typing.SupportsInt | typing.SupportsIndex,
-    gradients: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(6)"],
-    workspace: typing.SupportsInt | typing.SupportsIndex = 0,
-    workspace_bytes: typing.SupportsInt | typing.SupportsIndex = 0,
-    threads: typing.SupportsInt | typing.SupportsIndex = 0,
-) -> None:
-    """
-    Queues the kernels that write the gradients of x and of the six weights.
-    """
-
-def additive_mlp_workspace(
-    *,
-    device: typing.SupportsInt | typing.SupportsIndex,
-    rows: typing.SupportsInt | typing.SupportsIndex,
-    first_input: typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
-    sizes: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(3)"],
-    threads: typing.SupportsInt | typing.SupportsIndex = 0,
-) -> tuple[typing.Any, ...]:
-    """
-    Bytes of device memory that the forward pass and the backward pass need besides their arguments.
-    """
 
 def build_info() -> dict[str, typing.Any]:
     """
@@ -151,4 +84,52 @@ def perceptual_maps_workspace(
 def status() -> dict[str, typing.Any]:
     """
     CUDA runtime and driver version (0 without a driver), number of devices, and CUDA's error or None.
+    """
+
+def texture_stats(
+    *,
+    device: typing.SupportsInt | typing.SupportsIndex,
+    stream: typing.SupportsInt | typing.SupportsIndex,
+    image: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(6)"],
+    batch_stride: typing.SupportsInt | typing.SupportsIndex,
+    mask: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(3)"],
+    mask_batch_stride: typing.SupportsInt | typing.SupportsIndex,
+    batch: typing.SupportsInt | typing.SupportsIndex,
+    channels: typing.SupportsInt | typing.SupportsIndex,
+    pixel_type: str,
+    color: bool,
+    bins: typing.SupportsInt | typing.SupportsIndex,
+    levels: typing.SupportsInt | typing.SupportsIndex,
+    offsets: collections.abc.Sequence[
+        tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex]
+    ],
+    histograms: typing.SupportsInt | typing.SupportsIndex,
+    statistics: typing.SupportsInt | typing.SupportsIndex,
+    counted: typing.SupportsInt | typing.SupportsIndex,
+    properties: typing.SupportsInt | typing.SupportsIndex,
+    blocks: typing.SupportsInt | typing.SupportsIndex,
+    workspace: typing.SupportsInt | typing.SupportsIndex = 0,
+    workspace_bytes: typing.SupportsInt | typing.SupportsIndex = 0,
+    threads: typing.SupportsInt | typing.SupportsIndex = 0,
+) -> None:
+    """
+    Queues the kernel that writes what _core.texture_stats writes to device memory.
+    """
+
+def texture_stats_workspace(
+    *,
+    device: typing.SupportsInt | typing.SupportsIndex,
+    image: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(6)"],
+    mask: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(3)"],
+    batch: typing.SupportsInt | typing.SupportsIndex,
+    pixel_type: str,
+    color: bool,
+    levels: typing.SupportsInt | typing.SupportsIndex,
+    offsets: collections.abc.Sequence[
+        tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex]
+    ],
+    threads: typing.SupportsInt | typing.SupportsIndex = 0,
+) -> int:
+    """
+    Bytes of device memory the kernel needs besides its arguments; -1 where it cannot run on these sizes.
     """

@@ -14,7 +14,7 @@ import torch
 log = logging.getLogger("iuscore")
 
 Backend = Literal["auto", "native", "torch"]
-OPS = ("additive_mlp", "color_histogram", "glcm", "glcm_features", "perceptual_maps")
+OPS = ("additive_mlp", "color_histogram", "glcm", "glcm_features", "perceptual_maps", "texture_stats")
 OLDEST_CAPABILITY = (8, 0)  # the oldest GPU the CUDA module holds machine code for
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -11,6 +11,8 @@ from torch import Tensor
 from iuscore.ops._backend import Backend, choose
 from iuscore.ops._groups import Group, Masks, image_groups, in_order
 from iuscore.ops._images import Images, Layout
+from iuscore.ops._native import texture_stats as _native
+from iuscore.ops._pairs import FOUR_ANGLES, pair_offsets
 from iuscore.ops._torch import texture_stats as _torch
 from iuscore.ops.perceptual_maps import Kind
 
@@ -23,22 +25,14 @@ PLANES: dict[Kind, tuple[str, ...]] = {
 STATISTICS = ("mean", "sd", "skewness", "kurtosis", "entropy", "p05", "median", "p95")
 """First-order statistics of a plane, in their order."""
 
-PROPERTIES = (
-    "contrast",
-    "dissimilarity",
-    "homogeneity",
-    "ASM",
-    "energy",
-    "correlation",
-    "mean",
-    "variance",
-    "std",
-    "entropy",
-)
+PROPERTIES = _torch.PROPERTIES
 """Co-occurrence properties, in their order: the ten of scikit-image."""
 
 ANGLES = ("0", "45", "90", "135")
 """Directions of the pairs in degrees, in their order."""
+
+
+MOST_DISTANCES = 16
 
 
 class TextureStats(NamedTuple):
@@ -111,7 +105,7 @@ def texture_stats(
     for group in groups:
         if torch.is_grad_enabled() and group.images.requires_grad:
             raise ValueError("images: expected images without a gradient, as counts have none; pass images.detach()")
-    choice = choose("texture_stats", groups[0].images.device, backend="torch" if backend == "auto" else backend)
+    choice = choose("texture_stats", groups[0].images.device, backend=backend)
     parts = [_run(group, choice.implementation != "torch", kind == "color", bins, levels, offsets) for group in groups]
     histograms, statistics, counted, features, blocks = (in_order(part, groups) for part in zip(*parts, strict=True))
     features = features.view(len(features), len(distances), len(ANGLES), len(PROPERTIES))
@@ -121,6 +115,9 @@ def texture_stats(
 def _run(
     group: Group, native: bool, color: bool, bins: int, levels: int, offsets: list[tuple[int, int]]
 ) -> _torch.Result:
+    if native:
+        flat = [number for offset in offsets for number in offset]
+        return cast(_torch.Result, _native.texture_stats(group.images, group.mask, color, bins, levels, flat))
     return _torch.texture_stats(group.images, group.mask, color, bins, levels, offsets)
 
 
@@ -131,8 +128,7 @@ def _check(kind: str, bins: int, levels: int, distances: Sequence[int]) -> list[
         raise ValueError(f"bins: expected a power of two from 2 to 256, got {bins!r}")
     if isinstance(levels, bool) or not isinstance(levels, int) or not 2 <= levels <= 256:
         raise ValueError(f"levels: expected an integer from 2 to 256, got {levels!r}")
-    if any(isinstance(d, bool) or not isinstance(d, int) or not 1 <= d <= 65535 for d in distances):
-        raise ValueError(f"distances: expected integers from 1 to 65535, got {distances!r}")
-    # scikit-image rounds sin and cos times the distance; both are the same on the diagonals.
-    diagonal = [int(d * 0.5**0.5 + 0.5) for d in distances]
-    return [o for d, q in zip(distances, diagonal, strict=True) for o in ((0, d), (q, q), (d, 0), (q, -q))]
+    wrong = any(isinstance(d, bool) or not isinstance(d, int) or not 1 <= d <= 65535 for d in distances)
+    if wrong or len(distances) > MOST_DISTANCES:
+        raise ValueError(f"distances: expected {MOST_DISTANCES} integers from 1 to 65535 at most, got {distances!r}")
+    return list(pair_offsets(distances, FOUR_ANGLES, None)[0]) if distances else []

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import TypeAlias
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from iuscore.ops._haralick import GLCM_PRESETS
 from iuscore.ops._torch import _color
+from iuscore.ops._torch.glcm import count_pairs
+from iuscore.ops._torch.glcm_features import matrix_features
 
 GRID = 8
+PROPERTIES = GLCM_PRESETS["skimage"]
 PERCENTILES = (5, 50, 95)
 LEAST_HUE = 1.0 / 16.0  # saturation and value below which a hue is noise
 HALF_EDGE = 13.0  # gray levels a pixel at which coarse-fine reaches half its range
@@ -73,7 +79,7 @@ def _codes(images: Tensor, mask: Tensor | None, color: bool) -> tuple[Tensor, Te
     else:
         planes += [(_color.gray(r, g, b) * 256.0, usable)]
     planes = [(_code(x), counts) for x, counts in planes]
-    planes.append((_code(_coarse_fine(planes[0][0])), _eroded(usable)))
+    planes.append((_coarse_fine(planes[0][0]), _eroded(usable)))
     return torch.stack([x for x, _ in planes], 1).long(), torch.stack([counts for _, counts in planes], 1)
 
 
@@ -82,14 +88,22 @@ def _code(x: Tensor) -> Tensor:
 
 
 def _coarse_fine(lightness: Tensor) -> Tensor:
-    """Sobel magnitude of codes [B, H, W], replicate border, compressed to [0, 256)."""
+    """Codes of the Sobel magnitude of codes [B, H, W], replicate border."""
     p = F.pad(lightness[:, None], (1, 1, 1, 1), mode="replicate")[:, 0]
     across = p[:, :-2] + 2.0 * p[:, 1:-1] + p[:, 2:]
     down = p[..., :-2] + 2.0 * p[..., 1:-1] + p[..., 2:]
     gx = across[..., 2:] - across[..., :-2]
     gy = down[:, 2:] - down[:, :-2]
-    magnitude = (gx * gx + gy * gy).sqrt() * 0.125
-    return magnitude * 256.0 / (magnitude + HALF_EDGE)
+    return _edge_codes(lightness.device)[(gx * gx + gy * gy).long()]
+
+
+@functools.cache
+def _edge_codes(device: torch.device) -> Tensor:
+    """Code of every gx^2 + gy^2; by NumPy, because torch's square root on a CPU is not always the nearest float."""
+    largest = 2 * (4 * 255) ** 2
+    magnitude = np.sqrt(np.arange(largest + 1, dtype=np.float32)) * np.float32(0.125)
+    codes = np.floor(magnitude * np.float32(256.0) / (magnitude + np.float32(HALF_EDGE)))
+    return torch.from_numpy(codes).to(device)
 
 
 def _eroded(usable: Tensor) -> Tensor:
@@ -163,53 +177,9 @@ def _block_of(size: int, device: torch.device) -> Tensor:
     return torch.searchsorted(starts, torch.arange(size, device=device), right=True)
 
 
-def _cooccurrence(levels_of: Tensor, usable: Tensor, levels: int, offsets: Sequence[tuple[int, int]]) -> Tensor:
-    """scikit-image's ten properties of the symmetric matrix of each offset, float64 [B, O, 10]."""
+def _cooccurrence(level: Tensor, usable: Tensor, levels: int, offsets: Sequence[tuple[int, int]]) -> Tensor:
+    """Properties of the symmetric matrix of each offset, float64 [B, O, 10]."""
     if not offsets:
-        return torch.zeros(len(levels_of), 0, 10, dtype=torch.float64, device=levels_of.device)
-    return torch.stack([_properties(_matrix(levels_of, usable, levels, *offset)) for offset in offsets], 1)
-
-
-def _matrix(level: Tensor, usable: Tensor, levels: int, dr: int, dc: int) -> Tensor:
-    """Symmetric counts, int64 [B, L, L]."""
-    batch, height, width = level.shape
-    if abs(dr) >= height or abs(dc) >= width:
-        return torch.zeros(batch, levels, levels, dtype=torch.int64, device=level.device)
-    here = (slice(None), slice(max(0, -dr), height - max(0, dr)), slice(max(0, -dc), width - max(0, dc)))
-    there = (slice(None), slice(max(0, dr), height - max(0, -dr)), slice(max(0, dc), width - max(0, -dc)))
-    image = torch.arange(batch, device=level.device).view(-1, 1, 1)
-    cells = (image * levels + level[here]) * levels + level[there]
-    cells = torch.where(usable[here] & usable[there], cells, batch * levels * levels).flatten()
-    counts = _counts(cells, batch * levels * levels).view(batch, levels, levels)
-    return counts + counts.transpose(1, 2)
-
-
-def _properties(counts: Tensor) -> Tensor:
-    total = counts.sum((1, 2))
-    n = total.clamp(min=1).double()
-    p = counts / n[:, None, None]
-    i = torch.arange(counts.shape[1], device=counts.device, dtype=torch.float64)
-    gap = (i[:, None] - i).abs()
-    marginal = p.sum(2)
-    mean = (marginal * i).sum(1)
-    variance = (marginal * (i - mean[:, None]) ** 2).sum(1)
-    covariance = (p * (i[:, None] - mean[:, None, None]) * (i - mean[:, None, None])).sum((1, 2))
-    asm = (p * p).sum((1, 2))
-    flat = variance < 1e-30
-    correlation = torch.where(flat, 1.0, covariance / torch.where(flat, 1.0, variance))
-    contrast, dissimilarity = (p * gap**2).sum((1, 2)), (p * gap).sum((1, 2))
-    homogeneity = (p / (1.0 + gap**2)).sum((1, 2))
-    entropy = -torch.xlogy(p, p).sum((1, 2))
-    columns = [
-        contrast,
-        dissimilarity,
-        homogeneity,
-        asm,
-        asm.sqrt(),
-        correlation,
-        mean,
-        variance,
-        variance.sqrt(),
-        entropy,
-    ]
-    return torch.where(total[:, None] > 0, torch.stack(columns, 1), 0.0)
+        return torch.zeros(len(level), 0, len(PROPERTIES), dtype=torch.float64, device=level.device)
+    counts = torch.stack([count_pairs(level, usable, levels, offset) for offset in offsets], 1)
+    return matrix_features(counts, True, PROPERTIES)

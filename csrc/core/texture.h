@@ -1,0 +1,105 @@
+// The 8-bit codes of texture_stats, its first-order statistics and its grid (docs/design.md, "Texture ops").
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#include "core/color.h"
+#include "core/entropy.h"
+
+namespace iuscore {
+
+constexpr int kCodes = 256;
+constexpr int kColorPlanes = 6;  // lightness, red-green, blue-yellow, saturation, hue, coarse-fine
+constexpr int kGrayPlanes = 2;   // lightness, coarse-fine
+constexpr int kStatistics = 8;
+constexpr int kGrid = 8;
+constexpr float kLeastHue = 1.0f / 16.0f;  // of saturation and value; below, a hue is noise
+
+// floor(x) within 0 .. 255.
+IUSCORE_HD std::uint8_t code_of(float x) { return static_cast<std::uint8_t>(smaller(larger(x, 0.0f), 255.0f)); }
+
+IUSCORE_HD float unit_clamped(float x) { return smaller(larger(x, 0.0f), 1.0f); }
+
+IUSCORE_HD std::uint8_t lightness_code(const Lab& lab) { return code_of(lab.lightness * 2.56f); }
+IUSCORE_HD std::uint8_t opponent_code(float value) { return code_of((value + 110.0f) * (256.0f / 220.0f)); }
+IUSCORE_HD std::uint8_t gray_code(float r, float g, float b) { return code_of(gray_of(r, g, b) * 256.0f); }
+
+// Red in the middle, so that a sum over codes does not tear it apart.
+IUSCORE_HD std::uint8_t hue_code(float hue) {
+  const float turned = hue + 0.5f;
+  return code_of((turned >= 1.0f ? turned - 1.0f : turned) * 256.0f);
+}
+
+IUSCORE_HD bool has_hue(const Hsv& hsv) { return hsv.saturation >= kLeastHue && hsv.value >= kLeastHue; }
+
+// Of the Sobel sums of lightness codes, each at most 1020 in magnitude; half the range is reached at 13 codes a pixel.
+IUSCORE_HD std::uint8_t coarse_fine_code(std::int32_t gx, std::int32_t gy) {
+  const float magnitude = sqrtf(static_cast<float>(gx * gx + gy * gy)) * 0.125f;
+  return code_of(magnitude * 256.0f / (magnitude + 13.0f));
+}
+
+// Level of a code among `levels`.
+IUSCORE_HD std::uint8_t level_of_code(std::uint8_t code, std::int32_t levels) {
+  return static_cast<std::uint8_t>(static_cast<std::uint16_t>(code * levels) >> 8);  // 16 bits, for twice the lanes
+}
+
+// First row or column of block i of the grid over `size` of them.
+IUSCORE_HD std::int64_t block_start(std::int64_t size, int i) { return i * size / kGrid; }
+
+struct BlockSum {
+  std::int64_t sum;  // of lightness codes
+  std::int64_t count;
+};
+
+// 0 where nothing is counted.
+IUSCORE_HD float block_mean(const BlockSum& block) {
+  if (block.count == 0) return 0.0f;
+  return static_cast<float>((static_cast<double>(block.sum) / static_cast<double>(block.count) + 0.5) / 256.0);
+}
+
+// Sums over a histogram of codes about `center`, from which the moments follow. int64: 255^4 times 2^31 pixels fit.
+struct CodeSums {
+  std::int64_t count;
+  std::int64_t center;  // the mean, rounded to a code
+  std::int64_t powers[4];
+};
+
+IUSCORE_HD std::int64_t center_code(std::int64_t count, std::int64_t sum) { return (2 * sum + count) / (2 * count); }
+
+// count > 0: mean, sd, skewness, excess kurtosis.
+IUSCORE_HD void code_moments(const CodeSums& sums, float* statistics) {
+  const double n = static_cast<double>(sums.count);
+  const double s1 = static_cast<double>(sums.powers[0]) / n;
+  const double s2 = static_cast<double>(sums.powers[1]) / n;
+  const double s3 = static_cast<double>(sums.powers[2]) / n;
+  const double s4 = static_cast<double>(sums.powers[3]) / n;
+  const double m2 = s2 - s1 * s1;
+  const double m3 = s3 - 3.0 * (s1 * s2) + 2.0 * (s1 * s1 * s1);
+  const double m4 = s4 - 4.0 * (s1 * s3) + 6.0 * (s1 * s1 * s2) - 3.0 * (s1 * s1 * (s1 * s1));
+  const bool flat = m2 <= 0.0;
+  const double variance = flat ? 1.0 : m2;
+  const double root = sqrt(variance);
+  statistics[0] = static_cast<float>((static_cast<double>(sums.center) + s1 + 0.5) / 256.0);
+  statistics[1] = flat ? 0.0f : static_cast<float>(root / 256.0);
+  statistics[2] = flat ? 0.0f : static_cast<float>(m3 / (variance * root));
+  statistics[3] = flat ? 0.0f : static_cast<float>(m4 / (variance * variance) - 3.0);
+}
+
+// Whether `cumulative` of `count` values reach the 5th, 50th or 95th percentile.
+constexpr int kPercentiles = 3;
+IUSCORE_HD bool reaches(std::int64_t cumulative, std::int64_t count, int which) {
+  return cumulative * 100 >= count * (5 + 45 * which);
+}
+
+IUSCORE_HD float code_value(std::int64_t code) { return static_cast<float>((static_cast<double>(code) + 0.5) / 256.0); }
+
+// All statistics of a plane with count > 0. terms: sum of entropy_term; ranks: codes that do not reach each percentile.
+IUSCORE_HD void plane_statistics(const CodeSums& sums, std::uint64_t terms, std::int32_t shift,
+                                 const std::int64_t* ranks, float* statistics) {
+  code_moments(sums, statistics);
+  statistics[4] = static_cast<float>(entropy_of(static_cast<std::uint64_t>(sums.count), terms, shift, 0.0));
+  for (int q = 0; q < kPercentiles; ++q) statistics[5 + q] = code_value(ranks[q]);
+}
+
+}  // namespace iuscore

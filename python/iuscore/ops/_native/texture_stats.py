@@ -1,0 +1,99 @@
+"""The op `texture_stats` over the compiled kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from iuscore.ops._native.calls import core, cuda, dtype_name, mask_table, stream_of, view_table
+from iuscore.ops._torch import texture_stats as torch_op
+
+GRID = 8
+N_STATISTICS = 8
+N_PROPERTIES = 10
+
+
+def _outputs(images: Tensor, color: bool, bins: int, pairs: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    batch, planes = images.shape[0], 6 if color else 2
+    return (
+        images.new_empty((batch, planes, bins), dtype=torch.int32),
+        images.new_empty((batch, planes, N_STATISTICS), dtype=torch.float32),
+        images.new_empty((batch, planes), dtype=torch.int32),
+        images.new_empty((batch, pairs, N_PROPERTIES), dtype=torch.float32),
+        images.new_empty((batch, GRID, GRID), dtype=torch.float32),
+    )
+
+
+@torch.library.custom_op("iuscore::texture_stats", mutates_args=(), device_types="cpu")
+def texture_stats(
+    images: Tensor, mask: Tensor | None, color: bool, bins: int, levels: int, offsets: Sequence[int]
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """``offsets``: rows and columns of each pair, one after the other."""
+    outputs = _outputs(images, color, bins, len(offsets) // 2)
+    histograms, statistics, counted, properties, blocks = outputs
+    core().texture_stats(
+        view_table(images),
+        mask_table(mask),
+        channels=images.shape[3],
+        pixel_type=dtype_name(images.dtype),
+        color=color,
+        bins=bins,
+        levels=levels,
+        offsets=list(zip(offsets[::2], offsets[1::2], strict=True)),
+        histograms=histograms.data_ptr(),
+        statistics=statistics.data_ptr(),
+        counted=counted.data_ptr(),
+        properties=properties.data_ptr(),
+        blocks=blocks.data_ptr(),
+        threads=torch.get_num_threads(),
+    )
+    return outputs
+
+
+@texture_stats.register_kernel("cuda")
+def _(
+    images: Tensor, mask: Tensor | None, color: bool, bins: int, levels: int, offsets: Sequence[int]
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    outputs = _outputs(images, color, bins, len(offsets) // 2)
+    step, *strides = images.stride()
+    mask_step, *mask_strides = mask.stride() if mask is not None else (0, 0, 0)
+    # A pair and its opposite are one in a symmetric matrix; the kernel wants the first pixel not below the second.
+    pairs = [(r, c) if r >= 0 else (-r, -c) for r, c in zip(offsets[::2], offsets[1::2], strict=True)]
+    sizes = {
+        "device": images.device.index,
+        "image": (images.data_ptr(), *images.shape[1:3], *strides),
+        "mask": (mask.data_ptr() if mask is not None else 0, *mask_strides),
+        "batch": images.shape[0],
+        "pixel_type": dtype_name(images.dtype),
+        "color": color,
+        "levels": levels,
+        "offsets": pairs,
+    }
+    needed = cuda().texture_stats_workspace(**sizes)
+    if needed < 0:  # a strip of so many rows of this width does not fit on the chip
+        return torch_op.texture_stats(
+            images, mask, color, bins, levels, list(zip(offsets[::2], offsets[1::2], strict=True))
+        )
+    workspace = images.new_empty(max(needed, 8), dtype=torch.uint8)
+    names = ("histograms", "statistics", "counted", "properties", "blocks")
+    cuda().texture_stats(
+        **sizes,
+        stream=stream_of(images.device),
+        batch_stride=step,
+        mask_batch_stride=mask_step,
+        channels=images.shape[3],
+        bins=bins,
+        **{name: tensor.data_ptr() for name, tensor in zip(names, outputs, strict=True)},
+        workspace=workspace.data_ptr(),
+        workspace_bytes=needed,
+    )
+    return outputs
+
+
+@texture_stats.register_fake
+def _(
+    images: Tensor, mask: Tensor | None, color: bool, bins: int, levels: int, offsets: Sequence[int]
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    return _outputs(images, color, bins, len(offsets) // 2)
