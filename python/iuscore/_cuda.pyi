@@ -7,7 +7,13 @@ from __future__ import annotations
 import collections.abc
 import typing
 
+import numpy
+import numpy.typing
+
 __all__: list[str] = [
+    "additive_mlp",
+    "additive_mlp_backward",
+    "additive_mlp_workspace",
     "build_info",
     "perceptual_maps",
     "perceptual_maps_workspace",
@@ -15,6 +21,69 @@ __all__: list[str] = [
     "texture_stats",
     "texture_stats_workspace",
 ]
+
+def additive_mlp(
+    *,
+    device: typing.SupportsInt | typing.SupportsIndex,
+    stream: typing.SupportsInt | typing.SupportsIndex,
+    x: tuple[
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+    ],
+    first_input: typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
+    first_input_device: typing.SupportsInt | typing.SupportsIndex,
+    sizes: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(3)"],
+    weights: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(6)"],
+    contributions: typing.SupportsInt | typing.SupportsIndex,
+    total: typing.SupportsInt | typing.SupportsIndex,
+    workspace: typing.SupportsInt | typing.SupportsIndex = 0,
+    workspace_bytes: typing.SupportsInt | typing.SupportsIndex = 0,
+    threads: typing.SupportsInt | typing.SupportsIndex = 0,
+) -> None:
+    """
+    Queues the kernels that write [rows, G, C] contributions and [rows, C] totals.
+    """
+
+def additive_mlp_backward(
+    *,
+    device: typing.SupportsInt | typing.SupportsIndex,
+    stream: typing.SupportsInt | typing.SupportsIndex,
+    x: tuple[
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+    ],
+    first_input: typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
+    first_input_device: typing.SupportsInt | typing.SupportsIndex,
+    sizes: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(3)"],
+    weights: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(6)"],
+    incoming: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"],
+    gradient_x: typing.SupportsInt | typing.SupportsIndex,
+    gradients: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(6)"],
+    workspace: typing.SupportsInt | typing.SupportsIndex = 0,
+    workspace_bytes: typing.SupportsInt | typing.SupportsIndex = 0,
+    threads: typing.SupportsInt | typing.SupportsIndex = 0,
+) -> None:
+    """
+    Queues the kernels that write the gradients of x and of the six weights.
+    """
+
+def additive_mlp_workspace(
+    *,
+    device: typing.SupportsInt | typing.SupportsIndex,
+    rows: typing.SupportsInt | typing.SupportsIndex,
+    first_input: typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
+    sizes: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(3)"],
+    threads: typing.SupportsInt | typing.SupportsIndex = 0,
+) -> tuple[typing.Any, ...]:
+    """
+    Bytes of device memory that the forward pass and the backward pass need besides their arguments.
+    """
 
 def build_info() -> dict[str, typing.Any]:
     """
