@@ -10,49 +10,72 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from iuscore import phantoms
-from iuscore.fit import EPUOptions, fit
-from iuscore.fit.splits import open_splits
-from iuscore.fit.training import TrainingOptions
+from iuscore.features import nearest_ratio
+from iuscore.fit import EPUOptions, TextureOptions, TrainingOptions, fit, open_splits
 from iuscore.report import Report
-from iuscore.score import Scorer, load
-from iuscore.score.explain import Explanation, explain_contributions
+from iuscore.score import Explanation, Scorer, load
+from iuscore.score.summary import COPIES
 
 CLASSES = ("normal", "abnormal")
 TARGET: phantoms.Label = "abnormal"
 IMAGES_PER_SET = 100
 KIND: phantoms.Kind = "endoscopy"
-DEFECTIVE_SETS = {"blurred": "blur", "texture lost": "texture_loss", "wrong lesion contrast": "lesion_contrast"}
+DEFECTIVE_SETS = {
+    "blurred": "blur",
+    "texture lost": "texture_loss",
+    "color cast": "color_cast",
+    "wrong lesion contrast": "lesion_contrast",
+    "three pictures repeated": "mode_collapse",
+}
 """Name of a set -> the dial of `iuscore.phantoms.Defects` that is turned up to 1."""
 
 
 @dataclass(frozen=True)
-class DemoRow:
-    """One scored set: its name, mean IUS, why, and the components that its defect is drawn to hit (none: faithful)."""
+class DemoScore:
+    """Mean IUS of a set against one model, and why; ``nearest`` as in `iuscore.features.nearest_ratio`."""
 
-    name: str
     ius: float
     why: Explanation
-    drawn_to_hit: tuple[str, ...]
+    nearest: float | None = None
+
+
+@dataclass(frozen=True)
+class DemoRow:
+    """One scored set: its name, what both models say, and what its defect is drawn to hit (None: faithful)."""
+
+    name: str
+    epu: DemoScore
+    texture: DemoScore
+    drawn_to_hit: phantoms.Target | None
+
+
+@dataclass(frozen=True)
+class DemoModel:
+    """How well a model tells real phantoms apart, and what IUS those of the class and of the other reach."""
+
+    auroc: float
+    ceiling: float
+    floor: float
 
 
 @dataclass(frozen=True)
 class DemoResult:
-    """Rows of a demo, the faithful set first, with the ceiling and floor of real phantoms."""
+    """Rows of a demo, the faithful set first, and the models."""
 
     rows: tuple[DemoRow, ...]
-    ceiling: float
-    floor: float
-    auroc: float
+    epu: DemoModel
+    texture: DemoModel
 
 
 def run_demo(out: str | Path | None = None, *, seed: int = 0, report: Report | None = None) -> DemoResult:
-    """Draw phantoms, fit a small model on the "real" ones, and score a faithful and three defective "generated" sets.
+    """Draw phantoms, fit small models of both kinds, and score a faithful and some defective "generated" sets.
 
     Args:
-        out: folder to keep phantoms and model in; a temporary one when None.
+        out: folder to keep phantoms and models in; a temporary one when None.
         seed: of drawing and training.
         report: hears lines and progress.
 
@@ -65,25 +88,27 @@ def run_demo(out: str | Path | None = None, *, seed: int = 0, report: Report | N
         root = Path(folder)
         report.line("phantoms are phantoms: drawings for trying things out, not evidence about any clinical image")
         phantoms.write(root / "real", KIND, n_per_class=240, size=64, seed=seed)
-        fitted = fit(
-            open_splits(root / "real"),
-            root / "model",
-            classes=CLASSES,
+        splits = open_splits(root / "real")
+        common: dict[str, Any] = {"classes": CLASSES, "seed": seed, "report": report}
+        report.line("texture: named statistics of color and texture")
+        texture = fit(splits, root / "texture", model="texture", model_options=TextureOptions(size=(64, 64)), **common)
+        report.line("epu: the published model, small")
+        epu = fit(
+            splits,
+            root / "epu",
             model_options=EPUOptions(size=(64, 64), base_channels=8, hidden_units=16),
             training=TrainingOptions(epochs=15, learning_rate=1e-2, batch_size=16),
-            seed=seed,
-            report=report,
+            **common,
         )
-        scorer = load(root / "model")
-        rows = [_row(scorer, "faithful", None, seed + 1)]
-        rows += [_row(scorer, name, dial, seed + 1) for name, dial in DEFECTIVE_SETS.items()]
-    record: Mapping[str, Any] = fitted.record
-    return DemoResult(
-        rows=tuple(rows),
-        ceiling=record["ceiling"]["paper"][TARGET]["mean"],
-        floor=record["floor"]["paper"][TARGET]["mean"],
-        auroc=record["validation"]["auroc"],
-    )
+        scorers = load(epu.folder), load(texture.folder)
+        sets = {"faithful": None, **DEFECTIVE_SETS}
+        rows = [_row(*scorers, name, dial, seed + 1) for name, dial in sets.items()]
+    return DemoResult(tuple(rows), _model(epu.record), _model(texture.record))
+
+
+def _model(record: Mapping[str, Any]) -> DemoModel:
+    ceiling, floor = (record[key]["paper"][TARGET]["mean"] for key in ("ceiling", "floor"))
+    return DemoModel(record["validation"]["auroc"], ceiling, floor)
 
 
 @contextmanager
@@ -97,37 +122,55 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _row(scorer: Scorer, name: str, dial: str | None, seed: int) -> DemoRow:
+def _row(epu: Scorer, texture: Scorer, name: str, dial: str | None, seed: int) -> DemoRow:
     defects = phantoms.Defects(**({dial: 1.0} if dial else {}))
     images = phantoms.draw(KIND, TARGET, IMAGES_PER_SET, size=64, seed=seed, defects=defects)
+    target = phantoms.DEFECT_TARGETS[KIND][dial] if dial else None
+    return DemoRow(name, _score(epu, images), _score(texture, images), target)
+
+
+def _score(scorer: Scorer, images: npt.NDArray[np.uint8]) -> DemoScore:
     scores = scorer(images, target=TARGET)
-    why = explain_contributions(
-        scorer.profiles[TARGET],
-        scores.contributions.numpy(),
-        scores.shares.numpy(),
-        target=TARGET,
-        components=scorer.components,
-    )
-    hit = phantoms.DEFECT_TARGETS[KIND][dial].components if dial else ()
-    return DemoRow(name, float(np.mean(scores.ius.numpy())), why, hit)
+    contributions, shares = scores.contributions.numpy(), scores.shares.numpy()
+    mean = float(np.mean(scores.ius.numpy()))
+    if scores.features is None:
+        return DemoScore(mean, scorer.explained(TARGET, contributions, shares))
+    values = scores.features.numpy()
+    nearest = nearest_ratio(scorer.feature_profiles[TARGET], values, scorer.model.features)
+    return DemoScore(mean, scorer.explained(TARGET, contributions, shares, values.mean(axis=0)), nearest)
 
 
 def table_lines(result: DemoResult) -> list[str]:
     """The demo's table, ready to print."""
-    lines = [
-        "",
-        f"validation AUROC {result.auroc:.2f}; real {TARGET} phantoms reach an IUS of {result.ceiling:.2f} (ceiling), "
-        f"real normal ones {result.floor:.2f} (floor)",
-        "",
-        f"{'generated set':<24}{'IUS':>6}   {'farthest from the real class':<30}the defect is drawn to hit",
-    ]
+    lines = [""]
+    for name, model in (("epu", result.epu), ("texture", result.texture)):
+        lines.append(
+            f"{name}: validation AUROC {model.auroc:.2f}; real {TARGET} phantoms reach an IUS of {model.ceiling:.2f} "
+            f"(ceiling), real normal ones {model.floor:.2f} (floor)"
+        )
+    named = f"{'what changed most':<27}{'what matters most':<23}the defect hits"
+    lines += ["", f"{'':<24}{'IUS':>6}{'IUS':>9}   texture model:"]
+    lines.append(f"{'generated set':<24}{'epu':>6}{'texture':>9}   {named}")
     for row in result.rows:
-        named = row.why.most_shifted
-        shift = next((c.shift for c in row.why.components if c.name == named), None)
-        reason = f"{named} ({shift:+.1f} sd)" if named and shift is not None else "unknown"
-        lines.append(f"{row.name:<24}{row.ius:>6.2f}   {reason:<30}{' or '.join(row.drawn_to_hit) or '-'}")
-    best = max(result.rows, key=lambda row: row.ius)
+        hit = " or ".join(row.drawn_to_hit.components) if row.drawn_to_hit else ""
+        lines.append(
+            f"{row.name:<24}{row.epu.ius:>6.2f}{row.texture.ius:>9.2f}   {_changed(row.texture):<27}"
+            f"{_matters(row.texture):<23}{hit or '-'}"
+        )
+    best = max(result.rows, key=lambda row: row.texture.ius)
     return [*lines, "", f"most useful: {best.name}"]
+
+
+def _changed(score: DemoScore) -> str:
+    change = score.why.most_changed
+    if score.nearest is not None and score.nearest < COPIES:
+        return "near copies of each other"
+    return f"{change.name}, {change.moved:.1f} sd" if change else "unknown"
+
+
+def _matters(score: DemoScore) -> str:
+    matters = score.why.matters_most
+    return f"{matters.name}, {matters.difference:+.1f}" if matters else "unknown"
 
 
 def tiny_model(folder: str | Path) -> Path:

@@ -216,7 +216,7 @@ class TestScore:
         assert self.refusal(command, tmp_path, fitted, images, "--space", "x").startswith("Invalid value for '--space'")
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
         said = self.refusal(command, tmp_path, fitted, images, "--plot")
-        assert said == "--plot needs the extra: pip install -c constraints.txt '.[plot]'"
+        assert said == "a plot needs the extra: pip install -c constraints.txt '.[plot]'"
 
 
 def test_import_reference(command: Command, fitted: Path, tmp_path: Path) -> None:

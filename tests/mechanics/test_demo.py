@@ -8,35 +8,56 @@ from pathlib import Path
 import pytest
 
 import iuscore
-from iuscore.demo import DemoResult, DemoRow, run_demo, table_lines, tiny_model
-from iuscore.score.explain import ComponentReason, Explanation
+from iuscore.demo import (
+    DEFECTIVE_SETS,
+    KIND,
+    DemoModel,
+    DemoResult,
+    DemoRow,
+    DemoScore,
+    run_demo,
+    table_lines,
+    tiny_model,
+)
+from iuscore.features import GroupChange
+from iuscore.phantoms import DEFECT_TARGETS
+from iuscore.score import ComponentReason, Explanation
+from iuscore.score.summary import COPIES
 from tests.fixtures import record_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def row(name: str, ius: float, shifts: dict[str, float | None], hit: tuple[str, ...] = ()) -> DemoRow:
-    reasons = tuple(ComponentReason(c, 0.0, 0.0, 0.0, shift) for c, shift in shifts.items())
-    return DemoRow(name, ius, Explanation("abnormal", ius, reasons), hit)
+def score(ius: float, moved: float | None = None, difference: float = 0.0, nearest: float | None = None) -> DemoScore:
+    reasons = (
+        ComponentReason("red-green", 0.1, 0.1, 0.0, 0.2),
+        ComponentReason("hue", 0.5, 0.5 + difference, 0.0, 1.0),
+    )
+    changes = None if moved is None else (GroupChange("hue", moved, "hue mean", -moved), GroupChange("x", 0, "x y", 0))
+    return DemoScore(ius, Explanation("abnormal", ius, reasons, changes), nearest)
 
 
 def test_table() -> None:
+    blur = DEFECT_TARGETS["endoscopy"]["lesion_contrast"]
     rows = (
-        row("faithful", 0.71, {"red-green": 0.24, "coarse-fine": -0.3}),
-        row("blurred", -0.094, {"red-green": 0.2, "coarse-fine": -4.04}, ("coarse-fine",)),
-        row("of one image", 0.3, {"red-green": None}, ("red-green", "light-dark")),
+        DemoRow("faithful", score(0.71), score(0.43, 0.12, 0.3, 1.0), None),
+        DemoRow("blurred", score(-0.094), score(-0.31, 5.04, -2.36, 0.9), blur),
+        DemoRow("three pictures repeated", score(0.5), score(0.07, 0.5, 0.8, 0.2), None),
+        DemoRow("unknown", score(0.5), score(0.07, difference=0.1), None),
     )
-    lines = table_lines(DemoResult(rows, ceiling=0.745, floor=-0.2, auroc=0.987))
+    lines = table_lines(DemoResult(rows, DemoModel(0.987, 0.745, -0.2), DemoModel(0.91, 0.34, -0.6)))
     text = "\n".join(lines)
     assert all(len(line) <= 120 for line in lines)
-    for figure in ("validation AUROC 0.99", "0.74 (ceiling)", "-0.20 (floor)"):
+    for figure in ("epu: validation AUROC 0.99", "0.74 (ceiling)", "-0.20 (floor)", "texture: validation AUROC 0.91"):
         assert figure in text
-    found = {line.split("  ")[0]: line for line in lines}
-    assert "0.71   coarse-fine (-0.3 sd)" in found["faithful"]
-    assert "-0.09   coarse-fine (-4.0 sd)" in found["blurred"]
-    assert found["blurred"].endswith("coarse-fine")
-    assert "unknown" in found["of one image"]
-    assert found["of one image"].endswith("red-green or light-dark")
+    said = [" ".join(line.split()) for line in lines]
+    for line in (
+        "faithful 0.71 0.43 hue, 0.1 sd hue, +0.3 -",
+        "blurred -0.09 -0.31 hue, 5.0 sd hue, -2.4 blue-yellow or coarse-fine",
+        "three pictures repeated 0.50 0.07 near copies of each other hue, +0.8 -",
+        "unknown 0.50 0.07 unknown hue, +0.1 -",
+    ):
+        assert line in said
     assert "most useful: faithful" in text
 
 
@@ -58,8 +79,19 @@ def test_the_faithful_set_wins_and_each_defect_is_named() -> None:
     assert time.perf_counter() - begin < 180
     faithful, *defective = result.rows
     assert faithful.name == "faithful"
-    assert faithful.ius > result.floor
+    assert faithful.epu.ius > result.epu.floor
+    assert faithful.texture.ius > 0.5 * result.texture.ceiling
     for row in defective:
-        assert row.ius < faithful.ius - 0.1, row.name
-        assert row.why.most_shifted in row.drawn_to_hit, row.name
+        dial = DEFECTIVE_SETS[row.name]
+        target = DEFECT_TARGETS[KIND][dial]
+        assert row.drawn_to_hit == target
+        assert row.texture.nearest is not None
+        assert (row.texture.nearest < COPIES) == (dial == "mode_collapse")
+        assert row.texture.ius < faithful.texture.ius - 0.05, row.name
+        if target.components:
+            assert row.epu.ius < faithful.epu.ius - 0.1, row.name
+            assert row.texture.why.first in target.groups, row.name
+    for name in ("blurred", "texture lost", "wrong lesion contrast"):
+        why = next(row.epu.why for row in defective if row.name == name)
+        assert why.most_shifted in DEFECT_TARGETS[KIND][DEFECTIVE_SETS[name]].components, name
     assert table_lines(result)[-1] == "most useful: faithful"

@@ -100,7 +100,7 @@ ALLOWED: dict[str, set[str]] = {
     "contributions": BASE | {"images", "models"},
     "fit": BASE | {"contributions", "features", "images", "models", "profile", "report", "runs"},
     "score": BASE | {"contributions", "features", "images", "measure", "models", "ops", "profile", "report", "runs"},
-    "demo": BASE | {"fit", "phantoms", "report", "score"},
+    "demo": BASE | {"features", "fit", "phantoms", "report", "score"},
     "doctor": BASE | {"ops"},
 }
 ALLOWED["cli"] = set(ALLOWED) - {""}

@@ -32,7 +32,9 @@ def features(kind: str, histograms: Any, statistics: Any, counted: Any, pairs: A
     found: dict[str, float] = {}
     for p, plane in enumerate(PLANES[kind]):
         for i, count in enumerate(histograms[p]):
-            found[f"{plane} share {i + 1}"] = math.sqrt(int(count) / max(int(counted[p]), 1))
+            found[f"{plane} {100 * i / 16:.0f} to {100 * (i + 1) / 16:.0f} %"] = math.sqrt(
+                int(count) / max(int(counted[p]), 1)
+            )
         for s, name in enumerate(STATISTICS):
             value = float(statistics[p][s])
             found[f"{plane} {name}"] = math.asinh(value) if name in ("skewness", "kurtosis") else value

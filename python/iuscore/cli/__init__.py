@@ -10,7 +10,7 @@ import click
 
 from iuscore.cli._common import EXIT_INTERRUPTED, EXIT_USER, SEED, Progress
 from iuscore.cli._fit import fit, import_reference
-from iuscore.cli._score import score
+from iuscore.cli._score import plot_features, score
 from iuscore.errors import UserError
 
 
@@ -50,13 +50,13 @@ def doctor() -> None:
 @click.option("--out", type=click.Path(path_type=Path), help="Keep the phantoms and the model here.")
 @click.option("--seed", type=SEED, default=0)
 def demo(out: Path | None, seed: int) -> None:
-    """Draw phantoms, fit a small model, and score a faithful and three defective sets; no data, no network."""
+    """Draw phantoms, fit both models, and score a faithful and five defective sets; no data, no network."""
     from iuscore.demo import run_demo, table_lines
 
     click.echo("\n".join(table_lines(run_demo(out, seed=seed, report=Progress()))))
 
 
-for command in (fit, import_reference, score):
+for command in (fit, import_reference, score, plot_features):
     cli.add_command(command)
 
 

@@ -69,7 +69,7 @@ def require_matplotlib() -> None:
     from importlib.util import find_spec
 
     if find_spec("matplotlib") is None:
-        raise UserError("--plot needs the extra: pip install -c constraints.txt '.[plot]'")
+        raise UserError("a plot needs the extra: pip install -c constraints.txt '.[plot]'")
 
 
 def check_device(name: str) -> None:

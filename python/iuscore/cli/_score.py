@@ -111,3 +111,24 @@ def _print_why(name: str, entry: dict[str, Any]) -> None:
         )
     if entry["toward_other"] is not None and entry["toward_other"] >= 0.5:
         click.echo(f"  taken together, {percent(entry['toward_other'])} of the way to the other class")
+
+
+@click.command("plot-features")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Picture to write, such as out.png.")
+@click.option("--target", help="Class, of more than two, whose output is shown; the last one unless said.")
+@click.option("--table", type=click.Path(path_type=Path), help="Also write the curves of all features as CSV.")
+def plot_features(model: Path, out: Path, target: str | None, table: Path | None) -> None:
+    """Draw what each feature of a texture MODEL contributes as it goes from low to high."""
+    from iuscore.models import load_model
+    from iuscore.score.shapes import plot_shapes, shape_functions, write_shapes
+
+    require_matplotlib()
+    loaded, _ = load_model(model)
+    target = target or loaded.classes[-1]
+    shapes = shape_functions(loaded, target)
+    click.echo(f"written: {plot_shapes(loaded, target, shapes, out)}")
+    if table is not None:
+        click.echo(f"written: {write_shapes(shapes, table)}")
+    for shape in sorted(shapes, key=lambda shape: -shape.effect)[:3]:
+        click.echo(f"{shape.feature.name}: {shape.effect:.2f} from low to high; higher means {shape.feature.higher}")

@@ -62,11 +62,11 @@ def _plane_features(plane: str) -> list[Feature]:
     high, low, source = _PLANES[plane]
     shares = [
         Feature(
-            f"{plane} share {i + 1}",
+            f"{plane} {100 * i / BINS:.0f} to {100 * (i + 1) / BINS:.0f} %",
             plane,
             "square root of the share of pixels",
             (0.0, 1.0),
-            f"more pixels between {100 * i / BINS:g} and {100 * (i + 1) / BINS:g} % of the way from {low} to {high}",
+            f"more pixels at {100 * i / BINS:g} to {100 * (i + 1) / BINS:g} % of the way from {low} to {high}",
             _SWAIN,
             "share",
         )

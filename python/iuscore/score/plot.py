@@ -24,22 +24,36 @@ def plot_contributions(scorer: Scorer, summary: Mapping[str, Any], path: str | o
     Raises:
         UserError: matplotlib is missing, or nothing was scored.
     """
+    targets = summary["targets"]
+    if not targets:
+        raise UserError("nothing to plot: no image was scored")
+    measured = any(entry["changes"] for entry in targets.values())
+    rows = (2 if measured else 1) * len(targets)
+    figure = new_figure(1.5 + (1.2 if measured else 1.35) * len(scorer.components), 4.6 * rows)
+    axes = iter(figure.subplots(rows, 1, squeeze=False)[:, 0])
+    for name, entry in targets.items():
+        _panel(next(axes), scorer, name, entry)
+        if measured:
+            _changes_panel(next(axes), name, entry)
+    figure.savefig(path)
+    return Path(path)
+
+
+def new_figure(width: float, height: float) -> Any:
+    """A matplotlib figure of so many inches.
+
+    Raises:
+        UserError: matplotlib is missing.
+    """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
-        raise UserError("--plot needs the extra: pip install -c constraints.txt '.[plot]'") from None
-    targets = summary["targets"]
-    if not targets:
-        raise UserError("nothing to plot: no image was scored")
+        raise UserError("a plot needs the extra: pip install -c constraints.txt '.[plot]'") from None
     # Not pyplot: it holds global state and looks for a display.
-    figure = Figure(figsize=(1.5 + 1.35 * len(scorer.components), 4.6 * len(targets)), layout="constrained", dpi=150)
+    figure = Figure(figsize=(width, height), layout="constrained", dpi=150)
     FigureCanvasAgg(figure)
-    axes = figure.subplots(len(targets), 1, squeeze=False)[:, 0]
-    for axis, (name, entry) in zip(axes, targets.items(), strict=True):
-        _panel(axis, scorer, name, entry)
-    figure.savefig(path)
-    return Path(path)
+    return figure
 
 
 def _panel(axis: Any, scorer: Scorer, name: str, entry: Mapping[str, Any]) -> None:
@@ -68,16 +82,36 @@ def _panel(axis: Any, scorer: Scorer, name: str, entry: Mapping[str, Any]) -> No
         capsize=3,
     )
     axis.axhline(0, color="black", linewidth=0.8)
-    axis.set_xticks(
-        list(places), [c.replace("band-ii", "Band-II").replace("band-i", "Band-I") for c in scorer.components]
-    )
+    names = [c.replace("band-ii", "Band-II").replace("band-i", "Band-I") for c in scorer.components]
+    crowded = len(names) > 6
+    axis.set_xticks(list(places), names, rotation=20 if crowded else 0, ha="right" if crowded else "center")
     column = scorer.model.target_column(name)
     toward = scorer.classes[-1] if len(scorer.classes) == 2 else scorer.classes[column]
     away = f"for {_plain(scorer.classes[0])}" if len(scorer.classes) == 2 else "against it"
     axis.set_ylabel(f"mean contribution\n(positive: speaks for {_plain(toward)}; negative: speaks {away})", fontsize=8)
     axis.set_title(_title(name, entry), fontsize=10)
     axis.margins(y=0.18)
-    axis.legend(fontsize=8, frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.09))
+    below: dict[str, Any] = {} if crowded else {"loc": "upper center", "bbox_to_anchor": (0.5, -0.09)}
+    axis.legend(fontsize=8, frameon=False, ncols=2, **below)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def _changes_panel(axis: Any, name: str, entry: Mapping[str, Any]) -> None:
+    """How far each group of features moved; beyond the line is beyond real images."""
+    changes = entry["changes"] or []
+    moved = [change["moved"] for change in changes]
+    axis.bar(range(len(changes)), moved, 0.6, color=_SET)
+    for x, change in enumerate(changes):
+        if change["moved"] > 1:
+            leading = change["feature"].removeprefix(f"{change['name']} ")
+            axis.annotate(
+                f"{leading}\n{change['shift']:+.1f}", (x, change["moved"]), ha="center", va="bottom", fontsize=8
+            )
+    axis.axhline(1, color="black", linewidth=0.8, linestyle="--")
+    axis.set_xticks(range(len(changes)), [change["name"] for change in changes], rotation=20, ha="right")
+    axis.set_ylabel(f"distance of the mean from that of real {_plain(name)},\nin the spread of real images", fontsize=8)
+    axis.set_title(f"What changed in the scored images, compared with real {_plain(name)}", fontsize=10)
+    axis.margins(y=0.18)
     axis.spines[["top", "right"]].set_visible(False)
 
 

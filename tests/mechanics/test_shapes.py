@@ -1,0 +1,85 @@
+"""Shape functions against the model itself, and the table and picture made of them."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from iuscore import UserError
+from iuscore.features import FEATURES
+from iuscore.models import EPUCNN, AdditiveModel, Ensemble, TextureModel, save_model
+from iuscore.score.shapes import REACH, shape_functions, write_shapes
+from tests.fixtures import Command
+
+N = len(FEATURES["gray"])
+
+
+def ensemble(classes: str = "ab") -> Ensemble:
+    members: list[AdditiveModel] = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        mean, sd = np.linspace(-1, 1, N).tolist(), np.linspace(0.1, 2, N).tolist()
+        members.append(TextureModel(list(classes), color="gray", feature_mean=mean, feature_sd=sd))
+    return Ensemble(members).eval()
+
+
+@pytest.mark.parametrize(("classes", "target", "column"), [("ab", "a", 0), ("ab", "b", 0), ("abc", "c", 2)])
+def test_curves_are_differences_of_the_logit(classes: str, target: str, column: int) -> None:
+    """At any place on a curve, not only at its points, the logit moves as the straight line between them says."""
+    model = ensemble(classes)
+    member = model.members[0]
+    assert isinstance(member, TextureModel)
+    center = torch.from_numpy(member.feature_mean).float()
+    rng = np.random.default_rng(0)
+    shapes = shape_functions(model, target)
+    assert [shape.feature for shape in shapes] == list(FEATURES["gray"])
+    for i, shape in enumerate(shapes):
+        places = rng.uniform(-REACH, REACH, 20)
+        inputs = center.repeat(20, 1)
+        inputs[:, i] += torch.from_numpy(places * member.feature_sd[i]).float()
+        moved = (model(inputs) - model(center[None]))[:, column].detach().numpy()
+        drawn = np.interp(places, shape.positions, shape.contributions)
+        steepest = np.abs(np.diff(shape.contributions) / np.diff(shape.positions)).max()
+        # Between two of the places where the error is measured the curve can bend once more.
+        bound = shape.error + 2 * steepest * (shape.positions[1] - shape.positions[0]) / 8 + 1e-5
+        assert np.abs(moved - drawn).max() <= bound
+        assert shape.error < 0.05 * max(shape.effect, 0.1)
+        assert shape.contributions[len(shape.contributions) // 2] == 0
+        ends = member.feature_mean[i] + REACH * np.array([-1, 1]) * member.feature_sd[i]
+        np.testing.assert_allclose(shape.values[[0, -1]], ends)
+
+
+def test_table(tmp_path: Path) -> None:
+    shapes = shape_functions(ensemble(), "b")
+    with open(write_shapes(shapes, tmp_path / "t.csv"), newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == N * len(shapes[0].positions)
+    assert rows[0]["group"] == "lightness"
+    last = [float(rows[-1][key]) for key in ("value", "standardized", "contribution")]
+    expected = [shapes[-1].values[-1], REACH, shapes[-1].contributions[-1]]
+    np.testing.assert_allclose(last, expected, rtol=1e-5)
+
+
+def test_command(command: Command, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    save_model(tmp_path / "m", ensemble("abc"), record={"members": [{}, {}]})
+    ran = command("plot-features", tmp_path / "m", "-o", tmp_path / "p.png", "--table", tmp_path / "t.csv")
+    assert ran.status == 0, ran.err
+    assert (tmp_path / "p.png").read_bytes()[:4] == b"\x89PNG"
+    assert (tmp_path / "t.csv").stat().st_size > 1000
+    said = command("plot-features", tmp_path / "m", "-o", tmp_path / "p.png", "--target", "x").refusal()
+    assert said == "no class 'x': the model knows a, b, c"
+    save_model(tmp_path / "epu", EPUCNN(["a", "b"], size=(8, 8), base_channels=1), record={})
+    said = command("plot-features", tmp_path / "epu", "-o", tmp_path / "q.png").refusal()
+    assert said == "shape functions: expected a model of kind 'texture', got 'epu'"
+    assert not (tmp_path / "q.png").exists()
+
+
+def test_other_kinds() -> None:
+    model = Ensemble([EPUCNN(["a", "b"], size=(8, 8), base_channels=1)])
+    with pytest.raises(UserError, match="expected a model of kind 'texture', got 'epu'"):
+        shape_functions(model, "a")
