@@ -36,7 +36,7 @@ inline void check_edge_array(const EdgeArray& edges, std::int32_t most) {
 }
 
 inline void check_edges(const std::vector<EdgeArray>& edges, ColorSpace space, bool joint) {
-  if (edges.size() != static_cast<std::size_t>(kHistogramChannels(space)))
+  if (edges.size() != static_cast<std::size_t>(histogram_channels(space)))
     throw pybind11::value_error("edges: expected one array per channel of the space");
   if (joint && space == ColorSpace::gray) throw pybind11::value_error("joint: expected a space with three channels");
   for (const EdgeArray& of_channel : edges) check_edge_array(of_channel, joint ? kMostJointBins : kMostBins);

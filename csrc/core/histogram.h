@@ -105,4 +105,26 @@ IUSCORE_HD std::int32_t joint_slot(const std::int32_t (&slots)[3], const std::in
   return outside >= 0 ? bins[0] * bins[1] * bins[2] + outside : cell;
 }
 
+// A joint histogram of bytes adds one number per channel: the sum is a cell, or above these a multiple of one of them,
+// up to three times, and something.
+constexpr std::uint32_t kKeyBelow = 1u << 16;
+constexpr std::uint32_t kKeyAbove = 1u << 18;
+
+// stride: cells from one bin of the channel to the next.
+IUSCORE_HD std::uint32_t key_of_slot(std::int32_t slot, std::int32_t bins, std::int32_t stride) {
+  return slot < bins ? static_cast<std::uint32_t>(slot * stride) : slot == bins + kBelow ? kKeyBelow : kKeyAbove;
+}
+
+IUSCORE_HD std::uint32_t slot_of_key(std::uint32_t key, std::uint32_t cells) {
+  return key < kKeyBelow ? key : cells + (key < kKeyAbove ? kBelow : kAbove);
+}
+
+// How many of the bytes 0..255 lie below an edge.
+IUSCORE_HD std::int32_t bytes_below(float edge) {
+  if (!(edge > 0.0f)) return 0;
+  if (edge > 255.0f) return 256;
+  const auto whole = static_cast<std::int32_t>(edge);
+  return static_cast<float>(whole) < edge ? whole + 1 : whole;
+}
+
 }  // namespace iuscore

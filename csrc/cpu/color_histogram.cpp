@@ -50,18 +50,16 @@ PackedKeys packed_keys(const ByteTables& tables, const BinAxis* axes) {
 ByteTables byte_tables(const BinAxis* axes, int channels) {
   ByteTables tables{};
   tables.by_fours = true;
-  std::uint32_t cells_of_one = 1;  // of one bin of channel c
+  std::int32_t cells_of_one = 1;  // of one bin of channel c
   for (int c = channels - 1; c >= 0; --c) {
     const std::int32_t bins = axes[c].bins;
     for (int v = 0; v < 256; ++v) {
       const std::int32_t slot = slot_of(static_cast<float>(v), axes[c]);
       tables.slots[c][v] = static_cast<std::uint16_t>(slot);
-      tables.keys[c][v] = slot < bins             ? static_cast<std::uint32_t>(slot) * cells_of_one
-                          : slot == bins + kBelow ? kKeyBelow
-                                                  : kKeyAbove;
+      tables.keys[c][v] = key_of_slot(slot, bins, cells_of_one);
       tables.by_fours &= slot == tables.slots[c][v & ~3];
     }
-    cells_of_one *= static_cast<std::uint32_t>(bins);
+    cells_of_one *= bins;
   }
   if (channels == 3) tables.packed = packed_keys(tables, axes);
   return tables;
@@ -100,7 +98,7 @@ void add_bands(const std::vector<std::int32_t>& parts, std::int64_t bands, std::
 
 void color_histogram_cpu(const ColorHistogramArgs& args) {
   if (args.batch == 0) return;
-  const int channels = kHistogramChannels(args.space);
+  const int channels = histogram_channels(args.space);
   BinAxis axes[3]{};
   std::int64_t size = args.joint ? 1 : 0;
   for (int c = 0; c < channels; ++c) {

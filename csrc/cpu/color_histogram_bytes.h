@@ -38,7 +38,7 @@ IUSCORE_HD std::uint8_t byte_of(const Block& block, int k) {
 }
 
 // Of the repeats of a block. Apart, as in line its addresses would be kept in registers that the main loop needs.
-#define IUSCORE_APART __attribute__((noinline))
+#define IUSCORE_NOT_INLINE __attribute__((noinline))
 
 // Histogram that byte k of a block goes to: two in turn for each of three channels, or four in turn for one.
 template <int kChannels>
@@ -55,7 +55,7 @@ IUSCORE_HD void add_block(const Block& block, std::uint32_t times, std::uint32_t
 }
 
 template <int kChannels>
-IUSCORE_APART void add_repeats(const std::uint8_t* p, std::uint32_t times, std::uint32_t* counters) {
+IUSCORE_NOT_INLINE void add_repeats(const std::uint8_t* p, std::uint32_t times, std::uint32_t* counters) {
   for (int k = 0; k < kBlock; ++k) counters[histogram_of<kChannels>(k) * 256 + p[k]] += times;
 }
 
@@ -96,7 +96,7 @@ IUSCORE_HD void add_codes(const std::uint16_t* codes, std::uint16_t* tables) {
 }
 
 template <int kChannels>
-IUSCORE_APART void add_repeated_codes(const std::uint16_t* codes, int times, std::uint16_t* tables) {
+IUSCORE_NOT_INLINE void add_repeated_codes(const std::uint16_t* codes, int times, std::uint16_t* tables) {
   for (int k = 0; k < kGroup; ++k) {
     std::uint16_t& counter = tables[k % kTables<kChannels> * kPairs + codes[k]];
     counter = static_cast<std::uint16_t>(counter + times);
@@ -168,10 +168,6 @@ void count_rows(const std::uint8_t* p, std::int64_t rows, std::int64_t row_size,
 // Joint histogram: two in turn where they are small.
 constexpr std::int32_t kFewCells = 4096;
 
-IUSCORE_HD std::uint32_t slot_of_key(std::uint32_t key, std::uint32_t cells) {
-  return key < kKeyBelow ? key : cells + (key < kKeyAbove ? kBelow : kAbove);
-}
-
 // The cell of an interleaved pixel by one multiplication where bins are a power of two up to 16: the highest bits of
 // three bytes move side by side, and what else the multiplication makes lies above and below them.
 IUSCORE_HD std::uint32_t packed_cell(const std::uint8_t* p, const PackedKeys& packed) {
@@ -191,7 +187,7 @@ struct JointCounter {
     counters[(x & 1) * pitch + slot_of_key(key, cells)] += times;
   }
 
-  IUSCORE_APART void add_repeats(const std::uint8_t* p, std::uint32_t times) const {
+  IUSCORE_NOT_INLINE void add_repeats(const std::uint8_t* p, std::uint32_t times) const {
     for (int k = 0; k < 8; ++k) add(p + 3 * k, 1, k, times);
   }
 };

@@ -85,7 +85,7 @@ void find_byte_slots(const ColorHistogramJob& job, const std::uint8_t* p, Piece&
       piece.slots[0][i] = job.bytes->slots[0][static_cast<std::int32_t>(piece.values[0][i])];
     return;
   }
-  for (int c = 0; c < kHistogramChannels(job.space); ++c)
+  for (int c = 0; c < histogram_channels(job.space); ++c)
     for (std::int32_t i = 0; i < piece.n; ++i)
       piece.slots[c][i] = job.bytes->slots[c][p[i * image.stride_w + c * image.stride_c]];
 }
@@ -102,7 +102,7 @@ void find_piece_slots(const ColorHistogramJob& job, const typename Pixel::Storag
   if (job.space == ColorSpace::hsv) to_hsv(piece.values[0], piece.values[1], piece.values[2], piece.n);
   if (job.space == ColorSpace::lab) to_lab(piece.values[0], piece.values[1], piece.values[2], piece.n);
   if (gray && loaded == 3) to_gray(piece.values[0], piece.values[1], piece.values[2], piece.n, !Pixel::kCanBeNonFinite);
-  for (int c = 0; c < kHistogramChannels(job.space); ++c) {
+  for (int c = 0; c < histogram_channels(job.space); ++c) {
     find_slots(piece.values[c], piece.n, job.axes[c], piece.slots[c]);
     if (bounded && Pixel::kCanBeNonFinite) {
       const auto unusable = static_cast<std::uint16_t>(job.axes[c].bins + kNotANumber);

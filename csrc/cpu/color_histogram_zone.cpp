@@ -19,7 +19,7 @@ void write_result(const std::uint32_t* counters, std::int64_t pitch, std::int64_
 // From the histogram of the bytes to that of the slots.
 void write_byte_result(const ColorHistogramJob& job, const std::uint32_t* totals) {
   std::int32_t* counts = job.counts;
-  for (int c = 0; c < kHistogramChannels(job.space); ++c) {
+  for (int c = 0; c < histogram_channels(job.space); ++c) {
     const std::int32_t bins = job.axes[c].bins;
     std::uint32_t slots[kMostBins + kOutsideSlots];
     clear(slots, bins + kOutsideSlots);
@@ -116,7 +116,7 @@ template <class Pixel>
 void count_pieces(const ColorHistogramJob& job) {
   using Storage = typename Pixel::Storage;
   const ImageView& image = job.image;
-  const int channels = kHistogramChannels(job.space);
+  const int channels = histogram_channels(job.space);
   const bool by_table =
       job.pixel_type == PixelType::u8 && (job.space == ColorSpace::rgb || job.space == ColorSpace::gray);
   const std::int64_t cells = job.joint ? joint_cells(job.axes) : 0;

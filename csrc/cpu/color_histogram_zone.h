@@ -22,10 +22,6 @@ struct ByteTables {
   bool by_fours;  // bytes 4 k .. 4 k + 3 share a slot in every channel
 };
 
-// The sum of three keys is a cell, or above these: a multiple of one of them, up to three times, and something.
-constexpr std::uint32_t kKeyBelow = 1u << 16;
-constexpr std::uint32_t kKeyAbove = 1u << 18;
-
 constexpr std::int64_t kHalf = 1536;  // bytes: those at p and p + kHalf make a pair
 constexpr std::int64_t kPairs = 64 * 64;
 constexpr std::int64_t kGrayBytes = 20 * kHalf;

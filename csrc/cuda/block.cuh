@@ -19,10 +19,12 @@ constexpr unsigned kAllLanes = 0xffffffffu;
 #if defined(__CUDACC__)
 #define IUSCORE_ROLLED _Pragma("unroll 1")
 #define IUSCORE_PAIRED _Pragma("unroll 2")
+#define IUSCORE_UNROLLED _Pragma("unroll")
 #define IUSCORE_APART __noinline__ static  // its registers are not held while something else runs
 #else
 #define IUSCORE_ROLLED
 #define IUSCORE_PAIRED
+#define IUSCORE_UNROLLED
 #define IUSCORE_APART static
 #endif
 

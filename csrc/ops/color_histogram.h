@@ -3,13 +3,14 @@
 
 #include <cstdint>
 
+#include "core/histogram.h"
 #include "ops/images.h"
 
 namespace iuscore {
 
 enum class ColorSpace : std::int32_t { rgb, hsv, lab, gray };
 
-constexpr std::int32_t kHistogramChannels(ColorSpace space) { return space == ColorSpace::gray ? 1 : 3; }
+IUSCORE_HD constexpr std::int32_t histogram_channels(ColorSpace space) { return space == ColorSpace::gray ? 1 : 3; }
 
 struct ColorHistogramArgs {
   const ImageView* images;  // [batch], sizes may differ
@@ -27,5 +28,28 @@ struct ColorHistogramArgs {
 };
 
 void color_histogram_cpu(const ColorHistogramArgs& args);
+
+// All addresses are device memory. Image i is `image` moved by i * batch_stride elements; masks alike.
+struct ColorHistogramCudaArgs {
+  ImageView image;  // height * width < 2^31
+  MaskView mask;    // data null: all pixels are counted
+  std::int64_t batch_stride;
+  std::int64_t mask_batch_stride;
+  std::int64_t batch;     // >= 0
+  std::int32_t channels;  // 1 or 3
+  PixelType pixel_type;
+  ColorSpace space;
+  bool joint;             // as in ColorHistogramArgs
+  BinAxis axes[3];        // per channel of the space
+  std::int32_t* counts;   // as in ColorHistogramArgs; need not be cleared
+  std::int32_t* outside;  // the same
+  std::int32_t device;    // ordinal; becomes the calling thread's current device
+  std::int32_t threads;   // of a block: a multiple of 32 up to kLargestHistogramBlock, or 0 to have it chosen
+};
+
+constexpr std::int32_t kLargestHistogramBlock = 512;
+
+// Queues the kernel on `stream` (a cudaStream_t). Throws std::runtime_error with CUDA's reason.
+void color_histogram_cuda(const ColorHistogramCudaArgs& args, void* stream);
 
 }  // namespace iuscore

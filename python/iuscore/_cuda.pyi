@@ -15,6 +15,7 @@ __all__: list[str] = [
     "additive_mlp_backward",
     "additive_mlp_workspace",
     "build_info",
+    "color_histogram",
     "perceptual_maps",
     "perceptual_maps_workspace",
     "status",
@@ -88,6 +89,32 @@ def additive_mlp_workspace(
 def build_info() -> dict[str, typing.Any]:
     """
     Commit, nvcc and architectures of this build.
+    """
+
+def color_histogram(
+    *,
+    device: typing.SupportsInt | typing.SupportsIndex,
+    stream: typing.SupportsInt | typing.SupportsIndex,
+    batch: typing.SupportsInt | typing.SupportsIndex,
+    channels: typing.SupportsInt | typing.SupportsIndex,
+    pixel_type: str,
+    image: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(6)"],
+    batch_stride: typing.SupportsInt | typing.SupportsIndex,
+    mask: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(3)"],
+    mask_batch_stride: typing.SupportsInt | typing.SupportsIndex,
+    space: str,
+    joint: bool,
+    bins: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    axes: collections.abc.Sequence[
+        tuple[typing.SupportsFloat | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex, bool]
+    ],
+    edges: typing.SupportsInt | typing.SupportsIndex,
+    counts: typing.SupportsInt | typing.SupportsIndex,
+    outside: typing.SupportsInt | typing.SupportsIndex,
+    threads: typing.SupportsInt | typing.SupportsIndex = 0,
+) -> None:
+    """
+    Queues the kernel that writes int32 counts [B, bins] and outside [B, C, 3] to device memory.
     """
 
 def perceptual_maps(

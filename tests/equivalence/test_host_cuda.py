@@ -23,6 +23,7 @@ SWEEPS = {
     "additive_mlp": Sweep(
         plain=192, sanitized=48
     ),  # layouts of x x what is on chip x gradients that come in and go out
+    "color_histogram": Sweep(plain=560, sanitized=280),  # pixel types x channels x spaces and joint x memory
     "perceptual_maps": Sweep(plain=320, sanitized=160),  # pixel types x channels x color or gray x modes x memory
     # pixel types x channels x color or gray x masks x memory
     "texture_stats": Sweep(plain=480, sanitized=240, cpu_ops=("glcm", "glcm_features")),
@@ -31,7 +32,8 @@ LARGEST_BLOCK = {"plain": 256, "address": 64, "thread": 64}
 SEEDS = {"plain": 1, "address": 2, "thread": 3}
 
 # Left out in turn: the n-th barrier of every block.
-PLANTED = [(op, barrier) for op in ("additive_mlp", "perceptual_maps", "texture_stats") for barrier in (1, 2, 3)]
+OPS_WITH_BARRIERS = ("additive_mlp", "color_histogram", "perceptual_maps", "texture_stats")
+PLANTED = [(op, barrier) for op in OPS_WITH_BARRIERS for barrier in (1, 2, 3)]
 
 
 def sources_of(op: str) -> list[str]:
