@@ -80,7 +80,8 @@ Case draw(unsigned index, std::int32_t largest_block, Random& random) {
   c.spread_mask = random() % 2 == 0;
   // Narrow blocks far more often: a barrier over 256 threads on a few cores is slow.
   c.threads = std::min(pick(random, {32, 32, 32, 64, 64, 64, 96, 160, 256}), largest_block);
-  const Size size = pick(random, {Size{1, 1}, Size{1, 16}, Size{5, 3}, Size{13, 17}, Size{16, 16}, Size{3, 80}, Size{48, 70}});
+  const Size size =
+      pick(random, {Size{1, 1}, Size{1, 16}, Size{5, 3}, Size{13, 17}, Size{16, 16}, Size{3, 80}, Size{48, 70}});
   c.band_rows = random() % 2 == 0 ? 0 : 1 + static_cast<std::int32_t>(random() % 4);
   c.on_chip = !c.joint || random() % 3 != 0;
   for (unsigned i = 0, n = 1 + random() % 3; i < n; ++i) {
