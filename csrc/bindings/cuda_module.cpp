@@ -37,6 +37,8 @@ PYBIND11_MODULE(_cuda, module) {
   module.def("build_info", &build_info, "Commit, nvcc and architectures of this build.");
   iuscore::bind_additive_mlp_cuda(module);
   iuscore::bind_color_histogram_cuda(module);
+  iuscore::bind_glcm_cuda(module);
+  iuscore::bind_glcm_features_cuda(module);
   iuscore::bind_perceptual_maps_cuda(module);
   iuscore::bind_texture_stats_cuda(module);
 }

@@ -10,6 +10,8 @@ void bind_color_histogram(pybind11::module_& module);       // _core
 void bind_color_histogram_cuda(pybind11::module_& module);  // _cuda
 void bind_glcm(pybind11::module_& module);                  // _core
 void bind_glcm_features(pybind11::module_& module);         // _core
+void bind_glcm_cuda(pybind11::module_& module);             // _cuda
+void bind_glcm_features_cuda(pybind11::module_& module);    // _cuda
 void bind_perceptual_maps(pybind11::module_& module);       // _core
 void bind_additive_mlp_cuda(pybind11::module_& module);     // _cuda
 void bind_perceptual_maps_cuda(pybind11::module_& module);  // _cuda

@@ -18,6 +18,10 @@ struct PixelOffset {
 constexpr std::int64_t kMostGlcmPixels = std::int64_t{1} << 30;
 constexpr std::int32_t kMostOffsets = 64;  // of one call
 
+// Threads of a block. At two such blocks a multiprocessor the kernels keep all they need in registers; at 512 threads
+// they would not.
+constexpr std::int32_t kLargestGlcmBlock = 384;
+
 struct GlcmArgs {
   const ImageView* images;  // [batch], sizes may differ, at most kMostGlcmPixels pixels each
   const MaskView* masks;    // [batch], or null: every finite pixel is counted
@@ -55,7 +59,7 @@ struct GlcmCudaArgs {
   void* workspace;       // glcm_cuda_workspace() bytes; not read where that is 0
   std::int64_t workspace_bytes;
   std::int32_t device;   // ordinal; becomes the calling thread's current device
-  std::int32_t threads;  // of a block, or 0 to have it chosen
+  std::int32_t threads;  // of a block: a multiple of 32 up to kLargestGlcmBlock, or 0 to have it chosen
 };
 
 // Queues the kernel on `stream` (a cudaStream_t). Throws std::runtime_error with CUDA's reason.

@@ -55,7 +55,7 @@ struct GlcmFeaturesCudaArgs {
   void* workspace;              // glcm_features_cuda_workspace() bytes; not read where that is 0
   std::int64_t workspace_bytes;
   std::int32_t device;   // ordinal; becomes the calling thread's current device
-  std::int32_t threads;  // of a block, or 0 to have it chosen
+  std::int32_t threads;  // of a block: a multiple of 32 up to kLargestGlcmBlock, or 0 to have it chosen
 };
 
 // Queues the kernel on `stream` (a cudaStream_t). Throws std::runtime_error with CUDA's reason.

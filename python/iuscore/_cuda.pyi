@@ -16,6 +16,10 @@ __all__: list[str] = [
     "additive_mlp_workspace",
     "build_info",
     "color_histogram",
+    "glcm",
+    "glcm_features",
+    "glcm_features_workspace",
+    "glcm_matrix_features",
     "perceptual_maps",
     "perceptual_maps_workspace",
     "status",
@@ -115,6 +119,89 @@ def color_histogram(
 ) -> None:
     """
     Queues the kernel that writes int32 counts [B, bins] and outside [B, C, 3] to device memory.
+    """
+
+def glcm(
+    *,
+    device: typing.SupportsInt | typing.SupportsIndex,
+    stream: typing.SupportsInt | typing.SupportsIndex,
+    batch: typing.SupportsInt | typing.SupportsIndex,
+    image: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(6)"],
+    batch_stride: typing.SupportsInt | typing.SupportsIndex,
+    mask: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(3)"],
+    mask_batch_stride: typing.SupportsInt | typing.SupportsIndex,
+    channels: typing.SupportsInt | typing.SupportsIndex,
+    pixel_type: str,
+    mode: str,
+    levels: typing.SupportsInt | typing.SupportsIndex,
+    low: typing.SupportsFloat | typing.SupportsIndex,
+    scale: typing.SupportsFloat | typing.SupportsIndex,
+    offsets: typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
+    symmetric: bool,
+    counts: typing.SupportsInt | typing.SupportsIndex,
+    threads: typing.SupportsInt | typing.SupportsIndex = 0,
+) -> None:
+    """
+    Queues the kernel that writes [B, O, levels, levels] int32 counts to device memory.
+    """
+
+def glcm_features(
+    *,
+    device: typing.SupportsInt | typing.SupportsIndex,
+    stream: typing.SupportsInt | typing.SupportsIndex,
+    batch: typing.SupportsInt | typing.SupportsIndex,
+    image: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(6)"],
+    batch_stride: typing.SupportsInt | typing.SupportsIndex,
+    mask: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(3)"],
+    mask_batch_stride: typing.SupportsInt | typing.SupportsIndex,
+    channels: typing.SupportsInt | typing.SupportsIndex,
+    pixel_type: str,
+    mode: str,
+    levels: typing.SupportsInt | typing.SupportsIndex,
+    low: typing.SupportsFloat | typing.SupportsIndex,
+    scale: typing.SupportsFloat | typing.SupportsIndex,
+    offsets: typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
+    symmetric: bool,
+    features: typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
+    wide: bool,
+    values: typing.SupportsInt | typing.SupportsIndex,
+    workspace: typing.SupportsInt | typing.SupportsIndex,
+    workspace_bytes: typing.SupportsInt | typing.SupportsIndex,
+    threads: typing.SupportsInt | typing.SupportsIndex = 0,
+) -> None:
+    """
+    Queues the kernels that write [B, O, F] features, float64 where wide, else float32, to device memory.
+    """
+
+def glcm_features_workspace(
+    *,
+    batch: typing.SupportsInt | typing.SupportsIndex,
+    height: typing.SupportsInt | typing.SupportsIndex,
+    width: typing.SupportsInt | typing.SupportsIndex,
+    offsets: typing.SupportsInt | typing.SupportsIndex,
+    levels: typing.SupportsInt | typing.SupportsIndex,
+) -> int:
+    """
+    Bytes of device memory the kernels need; height = width = 0 for matrices.
+    """
+
+def glcm_matrix_features(
+    *,
+    device: typing.SupportsInt | typing.SupportsIndex,
+    stream: typing.SupportsInt | typing.SupportsIndex,
+    counts: typing.SupportsInt | typing.SupportsIndex,
+    batch: typing.SupportsInt | typing.SupportsIndex,
+    offsets: typing.SupportsInt | typing.SupportsIndex,
+    levels: typing.SupportsInt | typing.SupportsIndex,
+    symmetric: bool,
+    features: typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
+    wide: bool,
+    values: typing.SupportsInt | typing.SupportsIndex,
+    workspace: typing.SupportsInt | typing.SupportsIndex,
+    workspace_bytes: typing.SupportsInt | typing.SupportsIndex,
+) -> None:
+    """
+    The same of int32 counts [B, O, levels, levels] whose sums are known to be small enough.
     """
 
 def perceptual_maps(

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from iuscore.ops._native import glcm_cuda
 from iuscore.ops._native.calls import core, dtype_name, mask_table, view_table
 from iuscore.ops._quantize import Quantization, check_levels
 
@@ -60,6 +61,16 @@ def glcm(images: Tensor, mask: Tensor | None, mode: str, levels: int, low: float
 def _(images: Tensor, mask: Tensor | None, mode: str, levels: int, low: float | None, scale: float | None,
       offsets: Sequence[int], symmetric: bool) -> Tensor:  # fmt: skip
     return _output(images, levels, offsets)
+
+
+@glcm.register_kernel("cuda")
+def _(images: Tensor, mask: Tensor | None, mode: str, levels: int, low: float | None, scale: float | None,
+      offsets: Sequence[int], symmetric: bool) -> Tensor:  # fmt: skip
+    counts = _output(images, levels, offsets)
+    if len(images):
+        arguments = image_arguments(images, mode, levels, low, scale, offsets, symmetric)
+        glcm_cuda.glcm(images, mask, arguments, counts)
+    return counts
 
 
 def run(images: Tensor, mask: Tensor | None, by: Quantization, offsets: Sequence[tuple[int, int]],

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from iuscore.ops._haralick import GLCM_FEATURES
-from iuscore.ops._native import glcm
+from iuscore.ops._native import glcm, glcm_cuda
 from iuscore.ops._native.calls import core, mask_table, view_table
 from iuscore.ops._quantize import Quantization, check_levels
 
@@ -43,6 +43,16 @@ def _(images: Tensor, mask: Tensor | None, mode: str, levels: int, low: float | 
     return _output(images, len(offsets) // 2, features, dtype)
 
 
+@glcm_features.register_kernel("cuda")
+def _(images: Tensor, mask: Tensor | None, mode: str, levels: int, low: float | None, scale: float | None,
+      offsets: Sequence[int], symmetric: bool, features: Sequence[int], dtype: torch.dtype) -> Tensor:  # fmt: skip
+    values = _output(images, len(offsets) // 2, features, dtype)
+    if len(images):
+        arguments = glcm.image_arguments(images, mode, levels, low, scale, offsets, symmetric)
+        glcm_cuda.glcm_features(images, mask, arguments, features, values)
+    return values
+
+
 @torch.library.custom_op("iuscore::glcm_matrix_features", mutates_args=(), device_types="cpu")
 def glcm_matrix_features(counts: Tensor, symmetric: bool, features: Sequence[int], dtype: torch.dtype) -> Tensor:
     """Of contiguous int32 counts [B, O, L, L]."""
@@ -65,6 +75,14 @@ def glcm_matrix_features(counts: Tensor, symmetric: bool, features: Sequence[int
 @glcm_matrix_features.register_fake
 def _(counts: Tensor, symmetric: bool, features: Sequence[int], dtype: torch.dtype) -> Tensor:
     return _output(counts, counts.shape[1], features, dtype)
+
+
+@glcm_matrix_features.register_kernel("cuda")
+def _(counts: Tensor, symmetric: bool, features: Sequence[int], dtype: torch.dtype) -> Tensor:
+    values = _output(counts, counts.shape[1], features, dtype)
+    if len(counts):
+        glcm_cuda.glcm_matrix_features(counts, symmetric, features, values)
+    return values
 
 
 def run(images: Tensor, mask: Tensor | None, by: Quantization, offsets: Sequence[tuple[int, int]], symmetric: bool,
