@@ -16,6 +16,7 @@ py::dict build_info() {
 PYBIND11_MODULE(_core, module) {
   module.doc() = "CPU kernels of iuscore.";
   module.def("build_info", &build_info, "Version, commit, compiler, CUDA status and CPU zone of this build.");
+  iuscore::bind_additive_lookup(module);
   iuscore::bind_additive_mlp(module);
   iuscore::bind_color_histogram(module);
   iuscore::bind_glcm(module);

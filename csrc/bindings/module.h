@@ -5,6 +5,7 @@
 
 namespace iuscore {
 
+void bind_additive_lookup(pybind11::module_& module);       // _core
 void bind_additive_mlp(pybind11::module_& module);          // _core
 void bind_color_histogram(pybind11::module_& module);       // _core
 void bind_color_histogram_cuda(pybind11::module_& module);  // _cuda
@@ -13,6 +14,7 @@ void bind_glcm_features(pybind11::module_& module);         // _core
 void bind_glcm_cuda(pybind11::module_& module);             // _cuda
 void bind_glcm_features_cuda(pybind11::module_& module);    // _cuda
 void bind_perceptual_maps(pybind11::module_& module);       // _core
+void bind_additive_lookup_cuda(pybind11::module_& module);  // _cuda
 void bind_additive_mlp_cuda(pybind11::module_& module);     // _cuda
 void bind_perceptual_maps_cuda(pybind11::module_& module);  // _cuda
 void bind_texture_stats(pybind11::module_& module);         // _core

@@ -11,6 +11,7 @@ import numpy
 import numpy.typing
 
 __all__: list[str] = [
+    "additive_lookup",
     "additive_mlp",
     "additive_mlp_backward",
     "build_info",
@@ -23,6 +24,26 @@ __all__: list[str] = [
     "resample_table",
     "texture_stats",
 ]
+
+def additive_lookup(
+    *,
+    x: tuple[
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+    ],
+    knots: typing.SupportsInt | typing.SupportsIndex,
+    outputs: typing.SupportsInt | typing.SupportsIndex,
+    tables: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(3)"],
+    contributions: typing.SupportsInt | typing.SupportsIndex,
+    total: typing.SupportsInt | typing.SupportsIndex,
+    threads: typing.SupportsInt | typing.SupportsIndex,
+) -> None:
+    """
+    Writes [rows, G, C] contributions and [rows, C] totals.
+    """
 
 def additive_mlp(
     *,

@@ -11,6 +11,7 @@ import numpy
 import numpy.typing
 
 __all__: list[str] = [
+    "additive_lookup",
     "additive_mlp",
     "additive_mlp_backward",
     "additive_mlp_workspace",
@@ -26,6 +27,28 @@ __all__: list[str] = [
     "texture_stats",
     "texture_stats_workspace",
 ]
+
+def additive_lookup(
+    *,
+    device: typing.SupportsInt | typing.SupportsIndex,
+    stream: typing.SupportsInt | typing.SupportsIndex,
+    x: tuple[
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+    ],
+    knots: typing.SupportsInt | typing.SupportsIndex,
+    outputs: typing.SupportsInt | typing.SupportsIndex,
+    tables: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(3)"],
+    contributions: typing.SupportsInt | typing.SupportsIndex,
+    total: typing.SupportsInt | typing.SupportsIndex,
+    threads: typing.SupportsInt | typing.SupportsIndex = 0,
+) -> None:
+    """
+    Queues the kernel that writes [rows, G, C] contributions and [rows, C] totals.
+    """
 
 def additive_mlp(
     *,

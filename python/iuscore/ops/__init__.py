@@ -1,6 +1,7 @@
 """Stateless batched image operations, each with CPU, CUDA and PyTorch implementations that agree."""
 
 from iuscore.ops._haralick import GLCM_FEATURES, GLCM_PRESETS, GlcmFeature
+from iuscore.ops.additive_lookup import AdditiveTables, additive_lookup, additive_tables
 from iuscore.ops.additive_mlp import AdditiveOutput, AdditiveWeights, additive_mlp
 from iuscore.ops.color_histogram import CHANNELS, ColorHistogram, Space, color_histogram
 from iuscore.ops.glcm import glcm
@@ -26,6 +27,7 @@ __all__ = [
     "PROPERTIES",
     "STATISTICS",
     "AdditiveOutput",
+    "AdditiveTables",
     "AdditiveWeights",
     "ColorHistogram",
     "GlcmFeature",
@@ -34,7 +36,9 @@ __all__ = [
     "Mode",
     "Space",
     "TextureStats",
+    "additive_lookup",
     "additive_mlp",
+    "additive_tables",
     "color_histogram",
     "degenerate_maps",
     "glcm",

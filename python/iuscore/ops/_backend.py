@@ -14,7 +14,15 @@ import torch
 log = logging.getLogger("iuscore")
 
 Backend = Literal["auto", "native", "torch"]
-OPS = ("additive_mlp", "color_histogram", "glcm", "glcm_features", "perceptual_maps", "texture_stats")
+OPS = (
+    "additive_lookup",
+    "additive_mlp",
+    "color_histogram",
+    "glcm",
+    "glcm_features",
+    "perceptual_maps",
+    "texture_stats",
+)
 OLDEST_CAPABILITY = (8, 0)  # the oldest GPU the CUDA module holds machine code for
 
 
