@@ -13,6 +13,7 @@ from iuscore.ops._torch import _color
 Range = tuple[float, float]
 OUTSIDE = 3  # below, above, not a number; one more slot is for masked pixels
 _CHUNK_PIXELS = 1 << 22
+_INTEGERS = (torch.uint8, torch.uint16)
 
 
 def color_histogram(
@@ -40,11 +41,10 @@ def _chunk(
 ) -> tuple[Tensor, Tensor]:
     values, unusable = _channels(images, space)
     slots = []
-    for value, n, (low, high) in zip(values, bins, ranges, strict=True):
-        edges = torch.from_numpy(float32_edges(low, high, n).copy()).to(value.device)
-        bin_ = torch.bucketize(value.contiguous(), edges, right=True) - 1
-        slot = torch.where(bin_ < 0, n, torch.where(bin_ >= n, n + 1, bin_))
-        slot = torch.where(value.isnan() | unusable, n + 2, slot)
+    for value, n, limits in zip(values, bins, ranges, strict=True):
+        slot = _slots(value, n, limits)
+        if unusable is not None:
+            slot = torch.where(unusable, n + 2, slot)
         slots.append(slot if mask is None else torch.where(mask != 0, slot, n + 3))
     if joint:
         slots, bins = [_joined(slots, bins)], [bins[0] * bins[1] * bins[2]]
@@ -54,23 +54,35 @@ def _chunk(
     return counts.to(torch.int32), outside.to(torch.int32)
 
 
-def _channels(images: Tensor, space: str) -> tuple[tuple[Tensor, ...], Tensor]:
-    """float32 channels [B, H, W] of the space, and where a pixel has none, bool [B, H, W] or [1, 1, 1]."""
+def _slots(values: Tensor, bins: int, limits: Range) -> Tensor:
+    """The bin of every value, or behind the bins: 0 below, 1 above, 2 not a number."""
+    if not values.is_floating_point():  # 8 or 16 bits: each of them once
+        every = torch.arange(256 if values.dtype == torch.uint8 else 65536, device=values.device)
+        return _slots(every.float(), bins, limits)[values.long()]
+    edges = torch.from_numpy(float32_edges(*limits, bins).copy()).to(values.device)
+    found = torch.bucketize(values.contiguous(), edges, right=True) - 1
+    found = torch.where(found < 0, bins, torch.where(found >= bins, bins + 1, found))
+    return torch.where(values.isnan(), bins + 2, found)
+
+
+def _channels(images: Tensor, space: str) -> tuple[tuple[Tensor, ...], Tensor | None]:
+    """Channels [B, H, W] of the space, float32 or as they are stored, and where a pixel has none, bool [B, H, W]."""
     last = images.shape[3] - 1
-    none = torch.zeros(1, 1, 1, dtype=torch.bool, device=images.device)
-    stored = tuple(images[..., min(c, last)].to(torch.float32) for c in range(3))
+    stored = tuple(images[..., min(c, last)] for c in range(3))
+    if images.is_floating_point():
+        stored = tuple(channel.float() for channel in stored)
     if space == "rgb":
-        return stored, none
+        return stored, None
     if space == "gray":
         if last == 0:
-            return stored[:1], none
-        gray = _color.gray(*stored)
-        return (gray if images.is_floating_point() else (gray + 0.5).floor(),), none
+            return stored[:1], None
+        gray = _color.gray(*(channel.float() for channel in stored))
+        return (gray if images.is_floating_point() else (gray + 0.5).to(images.dtype),), None
     unit = _color.unit(images)
     finite = unit.isfinite().all(3)
     unit = torch.where(finite[..., None], unit, 0.0).clamp(0.0, 1.0)
     r, g, b = (unit[..., min(c, last)] for c in range(3))
-    return (_color.hsv if space == "hsv" else _color.lab)(r, g, b), ~finite
+    return (_color.hsv if space == "hsv" else _color.lab)(r, g, b), None if images.dtype in _INTEGERS else ~finite
 
 
 def _joined(slots: Sequence[Tensor], bins: Sequence[int]) -> Tensor:
