@@ -8,6 +8,7 @@ What is read of a results file:
     benchmark, core_build: {cpu_zone}    title and CPU kernels
     cases: [{case, ranked_by, rates, iuscore_over}]    as_case() in benchmarks/_harness.py
     cases: [{says_little, cores_used_by_other_programs}]    where other programs were in the way
+    tables: [{title, columns, rows}]    figures that are no rates
     gpu: name, kernels: {op: verdict}    of a run on a GPU: save() in benchmarks/gpu/run.py
     steps: {measure: {measurements: {rows, left_out}}}    measure_all() in benchmarks/gpu/measure.py
 
@@ -95,6 +96,8 @@ def _benchmark(name: str, content: Mapping[str, Any]) -> list[str]:
             f"{unit}\n",
             _table(("", "median", "lowest to highest", "times slower than iuscore"), rows),
         ]
+    for table in content.get("tables", ()):
+        sections += [f"{table['title']}.\n", _table(table["columns"], table["rows"])]
     return sections + _on_gpu(content)
 
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from iuscore import phantoms
 from iuscore.features import nearest_ratio
 from iuscore.fit import EPUOptions, TextureOptions, TrainingOptions, fit, open_splits
+from iuscore.fit.training import threads
 from iuscore.report import Report
 from iuscore.score import Explanation, Scorer, load
 from iuscore.score.summary import COPIES
@@ -84,7 +84,7 @@ def run_demo(out: str | Path | None = None, *, seed: int = 0, report: Report | N
     """
     report = report or Report()
     place = tempfile.TemporaryDirectory(prefix="iuscore-demo-") if out is None else nullcontext(str(out))
-    with place as folder, _one_thread():
+    with place as folder, threads(1):  # more would wait for each other on a busy machine
         root = Path(folder)
         report.line("phantoms are phantoms: drawings for trying things out, not evidence about any clinical image")
         phantoms.write(root / "real", KIND, n_per_class=240, size=64, seed=seed)
@@ -109,17 +109,6 @@ def run_demo(out: str | Path | None = None, *, seed: int = 0, report: Report | N
 def _model(record: Mapping[str, Any]) -> DemoModel:
     ceiling, floor = (record[key]["paper"][TARGET]["mean"] for key in ("ceiling", "floor"))
     return DemoModel(record["validation"]["auroc"], ceiling, floor)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """A model this small gains nothing from a second thread, and on a busy machine waits for it."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _row(epu: Scorer, texture: Scorer, name: str, dial: str | None, seed: int) -> DemoRow:

@@ -214,3 +214,34 @@ class TestSharedData:
         assert record["validation"]["auroc"] > 0.98
         out = ran_well(command, "score", tmp_path / "m", root, "--target", "from-folder", "--out", tmp_path / "s")
         assert "223 images against real wbc" in out
+
+
+def test_what_is_printed(command: Command, tmp_path: Path) -> None:
+    """What changed, what matters, and the notes, on sets whose defect is known."""
+    phantoms.write(tmp_path / "real", "endoscopy", n_per_class=60, size=48, seed=1)
+    ran_well(command, "fit", tmp_path / "real", "--model", "texture", "--size", "48", "--classes", "normal,abnormal",
+             "--out", tmp_path / "m")  # fmt: skip
+    said = {}
+    for dial in ("none", "blur", "mode_collapse"):
+        defects = phantoms.Defects(**({} if dial == "none" else {dial: 1.0}))
+        phantoms.write(
+            tmp_path / dial, "endoscopy", n_per_class=30, size=48, seed=2, splits={"x": 1.0}, defects=defects
+        )
+        images, out = tmp_path / dial / "x", tmp_path / f"scores-{dial}"
+        said[dial] = ran_well(command, "score", tmp_path / "m", images, "--target", "from-folder", "--out", out)
+        entry = json.loads((out / "summary.json").read_text())["targets"]["abnormal"]
+        assert entry["most_changed"] in said[dial]
+        assert [change["name"] for change in entry["changes"]] == list(GROUPS["color"])
+        assert (entry["nearest"] < 0.5) == (dial == "mode_collapse")
+        assert (entry["outside"] > 3) == (dial == "blur")
+    assert re.search(
+        r"  what changed most: fine-contrast, by [\d.]+ times the spread of real abnormal "
+        r"\(fine-contrast \w+: \+[\d.]+\)\n"
+        r"  what matters most: [\w-]+, contribution [-+][\d.]+ where real abnormal have [-+][\d.]+\n",
+        said["blur"],
+    )
+    assert said["blur"].count("lie far outside real ones of any class") == 2
+    assert "nearly copies of each other: the nearest neighbor of each is at 0." in said["mode_collapse"]
+    for note in ("far outside", "nearly copies"):
+        assert note not in said["none"]
+    assert "farthest from real" not in "".join(said.values())

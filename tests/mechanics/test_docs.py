@@ -179,6 +179,11 @@ def test_numbers_page_is_what_the_results_say() -> None:
     assert (DOCS / "numbers.md").read_text(encoding="utf-8") == made, "run: python docs/generate_numbers.py"
 
 
+def test_features_page_is_what_the_registry_says() -> None:
+    made = runpy.run_path(str(DOCS / "generate_features.py"))["render"]()
+    assert (DOCS / "features.md").read_text(encoding="utf-8") == made, "run: python docs/generate_features.py"
+
+
 @pytest.fixture
 def harness(monkeypatch: pytest.MonkeyPatch) -> Any:
     """What the benchmarks write their results with."""

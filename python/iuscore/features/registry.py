@@ -45,21 +45,22 @@ class Feature:
 
 
 _FULL = "of full range"
-_PLANES: Mapping[str, tuple[str, str, str]] = MappingProxyType(
-    # what a high value is; what a low value is; where the plane comes from
+_HSV = "HSV, Smith, SIGGRAPH 1978"
+_PLANES: Mapping[str, tuple[str, str, str, str]] = MappingProxyType(
+    # what more of it is; both ends; where the plane comes from
     {
-        "lightness": ("light", "dark", _CIELAB),
-        "red-green": ("red", "green", _CIELAB),
-        "blue-yellow": ("yellow", "blue", _CIELAB),
-        "saturation": ("strong color", "gray", "HSV, Smith, SIGGRAPH 1978"),
-        "hue": ("yellow and green, beyond red", "blue and violet, before red", "HSV, Smith, SIGGRAPH 1978"),
-        "coarse-fine": ("strong edges and grain", "even surface", "Sobel operator"),
+        "lightness": ("lighter", "dark", "light", _CIELAB),
+        "red-green": ("redder", "green", "red", _CIELAB),
+        "blue-yellow": ("yellower", "blue", "yellow", _CIELAB),
+        "saturation": ("stronger colors", "gray", "pure color", _HSV),
+        "hue": ("hues turned from blue over red to green", "blue", "green", _HSV),
+        "coarse-fine": ("stronger edges and grain", "even surface", "edges and grain", "Sobel operator"),
     }
 )
 
 
 def _plane_features(plane: str) -> list[Feature]:
-    high, low, source = _PLANES[plane]
+    more, low, high, source = _PLANES[plane]
     shares = [
         Feature(
             f"{plane} {100 * i / BINS:.0f} to {100 * (i + 1) / BINS:.0f} %",
@@ -73,19 +74,14 @@ def _plane_features(plane: str) -> list[Feature]:
         for i in range(BINS)
     ]
     statistics = [
-        ("mean", _FULL, (0.0, 1.0), f"more {high} on the whole"),
-        ("sd", _FULL, (0.0, 0.5), f"{high} beside {low}"),
-        (
-            "skewness",
-            "asinh of the third standardized moment",
-            (-6.0, 6.0),
-            f"few pixels of much more {high} than most",
-        ),
+        ("mean", _FULL, (0.0, 1.0), f"{more} on the whole"),
+        ("sd", _FULL, (0.0, 0.5), f"{low} beside {high}"),
+        ("skewness", "asinh of the third moment", (-6.0, 6.0), f"a few pixels stand out: {more}"),
         ("kurtosis", "asinh of the excess", (-1.5, 11.0), "most pixels alike, a few far off"),
         ("entropy", "bits", (0.0, 8.0), "many different values, none of them common"),
-        ("p05", _FULL, (0.0, 1.0), f"more {high} where it is most {low}"),
-        ("median", _FULL, (0.0, 1.0), f"more {high} in the typical pixel"),
-        ("p95", _FULL, (0.0, 1.0), f"more {high} where it is most {high}"),
+        ("p05", _FULL, (0.0, 1.0), f"{more} in the lowest 5 % of pixels"),
+        ("median", _FULL, (0.0, 1.0), f"{more} in the typical pixel"),
+        ("p95", _FULL, (0.0, 1.0), f"{more} in the highest 5 % of pixels"),
     ]
     found = shares + [
         Feature(f"{plane} {name}", plane, unit, span, text, source) for name, unit, span, text in statistics

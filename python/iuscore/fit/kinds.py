@@ -29,12 +29,15 @@ class ModelKind(ABC, Generic[OptionsT]):
         options: the dataclass of the options that belong to it.
         training: how its members are trained unless said otherwise.
         seeds: members of an ensemble unless said otherwise.
+        one_thread: whether members are trained on one thread of the processor: steps of a small model are too short
+            for a second one, and on a busy machine wait for it.
     """
 
     model: ClassVar[type[AdditiveModel]]
     options: type[OptionsT]
     training: ClassVar[TrainingOptions]
     seeds: ClassVar[int]
+    one_thread: ClassVar[bool] = False
 
     @abstractmethod
     def configure(self, options: OptionsT, classes: Sequence[str], images: Source) -> Config:
@@ -124,9 +127,10 @@ class TextureKind(ModelKind[TextureOptions]):
     model = TextureModel
     options = TextureOptions
     training = TrainingOptions(
-        optimizer="adamw", learning_rate=3e-3, weight_decay=0.1, batch_size=32, epochs=200, patience=20
+        optimizer="adamw", learning_rate=3e-3, weight_decay=0.1, batch_size=32, epochs=200, patience=20, least_gain=2e-3
     )
     seeds = 3
+    one_thread = True
 
     def configure(self, options: TextureOptions, classes: Sequence[str], images: Source) -> Config:
         return {

@@ -22,7 +22,7 @@ from iuscore.errors import UserError
 from iuscore.fit.kinds import EPUOptions, ModelKind, TextureOptions, kind_of
 from iuscore.fit.log import TrainingLog, summary_writer
 from iuscore.fit.splits import Splits
-from iuscore.fit.training import LabeledInputs, Progress, TrainingOptions, auroc, predict, train
+from iuscore.fit.training import LabeledInputs, Progress, TrainingOptions, auroc, predict, threads, train
 from iuscore.images import Source
 from iuscore.models import SPACES, AdditiveModel, Ensemble, save_model
 from iuscore.profile import baseline_profiles, ceiling_and_floor, profiles_to_json
@@ -124,11 +124,12 @@ def fit(
             _clear(folder)
         identity = {"data": fingerprints, "model": config, "training": asdict(training)}
         log = TrainingLog(report, folder, tensorboard, training, len(prepared["train"]), resume)
-        log.estimate(kind, config, device, prepared)
-        report.line(_data_line(splits, prepared, names))
-        members, progresses = _train_members(
-            kind, config, prepared, training, folder, identity, range(seed, seed + seeds), device, resume, log
-        )
+        with threads(1 if kind.one_thread else torch.get_num_threads()):
+            log.estimate(kind, config, device, prepared)
+            report.line(_data_line(splits, prepared, names))
+            members, progresses = _train_members(
+                kind, config, prepared, training, folder, identity, range(seed, seed + seeds), device, resume, log
+            )
         ensemble = Ensemble(members)
         interrupted = len(members) < seeds or not progresses[-1].finished
         record = {

@@ -7,6 +7,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -31,7 +32,8 @@ class TrainingOptions:
 
     Gradient descent on binary cross-entropy (two classes) or cross-entropy (more). Training ends after
     ``epochs``, or once the validation loss has not fallen for ``patience`` epochs; the weights of the epoch with
-    the lowest validation loss are kept.
+    the lowest validation loss are kept. A fall by less than ``least_gain`` does not count: where classes are told apart
+    completely, the loss falls for ever, and weights grow with it.
 
     ``optimizer`` "sgd" is stochastic gradient descent with momentum, as published; "adamw" (Loshchilov, Hutter,
     ICLR 2019) takes ``momentum`` for the decay of the first moment, and 0.999 for that of the second.
@@ -46,6 +48,7 @@ class TrainingOptions:
     weight_decay: float = 1e-3
     patience: int = 10
     optimizer: Literal["sgd", "adamw"] = "sgd"
+    least_gain: float = 0.0
 
     def __post_init__(self) -> None:
         # Batch normalization has nothing to normalize a single image by.
@@ -58,6 +61,8 @@ class TrainingOptions:
             raise UserError(f"learning_rate: expected a positive number, got {self.learning_rate}")
         if not 0 <= self.momentum < 1:
             raise UserError(f"momentum: expected a number in [0, 1), got {self.momentum}")
+        if not 0 <= self.least_gain < math.inf:
+            raise UserError(f"least_gain: expected 0 or more, got {self.least_gain}")
         if not 0 <= self.weight_decay < math.inf:
             raise UserError(f"weight_decay: expected 0 or more, got {self.weight_decay}")
 
@@ -90,6 +95,23 @@ class Progress:
     @property
     def bad_epochs(self) -> int:
         return self.epoch - self.best_epoch
+
+
+@contextmanager
+def threads(n: int) -> Iterator[None]:
+    """Let PyTorch use ``n`` threads of the processor inside the block.
+
+    Example:
+        >>> with threads(1):
+        ...     torch.get_num_threads()
+        1
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 EpochHook = Callable[[Progress], None]
@@ -148,7 +170,7 @@ def train(
                 progress.history.append(entry)
                 val_loss = entry["val_loss"]
                 assert val_loss is not None
-                if progress.best_loss is None or val_loss < progress.best_loss:
+                if progress.best_loss is None or val_loss < progress.best_loss - options.least_gain:
                     progress.best_loss, progress.best_epoch = val_loss, progress.epoch
                     best = copy.deepcopy(model.state_dict())
                 progress.finished = progress.epoch >= options.epochs or progress.bad_epochs >= options.patience

@@ -205,6 +205,11 @@ class Scorer:
             changes=self.changes(target, features),
         )
 
+    def outside(self, features: npt.NDArray[np.floating[Any]] | None) -> float | None:
+        """How far features [F] lie from the class they are nearest to: the farthest of its groups; None if unknown."""
+        every = [self.changes(name, features) for name in self.feature_profiles]
+        return min((max(change.moved for change in found) for found in every if found), default=None)
+
     def changes(self, target: str, features: npt.NDArray[np.floating[Any]] | None) -> tuple[GroupChange, ...] | None:
         """How far features [F] lie from those of a real class; None where that is not known."""
         profile = self.feature_profiles.get(target)

@@ -69,6 +69,7 @@ def describe_target(
         "toward_other": why.toward_other,
         "changes": None if why.changes is None else [asdict(change) for change in why.changes],
         "most_changed": why.most_changed.name if why.most_changed else None,
+        "outside": scorer.outside(None if measured is None else measured.mean),
         "nearest": _nearest(scorer, target, measured),
     }
 
@@ -141,13 +142,12 @@ def _notes(scorer: Scorer, targets: Mapping[str, dict[str, Any]], warnings: Sequ
     notes = [
         note for name, entry in targets.items() if (note := separation_note(name, entry["ceiling"], entry["floor"]))
     ]
-    for name, entry in targets.items():
-        farthest = max((change["moved"] for change in entry["changes"] or ()), default=0.0)
-        if farthest > OUTSIDE:
-            notes.append(
-                f"the images against {name} lie far outside real ones ({min(farthest, 100):.0f} times their spread): "
-                "the model was trained on nothing like them, so trust what changed before the IUS"
-            )
+    notes += [
+        f"the images against {name} lie far outside real ones of any class ({min(entry['outside'], 100):.0f} times "
+        "their spread): the model was trained on nothing like them, so trust what changed before the IUS"
+        for name, entry in targets.items()
+        if entry["outside"] is not None and entry["outside"] > OUTSIDE
+    ]
     notes += [
         f"the images against {name} are nearly copies of each other: the nearest neighbor of each is at "
         f"{entry['nearest']:.2f} of the distance among real images, which no mean shows"
