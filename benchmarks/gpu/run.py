@@ -28,7 +28,7 @@ import _harness as harness  # noqa: E402
 MEASURE = Path(__file__).with_name("measure.py")
 # Seconds; a step that needs less leaves more for measuring, which comes last.
 TOTAL = 465.0
-BUDGET = {"build": 130.0, "tests": 110.0, "memcheck": 45.0, "racecheck": 45.0}
+BUDGET = {"build": 130.0, "tests": 100.0, "memcheck": 50.0, "racecheck": 50.0}
 WRITING = 20.0  # between the last case of the measurements and their end
 KEPT_CHARACTERS = 4000
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -24,19 +24,55 @@ def launches(device: torch.device) -> Iterator[tuple[str, Any, Any]]:
             for inputs in _inputs(case, generator):
                 text = f"{op} {dict(variant)} {str(inputs.dtype)[6:]} {list(inputs.shape)}"
                 yield text, call(case, inputs.to(device), "native"), call(case, inputs, "native")
-    wide = torch.randint(0, 256, (2, 9, 40, 3), dtype=torch.uint8, generator=generator)
-    options: dict[str, Any] = {"mode": "paper", "size": (160, 160), "backend": "native"}  # planes in the workspace
+    for text, make in _others(generator):
+        yield text, make(device), make(torch.device("cpu"))
+
+
+def _others(generator: torch.Generator) -> Iterator[tuple[str, Callable[[torch.device], Any]]]:
+    """Kernels and branches that no case of cases.py reaches."""
+    images = torch.randint(0, 256, (2, 9, 40, 3), dtype=torch.uint8, generator=generator)
+    gray = torch.randint(0, 256, (2, 70, 601, 1), dtype=torch.uint8, generator=generator)  # two strips of levels
+    mask = torch.rand(2, 9, 40, generator=generator) < 0.7
+    counts = torch.randint(0, 5, (2, 4, 16, 16), dtype=torch.int32, generator=generator)
+    x = torch.rand(700, 6, generator=generator)  # two chunks of rows
+    native: dict[str, Any] = {"backend": "native"}
     yield (
         "perceptual_maps 160x160",
-        ops.perceptual_maps(wide.to(device), **options),
-        ops.perceptual_maps(wide, **options),
-    )
-    ragged = [wide[0], wide[1, :5]]
+        lambda to: ops.perceptual_maps(images.to(to), mode="paper", size=(160, 160), **native),
+    )  # planes in the workspace
+    yield "perceptual_maps ragged", lambda to: ops.perceptual_maps([images[0].to(to), images[1, :5].to(to)], **native)
     yield (
-        "perceptual_maps ragged",
-        ops.perceptual_maps([i.to(device) for i in ragged], backend="native"),
-        (ops.perceptual_maps(ragged, backend="native")),
+        "color_histogram joint",
+        lambda to: ops.color_histogram(images.to(to), bins=8, joint=True, mask=mask.to(to), **native),
     )
+    for levels in (64, 256):
+        yield (
+            f"glcm {levels} levels in strips",
+            lambda to, n=levels: ops.glcm(  # type: ignore[misc]
+                gray.to(to), levels=n, distances=(1, 30), quantize="minmax", **native
+            ),
+        )
+        yield (
+            f"glcm_features {levels} levels, mahotas",
+            lambda to, n=levels: ops.glcm_features(  # type: ignore[misc]
+                images.to(to), levels=n, preset="mahotas", mask=mask.to(to), **native
+            ),
+        )
+    yield (
+        "glcm_features of matrices",
+        lambda to: ops.glcm_features(
+            counts.to(to), levels=None, preset="ibsi", symmetric=True, dtype=torch.float64, **native
+        ),
+    )
+    yield "texture_stats masked", lambda to: ops.texture_stats(images.to(to), levels=256, mask=mask.to(to), **native)
+    yield "additive_mlp backward", lambda to: _gradients(x.to(to))
+
+
+def _gradients(x: Tensor) -> list[Tensor]:
+    made = ops.AdditiveWeights.random((1, 5), hidden=(16, 8), generator=torch.Generator().manual_seed(1))
+    weights = ops.AdditiveWeights(**{name: value.to(x.device).requires_grad_() for name, value in vars(made).items()})
+    total = ops.additive_mlp(x, (1, 5), weights, backend="native").total
+    return list(torch.autograd.grad(total.square().sum(), list(vars(weights).values())))
 
 
 def _inputs(case: Case, generator: torch.Generator) -> Iterator[Tensor]:

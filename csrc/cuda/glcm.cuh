@@ -57,8 +57,7 @@ __global__ void __launch_bounds__(kLargestGlcmBlock, 2)
       const std::int32_t count = layout.pass_offsets < end - offset ? layout.pass_offsets : end - offset;
       for (std::int32_t band = 0; band < layout.bands; ++band) {
         matrix.begin(offset, count, band);
-        codes.count(offset, count,
-                    [&](std::int32_t k, std::uint32_t upper, std::uint32_t lower) { matrix.add(k, upper, lower); });
+        codes.count(offset, count, matrix);
         __syncthreads();
         const std::int64_t at = (index * layout.offset_count + offset) * levels * levels;
         write_glcm<kFew>(matrix, count, levels, symmetric, counts + at);

@@ -97,11 +97,11 @@ class GlcmCodes {
     __syncthreads();
   }
 
-  // Calls add(k, upper, lower) for all pairs of offset `offset + k`, k < count: the levels of its pixels, the first of
-  // which is the upper one unless the step is transposed. What the threads wrote before is visible to all in `add`;
-  // ends without a barrier.
+  // Calls add.pair(add.offset(k), add.upper(i), j) for all pairs of offset `offset + k`, k < count: i is the level of
+  // the upper pixel, which is the first one unless the step is transposed, and j that of the other. What the threads
+  // wrote before is visible to all in `add`; ends without a barrier.
   template <class Add>
-  __device__ void count(std::int32_t offset, std::int32_t count, Add add) {
+  __device__ void count(std::int32_t offset, std::int32_t count, Add& add) {
     if (layout_.strip_rows == 0) {
       __syncthreads();
       return pairs_of_image(offset, count, add);
@@ -136,7 +136,7 @@ class GlcmCodes {
 
   // The pairs whose upper pixel is in the strip.
   template <class Add>
-  __device__ void pairs(std::int32_t row, std::int32_t offset, std::int32_t count, Add add) const {
+  __device__ void pairs(std::int32_t row, std::int32_t offset, std::int32_t count, Add& add) const {
     const std::int32_t rows = layout_.strip_rows < height_ - row ? layout_.strip_rows : height_ - row;
     IUSCORE_ROLLED
     for (std::int32_t item = first(); item < rows * groups_; item += step()) {
@@ -144,18 +144,22 @@ class GlcmCodes {
       const std::uint32_t* here = words() + r * layout_.pitch + (item - r * groups_);
       const std::uint32_t one = *here;
       if ((one & kNotCounted) == kNotCounted) continue;
+      std::uint32_t upper[kPerWord];
+      for (std::int32_t i = 0; i < kPerWord; ++i) upper[i] = add.upper(code(one, i));
+      const std::int32_t above = height_ - row - r;
       IUSCORE_ROLLED
       for (std::int32_t k = 0; k < count; ++k) {
         const GlcmStep& to = layout_.steps[offset + k];
-        if (row + r + to.rows >= height_) continue;
-        const std::uint32_t* there = here + to.rows * layout_.pitch + to.words;
+        if (to.rows >= above) continue;
+        const std::uint32_t* there = here + to.delta;
         const std::uint32_t two = __funnelshift_r(there[0], there[1], static_cast<std::uint32_t>(to.bits));
         const std::uint32_t missing = (one | two) & kNotCounted;
+        const auto counters = add.offset(k);
         if (missing == 0) {
-          for (std::int32_t i = 0; i < kPerWord; ++i) add(k, one >> (i * kBits) & kMask, two >> (i * kBits) & kMask);
+          for (std::int32_t i = 0; i < kPerWord; ++i) add.pair(counters, upper[i], code(two, i));
         } else {
           for (std::int32_t i = 0; i < kPerWord; ++i)
-            if ((missing >> (i * kBits) & kMask) == 0) add(k, one >> (i * kBits) & kMask, two >> (i * kBits) & kMask);
+            if (code(missing, i) == 0) add.pair(counters, upper[i], code(two, i));
         }
       }
     }
@@ -163,7 +167,7 @@ class GlcmCodes {
 
   // All pairs where no strip fits into shared memory: both pixels are read from the image.
   template <class Add>
-  __device__ void pairs_of_image(std::int32_t offset, std::int32_t count, Add add) {
+  __device__ void pairs_of_image(std::int32_t offset, std::int32_t count, Add& add) {
     std::uint32_t largest = 0;
     with_pixels([&](const auto& pixels) {
       const std::int64_t all = std::int64_t{height_} * width_;
@@ -181,11 +185,16 @@ class GlcmCodes {
           const std::int32_t beside = column + to.columns;
           if (row + to.rows >= height_ || beside < 0 || beside >= width_) continue;
           if (pixels.load(row + to.rows, beside, value))
-            add(k, one, static_cast<std::uint32_t>(level_of(value, quantizer_)));
+            add.pair(add.offset(k), add.upper(one), static_cast<std::uint32_t>(level_of(value, quantizer_)));
         }
       }
     });
     if (largest > 0) atomicMax(largest_, largest);
+  }
+
+  __device__ static std::uint32_t code(std::uint32_t word, std::int32_t i) {
+    if constexpr (kBits == 8) return __byte_perm(word, 0, static_cast<std::uint32_t>(0x4440 + i));
+    return word >> (i * kBits) & kMask;
   }
 
   // A switch here and not a template of the kernels: reading pixels is a small part of their work.

@@ -158,6 +158,29 @@ class GlcmFewCells {
   std::int32_t levels_;
 };
 
+// What pairs of more levels are added to.
+struct GlcmManyPairs {
+  __device__ std::uint32_t* offset(std::int32_t k) const { return matrix.offset(k); }
+  __device__ std::uint32_t upper(std::uint32_t level) const { return level; }
+
+  __device__ void pair(std::uint32_t* counters, std::uint32_t upper, std::uint32_t lower) const {
+    if (joint) matrix.pair(counters, upper, lower);
+    if (!histograms) return;
+    atomicAdd(&lines.sums[upper + lower], 1u);
+    atomicAdd(&lines.differences[upper > lower ? upper - lower : lower - upper], 1u);
+    if (!marginals) return;
+    atomicAdd(&lines.rows[transposed ? lower : upper], 1u);
+    atomicAdd(&lines.columns[transposed ? upper : lower], 1u);
+  }
+
+  const GlcmMatrix<false>& matrix;
+  const GlcmLines& lines;
+  bool joint;       // the band of the matrix
+  bool histograms;  // once a matrix
+  bool marginals;
+  bool transposed;
+};
+
 // One block's steps.
 template <bool kFew>
 class GlcmSumsBlock {
@@ -189,8 +212,7 @@ class GlcmSumsBlock {
  private:
   __device__ void few(std::int32_t offset, std::int32_t count, std::int64_t record) {
     matrix_.begin(offset, count, 0);
-    codes_.count(offset, count,
-                 [&](std::int32_t k, std::uint32_t upper, std::uint32_t lower) { matrix_.add(k, upper, lower); });
+    codes_.count(offset, count, matrix_);
     __syncthreads();
     // Rows of all matrices first: they take longest, so they had better share warps.
     const std::int32_t rows = count * levels_;
@@ -227,15 +249,8 @@ class GlcmSumsBlock {
     GlcmJoint found{};
     for (std::int32_t band = 0; band < (joint ? layout_.bands : 1); ++band) {
       if (joint) matrix_.begin(offset, 1, band);
-      codes_.count(offset, 1, [&](std::int32_t, std::uint32_t upper, std::uint32_t lower) {
-        if (joint) matrix_.add(0, upper, lower);
-        if (band > 0) return;
-        atomicAdd(&lines.sums[upper + lower], 1u);
-        atomicAdd(&lines.differences[upper > lower ? upper - lower : lower - upper], 1u);
-        if (!marginals) return;
-        atomicAdd(&lines.rows[transposed ? lower : upper], 1u);
-        atomicAdd(&lines.columns[transposed ? upper : lower], 1u);
-      });
+      GlcmManyPairs pairs{matrix_, lines, joint, band == 0, marginals, transposed};
+      codes_.count(offset, 1, pairs);
       __syncthreads();
       if (joint) add_band_cells(found, terms);
       if (band == 0)

@@ -28,7 +28,7 @@ constexpr std::int32_t kLineSlots = 5;  // times levels: rows, columns, |i - j|,
 struct GlcmStep {
   std::int32_t rows;
   std::int32_t columns;
-  std::int32_t words;  // columns = words * codes a word + bits / bits of a code
+  std::int32_t delta;  // words from one pixel's to the word in which the other's begins, `bits` into it
   std::int32_t bits;
   bool transposed;
 };
@@ -93,7 +93,7 @@ inline std::int64_t set_glcm_steps(const GlcmTask& task, GlcmLayout& layout) {
     step.rows = static_cast<std::int32_t>(rows);
     step.columns = static_cast<std::int32_t>(columns);
     const std::int32_t in_word = ((step.columns % per_word) + per_word) % per_word;
-    step.words = (step.columns - in_word) / per_word;
+    step.delta = (step.columns - in_word) / per_word;  // the rows' share follows once their pitch is known
     step.bits = in_word * (32 / per_word);
     if (rows == task.height) continue;
     if (rows > layout.halo) layout.halo = static_cast<std::int32_t>(rows);
@@ -159,6 +159,8 @@ inline GlcmLayout glcm_layout(const GlcmTask& task, std::int64_t shared_limit, s
     layout.pitch = static_cast<std::int32_t>(pitch);
     layout.front = static_cast<std::int32_t>(slack);
     layout.code_words = static_cast<std::int32_t>(codes / 4);
+    for (std::int32_t o = 0; o < task.offset_count; ++o)
+      if (layout.steps[o].rows < task.height) layout.steps[o].delta += layout.steps[o].rows * layout.pitch;
   }
 
   const std::int64_t left = chip - codes;

@@ -28,15 +28,19 @@ class GlcmMatrix {
       fours[i] = {};
   }
 
-  // A pair of the pass's k-th offset. The result is not used: then lanes that meet in a cell are merged.
-  __device__ void add(std::int32_t k, std::uint32_t upper, std::uint32_t lower) {
+  // Counters of the pass's k-th offset, and what of a pair's cell does not depend on the offset.
+  __device__ std::uint32_t* offset(std::int32_t k) const { return cells_ + (kFew ? k * layout_.matrix_cells : 0); }
+  __device__ std::uint32_t upper(std::uint32_t level) const { return kFew ? level * pitch_ : level; }
+
+  // The result is not used: then lanes that meet in a cell are merged.
+  __device__ void pair(std::uint32_t* counters, std::uint32_t upper, std::uint32_t lower) const {
     if constexpr (kFew) {
-      atomicAdd(&cells_[static_cast<std::uint32_t>(k * layout_.matrix_cells) + upper * pitch_ + lower], 1u);
+      atomicAdd(&counters[upper + lower], 1u);
     } else {
       const bool exchange = triangle_ ? upper < lower : layout_.steps[offset_].transposed;
       const std::uint32_t row = exchange ? lower : upper;
       const std::uint32_t column = exchange ? upper : lower;
-      if (row >= first_row_ && row < end_row_) atomicAdd(&cells_[cells_before(row) - before_ + column], 1u);
+      if (row >= first_row_ && row < end_row_) atomicAdd(&counters[cells_before(row) - before_ + column], 1u);
     }
   }
 

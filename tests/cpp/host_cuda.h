@@ -183,6 +183,13 @@ inline unsigned __reduce_max_sync(unsigned mask, unsigned value) {
     if (v > value) value = static_cast<unsigned>(v);
   return value;
 }
+inline unsigned __byte_perm(unsigned low, unsigned high, unsigned selector) {
+  const std::uint64_t bytes = (std::uint64_t{high} << 32) | low;
+  unsigned result = 0;
+  for (unsigned i = 0; i < 4; ++i)
+    result |= static_cast<unsigned>(bytes >> (selector >> (4 * i) & 7u) * 8 & 0xffu) << (8 * i);
+  return result;
+}
 inline unsigned __funnelshift_r(unsigned low, unsigned high, unsigned bits) {
   return static_cast<unsigned>(((std::uint64_t{high} << 32) | low) >> (bits % 32));
 }
