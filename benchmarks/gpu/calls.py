@@ -46,6 +46,13 @@ def _weights(inputs: int, hidden: tuple[int, int], device: torch.device) -> Any:
     return ops.AdditiveWeights(**{name: value.to(device) for name, value in vars(made).items()})
 
 
+@functools.lru_cache(maxsize=4)
+def _tables(inputs: int, points: int, device: torch.device) -> Any:
+    values = torch.randn(inputs, points, 1, generator=torch.Generator().manual_seed(0))
+    ends = torch.full((inputs,), 2.0)
+    return ops.AdditiveTables(values, -ends, ends, torch.zeros(inputs, 1, dtype=torch.float64)).to(device)
+
+
 def call(case: Case, inputs: Tensor, backend: Implementation) -> Any:
     """What the op returns; never copied to another device."""
     options = dict(case.options)
@@ -53,6 +60,10 @@ def call(case: Case, inputs: Tensor, backend: Implementation) -> Any:
         weights = _weights(options["inputs"], options["hidden"], inputs.device)
         with torch.no_grad():
             return ops.additive_mlp(inputs, (1,) * options["inputs"], weights, backend=backend)
+    if case.op == "additive_lookup":
+        return ops.additive_lookup(
+            inputs, _tables(options["inputs"], options["points"], inputs.device), backend=backend
+        )
     if case.op == "perceptual_maps":
         options |= {"size": (MAP_SIDE, MAP_SIDE), "dtype": torch.bfloat16}
     if case.op in ("glcm", "glcm_features"):

@@ -36,7 +36,9 @@ VARIANTS: dict[str, tuple[dict[str, Any], ...]] = {
     "color_histogram": ({"space": "rgb", "bins": 256}, {"space": "lab", "bins": 64}),
     "perceptual_maps": ({"kind": "color"}, {"kind": "gray"}, {"kind": "color", "mode": "paper"}),
     "additive_mlp": ({"inputs": 64, "hidden": (64, 32)},),
+    "additive_lookup": ({"inputs": 64, "points": 4097},),
 }
+OF_ROWS = {"additive_mlp", "additive_lookup"}
 ONE_CHANNEL = {"glcm", "glcm_features"}
 TEXTURE_DISTANCES = 2
 GLCM_FEATURES = 10  # of the preset of scikit-image
@@ -101,8 +103,12 @@ def work(case: Case) -> Work:
         return Work(case.input_bytes + 4 * values, (planes + TEXTURE_DISTANCES * ANGLES) * pixels)
     if case.op == "perceptual_maps":
         return Work(case.input_bytes + 4 * MAP_SIDE**2 * 2 + 16)
-    inputs, (h1, h2) = options["inputs"], options["hidden"]
-    return Work(case.input_bytes + 4 * (inputs + 1), fma=inputs * (h1 + h1 * h2 + h2))
+    inputs = options["inputs"]
+    outputs = 4 * (inputs + 1)
+    if case.op == "additive_lookup":  # tables stay in the caches
+        return Work(case.input_bytes + outputs)
+    h1, h2 = options["hidden"]
+    return Work(case.input_bytes + outputs, fma=inputs * (h1 + h1 * h2 + h2))
 
 
 def floor(case: Case, gpu: Gpu) -> dict[str, Any]:
@@ -119,11 +125,11 @@ def floor(case: Case, gpu: Gpu) -> dict[str, Any]:
 
 
 def _sides(op: str) -> tuple[int, ...]:
-    return (0,) if op == "additive_mlp" else SIDES
+    return (0,) if op in OF_ROWS else SIDES
 
 
 def _contents(op: str) -> tuple[Content, ...]:
-    return ("noise",) if op == "additive_mlp" else CONTENTS
+    return ("noise",) if op in OF_ROWS else CONTENTS
 
 
 def _all() -> Iterator[Case]:
@@ -135,7 +141,7 @@ def _all() -> Iterator[Case]:
                     yield Case(op, side, batch, content, variants[0], torch=compared)
                 if batch <= LARGEST_GRAPH_BATCH:
                     yield Case(op, side, batch, "noise", variants[0], graph=True)
-        side = USUAL[0] if _sides(op) != (0,) else 0
+        side = 0 if op in OF_ROWS else USUAL[0]
         for variant in variants[1:]:
             for content in ("noise", "medical"):
                 yield Case(op, side, USUAL[1], content, variant, torch=content == "noise")  # type: ignore[arg-type]

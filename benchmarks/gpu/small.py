@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from calls import call, same_bits
-from cases import VARIANTS, Case
+from cases import OF_ROWS, VARIANTS, Case
 from torch import Tensor
 
 from iuscore import ops
@@ -20,7 +20,7 @@ def launches(device: torch.device) -> Iterator[tuple[str, Any, Any]]:
     generator = torch.Generator().manual_seed(0)
     for op, variants in VARIANTS.items():
         for variant in variants:
-            case = Case(op, 13 if op != "additive_mlp" else 0, 3, "noise", variant)
+            case = Case(op, 0 if op in OF_ROWS else 13, 3, "noise", variant)
             for inputs in _inputs(case, generator):
                 text = f"{op} {dict(variant)} {str(inputs.dtype)[6:]} {list(inputs.shape)}"
                 yield text, call(case, inputs.to(device), "native"), call(case, inputs, "native")

@@ -75,7 +75,7 @@ def functions_of(listing: str) -> list[Function]:
 def disassembled(path: Path) -> list[Function]:
     """The kernels in an object file; skips the test where there is no cuobjdump."""
     # On PATH with a CUDA toolkit; or from the packages nvidia-cuda-cuobjdump and nvidia-cuda-nvdisasm.
-    wheels = sorted(Path(sysconfig.get_path("purelib")).glob("nvidia/cu*/bin"))
+    wheels = sorted(Path(sysconfig.get_path("platlib")).glob("nvidia/cu*/bin"))
     places = os.pathsep.join([os.environ.get("PATH", ""), *map(str, wheels)])
     program = shutil.which("cuobjdump", path=places)
     if program is None or shutil.which("nvdisasm", path=places) is None:

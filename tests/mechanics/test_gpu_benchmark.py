@@ -53,12 +53,12 @@ def test_every_op_is_measured_at_all_sizes_and_contents(gpu: Any) -> None:
     cases = gpu.cases.cases()
     assert set(_backend.OPS) == {case.op for case in cases}
     assert len({repr(case) for case in cases}) == len(cases)
-    for op in set(gpu.cases.VARIANTS) - {"additive_mlp"}:
+    for op in set(gpu.cases.VARIANTS) - gpu.cases.OF_ROWS:
         seen = {(case.side, case.batch, case.content) for case in cases if case.op == op}
         sides, batches, contents = (128, 224, 512), (1, 16, 256, 4096, 65536), ("noise", "medical", "constant")
         assert seen == {(s, b, c) for s in sides for b in batches for c in contents}
-    rows = {case.batch for case in cases if case.op == "additive_mlp"}
-    assert rows == {1, 16, 256, 4096, 65536}
+    for op in gpu.cases.OF_ROWS:
+        assert {case.batch for case in cases if case.op == op} == {1, 16, 256, 4096, 65536}
     for op, variants in gpu.cases.VARIANTS.items():
         assert any(case.graph and case.batch == 1 for case in cases if case.op == op)
         for variant in variants:
@@ -89,6 +89,8 @@ def test_usual_cases_come_first_and_the_largest_last(gpu: Any) -> None:
         ("perceptual_maps", {"kind": "color"}, 512, "bytes", 5.231),
         # 132 * 128 * 1.98e9 / (64 * (64 + 64 * 32 + 32))
         ("additive_mlp", {"inputs": 64, "hidden": (64, 32)}, 0, "arithmetic", 243.8),
+        # 4.8e12 / (4 * 64 + 4 * 65)
+        ("additive_lookup", {"inputs": 64, "points": 4097}, 0, "bytes", 9302.3),
     ],
 )
 def test_floors(gpu: Any, op: str, options: dict[str, Any], side: int, limit: str, million_a_second: float) -> None:
