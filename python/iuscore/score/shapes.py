@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,13 @@ import torch
 from iuscore.errors import UserError
 from iuscore.features import Feature
 from iuscore.models import Ensemble, TextureModel
+from iuscore.ops import AdditiveWeights, additive_tables
 from iuscore.score.plot import new_figure
 
 Array = npt.NDArray[np.float64]
 
 REACH = 3.0  # standard deviations to either side; the model itself looks no farther
 POINTS = 61
-_BETWEEN = 8
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class ShapeFunction:
         positions: standard deviations from the mean over the training images, ascending, [P].
         values: the same in the feature's own unit, [P].
         contributions: of the feature's group towards the class's output, less that at the mean, [P].
-        error: largest error of straight lines between these points, measured at 8 places in every step.
+        error: bound on the error of straight lines between these points, computed from all kinks of the networks.
     """
 
     feature: Feature
@@ -50,41 +50,46 @@ class ShapeFunction:
         return float(np.ptp(near))
 
 
-@torch.no_grad()
 def shape_functions(model: Ensemble, target: str) -> list[ShapeFunction]:
     """Shape functions of all features, in their order.
 
-    Args:
-        model: of kind "texture".
-        target: class whose output is shown; of two classes, contributions are towards the second in any case.
+        Args:
+            model: of kind "texture"; with ``heads="tanh"`` contributions are those before the tanh.
+            target: class whose output is shown; of two classes, contributions are towards the second in any case.
 
-    Raises:
-        UserError: a model of another kind, or an unknown class.
+        Raises:
+            UserError: a model of another kind, or an unknown class.
 
-    Example:
-        >>> from iuscore.models import Ensemble, TextureModel
-        >>> shapes = shape_functions(Ensemble([TextureModel(["a", "b"], color="gray")]).eval(), "b")
-        >>> shapes[0].feature.name, len(shapes[0].positions)
-        ('lightness 0 to 6 %', 61)
+        Example:
+            >>> from iuscore.models import Ensemble, TextureModel
+    from iuscore.ops import AdditiveWeights, additive_tables
+            >>> shapes = shape_functions(Ensemble([TextureModel(["a", "b"], color="gray")]).eval(), "b")
+            >>> shapes[0].feature.name, len(shapes[0].positions)
+            ('lightness 0 to 6 %', 61)
     """
-    member = model.members[0]
-    if not isinstance(member, TextureModel):
+    members = [member for member in model.members if isinstance(member, TextureModel)]
+    if len(members) < len(model.members):
         raise UserError(f"shape functions: expected a model of kind 'texture', got {model.member_kind!r}")
     column = model.target_column(target)
-    fine = np.linspace(-REACH, REACH, (POINTS - 1) * _BETWEEN + 1)
-    mean, sd = member.feature_mean, member.feature_sd
-    groups = {name: g for g, name in enumerate(model.components)}
-    found = []
-    for i, feature in enumerate(model.features):
-        inputs = np.tile(mean, (len(fine), 1))
-        inputs[:, i] += fine * sd[i]
-        rows = torch.from_numpy(inputs).to(model.bias)
-        curve = model.contributions_of(rows)[:, groups[feature.group], column].double().cpu().numpy()
-        curve -= curve[len(fine) // 2]
-        positions, contributions = fine[::_BETWEEN], curve[::_BETWEEN]
-        error = float(np.abs(np.interp(fine, positions, contributions) - curve).max())
-        found.append(ShapeFunction(feature, positions, mean[i] + positions * sd[i], contributions, error))
-    return found
+    tables = [additive_tables(_one_by_one(member), low=-REACH, high=REACH, points=POINTS) for member in members]
+    values = np.mean([table.values[..., column].double().cpu().numpy() for table in tables], axis=0)
+    errors = np.mean([table.error[:, column].cpu().numpy() for table in tables], axis=0)
+    # Of the curve itself and of the value at the mean that is taken off.
+    values, errors = values - values[:, POINTS // 2, None], 2.0 * errors
+    positions = np.linspace(-REACH, REACH, POINTS)
+    mean, sd = members[0].feature_mean, members[0].feature_sd
+    return [
+        ShapeFunction(feature, positions, mean[i] + positions * sd[i], values[i], float(errors[i]))
+        for i, feature in enumerate(model.features)
+    ]
+
+
+def _one_by_one(member: TextureModel) -> AdditiveWeights:
+    """A network of one input per feature: that of its group, with all others at their mean, where they add nothing."""
+    weights = member.weights()
+    group = torch.tensor([g for g, size in enumerate(member.groups) for _ in range(size)], device=weights.w1.device)
+    others = {field.name: getattr(weights, field.name)[group] for field in fields(weights) if field.name != "w1"}
+    return AdditiveWeights(w1=weights.w1, **others)
 
 
 def write_shapes(shapes: Sequence[ShapeFunction], path: str | os.PathLike[str]) -> Path:
