@@ -8,7 +8,8 @@ import platform
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
@@ -17,6 +18,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
+ZONES = ("baseline", "avx2", "avx512")
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,30 @@ def core_build() -> dict[str, str]:
     if core is None:
         raise SystemExit(f"the CPU kernels are missing: {why}")
     return dict(core.build_info())
+
+
+@contextmanager
+def cpu_zone(name: str) -> Iterator[None]:
+    """Makes the CPU kernels use a zone of this name."""
+    before = os.environ.get("IUSCORE_CPU_ZONE")
+    os.environ["IUSCORE_CPU_ZONE"] = name  # read at every call
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["IUSCORE_CPU_ZONE"]
+        else:
+            os.environ["IUSCORE_CPU_ZONE"] = before
+
+
+def available_zones() -> list[str]:
+    """Of the CPU kernels, from the slowest to the one that is used."""
+    found = []
+    for zone in ZONES:
+        with cpu_zone(zone):
+            if core_build()["cpu_zone"] == zone:
+                found.append(zone)
+    return found
 
 
 def as_case(name: str, ranked_by: str, rates: Mapping[str, Rate]) -> dict[str, Any]:

@@ -9,9 +9,7 @@ Each peer is written as a competent user would, and its maps are compared with o
 from __future__ import annotations
 
 import argparse
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from multiprocessing.pool import ThreadPool
 from typing import Any
@@ -23,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
+from _harness import available_zones, cpu_zone
 from torch import Tensor
 
 from iuscore import ops
@@ -30,7 +29,6 @@ from iuscore import ops
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 EPSILON = np.float32(1e-6)
-ZONES = ("baseline", "avx2", "avx512")
 
 # Largest difference from our maps, on maps that are not degenerate. OpenCV's Lab is approximate: up to 0.6 in a* and
 # 0.32 in b*, which its min-max divides by the range of these images' a* and b* (100 and more).
@@ -106,29 +104,6 @@ def opencv_maps(image: Bytes, size: tuple[int, int]) -> Floats:
 
 
 # ---- Contestants -----------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def cpu_zone(name: str) -> Iterator[None]:
-    before = os.environ.get("IUSCORE_CPU_ZONE")
-    os.environ["IUSCORE_CPU_ZONE"] = name  # read at every call
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["IUSCORE_CPU_ZONE"]
-        else:
-            os.environ["IUSCORE_CPU_ZONE"] = before
-
-
-def available_zones() -> list[str]:
-    """From the slowest to the one that is used."""
-    found = []
-    for zone in ZONES:
-        with cpu_zone(zone):
-            if harness.core_build()["cpu_zone"] == zone:
-                found.append(zone)
-    return found
 
 
 def contestants(images: Bytes, size: tuple[int, int], pool: ThreadPool | None) -> dict[str, Callable[[], Any]]:

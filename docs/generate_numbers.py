@@ -6,6 +6,7 @@ What is read of a results file:
 
     date, commit, machine, versions      of every file: save() in benchmarks/_harness.py
     benchmark, core_build: {cpu_zone}    title and CPU kernels
+    items    what rates count; images where it is not there
     cases: [{case, ranked_by, rates, iuscore_over}]    as_case() in benchmarks/_harness.py
     cases: [{says_little, cores_used_by_other_programs}]    where other programs were in the way
     tables: [{title, columns, rows}]    figures that are no rates
@@ -38,8 +39,8 @@ stands here too. On another machine the figures differ, and ratios below about 1
 
 _USUAL_BATCH = 4096
 _UNITS = {
-    "core_median": "images per second of processor time on one core",
-    "wall_median": "images per second by the clock",
+    "core_median": "per second of processor time on one core",
+    "wall_median": "per second by the clock",
 }
 
 
@@ -87,7 +88,7 @@ def _benchmark(name: str, content: Mapping[str, Any]) -> list[str]:
             (who, _count(rate[which]), f"{_count(rate[low])} to {_count(rate[high])}", f"{case['iuscore_over'][who]:g}")
             for who, rate in order
         ]
-        unit = f"{_UNITS[which].capitalize()}."
+        unit = f"{content.get('items', 'images').capitalize()} {_UNITS[which]}."
         if case.get("says_little"):
             others = case["cores_used_by_other_programs"]
             unit += f" Other programs kept {others:g} cores busy meanwhile, so these figures say little."

@@ -53,11 +53,19 @@ def _tables(inputs: int, points: int, device: torch.device) -> Any:
     return ops.AdditiveTables(values, -ends, ends, torch.zeros(inputs, 1, dtype=torch.float64)).to(device)
 
 
+def _gradients(inputs: Tensor, weights: Any, backend: Implementation) -> Any:
+    leaves = [value.detach().requires_grad_() for value in vars(weights).values()]
+    out = ops.additive_mlp(inputs, (1,) * inputs.shape[1], ops.AdditiveWeights(*leaves), backend=backend)
+    return torch.autograd.grad(out.total.sum(), leaves)
+
+
 def call(case: Case, inputs: Tensor, backend: Implementation) -> Any:
     """What the op returns; never copied to another device."""
     options = dict(case.options)
     if case.op == "additive_mlp":
         weights = _weights(options["inputs"], options["hidden"], inputs.device)
+        if options.get("gradients"):
+            return _gradients(inputs, weights, backend)
         with torch.no_grad():
             return ops.additive_mlp(inputs, (1,) * options["inputs"], weights, backend=backend)
     if case.op == "additive_lookup":

@@ -35,7 +35,7 @@ VARIANTS: dict[str, tuple[dict[str, Any], ...]] = {
     "glcm": ({"levels": 32}, {"levels": 256}),
     "color_histogram": ({"space": "rgb", "bins": 256}, {"space": "lab", "bins": 64}),
     "perceptual_maps": ({"kind": "color"}, {"kind": "gray"}, {"kind": "color", "mode": "paper"}),
-    "additive_mlp": ({"inputs": 64, "hidden": (64, 32)},),
+    "additive_mlp": ({"inputs": 64, "hidden": (64, 32)}, {"inputs": 64, "hidden": (64, 32), "gradients": True}),
     "additive_lookup": ({"inputs": 64, "points": 4097},),
 }
 OF_ROWS = {"additive_mlp", "additive_lookup"}
@@ -108,6 +108,8 @@ def work(case: Case) -> Work:
     if case.op == "additive_lookup":  # tables stay in the caches
         return Work(case.input_bytes + outputs)
     h1, h2 = options["hidden"]
+    if options.get("gradients"):  # of all weights, after a forward pass; hidden layers are computed again
+        return Work(case.input_bytes + outputs, fma=inputs * (3 * h1 + 4 * h1 * h2 + 3 * h2))
     return Work(case.input_bytes + outputs, fma=inputs * (h1 + h1 * h2 + h2))
 
 
@@ -143,7 +145,7 @@ def _all() -> Iterator[Case]:
                     yield Case(op, side, batch, "noise", variants[0], graph=True)
         side = 0 if op in OF_ROWS else USUAL[0]
         for variant in variants[1:]:
-            for content in ("noise", "medical"):
+            for content in _contents(op)[:2]:
                 yield Case(op, side, USUAL[1], content, variant, torch=content == "noise")  # type: ignore[arg-type]
         for threads in BLOCK_WIDTHS:
             yield Case(op, side, USUAL[1], "noise", variants[0], threads)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from iuscore import ops
 from iuscore.ops import _backend
+from iuscore.ops._torch import additive_mlp as _torch
 from tests import tolerances_additive as tolerances
 from tests.conftest import BackendUnderTest
 from tests.equivalence.additive_cases import NAMES, VIEWS, Case, cases, doubles, make, view_of
@@ -64,6 +65,16 @@ def test_gradients_equal_the_reference(backend: BackendUnderTest, case: Case) ->
     exact = (g.double() + g_total.double()[:, None]).numpy()
     values = {name: t.double().cpu().numpy() for name, t in got.items()}
     tolerances.assert_gradients(values, x.double().numpy(), case.groups, doubles(weights), exact)
+
+
+@given(case=cases())
+def test_batched_products_equal_the_reference(case: Case) -> None:
+    """What PyTorch does on devices other than a CPU."""
+    x, weights = make(case)
+    contributions = _torch.batched(view_of(x, case.view), case.groups, *(getattr(weights, name) for name in NAMES))
+    assert contributions.shape == (case.rows, len(case.groups), case.outputs)
+    values = contributions.double().numpy()
+    tolerances.assert_forward(values, values.sum(1), x.double().numpy(), case.groups, doubles(weights))
 
 
 def everything(case: Case, x: Tensor, weights: ops.AdditiveWeights, device: torch.device) -> list[Tensor]:
