@@ -7,6 +7,15 @@
 #include "cpu/parallel_for.h"
 
 namespace iuscore {
+namespace {
+
+// The first address at or after this one that begins a line of the cache.
+template <class T>
+T* at_line(T* address) {
+  return reinterpret_cast<T*>((reinterpret_cast<std::uintptr_t>(address) + 63) & ~std::uintptr_t{63});
+}
+
+}  // namespace
 
 GlcmKernels glcm_kernels(Zone zone) {
 #if defined(IUSCORE_HAS_ZONES)
@@ -18,14 +27,12 @@ GlcmKernels glcm_kernels(Zone zone) {
 }
 
 GlcmScratch GlcmMemory::scratch(std::int32_t levels, std::int64_t pixels) {
-  const std::int64_t bytes = glcm_cell_bytes(glcm_shape(levels, pixels));
-  // One line more, so that the cells can begin at one.
-  const auto words = static_cast<std::size_t>(bytes / 8 + 8);
+  // One line more for each part, so that it can begin at one: vectors that cross lines are slow.
+  const auto words = static_cast<std::size_t>(glcm_cell_bytes(glcm_shape(levels, pixels)) / 8 + 8);
   if (cells_.size() < words) cells_.resize(words);
-  pairs_.resize(4 * kPairChunk);
-  pair_weights_.resize(4 * kPairChunk);
-  const auto at = reinterpret_cast<std::uintptr_t>(cells_.data());
-  return {reinterpret_cast<void*>((at + 63) & ~std::uintptr_t{63}), pairs_.data(), pair_weights_.data()};
+  pairs_.resize(4 * kPairChunk + 32);  // of one row of cells; two rows of cpu/glcm_joint.h are less
+  pair_weights_.resize(4 * kPairChunk + 64);
+  return {at_line(cells_.data()), at_line(pairs_.data()), at_line(pair_weights_.data())};
 }
 
 QuantizeResult GlcmMemory::plane(const ImageView& image, const MaskView* mask, std::int32_t channels, PixelType type,

@@ -1,6 +1,6 @@
 #include <cstring>
 
-#include "cpu/glcm_pairs.h"
+#include "cpu/glcm_joint_sums.h"
 #include "cpu/glcm_plane.h"
 
 namespace iuscore::IUSCORE_ZONE {
@@ -13,66 +13,91 @@ struct CellRange {
   std::int32_t shift;
 };
 
-constexpr std::int32_t kChunk = 32;
-constexpr std::int32_t kDiagonal = 256;  // index of i = j in the histogram of j - i
+constexpr std::int32_t kDiagonal = kMostLevels;  // index of i = j in the histogram of j - i
+// Rows take turns among this many copies of the two histograms: a row's place in them overlaps that of the row before,
+// and reading what has just been written in other pieces is slow.
+constexpr std::int32_t kTurns = 4;
 
-// Marginals and the histograms of i + j and j - i. A chunk is added as a whole, so the ends have room for one more.
+// Marginals and the histograms of i + j and j - i. Rows are added 32 counts at a time, so the ends have room for more.
 template <class Count>
 struct Histograms {
-  alignas(64) std::uint32_t row[kMostLevels];
+  alignas(64) Count row[kMostLevels];
   alignas(64) Count column[kMostLevels];
-  alignas(64) Count sum[2 * kMostLevels + kChunk];
-  alignas(64) Count difference[2 * kMostLevels + kChunk];
+  alignas(64) Count sum[kTurns][2 * kMostLevels + kRowCounts];
+  alignas(64) Count difference[kTurns][2 * kMostLevels + kRowCounts];
+
+  // Of matrices with this many columns.
+  void clear(std::int32_t columns) {
+    const auto bytes = [](std::int32_t n) { return static_cast<std::size_t>(n) * sizeof(Count); };
+    std::memset(row, 0, bytes(columns));
+    std::memset(column, 0, bytes(columns));
+    for (std::int32_t t = 0; t < kTurns; ++t) {
+      std::memset(sum[t], 0, bytes(2 * columns + kRowCounts));
+      std::memset(difference[t] + kDiagonal - columns, 0, bytes(2 * columns + kRowCounts));
+    }
+  }
+
+  std::uint32_t sum_at(std::int32_t k) const {
+    std::uint32_t count = 0;
+    for (std::int32_t t = 0; t < kTurns; ++t) count += sum[t][k];
+    return count;
+  }
+
+  std::uint32_t difference_at(std::int32_t k) const {
+    std::uint32_t count = 0;
+    for (std::int32_t t = 0; t < kTurns; ++t) count += difference[t][kDiagonal + k];
+    return count;
+  }
 };
 
 std::uint64_t term_of(const GlcmTables& tables, std::uint32_t count) {
   return count < tables.term_count ? tables.terms[count] : entropy_term(count, tables.context.entropy_shift);
 }
 
+// Adds the counts from .. to of row i to the histograms and to `largest`, and writes 32 partial sums of them.
 template <class Count>
-inline __attribute__((always_inline)) void add_chunk(Count* __restrict to, const Count* __restrict chunk) {
-  for (int k = 0; k < kChunk; ++k) to[k] = static_cast<Count>(to[k] + chunk[k]);
-}
-
-// Adds a row to the histograms; returns its sum, and its largest count through `largest`.
-template <class Count>
-std::uint32_t add_row_cells(const Count* row, std::int32_t i, std::int32_t from, std::int32_t to, Histograms<Count>& h,
-                            Count (&largest)[kChunk]) {
-  Count total[kChunk] = {};
-  for (std::int32_t j = from; j < to; j += kChunk) {
-    const Count* chunk = row + j;
-    for (int k = 0; k < kChunk; ++k) {
-      total[k] = static_cast<Count>(total[k] + chunk[k]);
-      largest[k] = chunk[k] > largest[k] ? chunk[k] : largest[k];
-    }
-    add_chunk(h.column + j, chunk);
-    add_chunk(h.sum + i + j, chunk);
-    add_chunk(h.difference + kDiagonal + j - i, chunk);
+void add_row_counts(const Count* counts, std::int32_t i, std::int32_t from, std::int32_t to, Histograms<Count>& h,
+                    Row<Count>& largest, Count* partial) {
+  Row<Count> total{};
+  for (std::int32_t j = from; j < to; j += kRowCounts) {
+    Row<Count> row;
+    load(counts + j, row);
+    add(row, total);
+    widen_to(row, largest);
+    add_at(row, h.column + j);
+    add_at(row, h.sum[i % kTurns] + i + j);
+    add_at(row, h.difference[i % kTurns] + kDiagonal + j - i);
   }
-  std::uint32_t sum = 0;
-  for (int k = 0; k < kChunk; ++k) sum += total[k];
-  return sum;
+  store(total, partial);
 }
 
-// sum T(c) and sum c^2 of a row. Chunks without a count above 1 are their own squares and have no entropy.
+// sum T(c) and sum c (c - 1); 0 and 1 add nothing to either.
 template <class Count>
-void add_joint(const Count* row, std::int32_t from, std::int32_t to, const GlcmTables& tables, std::uint64_t& terms,
-               std::uint64_t& squares) {
-  for (std::int32_t j = from; j < to; j += kChunk) {
-    const Count* chunk = row + j;
-    Count any = 0;
-    std::uint32_t sum = 0;
-    for (int k = 0; k < kChunk; ++k) any = static_cast<Count>(any | chunk[k]);
-    if (any < 2) {
-      for (int k = 0; k < kChunk; ++k) sum += chunk[k];
-      squares += sum;
-      continue;
-    }
-    for (int k = 0; k < kChunk; ++k) {
-      const std::uint32_t c = chunk[k];
-      squares += std::uint64_t{c} * c;
-      // 16-bit counts are all in the table.
-      terms += sizeof(Count) == 2 ? tables.terms[c] : term_of(tables, c);
+struct Joint {
+  std::uint64_t terms;
+  std::uint64_t products;
+  // Of 16-bit counters, whose sum is below 2^16, all products together stay below 2^32.
+  alignas(64) std::uint32_t narrow_products[kRowCounts];
+};
+
+template <class Count>
+void add_joint(const Count* counts, std::int32_t from, std::int32_t to, const GlcmTables& tables, Joint<Count>& joint) {
+  for (std::int32_t j = from & ~(kRowCounts - 1); j < to; j += kRowCounts) {
+    const Count* row = counts + j;
+    if (!any_above_one(row)) continue;
+    const std::int32_t start = j < from ? (from - j) & ~7 : 0;
+    if constexpr (sizeof(Count) == 2) {
+      for (std::int32_t k = 0; k < kRowCounts; ++k) {
+        const std::uint32_t c = row[k];
+        joint.narrow_products[k] += c * (c - 1);
+      }
+      for (std::int32_t k = start; k < kRowCounts; ++k) joint.terms += tables.terms[row[k]];  // all are in the table
+    } else {
+      for (std::int32_t k = start; k < kRowCounts; ++k) {
+        const std::uint64_t c = row[k];
+        joint.products += c * (c - 1);
+        joint.terms += term_of(tables, row[k]);
+      }
     }
   }
 }
@@ -83,58 +108,74 @@ void finish_histograms(const Histograms<Count>& h, const CellRange& range, const
   const bool marginal = (tables.needs & kNeedsMarginalEntropy) != 0;
   const bool histogram = (tables.needs & kNeedsHistogramEntropy) != 0;
   for (std::int32_t i = range.lowest; i <= range.highest; ++i) {
-    add_row(s, i, h.row[i]);
-    add_column(s, i, h.column[i]);
+    const std::uint32_t row = h.row[i];
+    const std::uint32_t column = h.column[i];
+    add_row(s, i, row);
+    add_column(s, i, column);
     if (!marginal) continue;
-    if (context.symmetric) {
-      s.row_entropy += term_of(tables, h.row[i] + h.column[i]);
-    } else {
-      s.row_entropy += term_of(tables, h.row[i]);
-      s.column_entropy += term_of(tables, h.column[i]);
-    }
+    s.row_entropy += term_of(tables, context.symmetric ? row + column : row);
+    if (!context.symmetric) s.column_entropy += term_of(tables, column);
   }
-  for (std::int32_t k = 2 * range.lowest; k <= 2 * range.highest; ++k)
-    add_sum(s, k, h.sum[k], histogram ? term_of(tables, h.sum[k]) : 0, context.levels);
-  for (std::int32_t k = 0; k <= range.highest - range.lowest; ++k) {
-    std::uint32_t count = h.difference[kDiagonal + k];
-    if (k > 0) count += h.difference[kDiagonal - k];
-    add_difference(s, k, count, histogram ? term_of(tables, count) : 0);
-    for (std::int32_t w = 0; w < kGlcmWeights; ++w) s.weighted[w] += tables.weights[w * context.levels + k] * count;
+  for (std::int32_t k = 2 * range.lowest; k <= 2 * range.highest; ++k) {
+    const std::uint32_t count = h.sum_at(k);
+    add_sum(s, k, count, histogram ? term_of(tables, count) : 0, context.levels);
   }
+  std::uint32_t differences[kMostLevels];
+  const std::int32_t steps = range.highest - range.lowest + 1;
+  for (std::int32_t k = 0; k < steps; ++k) {
+    differences[k] = h.difference_at(k) + (k > 0 ? h.difference_at(-k) : 0);
+    add_difference(s, k, differences[k], histogram ? term_of(tables, differences[k]) : 0);
+  }
+  for (std::int32_t w = 0; w < kGlcmWeights; ++w) {
+    if ((tables.needs & (kNeedsWeight << w)) == 0) continue;
+    const std::uint64_t* weights = tables.weights + w * context.levels;
+    for (std::int32_t k = 0; k < steps; ++k) s.weighted[w] += weights[k] * differences[k];
+  }
+}
+
+// What is on the diagonal counts twice in the sum with the transpose, and there is one cell of it.
+void add_diagonal(std::uint64_t on, const GlcmTables& tables, GlcmSums& s) {
+  s.joint_entropy += on << tables.context.entropy_shift;
+  s.joint_square += 2 * on * on;
+  s.joint_largest = 2 * on > s.joint_largest ? 2 * on : s.joint_largest;
 }
 
 // Reads a matrix once, clears it, and writes its sums.
 template <class Count>
 void read_matrix(Count* first, Count* second, const CellRange& range, const GlcmTables& tables, GlcmSums& s) {
   Histograms<Count> h;
-  std::memset(&h, 0, sizeof h);
+  h.clear(1 << range.shift);
   s = GlcmSums{};
-  Count largest[kChunk] = {};
-  std::uint64_t diagonal_largest = 0;
+  Row<Count> largest{};
+  Joint<Count> joint{};
   const bool symmetric = tables.context.symmetric;
-  const bool joint = (tables.needs & (kNeedsJoint | kNeedsJointEntropy)) != 0;
-  const std::int32_t to = (range.highest & ~(kChunk - 1)) + kChunk;
-  for (std::int32_t i = range.lowest; i <= range.highest; ++i) {
-    const std::int32_t from = (symmetric ? i : range.lowest) & ~(kChunk - 1);
-    Count* row = first + (i << range.shift);
-    join_copies(row + from, second == nullptr ? nullptr : second + (i << range.shift) + from, to - from);
-    h.row[i] = add_row_cells(row, i, from, to, h, largest);
-    if (h.row[i] == 0) continue;
-    if (joint) {
-      std::uint64_t squares = 0;
-      add_joint(row, from, to, tables, s.joint_entropy, squares);
-      const std::uint64_t on = row[i];
-      s.joint_square += symmetric ? 2 * (squares + on * on) : squares;
-      if (symmetric) {
-        s.joint_entropy += on << tables.context.entropy_shift;
-        diagonal_largest = 2 * on > diagonal_largest ? 2 * on : diagonal_largest;
+  const bool needs_joint = (tables.needs & (kNeedsJoint | kNeedsJointEntropy)) != 0;
+  const std::int32_t to = (range.highest & ~(kRowCounts - 1)) + kRowCounts;
+  for (std::int32_t block = range.lowest & ~7; block <= range.highest; block += 8) {
+    alignas(64) Count partial[8 * kRowCounts] = {};
+    for (std::int32_t i = block; i < block + 8; ++i) {
+      if (i < range.lowest || i > range.highest) continue;
+      const std::int32_t from = (symmetric ? i : range.lowest) & ~(kRowCounts - 1);
+      Count* counts = first + (i << range.shift);
+      join_copies(counts + from, second == nullptr ? nullptr : second + (i << range.shift) + from, to - from);
+      add_row_counts(counts, i, from, to, h, largest, partial + (i - block) * kRowCounts);
+      if (needs_joint) {
+        add_joint(counts, symmetric ? i : from, to, tables, joint);
+        if (symmetric) add_diagonal(counts[i], tables, s);
       }
+      for (std::int32_t j = from; j < to; j += kRowCounts) clear(counts + j);
     }
-    for (std::int32_t j = from; j < to; j += kChunk) std::memset(row + j, 0, kChunk * sizeof(Count));
+    Count sums[8];
+    sum_rows(partial, sums);
+    std::memcpy(h.row + block, sums, sizeof sums);
   }
-  s.joint_largest = diagonal_largest;
-  for (int k = 0; k < kChunk; ++k) s.joint_largest = largest[k] > s.joint_largest ? largest[k] : s.joint_largest;
+  Count most[kRowCounts];
+  store(largest, most);
+  for (const Count count : most) s.joint_largest = count > s.joint_largest ? count : s.joint_largest;
+  for (const std::uint32_t products : joint.narrow_products) joint.products += products;
   finish_histograms(h, range, tables, s);
+  s.joint_entropy += joint.terms;
+  s.joint_square += (symmetric ? 2 : 1) * (joint.products + s.pairs);
 }
 
 template <class Count>

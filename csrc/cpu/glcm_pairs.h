@@ -29,16 +29,33 @@ struct PairRange {
 }
 
 // Cells of n pairs, rounded up to 64: what lies beyond is computed from whatever follows and not used.
-template <bool kSymmetric>
-void pair_cells(const std::uint8_t* __restrict a, const std::uint8_t* __restrict b, std::int32_t n, std::int32_t shift,
-                std::uint16_t* __restrict cells) {
+template <int kShift, bool kSymmetric>
+void pair_cells_of(const std::uint8_t* __restrict a, const std::uint8_t* __restrict b, std::int32_t n,
+                   std::uint16_t* __restrict cells) {
   for (std::int32_t from = 0; from < n; from += 64) {
     for (std::int32_t c = from; c < from + 64; ++c) {
       const std::uint8_t low = kSymmetric && b[c] < a[c] ? b[c] : a[c];
       const std::uint8_t high = kSymmetric && b[c] < a[c] ? a[c] : b[c];
-      cells[c] = static_cast<std::uint16_t>((low << shift) | high);
+      cells[c] = static_cast<std::uint16_t>((low << kShift) | high);
     }
   }
+}
+
+template <int kShift>
+void pair_cells(const std::uint8_t* a, const std::uint8_t* b, std::int32_t n, bool symmetric, std::uint16_t* cells) {
+  if (symmetric)
+    pair_cells_of<kShift, true>(a, b, n, cells);
+  else
+    pair_cells_of<kShift, false>(a, b, n, cells);
+}
+
+// The shift is a constant in each loop, so that it needs no wider lanes than the cells.
+[[maybe_unused]] void pair_cells(const std::uint8_t* a, const std::uint8_t* b, std::int32_t n, std::int32_t shift,
+                                 bool symmetric, std::uint16_t* cells) {
+  if (shift == 5) return pair_cells<5>(a, b, n, symmetric, cells);
+  if (shift == 6) return pair_cells<6>(a, b, n, symmetric, cells);
+  if (shift == 7) return pair_cells<7>(a, b, n, symmetric, cells);
+  pair_cells<8>(a, b, n, symmetric, cells);
 }
 
 [[maybe_unused]] void pair_weights(const std::uint8_t* __restrict a, const std::uint8_t* __restrict b, std::int32_t n,
@@ -100,10 +117,7 @@ void count_offsets(const LevelPlane& plane, const PixelOffset* offsets, const Gl
         const std::int64_t a = row * plane.pitch + range.first_column + from;
         const std::int64_t b = a + range.rows * plane.pitch + range.columns;
         std::uint16_t* pairs = scratch.pairs + k * kPairChunk;
-        if (symmetric)
-          pair_cells<true>(plane.levels + a, plane.levels + b, n[k], shape.shift, pairs);
-        else
-          pair_cells<false>(plane.levels + a, plane.levels + b, n[k], shape.shift, pairs);
+        pair_cells(plane.levels + a, plane.levels + b, n[k], shape.shift, symmetric, pairs);
         if (kMasked) pair_weights(plane.valid + a, plane.valid + b, n[k], scratch.weights + k * kPairChunk);
       }
       add_pairs<Count, kGroup, kSpacing, kMasked>(cells, copy, scratch, n);
@@ -120,37 +134,7 @@ void count_group(const LevelPlane& plane, const PixelOffset* offsets, const Glcm
     count_offsets<Count, kGroup, kSpacing, false>(plane, offsets, shape, symmetric, scratch);
 }
 
-// Counts the offsets group by group and hands each matrix to use(k, first copy, second copy or null), which must leave
-// both 0.
-template <class Count, class Use>
-void for_each_matrix(const LevelPlane& plane, const PixelOffset* offsets, std::int32_t offset_count,
-                     const GlcmShape& shape, bool symmetric, const GlcmScratch& scratch, const Use& use) {
-  auto* cells = static_cast<Count*>(scratch.cells);
-  const bool small = shape.group == 4;
-  const std::int64_t spacing = small ? kSmallSpacing : kLargeSpacing;
-  for (std::int32_t done = 0; done < offset_count;) {
-    const std::int32_t left = offset_count - done;
-    const std::int32_t group = small && left >= 4 ? 4 : left >= 2 ? 2 : 1;
-    const PixelOffset* these = offsets + done;
-    if (group == 4)
-      count_group<Count, 4, kSmallSpacing>(plane, these, shape, symmetric, scratch);
-    else if (group == 2 && small)
-      count_group<Count, 2, kSmallSpacing>(plane, these, shape, symmetric, scratch);
-    else if (small)
-      count_group<Count, 1, kSmallSpacing>(plane, these, shape, symmetric, scratch);
-    else if (group == 2)
-      count_group<Count, 2, kLargeSpacing>(plane, these, shape, symmetric, scratch);
-    else
-      count_group<Count, 1, kLargeSpacing>(plane, these, shape, symmetric, scratch);
-    for (std::int32_t k = 0; k < group; ++k) {
-      Count* first = cells + k * spacing;
-      use(done + k, first, shape.copies == 2 ? first + group * spacing : nullptr);
-    }
-    done += group;
-  }
-}
-
-// Adds the second copy to n cells of the first and clears it.
+// Adds the second copy to n cells, a multiple of 32, of the first and clears it.
 template <class Count>
 void join_copies(Count* __restrict first, Count* __restrict second, std::int32_t n) {
   if (second == nullptr) return;

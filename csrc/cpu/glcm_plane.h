@@ -60,6 +60,7 @@ struct GlcmShape {
 
 constexpr std::int64_t kSmallSpacing = 64 * 64 + 1056;  // no two matrices at a multiple of 4096 bytes
 constexpr std::int64_t kLargeSpacing = 256 * 256 + 1056;
+constexpr std::int64_t kJointSpacing = 32 * 32 * 32 + 1056;  // cells of three pixels (cpu/glcm_joint.h)
 
 IUSCORE_HD GlcmShape glcm_shape(std::int32_t levels, std::int64_t pixels) {
   std::int32_t shift = 5;
@@ -68,7 +69,9 @@ IUSCORE_HD GlcmShape glcm_shape(std::int32_t levels, std::int64_t pixels) {
 }
 
 IUSCORE_HD std::int64_t glcm_cell_bytes(const GlcmShape& shape) {
-  return shape.group * shape.copies * (shape.shift <= 6 ? kSmallSpacing : kLargeSpacing) * (shape.narrow ? 2 : 4);
+  const std::int64_t spacing = shape.shift <= 6 ? kSmallSpacing : kLargeSpacing;
+  const std::int64_t cells = shape.group * shape.copies * spacing + (shape.shift == 5 ? 2 * kJointSpacing : 0);
+  return cells * (shape.narrow ? 2 : 4);
 }
 
 constexpr std::int32_t kPairChunk = 512;  // columns whose pairs are computed at a time

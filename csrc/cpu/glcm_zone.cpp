@@ -1,5 +1,5 @@
 #include "core/quantize.h"
-#include "cpu/glcm_pairs.h"
+#include "cpu/glcm_joint_sums.h"
 #include "cpu/glcm_plane.h"
 
 namespace iuscore::IUSCORE_ZONE {
@@ -111,23 +111,21 @@ QuantizeResult quantize(const QuantizeJob& job) {
   const bool masked = can_be_uncounted(job.pixel_type, job.mask);
   const bool integer_levels = job.by.mode == QuantizeMode::levels;
   const auto valid_of = [&](std::int64_t y) { return masked ? job.valid + y * width : nullptr; };
-  Range range = empty_range();
-  if (needs_range(job.by) || integer_levels) {
-    WideRange wide;
-    for (int k = 0; k < 32; ++k) wide.low[k] = INFINITY, wide.high[k] = -INFINITY;
-    for (std::int64_t y = 0; y < height; ++y) {
-      load_row<Pixel, kChannels>(job.image, y, job.strip);
-      if (masked) valid_row(job, y, job.strip, Pixel::kCanBeNonFinite, valid_of(y));
-      widen_row(wide, job.strip, valid_of(y), width);
-    }
-    range = folded(wide);
-  }
-  const Quantizer by = quantizer_of(job.by, range);
-  for (std::int64_t y = 0; y < height; ++y) {
+  WideRange wide;
+  for (int k = 0; k < 32; ++k) wide.low[k] = INFINITY, wide.high[k] = -INFINITY;
+  const auto load = [&](std::int64_t y, bool widens) {
     load_row<Pixel, kChannels>(job.image, y, job.strip);
     if (masked) valid_row(job, y, job.strip, Pixel::kCanBeNonFinite, valid_of(y));
+    if (widens) widen_row(wide, job.strip, valid_of(y), width);
+  };
+  if (needs_range(job.by))
+    for (std::int64_t y = 0; y < height; ++y) load(y, true);
+  const Quantizer by = quantizer_of(job.by, folded(wide));
+  for (std::int64_t y = 0; y < height; ++y) {
+    load(y, integer_levels);
     level_row(job.strip, width, by, job.levels + y * width);
   }
+  const Range range = folded(wide);
   QuantizeResult result{};
   LevelPlane& plane = result.plane;
   plane = {job.levels, masked ? job.valid : nullptr, height, width, width, job.by.levels, 0, 0};

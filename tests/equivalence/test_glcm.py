@@ -78,6 +78,52 @@ def test_cpu_zones_count_the_same(case: Case) -> None:
         assert torch.equal(result, results[0])
 
 
+RELATED = ([(0, 1), (1, 1), (1, 0), (1, -1)], [(0, 2), (1, 1), (2, 0), (1, -1)], [(1, 2), (-1, 1), (-2, -1)])
+
+
+@given(
+    shape=st.tuples(st.integers(60, 140), st.integers(60, 140)),
+    levels=st.sampled_from((2, 9, 31, 32, 33, 64)),
+    offsets=st.one_of(
+        st.sampled_from(RELATED), st.lists(st.tuples(st.integers(-9, 9), st.integers(-70, 70)), min_size=1, max_size=6)
+    ),
+    content=st.sampled_from(("noise", "black-border", "constant", "stripes")),
+    symmetric=st.booleans(),
+    seed=st.integers(0, 2**16),
+)
+def test_images_large_enough_to_count_three_pixels_at_a_time(
+    native: BackendUnderTest,
+    shape: tuple[int, int],
+    levels: int,
+    offsets: list[tuple[int, int]],
+    content: str,
+    symmetric: bool,
+    seed: int,
+) -> None:
+    """Where offsets are differences of others and where not; against torch, which equals the loops."""
+    images = np.random.default_rng(seed).integers(0, levels, (2, *shape, 1), dtype=np.uint8)
+    if content == "black-border":
+        images[:, : shape[0] // 3] = 0
+        images[:, :, -shape[1] // 2 :] = levels - 1
+    elif content != "noise":
+        images[:] = images[:, :1, : shape[1] if content == "stripes" else 1]
+    options: dict[str, Any] = {"offsets": offsets, "levels": levels, "symmetric": symmetric, "quantize": "levels"}
+    expected = ops.glcm(images, layout="NHWC", backend="torch", **options)
+    with pytest.MonkeyPatch.context() as patch:
+        for zone in ZONES if native.device.type == "cpu" else ZONES[-1:]:
+            patch.setenv("IUSCORE_CPU_ZONE", zone)
+            counts = count(native, torch.from_numpy(images), layout="NHWC", **options)
+            assert torch.equal(counts, expected)
+            values = [
+                ops.glcm_features(x, preset="ibsi", backend="native", dtype=torch.float64, **given).values
+                for x, given in (
+                    (torch.from_numpy(images).to(native.device), {"layout": "NHWC", **options}),
+                    (counts.to(native.device), {"levels": None}),
+                )
+            ]
+            assert torch.allclose(values[0], values[1], rtol=1e-9, atol=1e-7)
+
+
 @pytest.mark.parametrize("levels", [32, 256])
 @pytest.mark.parametrize("symmetric", [False, True])
 def test_images_of_more_pixels_than_a_small_counter_holds(

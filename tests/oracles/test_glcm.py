@@ -26,7 +26,7 @@ ANGLES = (0.0, math.pi / 4.0, math.pi / 2.0, 3.0 * math.pi / 4.0)
 TEXTURES = ("noise", "smooth", "black-border", "constant", "checkerboard", "ramp")
 
 
-def image_of(texture: str, levels: int, shape: tuple[int, int] = (61, 47)) -> Bytes:
+def image_of(texture: str, levels: int, shape: tuple[int, int] = (91, 67)) -> Bytes:
     rng = np.random.default_rng(levels)
     rows, columns = np.mgrid[: shape[0], : shape[1]]
     if texture == "noise":

@@ -1,0 +1,100 @@
+// 32 counts as vectors of 64 bytes, whatever the instruction set. Included by zone-compiled files only.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#if defined(__AVX512BW__)
+#include <immintrin.h>
+#endif
+
+namespace iuscore::IUSCORE_ZONE {
+namespace {
+
+constexpr int kRowCounts = 32;
+
+template <class Count>
+struct Row {
+  typedef Count Lanes __attribute__((vector_size(64)));
+  static constexpr int kParts = kRowCounts * sizeof(Count) / 64;
+  Lanes part[kParts];
+};
+
+template <class Count>
+inline __attribute__((always_inline)) void load(const Count* from, Row<Count>& row) {
+  std::memcpy(row.part, from, sizeof row.part);
+}
+
+template <class Count>
+inline __attribute__((always_inline)) void store(const Row<Count>& row, Count* to) {
+  std::memcpy(to, row.part, sizeof row.part);
+}
+
+template <class Count>
+inline __attribute__((always_inline)) void clear(Count* to) {
+  std::memset(to, 0, kRowCounts * sizeof(Count));
+}
+
+template <class Count>
+inline __attribute__((always_inline)) void add(const Row<Count>& row, Row<Count>& to) {
+  for (int k = 0; k < Row<Count>::kParts; ++k) to.part[k] += row.part[k];
+}
+
+template <class Count>
+inline __attribute__((always_inline)) void add_at(const Row<Count>& row, Count* to) {
+  Row<Count> sum;
+  load(to, sum);
+  add(row, sum);
+  store(sum, to);
+}
+
+template <class Count>
+inline __attribute__((always_inline)) void widen_to(const Row<Count>& row, Row<Count>& largest) {
+  for (int k = 0; k < Row<Count>::kParts; ++k)
+    largest.part[k] = row.part[k] > largest.part[k] ? row.part[k] : largest.part[k];
+}
+
+// Whether a count is above 1.
+template <class Count>
+inline __attribute__((always_inline)) bool any_above_one(const Count* row) {
+#if defined(__AVX512BW__)
+  if constexpr (sizeof(Count) == 2) return _mm512_cmpgt_epu16_mask(_mm512_loadu_si512(row), _mm512_set1_epi16(1)) != 0;
+#endif
+  std::uint64_t words[kRowCounts * sizeof(Count) / 8];
+  std::memcpy(words, row, sizeof words);
+  std::uint64_t any = 0;
+  for (const std::uint64_t word : words) any |= word;
+  return (any & (sizeof(Count) == 2 ? 0xfffefffefffefffeu : 0xfffffffefffffffeu)) != 0;
+}
+
+// Sums of eight rows of 32 counts that lie one after another.
+template <class Count>
+void sum_rows(const Count* rows, Count (&sums)[8]) {
+  for (int k = 0; k < 8; ++k) {
+    sums[k] = 0;
+    for (int j = 0; j < kRowCounts; ++j) sums[k] = static_cast<Count>(sums[k] + rows[kRowCounts * k + j]);
+  }
+}
+
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+// Of 16 bits: eight vectors of partial sums are added in a tree of interleaved halves.
+[[maybe_unused]] void sum_rows(const std::uint16_t* rows, std::uint16_t (&sums)[8]) {
+  typedef std::uint16_t Eight __attribute__((vector_size(16)));
+  Eight v[8];
+  for (int k = 0; k < 8; ++k) {
+    Eight quarter[4];
+    std::memcpy(quarter, rows + kRowCounts * k, sizeof quarter);
+    v[k] = quarter[0] + quarter[1] + quarter[2] + quarter[3];
+  }
+  for (int half = 4; half > 0; half /= 2)
+    for (int k = 0; k < half; ++k)
+      v[k] = __builtin_shufflevector(v[k], v[k + half], 0, 8, 1, 9, 2, 10, 3, 11) +
+             __builtin_shufflevector(v[k], v[k + half], 4, 12, 5, 13, 6, 14, 7, 15);
+  std::memcpy(sums, v, sizeof sums);
+}
+#endif
+#endif
+
+}  // namespace
+}  // namespace iuscore::IUSCORE_ZONE
