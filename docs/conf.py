@@ -18,7 +18,7 @@ author = "The iuscore developers"
 project_copyright = "The iuscore developers, Apache-2.0"
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.doctest"]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "ratios"]  # included by other pages
 myst_enable_extensions = ["dollarmath", "deflist"]
 myst_heading_anchors = 3
 

@@ -1,4 +1,4 @@
-"""Renders docs/features.md from the registry in iuscore.features.
+"""Renders docs/features.md and docs/glcm_features.md from the registries of the features.
 
 python docs/generate_features.py
 """
@@ -8,8 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from iuscore.features import FEATURES, GROUPS, Feature
+from iuscore.ops import GLCM_FEATURES, GLCM_PRESETS
 
 PAGE = Path(__file__).resolve().parent / "features.md"
+GLCM_PAGE = PAGE.with_name("glcm_features.md")
 
 _INTRODUCTION = """\
 <!-- Made by docs/generate_features.py from the registry in iuscore.features; do not edit. -->
@@ -74,5 +76,87 @@ def _sources(features: list[Feature]) -> str:
     return "Source: " + "; ".join(dict.fromkeys(feature.reference for feature in features)) + ".\n"
 
 
+_GLCM = """\
+<!-- Made by docs/generate_features.py from GLCM_FEATURES; do not edit. -->
+
+# Co-occurrence features
+
+`iuscore.ops.glcm_features` turns images (or matrices that are there already) into features of their co-occurrence
+matrices. From images the matrices are never written out: they stay in the cache, on a GPU in shared memory.
+
+```python
+import torch, iuscore
+
+images = torch.randint(0, 256, (4, 128, 128, 1), dtype=torch.uint8)
+values, names = iuscore.ops.glcm_features(images, levels=32, preset="skimage", symmetric=True)
+values.shape                                        # [4, 1 distance, 4 angles, 10 features]
+haralick = iuscore.ops.glcm_features(images, levels=256, preset="mahotas", symmetric=True).values.mean(2)  # [4, 1, 13]
+```
+
+Gray levels, offsets and masks are those of {doc}`glcm`.
+
+## Features
+
+p[i, j] is the matrix over its sum, i the level of the first and j of the second pixel, from 0 to L - 1. P and Q are its
+row and column sums, m and n their means; s[k] is the sum of p where i + j = k, d[k] where |i - j| = k. 0 log 0 is 0.
+Features whose value depends on whether levels begin at 0 or 1 say so. f1 ... f14 are the numbers of Haralick 1973;
+codes like ACUI are those of the Image Biomarker Standardization Initiative (IBSI).
+
+"""
+
+_GLCM_REST = """\
+
+## Presets
+
+{presets}
+
+mahotas and IBSI add the transpose to a matrix: their numbers need `symmetric=True`. What else is particular: mahotas
+takes f10 as the variance of the entries of d over the largest level of the
+image, and puts bits instead of nats into the exponential of f13.
+
+## How it is computed
+
+Every feature but the maximal correlation coefficient follows from integers: sums of i, j, i^2, j^2, ij, and the
+histograms of i + j and |i - j|. The entropies are sums of c log2 c, each rounded to a fixed-point integer, so no order
+of summation shows: results are equal in every bit for any batch size, number of threads and CPU instruction set, and
+between CPU and CUDA. PyTorch's differ in the rounding of float64. Up to 64 levels a matrix is counted in the cache and
+read once; above, the sums are kept while pairs are counted, and the matrix is never read as a whole. The maximal
+correlation coefficient needs singular values, which PyTorch computes from `glcm`; it is far slower than the others.
+
+## Where there is nothing to measure
+
+A matrix without a pair gives 0 for every feature. With a single level the correlation is 1, as in scikit-image and
+mahotas, and both measures of information correlation are 0. There is no NaN.
+
+## What it is checked against
+
+| check | what it compares with |
+|---|---|
+| `tests/oracles` | `graycoprops` of scikit-image and `haralick` of mahotas to 1e-9; what IBSI publishes for its phantom |
+| `tests/equivalence` | float64 loops written from the formulas, within a derived bound; equal bits however it is called |
+| `tests/invariants` | transposes, turns, masks |
+| `tests/equivalence/test_host_cuda.py` | the CUDA kernel's source on the host against the C++ kernel, with sanitizers |
+
+## Speed
+
+```{{include}} ratios/glcm.md
+```
+"""
+
+
+def render_glcm() -> str:
+    """The page of `glcm_features`."""
+    lines = ["| feature | formula | a higher value | log | levels from | source |", "|---|---|---|---|---|---|"]
+    for f in GLCM_FEATURES.values():
+        start = "" if f.first_level is None else str(f.first_level)
+        formula = f.formula.replace("|", "\\|").replace("_", "\\_")
+        lines.append(
+            f"| {f.name.replace('_', chr(92) + '_')} | {formula} | {f.higher} | {f.logarithm} | {start} | {f.source} |"
+        )
+    presets = "\n".join(f"- `{name}`: {', '.join(features)}" for name, features in GLCM_PRESETS.items())
+    return _GLCM + "\n".join(lines) + "\n" + _GLCM_REST.format(presets=presets)
+
+
 if __name__ == "__main__":
     PAGE.write_text(render(), encoding="utf-8")
+    GLCM_PAGE.write_text(render_glcm(), encoding="utf-8")

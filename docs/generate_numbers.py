@@ -1,6 +1,8 @@
-"""Renders docs/numbers.md from benchmarks/results/*.json, so that no figure is ever typed by hand.
+"""Renders what says how fast something is, from benchmarks/results/*.json, so that no figure is ever typed by hand.
 
     python docs/generate_numbers.py
+
+writes docs/numbers.md (everything), docs/ratios/<file>.md (for the page of an op) and the table of README.md.
 
 What is read of a results file:
 
@@ -26,6 +28,20 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "numbers.md"
+RATIOS = ROOT / "docs" / "ratios"
+README = ROOT / "README.md"
+TABLE = ("<!-- table of docs/generate_numbers.py -->\n", "<!-- end of the table -->\n")  # around it, in the README
+
+# Rows of the README's table: what is done, results file, case on one thread.
+HEADLINES = (
+    ("all texture features of a color image", "texture_stats", "128x128, color"),
+    ("three 64-bin histograms", "color_histogram", "rgb, 64 bins"),
+    ("10 co-occurrence properties, 32 levels", "glcm", "10 properties, 32 levels"),
+    ("10 co-occurrence properties, 256 levels", "glcm", "10 properties, 256 levels"),
+    ("13 Haralick features, 256 levels", "glcm", "13 Haralick features, 256 levels"),
+    ("additive model, 64 features", "additive_mlp", "forward, 64 features"),
+    ("four perceptual maps, color", "perceptual_maps", "128 -> 128, color"),
+)
 
 _INTRODUCTION = """\
 <!-- Made by docs/generate_numbers.py from benchmarks/results; do not edit. -->
@@ -59,6 +75,58 @@ def render(results: Path = RESULTS, kernels: Path = ROOT / "csrc" / "cuda") -> s
     for name, content in found:
         sections += _benchmark(name, content)
     return "\n".join(sections)
+
+
+def ratios(content: Mapping[str, Any]) -> str:
+    """How many times a peer's rate iuscore reaches on one thread, case by case: for the page of an op."""
+    cases = [case for case in content["cases"] if case["ranked_by"] == "core_median"]
+    peers = list(dict.fromkeys(who for case in cases for who in _peers(case)))
+    rows = [
+        (_bare(case), _count(case["rates"]["iuscore"]["core_median"]), *(_times(case, peer) for peer in peers))
+        for case in cases
+    ]
+    text = (
+        f"Items per second on one core ({content['core_build']['cpu_zone']}, {content['date']}), and how many times "
+        "the rate of each peer in the same run that is. Spread, versions and more threads: {doc}`/numbers`.\n"
+    )
+    return f"{text}\n{_table(('case', 'iuscore', *peers), rows)}"
+
+
+def headlines(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """The README's table, from results files by name; what has no file has no row."""
+    rows = []
+    for what, name, bare in HEADLINES:
+        for case in found.get(name, {}).get("cases", ()):
+            if _bare(case) == bare and case["ranked_by"] == "core_median":
+                peers = sorted(_peers(case), key=lambda who: case["iuscore_over"][who])
+                against = ", ".join(f"{_times(case, who)} {who}" for who in peers)
+                rows.append((what, _count(case["rates"]["iuscore"]["core_median"]), against))
+    return _table(("on one core", "per second", "times the rate of"), rows)
+
+
+def _peers(case: Mapping[str, Any]) -> list[str]:
+    return [who for who in case["rates"] if not who.startswith("iuscore")]
+
+
+def _bare(case: Mapping[str, Any]) -> str:
+    return str(case["case"]).removesuffix(", 1 thread")
+
+
+def _times(case: Mapping[str, Any], peer: str) -> str:
+    ratio = case["iuscore_over"].get(peer)
+    return "" if ratio is None else f"{ratio:.3g}x"
+
+
+def pages(results: Path = RESULTS) -> dict[Path, str]:
+    """Every file this program writes, with its text."""
+    found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(results.glob("*.json"))}
+    before, _, rest = README.read_text(encoding="utf-8").partition(TABLE[0])
+    after = rest.partition(TABLE[1])[2]
+    return {
+        PAGE: render(results),
+        README: before + TABLE[0] + headlines(found) + TABLE[1] + after,
+        **{RATIOS / f"{name}.md": ratios(content) for name, content in found.items() if content.get("cases")},
+    }
 
 
 def _kernels(names: Iterable[str], contents: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -162,4 +230,6 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(render(), encoding="utf-8")
+    RATIOS.mkdir(exist_ok=True)
+    for path, text in pages().items():
+        path.write_text(text, encoding="utf-8")

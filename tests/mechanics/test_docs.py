@@ -175,13 +175,26 @@ def test_comparison_of_output(shown: str, printed: str, same: bool) -> None:
 
 
 def test_numbers_page_is_what_the_results_say() -> None:
-    made = runpy.run_path(str(DOCS / "generate_numbers.py"))["render"]()
-    assert (DOCS / "numbers.md").read_text(encoding="utf-8") == made, "run: python docs/generate_numbers.py"
+    made = runpy.run_path(str(DOCS / "generate_numbers.py"))["pages"]()
+    assert {path.name for path in made} >= {"numbers.md", "README.md", "perceptual_maps.md"}
+    for path, text in made.items():
+        assert path.read_text(encoding="utf-8") == text, "run: python docs/generate_numbers.py"
+    written = {path for path in made if path.parent.name == "ratios"}
+    assert set((DOCS / "ratios").iterdir()) == written
+
+
+def test_every_row_of_the_readme_has_a_result() -> None:
+    program = runpy.run_path(str(DOCS / "generate_numbers.py"))
+    table = program["README"].read_text(encoding="utf-8").partition(program["TABLE"][0])[2]
+    for what, _, _ in program["HEADLINES"]:
+        assert f"| {what} |" in table
 
 
 def test_features_page_is_what_the_registry_says() -> None:
-    made = runpy.run_path(str(DOCS / "generate_features.py"))["render"]()
-    assert (DOCS / "features.md").read_text(encoding="utf-8") == made, "run: python docs/generate_features.py"
+    program = runpy.run_path(str(DOCS / "generate_features.py"))
+    for page, render in (("features.md", "render"), ("glcm_features.md", "render_glcm")):
+        made = program[render]()
+        assert (DOCS / page).read_text(encoding="utf-8") == made, "run: python docs/generate_features.py"
 
 
 @pytest.fixture

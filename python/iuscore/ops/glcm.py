@@ -56,7 +56,8 @@ def glcm(
         quantize: how a value x becomes a level, in float32: clamp(floor((x - low) scale), 0, L - 1). "range": low and
             high given by `range`, scale = L / (high - low). "minmax": low and high are the smallest and largest
             counted value of the image; a constant image is all level 0. "width": scale = 1 / width, low =
-            `range`[0] or the smallest counted value (IBSI's fixed bin size). "levels": integers are levels already.
+            the first of `range` or the smallest counted value (IBSI's fixed bin size). "levels": integers are levels
+            already.
         range: (low, high) for "range"; by default (0, 256) for uint8, (0, 65536) for uint16, (0, 1) for floating
             types. (low, None) for "width".
         width: of a level, for "width".

@@ -64,8 +64,8 @@ def glcm_features(
         levels: L, 2..256; None for matrices.
         features: names, keys of `GLCM_FEATURES`.
         preset: instead of names: "skimage" (the ten of `graycoprops`; the default), "mahotas" (the thirteen of
-            `haralick`, which adds the transpose), "ibsi" (25, with the transpose) or "haralick" (fourteen), in the
-            tool's order and with its conventions.
+            `haralick`), "ibsi" (25) or "haralick" (fourteen), in the tool's order and with its conventions. mahotas
+            and IBSI add the transpose: pass symmetric=True for their numbers.
         distances, angles, offsets, mask, quantize, range, width, layout: as in `glcm`.
         symmetric: features of the matrix with its transpose added, of images as of matrices.
         dtype: of the values, torch.float32 or torch.float64; computed in float64.
