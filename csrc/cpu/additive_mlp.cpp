@@ -77,8 +77,8 @@ void add_turned_to(const float* sums, std::int64_t rows, std::int64_t columns, s
 }
 
 void add_group(const AdditiveMlpArgs& args, const AdditiveMlpGradients& to, std::int64_t g, float* memory, bool first) {
-  const GradientLayout layout(args);
-  const GradientSums sums(args, memory);
+  const GradientLayout layout = gradient_layout(args);
+  const GradientSums sums = gradient_sums(args, memory);
   const std::int64_t h1 = args.hidden_1;
   const std::int64_t h2 = args.hidden_2;
   const std::int64_t c = args.outputs;
@@ -120,11 +120,11 @@ void additive_mlp_backward_cpu(const AdditiveMlpArgs& args, const AdditiveMlpGra
   if (args.rows == 0) return clear(args, gradients);
   constexpr std::int64_t kFloatsOfSums = 1 << 22;
   const Kernels kernels = kernels_of(current_zone());
-  const GradientLayout layout(args);
+  const GradientLayout layout = gradient_layout(args);
   const std::int64_t groups = args.groups;
   const std::int64_t chunks = (args.rows + kGradientRows - 1) / kGradientRows;
-  const std::int64_t floats = in_whole_vectors(layout.sums(args));
-  const std::int64_t packed_floats = in_whole_vectors(layout.packed(args));
+  const std::int64_t floats = layout.sums;
+  const std::int64_t packed_floats = layout.packed;
   const std::int64_t at_once = std::clamp<std::int64_t>(kFloatsOfSums / (floats * groups), 1, chunks);
   Memory shared(2);
   float* packed = shared.of(0, packed_floats * groups);
@@ -140,7 +140,7 @@ void additive_mlp_backward_cpu(const AdditiveMlpArgs& args, const AdditiveMlpGra
       const std::int64_t row = (first + i / groups) * kGradientRows;
       kernels.chunk({&args, &gradients, static_cast<std::int32_t>(g), row,
                      std::min<std::int64_t>(kGradientRows, args.rows - row), packed + g * packed_floats,
-                     sums + i * floats, memory.of(worker, layout.memory(args))});
+                     sums + i * floats, memory.of(worker, layout.memory)});
     });
     parallel_for(groups, threads, [&](std::int32_t, std::int64_t g) {
       for (std::int64_t chunk = 0; chunk < some; ++chunk)

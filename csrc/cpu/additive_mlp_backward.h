@@ -13,7 +13,7 @@ struct PackedWeights {
   float *w1, *b1, *w2, *b2, *w1_turned, *w2_turned, *w3_turned;
 
   PackedWeights(const AdditiveMlpArgs& args, float* memory) {
-    const GradientLayout layout(args);
+    const GradientLayout layout = gradient_layout(args);
     w1 = memory;                                        // [d, H1]
     b1 = w1 + args.largest_group * layout.h1;           // [H1]
     w2 = b1 + layout.h1;                                // [H1, H2]
@@ -34,7 +34,7 @@ void pack(const float* in, std::int64_t in_row, std::int64_t in_column, std::int
 }  // namespace
 
 void additive_mlp_pack(const AdditiveMlpArgs& args, std::int32_t g, float* memory) {
-  const GradientLayout layout(args);
+  const GradientLayout layout = gradient_layout(args);
   const PackedWeights to(args, memory);
   const std::int64_t h1 = args.hidden_1;
   const std::int64_t h2 = args.hidden_2;
@@ -59,7 +59,7 @@ struct Panel {
   float *g, *h1, *h2, *x;
 
   Panel(const AdditiveMlpArgs& args, float* memory) {
-    const GradientLayout layout(args);
+    const GradientLayout layout = gradient_layout(args);
     h1 = memory;
     h2 = h1 + kGradientPanel * layout.h1;
     x = h2 + kGradientPanel * layout.h2;
@@ -87,9 +87,9 @@ void add_rows(const float* in, std::int64_t pitch, std::int64_t rows, std::int64
 
 void panel_gradients(const AdditiveMlpChunk& chunk, std::int64_t row, std::int64_t rows) {
   const AdditiveMlpArgs& args = *chunk.args;
-  const GradientLayout layout(args);
+  const GradientLayout layout = gradient_layout(args);
   const PackedWeights w(args, chunk.packed);
-  const GradientSums sums(args, chunk.sums);
+  const GradientSums sums = gradient_sums(args, chunk.sums);
   const Panel panel(args, chunk.memory);
   const std::int64_t h1 = args.hidden_1;
   const std::int64_t h2 = args.hidden_2;
@@ -129,7 +129,7 @@ void panel_gradients(const AdditiveMlpChunk& chunk, std::int64_t row, std::int64
 }  // namespace
 
 void additive_mlp_chunk(const AdditiveMlpChunk& chunk) {
-  const std::int64_t floats = GradientLayout(*chunk.args).sums(*chunk.args);
+  const std::int64_t floats = gradient_layout(*chunk.args).sums;
   for (std::int64_t i = 0; i < floats; ++i) chunk.sums[i] = 0.0f;
   for (std::int64_t row = 0; row < chunk.rows; row += kGradientPanel)
     panel_gradients(chunk, chunk.first_row + row,

@@ -24,12 +24,12 @@ struct TileMemory {
   }
 };
 
-// in [rows, columns] by strides -> out [columns][pitch], kLanes rows at a time: whole lines of the cache are written.
+// in [rows, columns] -> out [rows, columns], each by strides; so many rows at a time as fill lines of the cache.
 template <class Change>
 void turn(const float* in, std::int64_t in_row, std::int64_t in_column, std::int64_t rows, std::int64_t columns,
-          float* out, std::int64_t out_row, std::int64_t out_column, std::int64_t step, const Change& change) {
-  for (std::int64_t first = 0; first < rows; first += step) {
-    const std::int64_t last = first + step < rows ? first + step : rows;
+          float* out, std::int64_t out_row, std::int64_t out_column, const Change& change) {
+  for (std::int64_t first = 0; first < rows; first += kLanesAtMost) {
+    const std::int64_t last = first + kLanesAtMost < rows ? first + kLanesAtMost : rows;
     for (std::int64_t column = 0; column < columns; ++column)
       for (std::int64_t row = first; row < last; ++row)
         out[row * out_row + column * out_column] = change(in[row * in_row + column * in_column]);
@@ -38,16 +38,15 @@ void turn(const float* in, std::int64_t in_row, std::int64_t in_column, std::int
 
 void take_inputs(const AdditiveMlpTile& tile, const TileMemory& memory) {
   const AdditiveMlpArgs& args = *tile.args;
-  const std::int64_t inputs = args.inputs;
-  turn(args.x + tile.first_row * args.stride_row, args.stride_row, args.stride_input, tile.rows, inputs, memory.x, 1,
-       memory.pitch, 16, [](float v) { return v; });
-  for (std::int64_t f = 0; f < inputs; ++f)
+  turn(args.x + tile.first_row * args.stride_row, args.stride_row, args.stride_input, tile.rows, args.inputs, memory.x,
+       1, memory.pitch, [](float value) { return value; });
+  for (std::int64_t f = 0; f < args.inputs; ++f)
     for (std::int64_t row = tile.rows; row < in_whole_lanes(tile.rows); ++row) memory.x[f * memory.pitch + row] = 0.0f;
 }
 
 void give(const AdditiveMlpTile& tile, const TileMemory& memory, const float* columns, std::int64_t count, float* out) {
-  turn(columns, 1, memory.pitch, tile.rows, count, out + tile.first_row * count, count, 1, 16,
-       [](float v) { return one_nan(v); });
+  turn(columns, 1, memory.pitch, tile.rows, count, out + tile.first_row * count, count, 1,
+       [](float value) { return one_nan(value); });
 }
 
 void add_up(const AdditiveMlpTile& tile, const TileMemory& memory) {

@@ -2,8 +2,7 @@
 // external linkage inside.
 #pragma once
 
-#include <algorithm>
-
+#include "core/macros.h"
 #include "core/mlp.h"
 #include "ops/additive_mlp.h"
 
@@ -13,7 +12,9 @@ constexpr std::int64_t kWidestPanel = 64;    // rows whose hidden layers are in 
 constexpr std::int64_t kGradientPanel = 32;  // the same of the backward pass
 constexpr std::int64_t kLanesAtMost = 16;
 
-constexpr std::int64_t in_whole_vectors(std::int64_t n) { return (n + kLanesAtMost - 1) / kLanesAtMost * kLanesAtMost; }
+IUSCORE_HD std::int64_t in_whole_vectors(std::int64_t n) {
+  return (n + kLanesAtMost - 1) / kLanesAtMost * kLanesAtMost;
+}
 
 // Forward pass of rows first_row ... first_row + rows - 1.
 struct AdditiveMlpTile {
@@ -25,50 +26,55 @@ struct AdditiveMlpTile {
 
 // Distance of two columns of a tile of `rows` rows: a cache line more than they need, or columns would fall onto each
 // other in the cache.
-constexpr std::int64_t tile_pitch(std::int64_t rows) { return in_whole_vectors(rows) + kLanesAtMost; }
+IUSCORE_HD std::int64_t tile_pitch(std::int64_t rows) { return in_whole_vectors(rows) + kLanesAtMost; }
 
-inline std::int64_t additive_mlp_tile_memory(const AdditiveMlpArgs& args, std::int64_t rows) {
+IUSCORE_HD std::int64_t additive_mlp_tile_memory(const AdditiveMlpArgs& args, std::int64_t rows) {
   const std::int64_t columns = args.inputs + std::int64_t{args.groups} * args.outputs + args.outputs;
   return columns * tile_pitch(rows) + (std::int64_t{args.hidden_1} + args.hidden_2) * kWidestPanel;
 }
 
-// Widths of a group's matrices in whole vectors: H1, H2, and inputs of the largest group.
+// Widths of a group's matrices in whole vectors.
 struct GradientLayout {
-  std::int64_t h1, h2, d;
-
-  explicit GradientLayout(const AdditiveMlpArgs& args)
-      : h1(in_whole_vectors(args.hidden_1)),
-        h2(in_whole_vectors(args.hidden_2)),
-        d(in_whole_vectors(args.largest_group)) {}
-
-  // Floats of one group's gradients.
-  std::int64_t sums(const AdditiveMlpArgs& args) const {
-    return (args.largest_group + 1) * h1 + (std::int64_t{args.hidden_1} + 1 + args.outputs) * h2 +
-           in_whole_vectors(args.outputs);
-  }
-  // Floats of one group's packed weights.
-  std::int64_t packed(const AdditiveMlpArgs& args) const {
-    return (std::int64_t{args.largest_group} + 1 + args.hidden_2) * h1 + args.hidden_1 * d +
-           (std::int64_t{args.hidden_1} + 1 + args.outputs) * h2;
-  }
-  // Floats a thread needs.
-  std::int64_t memory(const AdditiveMlpArgs& args) const { return kGradientPanel * (h1 + h2 + d + args.outputs); }
+  std::int64_t h1;      // H1
+  std::int64_t h2;      // H2
+  std::int64_t d;       // inputs of the largest group
+  std::int64_t sums;    // floats of one group's gradients
+  std::int64_t packed;  // floats of one group's packed weights
+  std::int64_t memory;  // floats a thread needs
 };
 
-// Where one group's gradients stand among GradientLayout::sums() floats.
+IUSCORE_HD GradientLayout gradient_layout(const AdditiveMlpArgs& args) {
+  const std::int64_t h1 = in_whole_vectors(args.hidden_1);
+  const std::int64_t h2 = in_whole_vectors(args.hidden_2);
+  const std::int64_t d = in_whole_vectors(args.largest_group);
+  const std::int64_t layers_2_and_3 = (std::int64_t{args.hidden_1} + 1 + args.outputs) * h2;
+  const std::int64_t first = (std::int64_t{args.largest_group} + 1) * h1;
+  return {h1,
+          h2,
+          d,
+          in_whole_vectors(first + layers_2_and_3 + args.outputs),
+          in_whole_vectors(first + layers_2_and_3 + args.hidden_2 * h1 + args.hidden_1 * d),
+          kGradientPanel * (h1 + h2 + d + args.outputs)};
+}
+
+// Where one group's gradients stand among GradientLayout::sums floats.
 struct GradientSums {
-  float *w1, *b1, *w2, *b2, *w3_turned, *b3;
-
-  GradientSums(const AdditiveMlpArgs& args, float* memory) {
-    const GradientLayout layout(args);
-    w1 = memory;                                // [d, H1]
-    b1 = w1 + args.largest_group * layout.h1;   // [H1]
-    w2 = b1 + layout.h1;                        // [H1, H2]
-    b2 = w2 + args.hidden_1 * layout.h2;        // [H2]
-    w3_turned = b2 + layout.h2;                 // [C, H2]
-    b3 = w3_turned + args.outputs * layout.h2;  // [C]
-  }
+  float* w1;         // [d, H1]
+  float* b1;         // [H1]
+  float* w2;         // [H1, H2]
+  float* b2;         // [H2]
+  float* w3_turned;  // [C, H2]
+  float* b3;         // [C]
 };
+
+IUSCORE_HD GradientSums gradient_sums(const AdditiveMlpArgs& args, float* memory) {
+  const GradientLayout layout = gradient_layout(args);
+  float* const b1 = memory + args.largest_group * layout.h1;
+  float* const w2 = b1 + layout.h1;
+  float* const b2 = w2 + args.hidden_1 * layout.h2;
+  float* const w3_turned = b2 + layout.h2;
+  return {memory, b1, w2, b2, w3_turned, w3_turned + args.outputs * layout.h2};
+}
 
 // Backward pass of one group over at most kGradientRows rows. All memory starts at a cache line.
 struct AdditiveMlpChunk {

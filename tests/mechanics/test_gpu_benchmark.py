@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import runpy
 import sys
 from collections.abc import Callable, Iterator
@@ -63,6 +64,13 @@ def test_every_op_is_measured_at_all_sizes_and_contents(gpu: Any) -> None:
         assert any(case.graph and case.batch == 1 for case in cases if case.op == op)
         for variant in variants:
             assert any(case.torch for case in cases if case.op == op and case.options == variant)
+
+
+def test_block_widths_are_allowed(gpu: Any) -> None:
+    for op, widths in gpu.cases.BLOCK_WIDTHS.items():
+        header = (ROOT / "csrc" / "ops" / f"{op.removesuffix('_features')}.h").read_text(encoding="utf-8")
+        (most,) = re.findall(r"\bkLargest\w*Block = (\d+);", header)
+        assert all(width % 32 == 0 and width <= int(most) for width in widths)
 
 
 def test_usual_cases_come_first_and_the_largest_last(gpu: Any) -> None:

@@ -54,17 +54,17 @@ def shape_functions(model: Ensemble, target: str) -> list[ShapeFunction]:
     """Shape functions of all features, in their order.
 
     Args:
-    model: of kind "texture"; with ``heads="tanh"`` contributions are those before the tanh.
-    target: class whose output is shown; of two classes, contributions are towards the second in any case.
+        model: of kind "texture"; with ``heads="tanh"`` contributions are those before the tanh.
+        target: class whose output is shown; of two classes, contributions are towards the second in any case.
 
     Raises:
-    UserError: a model of another kind, or an unknown class.
+        UserError: a model of another kind, or an unknown class.
 
     Example:
-    >>> from iuscore.models import Ensemble, TextureModel
-    >>> shapes = shape_functions(Ensemble([TextureModel(["a", "b"], color="gray")]).eval(), "b")
-    >>> shapes[0].feature.name, len(shapes[0].positions)
-    ('lightness 0 to 6 %', 61)
+        >>> from iuscore.models import Ensemble, TextureModel
+        >>> shapes = shape_functions(Ensemble([TextureModel(["a", "b"], color="gray")]).eval(), "b")
+        >>> shapes[0].feature.name, len(shapes[0].positions)
+        ('lightness 0 to 6 %', 61)
     """
     members = [member for member in model.members if isinstance(member, TextureModel)]
     if len(members) < len(model.members):
