@@ -35,12 +35,12 @@ TABLE = ("<!-- table of docs/generate_numbers.py -->\n", "<!-- end of the table 
 # Rows of the README's table: what is done, results file, case on one thread.
 HEADLINES = (
     ("all texture features of a color image", "texture_stats", "128x128, color"),
-    ("three 64-bin histograms", "color_histogram", "rgb, 64 bins"),
-    ("10 co-occurrence properties, 32 levels", "glcm", "10 properties, 32 levels"),
-    ("10 co-occurrence properties, 256 levels", "glcm", "10 properties, 256 levels"),
-    ("13 Haralick features, 256 levels", "glcm", "13 Haralick features, 256 levels"),
-    ("additive model, 64 features", "additive_mlp", "forward, 64 features"),
-    ("four perceptual maps, color", "perceptual_maps", "128 -> 128, color"),
+    ("10 co-occurrence properties, 256 levels", "glcm", "ten properties, 256 levels, smooth"),
+    ("10 co-occurrence properties, 32 levels", "glcm", "ten properties, 32 levels, smooth"),
+    ("13 Haralick features, 256 levels", "glcm", "thirteen features, 256 levels, smooth"),
+    ("three 64-bin histograms of a color image", "color_histogram", "rgb, 3 x 64 bins, medical"),
+    ("the same, of pure noise", "color_histogram", "rgb, 3 x 64 bins, noise"),
+    ("four perceptual maps of a color image", "perceptual_maps", "128 -> 128, color"),
 )
 
 _INTRODUCTION = """\

@@ -1,4 +1,4 @@
-// 32 counts as vectors of 64 bytes, whatever the instruction set. Included by zone-compiled files only.
+// 32 counts as vectors of the width that the instruction set has. Included by zone-compiled files only.
 #pragma once
 
 #include <cstdint>
@@ -12,22 +12,34 @@ namespace iuscore::IUSCORE_ZONE {
 namespace {
 
 constexpr int kRowCounts = 32;
+#if defined(__AVX512BW__)
+constexpr int kVectorBytes = 64;
+#elif defined(__AVX2__)
+constexpr int kVectorBytes = 32;
+#else
+constexpr int kVectorBytes = 16;
+#endif
 
 template <class Count>
 struct Row {
-  typedef Count Lanes __attribute__((vector_size(64)));
-  static constexpr int kParts = kRowCounts * sizeof(Count) / 64;
+  typedef Count Lanes __attribute__((vector_size(kVectorBytes)));
+  // The same at any address: copied by memcpy, a vector may take a detour through memory in smaller pieces.
+  typedef Count Anywhere __attribute__((vector_size(kVectorBytes), aligned(sizeof(Count)), may_alias));
+  static constexpr int kParts = kRowCounts * sizeof(Count) / kVectorBytes;
+  static constexpr int kLanes = kVectorBytes / sizeof(Count);
   Lanes part[kParts];
 };
 
 template <class Count>
 inline __attribute__((always_inline)) void load(const Count* from, Row<Count>& row) {
-  std::memcpy(row.part, from, sizeof row.part);
+  for (int k = 0; k < Row<Count>::kParts; ++k)
+    row.part[k] = *reinterpret_cast<const typename Row<Count>::Anywhere*>(from + k * Row<Count>::kLanes);
 }
 
 template <class Count>
 inline __attribute__((always_inline)) void store(const Row<Count>& row, Count* to) {
-  std::memcpy(to, row.part, sizeof row.part);
+  for (int k = 0; k < Row<Count>::kParts; ++k)
+    *reinterpret_cast<typename Row<Count>::Anywhere*>(to + k * Row<Count>::kLanes) = row.part[k];
 }
 
 template <class Count>

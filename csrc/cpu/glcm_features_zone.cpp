@@ -36,18 +36,6 @@ struct Histograms {
       std::memset(difference[t] + kDiagonal - columns, 0, bytes(2 * columns + kRowCounts));
     }
   }
-
-  std::uint32_t sum_at(std::int32_t k) const {
-    std::uint32_t count = 0;
-    for (std::int32_t t = 0; t < kTurns; ++t) count += sum[t][k];
-    return count;
-  }
-
-  std::uint32_t difference_at(std::int32_t k) const {
-    std::uint32_t count = 0;
-    for (std::int32_t t = 0; t < kTurns; ++t) count += difference[t][kDiagonal + k];
-    return count;
-  }
 };
 
 std::uint64_t term_of(const GlcmTables& tables, std::uint32_t count) {
@@ -71,13 +59,34 @@ void add_row_counts(const Count* counts, std::int32_t i, std::int32_t from, std:
   store(total, partial);
 }
 
-// sum T(c) and sum c (c - 1); 0 and 1 add nothing to either.
+// sum T(c) and sum c (c - 1), to which 0 and 1 add nothing; and of c on the diagonal the sum, that of squares and the
+// largest: in the sum with the transpose such a cell is 2c, and the others stand twice.
 template <class Count>
 struct Joint {
   std::uint64_t terms;
   std::uint64_t products;
+  std::uint64_t diagonal;
+  std::uint64_t diagonal_squares;
+  std::uint64_t diagonal_largest;
   // Of 16-bit counters, whose sum is below 2^16, all products together stay below 2^32.
   alignas(64) std::uint32_t narrow_products[kRowCounts];
+
+  void add_diagonal(std::uint64_t c) {
+    diagonal += c;
+    diagonal_squares += c * c;
+    diagonal_largest = c > diagonal_largest ? c : diagonal_largest;
+  }
+
+  void write(const Row<Count>& largest, bool symmetric, std::int32_t shift, GlcmSums& s) const {
+    std::uint64_t squares = products + s.pairs;
+    for (const std::uint32_t narrow : narrow_products) squares += narrow;
+    s.joint_entropy = terms + (diagonal << shift);
+    s.joint_square = symmetric ? 2 * (squares + diagonal_squares) : squares;
+    s.joint_largest = 2 * diagonal_largest;
+    Count most[kRowCounts];
+    store(largest, most);
+    for (const Count count : most) s.joint_largest = count > s.joint_largest ? count : s.joint_largest;
+  }
 };
 
 template <class Count>
@@ -102,42 +111,62 @@ void add_joint(const Count* counts, std::int32_t from, std::int32_t to, const Gl
   }
 }
 
+// Adds the copies up; from then on the first one holds the histograms.
 template <class Count>
-void finish_histograms(const Histograms<Count>& h, const CellRange& range, const GlcmTables& tables, GlcmSums& s) {
+void join_turns(Histograms<Count>& h, const CellRange& range) {
+  const auto join = [](Count(&copies)[kTurns][2 * kMostLevels + kRowCounts], std::int32_t from, std::int32_t to) {
+    for (std::int32_t k = from; k < to; k += kRowCounts) {
+      Row<Count> total;
+      load(copies[0] + k, total);
+      for (std::int32_t t = 1; t < kTurns; ++t) {
+        Row<Count> more;
+        load(copies[t] + k, more);
+        add(more, total);
+      }
+      store(total, copies[0] + k);
+    }
+  };
+  const std::int32_t steps = range.highest - range.lowest;
+  join(h.sum, 2 * range.lowest & ~(kRowCounts - 1), 2 * range.highest + 1);
+  join(h.difference, (kDiagonal - steps) & ~(kRowCounts - 1), kDiagonal + steps + 1);
+}
+
+template <class Count>
+GlcmSums sums_of(Histograms<Count>& h, const CellRange& range, const GlcmTables& tables) {
+  GlcmSums s{};
   const GlcmContext& context = tables.context;
-  const bool marginal = (tables.needs & kNeedsMarginalEntropy) != 0;
-  const bool histogram = (tables.needs & kNeedsHistogramEntropy) != 0;
+  join_turns(h, range);
   for (std::int32_t i = range.lowest; i <= range.highest; ++i) {
-    const std::uint32_t row = h.row[i];
-    const std::uint32_t column = h.column[i];
-    add_row(s, i, row);
-    add_column(s, i, column);
-    if (!marginal) continue;
-    s.row_entropy += term_of(tables, context.symmetric ? row + column : row);
-    if (!context.symmetric) s.column_entropy += term_of(tables, column);
+    add_row(s, i, h.row[i]);
+    add_column(s, i, h.column[i]);
   }
-  for (std::int32_t k = 2 * range.lowest; k <= 2 * range.highest; ++k) {
-    const std::uint32_t count = h.sum_at(k);
-    add_sum(s, k, count, histogram ? term_of(tables, count) : 0, context.levels);
-  }
+  for (std::int32_t k = 2 * range.lowest; k <= 2 * range.highest; ++k) add_sum(s, k, h.sum[0][k], 0, context.levels);
   std::uint32_t differences[kMostLevels];
   const std::int32_t steps = range.highest - range.lowest + 1;
   for (std::int32_t k = 0; k < steps; ++k) {
-    differences[k] = h.difference_at(k) + (k > 0 ? h.difference_at(-k) : 0);
-    add_difference(s, k, differences[k], histogram ? term_of(tables, differences[k]) : 0);
+    const std::uint32_t behind = k > 0 ? h.difference[0][kDiagonal - k] : 0;
+    differences[k] = h.difference[0][kDiagonal + k] + behind;
+    add_difference(s, k, differences[k], 0);
+  }
+  if ((tables.needs & kNeedsMarginalEntropy) != 0)
+    for (std::int32_t i = range.lowest; i <= range.highest; ++i) {
+      const std::uint32_t row = h.row[i];
+      const std::uint32_t column = h.column[i];
+      s.row_entropy += term_of(tables, context.symmetric ? row + column : row);
+      if (!context.symmetric) s.column_entropy += term_of(tables, column);
+    }
+  if ((tables.needs & kNeedsHistogramEntropy) != 0) {
+    for (std::int32_t k = 2 * range.lowest; k <= 2 * range.highest; ++k) s.sum_entropy += term_of(tables, h.sum[0][k]);
+    for (std::int32_t k = 0; k < steps; ++k) s.difference_entropy += term_of(tables, differences[k]);
   }
   for (std::int32_t w = 0; w < kGlcmWeights; ++w) {
     if ((tables.needs & (kNeedsWeight << w)) == 0) continue;
     const std::uint64_t* weights = tables.weights + w * context.levels;
-    for (std::int32_t k = 0; k < steps; ++k) s.weighted[w] += weights[k] * differences[k];
+    std::uint64_t weighted = 0;
+    for (std::int32_t k = 0; k < steps; ++k) weighted += weights[k] * differences[k];
+    s.weighted[w] = weighted;
   }
-}
-
-// What is on the diagonal counts twice in the sum with the transpose, and there is one cell of it.
-void add_diagonal(std::uint64_t on, const GlcmTables& tables, GlcmSums& s) {
-  s.joint_entropy += on << tables.context.entropy_shift;
-  s.joint_square += 2 * on * on;
-  s.joint_largest = 2 * on > s.joint_largest ? 2 * on : s.joint_largest;
+  return s;
 }
 
 // Reads a matrix once, clears it, and writes its sums.
@@ -145,7 +174,6 @@ template <class Count>
 void read_matrix(Count* first, Count* second, const CellRange& range, const GlcmTables& tables, GlcmSums& s) {
   Histograms<Count> h;
   h.clear(1 << range.shift);
-  s = GlcmSums{};
   Row<Count> largest{};
   Joint<Count> joint{};
   const bool symmetric = tables.context.symmetric;
@@ -159,23 +187,16 @@ void read_matrix(Count* first, Count* second, const CellRange& range, const Glcm
       Count* counts = first + (i << range.shift);
       join_copies(counts + from, second == nullptr ? nullptr : second + (i << range.shift) + from, to - from);
       add_row_counts(counts, i, from, to, h, largest, partial + (i - block) * kRowCounts);
-      if (needs_joint) {
-        add_joint(counts, symmetric ? i : from, to, tables, joint);
-        if (symmetric) add_diagonal(counts[i], tables, s);
-      }
+      if (needs_joint) add_joint(counts, symmetric ? i : from, to, tables, joint);
+      if (needs_joint && symmetric) joint.add_diagonal(counts[i]);
       for (std::int32_t j = from; j < to; j += kRowCounts) clear(counts + j);
     }
     Count sums[8];
     sum_rows(partial, sums);
     std::memcpy(h.row + block, sums, sizeof sums);
   }
-  Count most[kRowCounts];
-  store(largest, most);
-  for (const Count count : most) s.joint_largest = count > s.joint_largest ? count : s.joint_largest;
-  for (const std::uint32_t products : joint.narrow_products) joint.products += products;
-  finish_histograms(h, range, tables, s);
-  s.joint_entropy += joint.terms;
-  s.joint_square += (symmetric ? 2 : 1) * (joint.products + s.pairs);
+  s = sums_of(h, range, tables);
+  joint.write(largest, symmetric, tables.context.entropy_shift, s);
 }
 
 template <class Count>

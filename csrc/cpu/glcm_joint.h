@@ -106,7 +106,7 @@ struct Stream {
 }
 
 template <class Count>
-inline __attribute__((always_inline)) void add_to(Count* cells, std::uint16_t at, int n) {
+inline __attribute__((always_inline)) void add_to(Count* cells, std::uint16_t at, Count n) {
   cells[at] = static_cast<Count>(cells[at] + n);
 }
 
@@ -115,12 +115,12 @@ template <class Count>
 void add_stream(const Stream<Count>& x, const std::uint16_t* at, std::int32_t tiles) {
   for (; tiles > 0; --tiles, at += kTile) {
     if (all_equal(at)) {
-      add_to(x.even, at[0], kTile);
+      add_to(x.even, at[0], Count{kTile});
       continue;
     }
     for (std::int32_t j = 0; j < kTile; j += 2) {
-      add_to(x.even, at[j], 1);
-      add_to(x.odd, at[j + 1], 1);
+      add_to(x.even, at[j], Count{1});
+      add_to(x.odd, at[j + 1], Count{1});
     }
   }
 }
@@ -131,15 +131,15 @@ void add_streams(const Stream<Count>& x, const Stream<Count>& y, const std::uint
                  std::int32_t tiles) {
   for (; tiles > 0; --tiles, at += kTile, to += kTile) {
     if (all_equal(at) && all_equal(to)) {
-      add_to(x.even, at[0], kTile);
-      add_to(y.even, to[0], kTile);
+      add_to(x.even, at[0], Count{kTile});
+      add_to(y.even, to[0], Count{kTile});
       continue;
     }
     for (std::int32_t j = 0; j < kTile; j += 2) {
-      add_to(x.even, at[j], 1);
-      add_to(y.even, to[j], 1);
-      add_to(x.odd, at[j + 1], 1);
-      add_to(y.odd, to[j + 1], 1);
+      add_to(x.even, at[j], Count{1});
+      add_to(y.even, to[j], Count{1});
+      add_to(x.odd, at[j + 1], Count{1});
+      add_to(y.odd, to[j + 1], Count{1});
     }
   }
 }

@@ -41,7 +41,7 @@ void count_rest(const LevelPlane& plane, PixelOffset offset, const Region& cover
     const std::uint8_t* p = plane.levels + row * plane.pitch;
     const std::uint8_t* q = p + offset.rows * plane.pitch + offset.columns;
     for (std::int64_t c = from; c < to; ++c)
-      add_to(matrix, static_cast<std::uint16_t>((p[c] << kJointShift) | q[c]), 1);
+      add_to(matrix, static_cast<std::uint16_t>((p[c] << kJointShift) | q[c]), Count{1});
   };
   for (std::int64_t row = all.row; row < all.row_end; ++row) {
     if (row < covered.row || row >= covered.row_end) {

@@ -104,6 +104,66 @@ void level_range(const std::uint8_t* __restrict levels, const std::uint8_t* __re
   if (lowest > highest) lowest = highest;
 }
 
+// Of levels and validity that are written.
+LevelPlane plane_of(const QuantizeJob& job) {
+  const std::int64_t width = job.image.width;
+  const std::int64_t height = job.image.height;
+  LevelPlane plane{job.levels, can_be_uncounted(job.pixel_type, job.mask) ? job.valid : nullptr,
+                   height,     width,
+                   width,      job.by.levels,
+                   0,          0};
+  level_range(plane.levels, plane.valid, height * width, plane.lowest, plane.highest);
+  return plane;
+}
+
+// Where a level is a byte shifted to the right and clamped, by how much; else -1. True of levels, and of ranges that
+// begin at 0 with a scale that is a power of two: the product is exact then, and its floor is the shifted byte.
+std::int32_t byte_shift(const QuantizeJob& job) {
+  if (job.pixel_type != PixelType::u8 || job.channels != 1 || job.image.stride_w != 1) return -1;
+  if (job.by.mode == QuantizeMode::levels) return 0;
+  if (job.by.mode != QuantizeMode::range || job.by.low != 0.0f) return -1;
+  for (std::int32_t shift = 0; shift < 8; ++shift)
+    if (job.by.scale == 1.0f / static_cast<float>(1 << shift)) return shift;
+  return -1;
+}
+
+void shift_row(const std::uint8_t* __restrict bytes, std::int64_t width, std::int32_t shift, std::uint8_t top,
+               std::uint8_t* __restrict levels) {
+  for (std::int64_t x = 0; x < width; ++x) {
+    const auto level = static_cast<std::uint8_t>(bytes[x] >> shift);
+    levels[x] = level < top ? level : top;
+  }
+}
+
+// The largest counted byte of a row.
+std::int32_t largest_of_row(const std::uint8_t* __restrict bytes, const std::uint8_t* __restrict valid,
+                            std::int64_t width) {
+  std::uint8_t largest = 0;
+  for (std::int64_t x = 0; x < width; ++x) {
+    const auto counted = static_cast<std::uint8_t>(valid == nullptr ? 255 : -valid[x]);
+    const auto byte = static_cast<std::uint8_t>(bytes[x] & counted);
+    largest = byte > largest ? byte : largest;
+  }
+  return largest;
+}
+
+QuantizeResult shift_bytes(const QuantizeJob& job, std::int32_t shift) {
+  const std::int64_t width = job.image.width;
+  const bool masked = can_be_uncounted(job.pixel_type, job.mask);
+  QuantizeResult result{};
+  for (std::int64_t y = 0; y < job.image.height; ++y) {
+    const std::uint8_t* bytes = static_cast<const std::uint8_t*>(job.image.data) + y * job.image.stride_h;
+    std::uint8_t* valid = masked ? job.valid + y * width : nullptr;
+    if (masked) valid_row(job, y, nullptr, false, valid);
+    shift_row(bytes, width, shift, static_cast<std::uint8_t>(job.by.levels - 1), job.levels + y * width);
+    if (job.by.mode != QuantizeMode::levels) continue;
+    const std::int32_t largest = largest_of_row(bytes, valid, width);
+    result.largest = largest > result.largest ? largest : result.largest;
+  }
+  result.plane = plane_of(job);
+  return result;
+}
+
 template <class Pixel, int kChannels>
 QuantizeResult quantize(const QuantizeJob& job) {
   const std::int64_t width = job.image.width;
@@ -126,12 +186,7 @@ QuantizeResult quantize(const QuantizeJob& job) {
     level_row(job.strip, width, by, job.levels + y * width);
   }
   const Range range = folded(wide);
-  QuantizeResult result{};
-  LevelPlane& plane = result.plane;
-  plane = {job.levels, masked ? job.valid : nullptr, height, width, width, job.by.levels, 0, 0};
-  level_range(plane.levels, plane.valid, height * width, plane.lowest, plane.highest);
-  result.largest = integer_levels && range.high > 0.0f ? static_cast<std::int32_t>(range.high) : 0;
-  return result;
+  return {plane_of(job), integer_levels && range.high > 0.0f ? static_cast<std::int32_t>(range.high) : 0};
 }
 
 template <class Pixel>
@@ -145,7 +200,7 @@ void write_counts(Count* first, Count* second, std::int32_t shift, std::int32_t 
   join_copies(first, second, levels << shift);
   for (std::int32_t i = 0; i < levels; ++i) {
     Count* row = first + (i << shift);
-    for (std::int32_t j = 0; j < levels; ++j) counts[i * levels + j] = row[j];
+    for (std::int32_t j = 0; j < levels; ++j) counts[i * levels + j] = static_cast<std::int32_t>(row[j]);
     for (std::int32_t j = 0; j < levels; ++j) row[j] = 0;
   }
 }
@@ -184,6 +239,8 @@ void count_all(const LevelPlane& plane, const PixelOffset* offsets, std::int32_t
 }  // namespace
 
 QuantizeResult quantize_plane(const QuantizeJob& job) {
+  const std::int32_t shift = byte_shift(job);
+  if (shift >= 0) return shift_bytes(job, shift);
   switch (job.pixel_type) {
     case PixelType::u8:
       return quantize_channels<RawU8>(job);
