@@ -90,7 +90,7 @@ import torch, iuscore
 images = torch.randint(0, 256, (4, 128, 128, 1), dtype=torch.uint8)
 values, names = iuscore.ops.glcm_features(images, levels=32, preset="skimage", symmetric=True)
 values.shape                                        # [4, 1 distance, 4 angles, 10 features]
-haralick = iuscore.ops.glcm_features(images, levels=256, preset="mahotas", symmetric=True).values.mean(2)  # [4, 1, 13]
+haralick = iuscore.ops.glcm_features(images, levels=256, preset="mahotas").values.mean(2)  # [4, 1, 13]
 ```
 
 Gray levels, offsets and masks are those of {doc}`glcm`.
@@ -110,8 +110,8 @@ _GLCM_REST = """\
 
 {presets}
 
-mahotas and IBSI add the transpose to a matrix: their numbers need `symmetric=True`. What else is particular: mahotas
-takes f10 as the variance of the entries of d over the largest level of the
+mahotas and IBSI add the transpose to a matrix, and so do their presets unless `symmetric` says otherwise. What else is
+particular: mahotas takes f10 as the variance of the entries of d over the largest level of the
 image, and puts bits instead of nats into the exponential of f13.
 
 ## How it is computed
@@ -135,7 +135,7 @@ mahotas, and both measures of information correlation are 0. There is no NaN.
 | `tests/oracles` | `graycoprops` of scikit-image and `haralick` of mahotas to 1e-9; what IBSI publishes for its phantom |
 | `tests/equivalence` | float64 loops from the formulas, within a derived bound; equal bits however it is called |
 | `tests/invariants` | transposes, turns, masks |
-| `tests/equivalence/test_host_cuda.py` | the CUDA kernel on the host against the C++ kernel, with sanitizers |
+| `tests/equivalence/test_host_cuda.py` | the CUDA kernel on the host against the C++ kernel |
 
 ## Speed
 

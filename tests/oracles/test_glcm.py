@@ -15,6 +15,7 @@ from skimage.feature import graycomatrix, graycoprops
 from torch import Tensor
 
 from iuscore import ops
+from iuscore.ops._haralick import Preset
 from tests.conftest import BackendUnderTest
 from tests.oracles.ibsi_phantom import LEVELS, PHANTOM, PUBLISHED, half_a_digit
 from tests.reference import glcm as reference
@@ -92,12 +93,24 @@ def test_preset_mahotas_is_haralick(backend: BackendUnderTest, levels: int, text
     image[0, -1] = levels - 1  # a corner, which is in no pair of one diagonal
     theirs = mahotas.features.haralick(image)
     values, names = ops.glcm_features(
-        on(backend, image), levels=levels, preset="mahotas", symmetric=True, quantize="levels", dtype=torch.float64,
+        on(backend, image), levels=levels, preset="mahotas", quantize="levels", dtype=torch.float64,
         layout="NHWC", backend=backend.backend,
     )  # fmt: skip
     assert len(names) == 13
     error = np.abs(values[0, 0].cpu().numpy() - theirs) / np.maximum(1.0, np.abs(theirs))
     assert error.max() < 1e-9, dict(zip(names, error.max(0), strict=True))
+
+
+@pytest.mark.parametrize("preset", ["mahotas", "ibsi"])
+def test_presets_count_pairs_as_their_tools_do(preset: Preset) -> None:
+    image = torch.from_numpy(image_of("smooth", 8))[None, ..., None]
+    both: dict[str, Any] = {"levels": 8, "preset": preset, "quantize": "levels", "layout": "NHWC"}
+    assert torch.equal(ops.glcm_features(image, **both).values, ops.glcm_features(image, symmetric=True, **both).values)
+    once = ops.glcm_features(image, symmetric=False, **both).values
+    assert not torch.equal(once, ops.glcm_features(image, **both).values)
+    matrix = ops.glcm(image, levels=8, quantize="levels", layout="NHWC")
+    of_matrix = ops.glcm_features(matrix, levels=None, preset=preset).values
+    assert torch.equal(of_matrix, ops.glcm_features(image, **both).values)
 
 
 def test_mahotas_without_its_quirk_is_the_difference_variance(backend: BackendUnderTest) -> None:

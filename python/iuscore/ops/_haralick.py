@@ -13,6 +13,9 @@ from typing import Literal, TypeAlias
 
 Preset: TypeAlias = Literal["skimage", "mahotas", "ibsi", "haralick"]
 
+WITH_TRANSPOSE: tuple[Preset, ...] = ("mahotas", "ibsi")
+"""Presets of tools that count every pair in both directions."""
+
 
 @dataclass(frozen=True)
 class GlcmFeature:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from iuscore.ops._backend import Backend, Choice, choose
 from iuscore.ops._groups import Group, Masks, in_order
-from iuscore.ops._haralick import GLCM_FEATURES, Preset, feature_names
+from iuscore.ops._haralick import GLCM_FEATURES, WITH_TRANSPOSE, Preset, feature_names
 from iuscore.ops._images import Images, Layout
 from iuscore.ops._native import glcm_features as _native
 from iuscore.ops._pairs import FOUR_ANGLES, Offset, pair_offsets
@@ -43,7 +43,7 @@ def glcm_features(
     distances: Sequence[float] = (1,),
     angles: Sequence[float] = FOUR_ANGLES,
     offsets: Sequence[Offset] | None = None,
-    symmetric: bool = False,
+    symmetric: bool | None = None,
     mask: Masks | None = None,
     quantize: Quantize = "range",
     range: ValueRange | None = None,
@@ -64,10 +64,10 @@ def glcm_features(
         levels: L, 2..256; None for matrices.
         features: names, keys of `GLCM_FEATURES`.
         preset: instead of names: "skimage" (the ten of `graycoprops`; the default), "mahotas" (the thirteen of
-            `haralick`), "ibsi" (25) or "haralick" (fourteen), in the tool's order and with its conventions. mahotas
-            and IBSI add the transpose: pass symmetric=True for their numbers.
+            `haralick`), "ibsi" (25) or "haralick" (fourteen), in the tool's order and with its conventions.
         distances, angles, offsets, mask, quantize, range, width, layout: as in `glcm`.
-        symmetric: features of the matrix with its transpose added, of images as of matrices.
+        symmetric: features of the matrix with its transpose added, of images as of matrices. By default as the tool
+            has it: True with preset="mahotas" or "ibsi", False otherwise.
         dtype: of the values, torch.float32 or torch.float64; computed in float64.
         backend: "auto", "native" or "torch", as in `perceptual_maps`. The compiled kernels agree in every bit; torch
             differs in the rounding of float64.
@@ -91,6 +91,7 @@ def glcm_features(
         (torch.Size([2, 1, 4, 10]), ('contrast', 'dissimilarity', 'homogeneity'))
     """
     names = feature_names(features, preset)
+    symmetric = preset in WITH_TRANSPOSE if symmetric is None else symmetric
     if dtype not in (torch.float32, torch.float64):
         raise TypeError(f"dtype: expected torch.float32 or torch.float64, got {dtype}")
     if levels is None:
