@@ -132,7 +132,7 @@ mahotas, and both measures of information correlation are 0. There is no NaN.
 
 | check | what it compares with |
 |---|---|
-| `tests/oracles` | `graycoprops` of scikit-image and `haralick` of mahotas to 1e-9; what IBSI publishes for its phantom |
+| `tests/oracles` | `graycoprops` of scikit-image and `haralick` of mahotas to 1e-9; IBSI's values of its phantom |
 | `tests/equivalence` | float64 loops from the formulas, within a derived bound; equal bits however it is called |
 | `tests/invariants` | transposes, turns, masks |
 | `tests/equivalence/test_host_cuda.py` | the CUDA kernel on the host against the C++ kernel |
