@@ -296,6 +296,44 @@ def test_arrays_are_taken_as_they_are() -> None:
     assert torch.equal(of_arrays, ops.glcm_features(expected, levels=None).values)
 
 
+def test_read_only_masks_and_matrices() -> None:
+    """Warnings are errors here."""
+    array = np.random.default_rng(0).integers(0, 256, (2, 9, 8, 1), dtype=np.uint8)
+    mask = array[..., 0] > 50
+    mask.flags.writeable = False
+    expected = ops.glcm(array, levels=16, layout="NHWC", mask=mask.copy())
+    assert torch.equal(ops.glcm(array, levels=16, layout="NHWC", mask=mask), expected)
+    assert torch.equal(ops.glcm(array, levels=16, layout="NHWC", mask=mask[:, ::-1][:, ::-1]), expected)
+    matrix = expected.numpy().copy()
+    matrix.flags.writeable = False
+    packed = np.zeros(matrix.shape, [("byte", "u1"), ("count", "i4")])  # elements 5 bytes apart
+    packed["count"] = matrix
+    for given in (matrix, packed["count"]):
+        of_matrix = ops.glcm_features(given, levels=None).values
+        assert torch.equal(of_matrix, ops.glcm_features(expected, levels=None).values)
+
+
+@pytest.mark.parametrize(
+    ("mask", "text"),
+    [
+        (np.ones((2, 9, 8), object), "mask: expected dtype bool or uint8 (nonzero = counted), got object"),
+        (3, "mask: expected a torch.Tensor or numpy.ndarray, got int"),
+    ],
+)
+def test_masks_of_another_kind(mask: Any, text: str) -> None:
+    with pytest.raises(TypeError, match=re.escape(text)):
+        ops.glcm(np.zeros((2, 9, 8, 1), np.uint8), levels=16, layout="NHWC", mask=mask)
+
+
+@pytest.mark.parametrize(
+    ("mask", "text"),
+    [(3, "mask: expected one mask per image, got int"), ([None] * 2, "mask[0]: expected a torch.Tensor or numpy.")],
+)
+def test_masks_of_another_kind_for_a_list(mask: Any, text: str) -> None:
+    with pytest.raises(TypeError, match=re.escape(text)):
+        ops.glcm([np.zeros((9, 8, 1), np.uint8)] * 2, levels=16, layout="NHWC", mask=mask)
+
+
 def test_weights_have_gradients() -> None:
     weights = torch.rand(1, 6, 6, dtype=torch.float64, requires_grad=True)
     smooth = ("contrast", "homogeneity", "ASM", "correlation", "joint_entropy", "cluster_shade")

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from iuscore.ops._images import ArrayLike, Images, Layout, batch_view, image_views
+from iuscore.ops._images import ArrayLike, Images, Layout, batch_view, image_views, tensor_of
 
 Masks: TypeAlias = "ArrayLike | Sequence[ArrayLike]"
 
@@ -72,15 +72,25 @@ def in_order(parts: Sequence[Tensor], groups: Sequence[Group]) -> Tensor:
 def _masks(mask: Masks | None, views: Sequence[Tensor]) -> list[Tensor] | None:
     if mask is None:
         return None
+    if not isinstance(mask, Sequence | Tensor | np.ndarray) or isinstance(mask, str | bytes):
+        raise TypeError(f"mask: expected one mask per image, got {type(mask).__name__}")
     if len(mask) != len(views):
         raise ValueError(f"mask: expected one mask per image, {len(views)}, got {len(mask)}")
     return [
-        _mask(one[None], view[None], f"mask[{i}]")[0] for i, (one, view) in enumerate(zip(mask, views, strict=True))
+        _mask(_one(one, f"mask[{i}]"), view[None], f"mask[{i}]")[0]
+        for i, (one, view) in enumerate(zip(mask, views, strict=True))
     ]
 
 
+def _one(mask: object, name: str) -> ArrayLike:
+    """With a batch axis."""
+    if not isinstance(mask, Tensor | np.ndarray):
+        raise TypeError(f"{name}: expected a torch.Tensor or numpy.ndarray, got {type(mask).__name__}")
+    return mask[None]
+
+
 def _mask(mask: object, images: Tensor, name: str) -> Tensor:
-    tensor = torch.from_numpy(np.ascontiguousarray(mask)) if isinstance(mask, np.ndarray) else mask
+    tensor = tensor_of(mask, name, "bool or uint8 (nonzero = counted)") if isinstance(mask, np.ndarray) else mask
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{name}: expected a torch.Tensor or numpy.ndarray, got {type(mask).__name__}")
     if tensor.dtype not in (torch.bool, torch.uint8):

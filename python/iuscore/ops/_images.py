@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -49,21 +49,26 @@ def image_views(images: Sequence[ArrayLike], layout: Layout | None) -> list[Tens
 
 def _tensor(image: ArrayLike, name: str = "images") -> Tensor:
     if isinstance(image, np.ndarray):
-        if not image.dtype.isnative:
-            image = image.astype(image.dtype.newbyteorder("="))
-        # Torch has no negative strides and warns about memory it may not write to.
-        if not image.flags.writeable or any(s < 0 for s in image.strides):
-            image = image.copy()
-        try:
-            image = torch.from_numpy(image)
-        except TypeError:
-            raise TypeError(f"{name}: expected dtype {_NAMES}, got {image.dtype}") from None
+        image = tensor_of(image, name, _NAMES)
     if not isinstance(image, Tensor):
         raise TypeError(f"{name}: expected a torch.Tensor or numpy.ndarray, got {type(image).__name__}")
     if image.dtype not in PIXEL_TYPES:
         advice = _ADVICE.get(image.dtype, "convert it, scaled to the range of one of these")
         raise TypeError(f"{name}: expected dtype {_NAMES}, got {str(image.dtype)[6:]}; {advice}")
     return image
+
+
+def tensor_of(array: npt.NDArray[Any], name: str, expected: str) -> Tensor:
+    """A view where torch can have one. TypeError: a dtype that torch has not, where ``expected`` ones belong."""
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    # Torch has no negative strides, none between elements, and warns about memory it may not write to.
+    if not array.flags.writeable or any(s < 0 or s % array.itemsize for s in array.strides):
+        array = array.copy()
+    try:
+        return torch.from_numpy(array)
+    except TypeError:
+        raise TypeError(f"{name}: expected dtype {expected}, got {array.dtype}") from None
 
 
 def _channels_last(tensor: Tensor, layout: Layout | None, name: str = "images") -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 from iuscore.ops._backend import Backend, Choice, choose
 from iuscore.ops._groups import Group, Masks, in_order
 from iuscore.ops._haralick import GLCM_FEATURES, WITH_TRANSPOSE, Preset, feature_names
-from iuscore.ops._images import Images, Layout
+from iuscore.ops._images import Images, Layout, tensor_of
 from iuscore.ops._native import glcm_features as _native
 from iuscore.ops._pairs import FOUR_ANGLES, Offset, pair_offsets
 from iuscore.ops._quantize import MOST_LEVELS, Quantization, Quantize, ValueRange
@@ -166,7 +166,9 @@ def _refuse_for_matrices(**given: object) -> None:
 
 
 def _matrix(matrices: object) -> Tensor:
-    tensor = torch.from_numpy(np.ascontiguousarray(matrices)) if isinstance(matrices, np.ndarray) else matrices
+    tensor = matrices
+    if isinstance(matrices, np.ndarray):
+        tensor = tensor_of(matrices, "images", "int32, float32 or float64")
     if not isinstance(tensor, Tensor):
         raise TypeError(f"images: expected matrices as a torch.Tensor or numpy.ndarray, got {type(matrices).__name__}")
     if tensor.dtype not in (torch.int32, torch.float32, torch.float64):
