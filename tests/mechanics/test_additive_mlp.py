@@ -50,6 +50,8 @@ BAD: list[tuple[Any, Any, Any, type[Exception], str]] = [
         X, GROUPS, replace(WEIGHTS, w3=WEIGHTS.w3[..., :0]), ValueError,
         "weights.w3: expected [G, H2, C] with C >= 1, got [2, 4, 0]",
     ),
+    (X, (1, 3.7), WEIGHTS, TypeError, "groups: expected integers, got (1, 3.7)"),
+    (X, 4, WEIGHTS, TypeError, "groups: expected integers, got 4"),
     (X, (2, 1, 1), WEIGHTS, ValueError, "weights.b1: expected [3, 5] for 3 groups of 4 inputs and hidden layers of 5 "
      "and 4 units, got [2, 5]"),
     (X, GROUPS, replace(WEIGHTS, w1=WEIGHTS.w1.T), ValueError, f"weights.w1: expected [4, 5] {SIZES}, got [5, 4]"),

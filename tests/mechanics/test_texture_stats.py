@@ -23,8 +23,10 @@ IMAGES = torch.randint(0, 256, (2, 12, 15, 3), dtype=torch.uint8, generator=torc
         ({"bins": 30}, ValueError, "bins: expected a power of two from 2 to 256, got 30"),
         ({"levels": 257}, ValueError, "levels: expected an integer from 2 to 256, got 257"),
         ({"levels": 8.0}, ValueError, "levels: expected an integer from 2 to 256, got 8.0"),
-        ({"distances": (0,)}, ValueError, "distances: expected 16 integers from 1 to 65535 at most, got (0,)"),
-        ({"distances": (1.5,)}, ValueError, "distances: expected 16 integers from 1 to 65535 at most, got (1.5,)"),
+        ({"distances": (0,)}, ValueError, "distances: expected at most 16 integers, each from 1 to 65535, got (0,)"),
+        ({"distances": 4}, ValueError, "distances: expected at most 16 integers, each from 1 to 65535, got 4"),
+        ({"bins": 32.0}, ValueError, "bins: expected a power of two from 2 to 256, got 32.0"),
+        ({"distances": (1.5,)}, ValueError, "distances: expected at most 16 integers, each from 1 to 65535, got (1.5"),
         ({"mask": torch.ones(2, 12, 15)}, TypeError, "mask: expected dtype bool or uint8 (nonzero = counted), got fl"),
         ({"mask": torch.ones(12, 15, dtype=torch.bool)}, ValueError, "mask: expected [B, H, W] = [2, 12, 15]"),
         ({"backend": "gpu"}, ValueError, "backend: expected 'auto', 'native' or 'torch', got 'gpu'"),
@@ -33,6 +35,13 @@ IMAGES = torch.randint(0, 256, (2, 12, 15, 3), dtype=torch.uint8, generator=torc
 def test_a_wrong_option_is_named(options: dict[str, Any], error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=re.escape(text)):
         ops.texture_stats(IMAGES, **options)
+
+
+def test_integers_may_be_those_of_numpy() -> None:
+    options: Any = {"bins": np.int64(16), "levels": np.int64(8), "distances": np.array([1, 3])}
+    got = ops.texture_stats(IMAGES, **options)
+    expected = ops.texture_stats(IMAGES, bins=16, levels=8, distances=(1, 3))
+    assert all(torch.equal(a, b) for a, b in zip(got, expected, strict=True))
 
 
 def test_masks_of_a_list_belong_to_its_images() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import NamedTuple, TypeAlias, cast
@@ -131,7 +132,10 @@ def _check(x: Tensor, groups: Sequence[int], weights: AdditiveWeights) -> tuple[
             raise TypeError(f"{name}: expected dtype float32, got {str(tensor.dtype)[6:]}; convert it with .float()")
         if tensor.device != x.device:
             raise ValueError(f"{name}: expected on the device of x, {x.device}, got {tensor.device}")
-    sizes = tuple(int(size) for size in groups)
+    try:
+        sizes = tuple(operator.index(size) for size in groups)
+    except TypeError:
+        raise TypeError(f"groups: expected integers, got {groups!r}") from None
     if not sizes or min(sizes) < 1:
         raise ValueError(f"groups: expected sizes of at least 1, got {groups!r}")
     if x.ndim != 2 or x.shape[1] != sum(sizes):

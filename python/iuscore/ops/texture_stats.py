@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -101,6 +102,7 @@ def texture_stats(
         (torch.Size([2, 6, 32]), torch.Size([2, 2, 4, 10]))
     """
     offsets = _check(kind, bins, levels, distances)
+    bins, levels = int(bins), int(levels)
     groups = image_groups(images, mask, layout)
     for group in groups:
         if torch.is_grad_enabled() and group.images.requires_grad:
@@ -124,11 +126,17 @@ def _run(
 def _check(kind: str, bins: int, levels: int, distances: Sequence[int]) -> list[tuple[int, int]]:
     if kind not in PLANES:
         raise ValueError(f"kind: expected 'color' or 'gray', got {kind!r}")
-    if bins not in (2, 4, 8, 16, 32, 64, 128, 256):
+    if not _is_whole(bins) or bins not in (2, 4, 8, 16, 32, 64, 128, 256):
         raise ValueError(f"bins: expected a power of two from 2 to 256, got {bins!r}")
-    if isinstance(levels, bool) or not isinstance(levels, int) or not 2 <= levels <= 256:
+    if not _is_whole(levels) or not 2 <= levels <= 256:
         raise ValueError(f"levels: expected an integer from 2 to 256, got {levels!r}")
-    wrong = any(isinstance(d, bool) or not isinstance(d, int) or not 1 <= d <= 65535 for d in distances)
-    if wrong or len(distances) > MOST_DISTANCES:
-        raise ValueError(f"distances: expected {MOST_DISTANCES} integers from 1 to 65535 at most, got {distances!r}")
-    return list(pair_offsets(distances, FOUR_ANGLES, None)[0]) if distances else []
+    whole = isinstance(distances, Sequence | np.ndarray) and all(map(_is_whole, distances))
+    if not whole or not all(1 <= d <= 65535 for d in distances) or len(distances) > MOST_DISTANCES:
+        raise ValueError(
+            f"distances: expected at most {MOST_DISTANCES} integers, each from 1 to 65535, got {distances!r}"
+        )
+    return list(pair_offsets(distances, FOUR_ANGLES, None)[0]) if len(distances) else []
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
