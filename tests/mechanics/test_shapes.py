@@ -70,6 +70,12 @@ def test_command(command: Command, tmp_path: Path) -> None:
     assert (tmp_path / "t.csv").stat().st_size > 1000
     said = command("plot-features", tmp_path / "m", "-o", tmp_path / "p.png", "--target", "x").refusal()
     assert said == "no class 'x': the model knows a, b, c"
+    for name in ("p.xyz", "p", "m/config.json", ""):
+        said = command("plot-features", tmp_path / "m", "-o", tmp_path / name).refusal()
+        assert said.endswith("expected a name that ends as a picture does, such as features.png or features.pdf")
+    said = command("plot-features", tmp_path / "m", "-o", tmp_path / "p.png", "--table", tmp_path / "p.png").refusal()
+    assert said.startswith("--table: expected another file than the picture's")
+    assert (tmp_path / "p.png").read_bytes()[:4] == b"\x89PNG"
     save_model(tmp_path / "epu", EPUCNN(["a", "b"], size=(8, 8), base_channels=1), record={})
     said = command("plot-features", tmp_path / "epu", "-o", tmp_path / "q.png").refusal()
     assert said == "shape functions: expected a model of kind 'texture', got 'epu'"

@@ -17,6 +17,7 @@ from iuscore.cli._common import (
     require_matplotlib,
     times,
 )
+from iuscore.errors import UserError
 
 
 @click.command()
@@ -121,9 +122,13 @@ def _print_why(name: str, entry: dict[str, Any]) -> None:
 def plot_features(model: Path, out: Path, target: str | None, table: Path | None) -> None:
     """Draw what each feature of a texture MODEL contributes as it goes from low to high."""
     from iuscore.models import load_model
+    from iuscore.score.plot import check_picture
     from iuscore.score.shapes import plot_shapes, shape_functions, write_shapes
 
     require_matplotlib()
+    check_picture(out)
+    if table is not None and table.resolve() == out.resolve():
+        raise UserError(f"--table: expected another file than the picture's, got {table}")
     loaded, _ = load_model(model)
     target = target or loaded.classes[-1]
     shapes = shape_functions(loaded, target)

@@ -56,6 +56,13 @@ def new_figure(width: float, height: float) -> Any:
     return figure
 
 
+def check_picture(path: str | os.PathLike[str]) -> None:
+    """UserError where the ending of ``path`` is none that a picture can have."""
+    kinds = new_figure(1.0, 1.0).canvas.get_supported_filetypes()
+    if Path(path).suffix[1:].lower() not in kinds:
+        raise UserError(f"{path}: expected a name that ends as a picture does, such as features.png or features.pdf")
+
+
 def _panel(axis: Any, scorer: Scorer, name: str, entry: Mapping[str, Any]) -> None:
     profile = scorer.profiles[name]
     places = range(len(scorer.components))
