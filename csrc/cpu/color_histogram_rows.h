@@ -33,7 +33,8 @@ void load(const typename Pixel::Storage* p, std::int64_t stride, std::int32_t n,
 void clamp_to_unit(Piece& piece, bool can_be_non_finite) {
   if (can_be_non_finite)
     for (std::int32_t i = 0; i < piece.n; ++i)
-      piece.usable[i] = is_finite(piece.values[0][i]) & is_finite(piece.values[1][i]) & is_finite(piece.values[2][i]);
+      piece.usable[i] = static_cast<std::uint8_t>(
+          int{is_finite(piece.values[0][i])} & int{is_finite(piece.values[1][i])} & int{is_finite(piece.values[2][i])});
   for (float* values : piece.values)
     for (std::int32_t i = 0; i < piece.n; ++i) values[i] = clamped_unit(values[i]);
 }
