@@ -12,8 +12,9 @@ from iuscore.images.batches import iter_batches
 from iuscore.images.decode import MAX_PIXELS, Decoded, UnreadableImage, decode, from_pil
 from iuscore.images.folder import FolderSource, LabelsFrom
 from iuscore.images.medmnist import NpzSource
-from iuscore.images.sample import Item, Sample, Source, Stored, StoredArray, StoredFile
-from iuscore.images.split import Leak, Split, find_explicit_splits, leakage, split_source, with_groups
+from iuscore.images.sample import Item, Sample, Source, Stored, StoredArray, StoredFile, read_item
+from iuscore.images.shards import Shard, ShardedSource, open_shards
+from iuscore.images.split import Leak, Split, find_explicit_splits, leakage, split_folder, split_source, with_groups
 
 __all__ = [
     "MAX_PIXELS",
@@ -24,6 +25,8 @@ __all__ = [
     "Leak",
     "NpzSource",
     "Sample",
+    "Shard",
+    "ShardedSource",
     "Source",
     "Split",
     "Stored",
@@ -36,7 +39,9 @@ __all__ = [
     "from_pil",
     "iter_batches",
     "leakage",
+    "open_shards",
     "open_source",
+    "read_item",
     "split_source",
     "with_groups",
 ]
@@ -84,17 +89,9 @@ def open_source(
         source = NpzSource(path, split, labeled=labels_from is not None, class_names=classes, max_pixels=max_pixels)
     else:
         if split is not None:
-            path = _split_folder(path, split)
+            path = split_folder(path, split)
         source = FolderSource(path, labels_from=labels_from, classes=classes, max_pixels=max_pixels)
     return source if group_by is None else with_groups(source, group_by)
-
-
-def _split_folder(path: Path, split: str) -> Path:
-    parts = find_explicit_splits(path)
-    if split not in parts:
-        found = ", ".join(parts) if parts else "no train folder"
-        raise UserError(f"split: no {split} folder in {path}: it has {found}")
-    return parts[split]
 
 
 def fingerprint(source: Source) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,14 +12,23 @@ from typing import Literal
 
 from iuscore.errors import UserError
 from iuscore.images.decode import MAX_PIXELS
+from iuscore.images.listing import (
+    SPLIT_NAMES,
+    beside_class_folders,
+    is_image_name,
+    is_passed_over,
+    kind_of,
+    no_class_folders,
+    no_image_file,
+    nothing_found,
+    nothing_there,
+    splits_not_classes,
+    uid_of,
+)
 from iuscore.images.sample import Item, Source, StoredFile
 
 LabelsFrom = Literal["auto", "folder", "prefix"]
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".pgm", ".ppm", ".pnm")
-
-_SYSTEM_FILES = {"thumbs.db", "desktop.ini", "__macosx"}
-_SPLIT_NAMES = {"train", "val", "valid", "validation", "test"}
 _DERIVED_CLASS = re.compile(r"([^\W\d_][^_.\-\s]*)[_.\-\s]")
 
 
@@ -97,20 +105,20 @@ def _list(path: Path) -> _Listing:
     if path.is_dir():
         listing = _Listing()
         for file, is_image in _walk(path, ()):
-            uid = _uid(file.relative_to(path))
+            uid = uid_of(file.relative_to(path).as_posix())
             if is_image:
                 listing.images[uid] = file
             else:
                 listing.others.append(uid)
         listing.folders = sorted(_sub_folders(path))
         if not listing.images:
-            raise UserError(_nothing_found(path, sorted(listing.others)))
+            raise UserError(nothing_found(path, len(listing.others), min(listing.others, default=None)))
         return listing
     if not path.exists():
-        raise UserError(f"no such file or folder: {path}")
-    if not path.is_file() or path.suffix.lower() not in EXTENSIONS:
-        raise UserError(f"{path} is no image file: looked for {_looked_for()}")
-    return _Listing({_uid(Path(path.name)): path})
+        raise UserError(nothing_there(path))
+    if not path.is_file() or not is_image_name(path.name):
+        raise UserError(no_image_file(path))
+    return _Listing({uid_of(path.name): path})
 
 
 def _walk(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[Path, bool]]:
@@ -123,52 +131,22 @@ def _walk(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[Pa
     if here in above:
         return
     for entry in entries:
-        if entry.name.startswith(".") or entry.name.lower() in _SYSTEM_FILES:
+        if is_passed_over(entry.name):
             continue
         path = folder / entry.name
-        kind = _kind(entry)
+        kind = kind_of(entry)
         if kind == "folder":
             yield from _walk(path, (*above, here))
         else:
-            yield path, kind == "file" and path.suffix.lower() in EXTENSIONS
-
-
-def _kind(entry: os.DirEntry[str]) -> Literal["folder", "file", "other"]:
-    try:
-        mode = entry.stat().st_mode
-    except OSError:
-        # A link to nothing is listed as a file, so that reading it says what is wrong.
-        return "file"
-    if stat.S_ISDIR(mode):
-        return "folder"
-    # Opening a named pipe would wait for ever.
-    return "file" if stat.S_ISREG(mode) else "other"
+            yield path, kind == "file" and is_image_name(entry.name)
 
 
 def _sub_folders(path: Path) -> list[str]:
     return [
-        _uid(Path(entry.name))
+        uid_of(entry.name)
         for entry in os.scandir(path)
-        if _kind(entry) == "folder" and not entry.name.startswith(".") and entry.name.lower() not in _SYSTEM_FILES
+        if kind_of(entry) == "folder" and not is_passed_over(entry.name)
     ]
-
-
-def _uid(relative: Path) -> str:
-    # Names that are not UTF-8 could not be written to a table.
-    return os.fsencode(relative.as_posix()).decode("utf-8", "backslashreplace")
-
-
-def _looked_for() -> str:
-    return ", ".join(f"*{extension}" for extension in EXTENSIONS)
-
-
-def _nothing_found(path: Path, others: list[str]) -> str:
-    found = f"found {_count(len(others), 'other file')} such as {others[0]}" if others else "found no files"
-    return f"no images in {path}: looked for {_looked_for()}; {found}"
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def _checked_classes(classes: Sequence[str] | None) -> tuple[str, ...] | None:
@@ -192,16 +170,13 @@ def _by_folder(path: Path, listing: _Listing, wanted: tuple[str, ...] | None) ->
     heads = {uid: uid.split("/")[0] for uid in listing.images if "/" in uid}
     present = sorted(set(heads.values()))
     if not present:
-        raise UserError(f"no class folders in {path}: its images lie in no sub-folder")
+        raise UserError(no_class_folders(path))
     loose = sorted(uid for uid in listing.images if "/" not in uid)
     if loose:
-        more = f" (and {len(loose) - 1} more)" if len(loose) > 1 else ""
-        raise UserError(
-            f"{loose[0]}{more} lies in {path} beside the class folders {', '.join(present)}: move it into one of them"
-        )
+        raise UserError(beside_class_folders(path, loose, present))
     if wanted is None:
-        if {name.lower() for name in present} <= _SPLIT_NAMES:
-            raise UserError(f"{path} holds {', '.join(present)}: these are splits, not classes; open one of them")
+        if {name.lower() for name in present} <= set(SPLIT_NAMES):
+            raise UserError(splits_not_classes(path, present))
         return heads
     names = _match_folders(path, present, wanted)
     return {uid: names[head] for uid, head in heads.items() if head in names}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -98,6 +98,32 @@ class StoredArray:
 
 
 @dataclass(frozen=True)
+class StoredBytes:
+    """The bytes of an image file, as a member of an archive or a cell of a table holds them."""
+
+    content: bytes = field(repr=False)
+
+    def decode(self, max_pixels: int) -> Decoded:
+        return decode(self.content, max_pixels=max_pixels)
+
+    def digest(self) -> str:
+        return _sha256(self.content)
+
+
+@dataclass(frozen=True)
+class StoredNothing:
+    """A place where an image should be; ``reason`` says why there is none."""
+
+    reason: str
+
+    def decode(self, max_pixels: int) -> Decoded:
+        raise UnreadableImage(self.reason)
+
+    def digest(self) -> str:
+        return f"unreadable: {self.reason}"
+
+
+@dataclass(frozen=True)
 class Item:
     """One image that is listed but not decoded.
 
@@ -110,6 +136,20 @@ class Item:
     label: str | None
     group: str | None
     stored: Stored
+
+
+def read_item(item: Item, max_pixels: int = MAX_PIXELS) -> Sample:
+    """Decode one image. An unreadable one is a Sample with ``error`` set, never an exception.
+
+    Example:
+        >>> read_item(Item("a.png", None, None, StoredFile(Path("no such folder/a.png")))).error
+        'cannot be opened: No such file or directory'
+    """
+    try:
+        pixels, width, height, warnings = item.stored.decode(max_pixels)
+    except UnreadableImage as error:
+        return Sample(item.uid, None, item.label, item.group, error.width, error.height, (), str(error))
+    return Sample(item.uid, pixels, item.label, item.group, width, height, warnings, None)
 
 
 class Source:
@@ -164,13 +204,7 @@ class Source:
 
     def read(self, i: int) -> Sample:
         """Decode item ``i``. An unreadable image is a Sample with ``error`` set, never an exception."""
-        item = self.items[i]
-        try:
-            pixels, width, height, warnings = item.stored.decode(self.max_pixels)
-        except UnreadableImage as error:
-            size = (error.width, error.height)
-            return Sample(item.uid, None, item.label, item.group, *size, (), str(error))
-        return Sample(item.uid, pixels, item.label, item.group, width, height, warnings, None)
+        return read_item(self.items[i], self.max_pixels)
 
     def subset(self, indices: Sequence[int] | NDArray[np.integer[Any]]) -> Source:
         """The items at ``indices``, in that order; all else is as here."""

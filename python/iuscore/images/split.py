@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iuscore.errors import UserError
+from iuscore.images.listing import SPLIT_NAMES
 from iuscore.images.sample import Source
 
 Indices = NDArray[np.int64]
 
-_SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 _MAX_FOLDS = 20
 _GOOD_ENOUGH = 0.02
 
@@ -227,13 +227,22 @@ def find_explicit_splits(root: str | Path) -> dict[str, Path]:
     root = Path(root)
     found: dict[str, Path] = {}
     for folder in sorted(root.iterdir()) if root.is_dir() else ():
-        part = _SPLIT_NAMES.get(folder.name.lower())
+        part = SPLIT_NAMES.get(folder.name.lower())
         if part is None or not folder.is_dir():
             continue
         if part in found:
             raise UserError(f"{root} has two {part} folders: {found[part].name} and {folder.name}; keep one")
         found[part] = folder
     return {part: found[part] for part in ("train", "val", "test") if part in found} if "train" in found else {}
+
+
+def split_folder(path: Path, split: str) -> Path:
+    """The folder of ``split`` in ``path``; a UserError where there is none."""
+    parts = find_explicit_splits(path)
+    if split not in parts:
+        found = ", ".join(parts) if parts else "no train folder"
+        raise UserError(f"split: no {split} folder in {path}: it has {found}")
+    return parts[split]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,226 @@
+"""Sources of any number of images: listed as a stream of shards, each of which can be read alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+from iuscore.errors import UserError
+from iuscore.images.decode import MAX_PIXELS
+from iuscore.images.listing import is_folder, is_image_name, is_passed_over, no_image_file, nothing_there
+from iuscore.images.sample import Item, read_item
+from iuscore.images.split import split_folder
+
+__all__ = ["Listed", "Shard", "ShardedSource", "open_shards", "read_item"]
+
+ARCHIVES = (".tar", ".parquet", ".npy")
+
+_FIELDS = {"index": int, "n": int, "signature": str, "labels": list, "where": dict}
+_COMPRESSED = re.compile(r"\.(tgz|tar\.(gz|bz2|xz|zst))$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A run of a source's images, small enough to be done as a whole.
+
+    Attributes:
+        index: 0, 1, 2, ... in the order of the source.
+        n: images in it; ``items`` yields exactly so many.
+        signature: SHA-256 in hex over what is known of every image without decoding it: its uid, its label, its
+            size in bytes and its date in whole seconds, or what the kind of source has in their place.
+        labels: classes present, sorted; empty without labels.
+        where: what ``items`` needs to find the images again, in the types of JSON.
+
+    Example:
+        >>> shard = Shard(0, 2, "00ff", ("a",), {"files": [["a", ["1.png", "2.png"]]]})
+        >>> Shard.from_json(json.loads(json.dumps(shard.to_json()))) == shard
+        True
+    """
+
+    index: int
+    n: int
+    signature: str
+    labels: tuple[str, ...]
+    where: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """The shard in the types of JSON; names that are not UTF-8 need ``ensure_ascii``, json's default."""
+        return {**asdict(self), "labels": list(self.labels), "where": dict(self.where)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Shard:
+        """The shard that `to_json` wrote.
+
+        Raises:
+            UserError: something is missing or of another type.
+        """
+        for name, kind in _FIELDS.items():
+            if not isinstance(value.get(name), kind):
+                raise UserError(f"shard: expected {name} to be of type {kind.__name__}, got {value.get(name)!r}")
+        return cls(value["index"], value["n"], value["signature"], tuple(value["labels"]), value["where"])
+
+
+class Listed(NamedTuple):
+    """What the signature of a shard knows of one image."""
+
+    uid: str
+    label: str | None
+    n_bytes: int
+    date: int
+
+
+class ShardedSource(ABC):
+    """Images that are listed shard by shard, in an order that is the same on every machine.
+
+    A source can be pickled; what it holds open belongs to one process.
+
+    Attributes:
+        kind: ``"folder"``, ``"webdataset"``, ``"parquet"``, ``"npz"`` or ``"npy"``.
+        path: what was opened.
+        max_pixels: larger images are refused when read.
+        ignored: number of files or members that are no images; complete when ``shards`` is exhausted.
+    """
+
+    kind: ClassVar[str]
+
+    def __init__(self, path: Path, max_pixels: int) -> None:
+        if max_pixels < 1:
+            raise UserError(f"max_pixels: expected a positive number, got {max_pixels}")
+        self.path = path
+        self.max_pixels = max_pixels
+        self.ignored = 0
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.path)!r})"
+
+    def shards(self, size: int) -> Iterator[Shard]:
+        """List the source as a stream, never more of it in memory than one folder's names or one archive's index.
+
+        Args:
+            size: most images in a shard, at least 1.
+
+        Raises:
+            UserError: no images, a folder or archive that cannot be listed, an image without a class where
+                classes are asked for.
+        """
+        if size < 1:
+            raise UserError(f"size: expected 1 or more images a shard, got {size}")
+        return self._shards(size)
+
+    @abstractmethod
+    def _shards(self, size: int) -> Iterator[Shard]: ...
+
+    @abstractmethod
+    def items(self, shard: Shard) -> Iterator[Item]:
+        """The images of ``shard`` in their order, ``shard.n`` of them, each found when it is asked for.
+
+        Nothing else of the source is read. What has gone or changed since the listing is an item that
+        says so when it is read.
+        """
+
+
+def new_shard(index: int, images: Sequence[Listed], where: Mapping[str, Any]) -> Shard:
+    """The shard of ``images``; ``where`` has lists, not tuples, so that it equals its JSON."""
+    labels = sorted({image.label for image in images if image.label is not None})
+    signature = hashlib.sha256(json.dumps(images).encode()).hexdigest()
+    return Shard(index, len(images), signature, tuple(labels), where)
+
+
+def open_shards(
+    path: str | Path,
+    *,
+    labeled: bool = False,
+    split: str | None = None,
+    column: str | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> ShardedSource:
+    """Open any number of images; of a folder, only the names at its top are looked at.
+
+    Args:
+        path: a folder of images, an image file, a folder of .npy arrays, or one of these.
+        labeled: images have classes: the first folder below ``path``.
+        split: ``"train"``, ``"val"`` or ``"test"``: the folder of that name in ``path``.
+        column: not for folders of images.
+        max_pixels: larger images are refused when read, from their header.
+
+    Raises:
+        UserError: no such path, nothing that is read here, or archives and images side by side.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     for name in "abc":
+        ...         _ = Path(root, f"{name}.pgm").write_bytes(b"P5 2 1 255 " + bytes([0, 200]))
+        ...     source = open_shards(root)
+        ...     for shard in source.shards(2):
+        ...         print(shard.index, [read_item(item).uid for item in source.items(shard)])
+        0 ['a.pgm', 'b.pgm']
+        1 ['c.pgm']
+    """
+    path = Path(path)
+    if path.is_dir() and split is not None:
+        path, split = split_folder(path, split), None
+    suffix = _suffix(path)
+    if split is not None and suffix != ".npz":
+        raise UserError(f"split: {path} has no parts: give the folder or archive of {split} itself")
+    if column is not None and suffix not in (".tar", ".parquet"):
+        raise UserError(f"column: only Parquet files and tar archives have columns, not {path}")
+    from iuscore.images.folder_shards import FolderShards
+
+    return FolderShards(path, labeled=labeled, max_pixels=max_pixels)
+
+
+def _suffix(path: Path) -> str:
+    """Extension of the archives at ``path``; empty for images."""
+    if path.is_dir():
+        return _told_by_names(path)
+    if not path.exists():
+        raise UserError(nothing_there(path))
+    if _COMPRESSED.search(path.name):
+        raise UserError(
+            f"{path} is compressed as a whole, so that no image in it can be found without reading all before it: "
+            "unpack it to a .tar first"
+        )
+    suffix = path.suffix.lower()
+    if suffix in (*ARCHIVES, ".npz"):
+        return suffix
+    if not path.is_file() or not is_image_name(path.name):
+        raise UserError(no_image_file(path))
+    return ""
+
+
+def _told_by_names(folder: Path) -> str:
+    found: dict[str, str] = {}
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if is_passed_over(entry.name):
+                    continue
+                suffix = _kind_of(entry)
+                if suffix and (suffix not in found or entry.name < found[suffix]):
+                    found[suffix] = entry.name
+    except OSError as error:
+        raise UserError(f"cannot list {folder}: {error.strerror}") from error
+    archives = [kind for kind in found if kind not in ("folder", "image")]
+    if archives and len(found) > 1:
+        examples = ", ".join(sorted(found.values()))
+        raise UserError(f"{folder} holds {examples} side by side: give one of them, or a folder of files of one kind")
+    if archives == ["compressed"]:
+        return _suffix(folder / found["compressed"])
+    return archives[0] if archives else ""
+
+
+def _kind_of(entry: os.DirEntry[str]) -> str:
+    name = entry.name.lower()
+    if is_folder(entry):
+        return "folder"
+    if is_image_name(name):
+        return "image"
+    return "compressed" if _COMPRESSED.search(name) else next((end for end in ARCHIVES if name.endswith(end)), "")

@@ -1,0 +1,45 @@
+"""A small source of each kind, for the tests that hold for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from iuscore.images import Shard, ShardedSource
+from iuscore.images.shards import read_item
+
+N = 23
+
+
+def pgm(value: int) -> bytes:
+    """An image file of 2x1 pixels."""
+    return b"P5 2 1 255 " + bytes([value % 251, value // 251])
+
+
+def fill(root: Path, *names: str) -> Path:
+    """Write a tiny image of its own content under each name."""
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(pgm(sum(name.encode())))
+    return root
+
+
+def folder(root: Path) -> Path:
+    names = ["a b/ß 1.pgm", "a b/x/1.pgm", "a b/x.pgm", "a b/x-1.pgm", "a-b/1.pgm", "é/1.PGM"]
+    return fill(root / "images", *names, *(f"c/{i}.pgm" for i in range(N - len(names))))
+
+
+MAKERS: dict[str, Callable[[Path], Path]] = {"folder": folder}
+
+
+def uids(source: ShardedSource, size: int = 1000) -> list[str]:
+    return [item.uid for shard in source.shards(size) for item in source.items(shard)]
+
+
+def contents(source: ShardedSource, shard: Shard) -> list[tuple[str, str | None, str | None, bytes]]:
+    """What reading gives: uid, label, error, pixels."""
+    samples = [read_item(item, source.max_pixels) for item in source.items(shard)]
+    return [(s.uid, s.label, s.error, b"" if s.pixels is None else np.asarray(s.pixels).tobytes()) for s in samples]
