@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,7 +34,26 @@ def folder(root: Path) -> Path:
     return fill(root / "images", *names, *(f"c/{i}.pgm" for i in range(N - len(names))))
 
 
-MAKERS: dict[str, Callable[[Path], Path]] = {"folder": folder}
+def tar(path: Path, members: dict[str, bytes] | list[tuple[str, bytes]], date: int = 10**9) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as archive:
+        for name, content in members.items() if isinstance(members, dict) else members:
+            member = tarfile.TarInfo(name)
+            member.size, member.mtime = len(content), date
+            archive.addfile(member, io.BytesIO(content))
+    return path
+
+
+def tars(root: Path) -> Path:
+    members = [
+        (f"s {i}/é{i}{end}", data) for i in range(N) for end, data in ((".pgm", pgm(i)), (".cls", b"%d" % (i % 3)))
+    ]
+    tar(root / "tars/b.tar", members[:18])
+    tar(root / "tars/a ü.tar", members[18:])
+    return root / "tars"
+
+
+MAKERS: dict[str, Callable[[Path], Path]] = {"folder": folder, "webdataset": tars}
 
 
 def uids(source: ShardedSource, size: int = 1000) -> list[str]:

@@ -144,10 +144,11 @@ def open_shards(
     """Open any number of images; of a folder, only the names at its top are looked at.
 
     Args:
-        path: a folder of images, an image file, a folder of .npy arrays, or one of these.
-        labeled: images have classes: the first folder below ``path``.
+        path: a folder of images or an image file (`FolderShards`); a .tar archive, a folder of them or a pattern
+            such as ``shards-{000..099}.tar`` (`TarShards`).
+        labeled: images have classes; where they are found: see the source of that kind.
         split: ``"train"``, ``"val"`` or ``"test"``: the folder of that name in ``path``.
-        column: not for folders of images.
+        column: the extension of members of a .tar archive.
         max_pixels: larger images are refused when read, from their header.
 
     Raises:
@@ -172,6 +173,11 @@ def open_shards(
         raise UserError(f"split: {path} has no parts: give the folder or archive of {split} itself")
     if column is not None and suffix not in (".tar", ".parquet"):
         raise UserError(f"column: only Parquet files and tar archives have columns, not {path}")
+    # pyarrow and tarfile are not loaded for a folder of images.
+    if suffix == ".tar":
+        from iuscore.images.tar_shards import TarShards
+
+        return TarShards(path, labeled=labeled, column=column, max_pixels=max_pixels)
     from iuscore.images.folder_shards import FolderShards
 
     return FolderShards(path, labeled=labeled, max_pixels=max_pixels)
@@ -181,14 +187,14 @@ def _suffix(path: Path) -> str:
     """Extension of the archives at ``path``; empty for images."""
     if path.is_dir():
         return _told_by_names(path)
-    if not path.exists():
+    suffix = path.suffix.lower()
+    if not path.exists() and not ("{" in str(path) and suffix in ARCHIVES):
         raise UserError(nothing_there(path))
     if _COMPRESSED.search(path.name):
         raise UserError(
             f"{path} is compressed as a whole, so that no image in it can be found without reading all before it: "
             "unpack it to a .tar first"
         )
-    suffix = path.suffix.lower()
     if suffix in (*ARCHIVES, ".npz"):
         return suffix
     if not path.is_file() or not is_image_name(path.name):

@@ -1,0 +1,179 @@
+"""What the sources of many images a file have in common: which files, one after the other, and damage."""
+
+from __future__ import annotations
+
+import os
+import re
+from abc import abstractmethod
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, ClassVar
+
+from iuscore.errors import UserError
+from iuscore.images.decode import MAX_PIXELS
+from iuscore.images.listing import counted, is_passed_over, nothing_there, uid_of
+from iuscore.images.sample import Item, Stored, StoredNothing
+from iuscore.images.shards import Listed, Shard, ShardedSource, new_shard
+
+_BRACES = re.compile(r"\{([^{}]*)\}")
+_RANGE = re.compile(r"(\d+)\.\.(\d+)")
+
+
+class Damaged(Exception):
+    """The rest of an archive cannot be read; the message is one line."""
+
+
+class ArchiveShards(ShardedSource):
+    """One archive, a folder of them, or a pattern with braces. A shard never spans two archives.
+
+    An archive that is damaged is one more item ``<archive>/#damaged`` that says so, after what can be read of it;
+    a ``UserError`` where it is the only one and nothing can be read.
+
+    Args:
+        path: file, folder or pattern.
+        labeled: read the class of every image.
+        max_pixels: larger images are refused when read.
+    """
+
+    suffix: ClassVar[str]
+
+    def __init__(self, path: str | Path, *, labeled: bool = False, max_pixels: int = MAX_PIXELS) -> None:
+        super().__init__(Path(path), max_pixels)
+        self.labeled = labeled
+        self._folder, self._names = _found(self.path)
+
+    @abstractmethod
+    def _parts(self, path: Path, name: str, size: int) -> Iterator[tuple[Sequence[Listed], dict[str, Any]]]:
+        """Images of the next shards of one archive, and where they are; raises Damaged or UserError."""
+
+    @abstractmethod
+    def _uids(self, where: dict[str, Any]) -> Iterator[str]:
+        """uids of a shard's images from ``where``, without a look at the archive."""
+
+    @abstractmethod
+    def _stored(self, path: Path, where: dict[str, Any]) -> Iterator[Stored]:
+        """Images of a shard; where it raises, the rest are unreadable."""
+
+    def _shards(self, size: int) -> Iterator[Shard]:
+        self.ignored = 0
+        index = 0
+        archives = self._archives()
+        for name in archives:
+            path = self._folder / name
+            try:
+                for images, where in self._parts(path, uid_of(name), size):
+                    labels = {"labels": [image.label for image in images]} if self.labeled else {}
+                    yield new_shard(index, images, {"archive": name, **labels, **where})
+                    index += 1
+            except (Damaged, OSError) as error:
+                reason = f"cannot be opened: {error.strerror}" if isinstance(error, OSError) else str(error)
+                if index == 0 and len(archives) == 1:
+                    raise UserError(f"{path}: {reason}") from error
+                listed = Listed(_damaged(name), None, *size_and_date(path))
+                yield new_shard(index, [listed], {"archive": name, "damaged": reason})
+                index += 1
+        if index == 0:
+            others = f"; found {counted(self.ignored, 'other member')}" if self.ignored else ""
+            raise UserError(f"no images in {self.path}{others}")
+
+    def _archives(self) -> Sequence[str]:
+        if self._names is not None:
+            return self._names
+        try:
+            names = [name for name in os.listdir(self._folder) if name.lower().endswith(self.suffix)]
+        except OSError as error:
+            raise UserError(f"cannot list {self._folder}: {error.strerror}") from error
+        return sorted((name for name in names if not is_passed_over(name)), key=uid_of)
+
+    def items(self, shard: Shard) -> Iterator[Item]:
+        where = dict(shard.where)
+        name = where["archive"]
+        if "damaged" in where:
+            yield Item(_damaged(name), None, None, StoredNothing(where["damaged"]))
+            return
+        where["uid"] = uid_of(name)
+        labels = where.get("labels") or [None] * shard.n
+        with closing(_to_the_end(self._stored(self._folder / name, where))) as stored:
+            for uid, label in zip(self._uids(where), labels, strict=True):
+                yield Item(uid, label, None, next(stored))
+
+
+def _damaged(name: str) -> str:
+    return f"{uid_of(name)}/#damaged"
+
+
+def _to_the_end(stored: Iterator[Stored]) -> Generator[Stored]:
+    """``stored``, and after its end or failure what says so, for ever."""
+    reason = "damaged: the archive has fewer images than when it was listed"
+    try:
+        yield from stored
+    except OSError as error:
+        reason = f"cannot be opened: {error.strerror or one_line(error)}"
+    except Exception as error:  # what zip, zlib and Parquet readers raise
+        reason = f"damaged: {one_line(error)}"
+    while True:
+        yield StoredNothing(reason)
+
+
+def one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def size_and_date(path: Path) -> tuple[int, int]:
+    """Bytes and whole seconds; -1 where there is no such file."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return -1, -1
+    return status.st_size, status.st_mtime_ns // 10**9
+
+
+def _found(path: Path) -> tuple[Path, tuple[str, ...] | None]:
+    """Folder, and names below it if they are known without a look into it."""
+    if path.is_dir():
+        return path, None
+    if path.exists() or not has_braces(path):
+        return path.parent, (path.name,)
+    parts = path.parts
+    fixed = next(i for i, part in enumerate(parts) if "{" in part)
+    folder = Path(*parts[:fixed])
+    names = expand_braces("/".join(parts[fixed:]))
+    for name in names:
+        if not (folder / name).exists():
+            raise UserError(nothing_there(folder / name))
+    if len(set(names)) != len(names):
+        raise UserError(f"{path} names {next(n for n in names if names.count(n) > 1)} twice")
+    return folder, tuple(names)
+
+
+def has_braces(path: Path) -> bool:
+    return _BRACES.search(str(path)) is not None
+
+
+def expand_braces(pattern: str) -> list[str]:
+    """``{000..099}`` (as wide as its first number) and ``{a,b}``, in the order they are written.
+
+    Raises:
+        UserError: neither of the two between the braces, or more than a million names.
+
+    Example:
+        >>> expand_braces("{a,b}/shard-{08..10}.tar")[2:5]
+        ['a/shard-10.tar', 'b/shard-08.tar', 'b/shard-09.tar']
+    """
+    match = _BRACES.search(pattern)
+    if match is None:
+        return [pattern]
+    inside = match[1]
+    ends = _RANGE.fullmatch(inside)
+    if ends is not None:
+        first, last = int(ends[1]), int(ends[2])
+        if not 0 <= last - first < 10**6:
+            raise UserError(f"{pattern}: expected an ascending range of at most a million, got {{{inside}}}")
+        choices = [f"{i:0{len(ends[1])}d}" for i in range(first, last + 1)]
+    elif "," in inside:
+        choices = inside.split(",")
+    else:
+        raise UserError(f"{pattern}: expected {{000..099}} or {{a,b}}, got {{{inside}}}")
+    rest = expand_braces(pattern[match.end() :])
+    return [pattern[: match.start()] + choice + end for choice in choices for end in rest]
