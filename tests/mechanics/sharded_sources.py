@@ -6,8 +6,11 @@ import io
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from iuscore.images import Shard, ShardedSource
 from iuscore.images.shards import read_item
@@ -53,7 +56,47 @@ def tars(root: Path) -> Path:
     return root / "tars"
 
 
-MAKERS: dict[str, Callable[[Path], Path]] = {"folder": folder, "webdataset": tars}
+def table(path: Path, images: list[bytes | None], **options: Any) -> Path:
+    """Images as Hugging Face's datasets have them; label is i % 3."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    structs = [None if image is None else {"bytes": image, "path": f"{i}.png"} for i, image in enumerate(images)]
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    columns = {"image": pa.array(structs, kind), "label": pa.array([i % 3 for i in range(len(images))])}
+    pq.write_table(pa.table(columns), path, **options)
+    return path
+
+
+def tables(root: Path) -> Path:
+    images: list[bytes | None] = [pgm(i) for i in range(N)]
+    table(root / "tables/b.parquet", images[:4])
+    table(root / "tables/a ü.parquet", images[4:], row_group_size=5)
+    return root / "tables"
+
+
+def npz(root: Path) -> Path:
+    images = np.arange(N * 6, dtype=np.uint8).reshape(N, 2, 3)
+    parts = {"train": images[:11], "val": images[11:12], "test": images[12:]}
+    arrays = {f"{split}_images": part for split, part in parts.items()}
+    arrays |= {f"{split}_labels": np.arange(len(part))[:, None] % 3 for split, part in parts.items()}
+    np.savez_compressed(root / "m.npz", **arrays)  # type: ignore[arg-type]
+    return root / "m.npz"
+
+
+def npy(root: Path) -> Path:
+    (root / "arrays").mkdir()
+    images = np.arange(N * 12, dtype=np.uint16).reshape(N, 2, 2, 3)
+    np.save(root / "arrays/b.npy", images[:9])
+    np.save(root / "arrays/a ü.npy", images[9:])
+    return root / "arrays"
+
+
+MAKERS: dict[str, Callable[[Path], Path]] = {
+    "folder": folder,
+    "webdataset": tars,
+    "parquet": tables,
+    "npz": npz,
+    "npy": npy,
+}
 
 
 def uids(source: ShardedSource, size: int = 1000) -> list[str]:

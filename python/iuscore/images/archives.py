@@ -108,10 +108,9 @@ def _to_the_end(stored: Iterator[Stored]) -> Generator[Stored]:
     reason = "damaged: the archive has fewer images than when it was listed"
     try:
         yield from stored
-    except OSError as error:
-        reason = f"cannot be opened: {error.strerror or one_line(error)}"
     except Exception as error:  # what zip, zlib and Parquet readers raise
-        reason = f"damaged: {one_line(error)}"
+        known = isinstance(error, OSError) and error.strerror
+        reason = f"cannot be opened: {known}" if known else f"damaged: {one_line(error)}"
     while True:
         yield StoredNothing(reason)
 

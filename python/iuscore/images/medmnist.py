@@ -66,7 +66,7 @@ class NpzSource(Source):
             images = _checked_images(path, f"{name}_images", arrays[f"{name}_images"])
             labels: list[str] | list[None] = [None] * len(images)
             if labeled:
-                labels = _checked_labels(path, f"{name}_labels", arrays[f"{name}_labels"], len(images), class_names)
+                labels = checked_labels(path, f"{name}_labels", arrays[f"{name}_labels"], len(images), class_names)
             items.extend(Item(f"{name}/{i:06d}", label, None, StoredArray(images, i)) for i, label in enumerate(labels))
         if not items:
             raise UserError(f"no images in {path}: its arrays are empty")
@@ -107,19 +107,25 @@ def _first_line(error: Exception) -> str:
 
 
 def _checked_images(path: Path, key: str, images: NDArray[Any]) -> NDArray[Any]:
-    described = f"{key} of {path}: expected [N, H, W] or [N, H, W, 3], got {list(images.shape)}"
-    if images.ndim == 4 and images.shape[3] not in (1, 3):
+    return images.astype(pixel_type(path, key, images.shape, images.dtype), copy=False)
+
+
+def pixel_type(path: Path, key: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> str:
+    """Type the pixels of an array of images are given as; a UserError where it is none."""
+    described = f"{key} of {path}: expected [N, H, W] or [N, H, W, 3], got {list(shape)}"
+    if len(shape) == 4 and shape[3] not in (1, 3):
         raise UserError(f"{described}; 3-D volumes are not supported")
-    if images.ndim not in (3, 4) or 0 in images.shape[1:]:
+    if len(shape) not in (3, 4) or 0 in shape[1:]:
         raise UserError(described)
-    if images.dtype.name not in _PIXEL_TYPES:
-        raise UserError(f"{key} of {path}: expected uint8, uint16 or floats in [0, 1], got {images.dtype}")
-    return images.astype(_PIXEL_TYPES[images.dtype.name], copy=False)
+    if dtype.name not in _PIXEL_TYPES:
+        raise UserError(f"{key} of {path}: expected uint8, uint16 or floats in [0, 1], got {dtype}")
+    return _PIXEL_TYPES[dtype.name]
 
 
-def _checked_labels(
+def checked_labels(
     path: Path, key: str, labels: NDArray[Any], count: int, class_names: Sequence[str] | None
 ) -> list[str]:
+    """One class for each of ``count`` images; a UserError where ``labels`` are something else."""
     if labels.ndim == 2 and labels.shape[1] > 1:
         raise UserError(f"{key} of {path} has {labels.shape[1]} labels per image: only one per image is supported")
     if labels.size != count or labels.ndim not in (1, 2):

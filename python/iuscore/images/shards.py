@@ -144,11 +144,13 @@ def open_shards(
     """Open any number of images; of a folder, only the names at its top are looked at.
 
     Args:
-        path: a folder of images or an image file (`FolderShards`); a .tar archive, a folder of them or a pattern
-            such as ``shards-{000..099}.tar`` (`TarShards`).
+        path: a folder of images or an image file (`FolderShards`); a MedMNIST .npz (`NpzShards`); a file, a folder of
+            files or a pattern such as ``shards-{000..099}.tar`` of WebDataset's .tar archives (`TarShards`), Parquet
+            files (`ParquetShards`) or .npy arrays (`NpyShards`).
         labeled: images have classes; where they are found: see the source of that kind.
-        split: ``"train"``, ``"val"`` or ``"test"``: the folder of that name in ``path``.
-        column: the extension of members of a .tar archive.
+        split: ``"train"``, ``"val"`` or ``"test"``: that part only, of an .npz or of a folder with folders of these
+            names.
+        column: the column of images of Parquet files; the extension of members of a .tar archive.
         max_pixels: larger images are refused when read, from their header.
 
     Raises:
@@ -173,11 +175,23 @@ def open_shards(
         raise UserError(f"split: {path} has no parts: give the folder or archive of {split} itself")
     if column is not None and suffix not in (".tar", ".parquet"):
         raise UserError(f"column: only Parquet files and tar archives have columns, not {path}")
-    # pyarrow and tarfile are not loaded for a folder of images.
+    # Each is loaded when it is needed: pyarrow takes long.
     if suffix == ".tar":
         from iuscore.images.tar_shards import TarShards
 
         return TarShards(path, labeled=labeled, column=column, max_pixels=max_pixels)
+    if suffix == ".parquet":
+        from iuscore.images.parquet_shards import ParquetShards
+
+        return ParquetShards(path, labeled=labeled, column=column, max_pixels=max_pixels)
+    if suffix == ".npz":
+        from iuscore.images.array_shards import NpzShards
+
+        return NpzShards(path, labeled=labeled, split=split, max_pixels=max_pixels)
+    if suffix == ".npy":
+        from iuscore.images.array_shards import NpyShards
+
+        return NpyShards(path, labeled=labeled, max_pixels=max_pixels)
     from iuscore.images.folder_shards import FolderShards
 
     return FolderShards(path, labeled=labeled, max_pixels=max_pixels)

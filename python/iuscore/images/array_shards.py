@@ -1,0 +1,244 @@
+"""Arrays of images in files: MedMNIST's .npz archives and .npy files."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import IO, Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from iuscore.errors import UserError
+from iuscore.images.archives import ArchiveShards, Damaged, one_line, size_and_date
+from iuscore.images.cursors import read_from
+from iuscore.images.decode import MAX_PIXELS
+from iuscore.images.medmnist import SPLITS, checked_labels, pixel_type
+from iuscore.images.sample import Stored, StoredArray
+from iuscore.images.shards import Listed
+
+
+class _Header(NamedTuple):
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    pixels: str  # type the pixels are given as
+    start: int  # bytes before the first image
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of one image."""
+        return int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize
+
+    def image(self, content: bytes) -> StoredArray:
+        values = np.frombuffer(content, self.dtype).reshape(1, *self.shape[1:])
+        return StoredArray(values.astype(self.pixels, copy=False), 0)
+
+
+class NpzShards(ArchiveShards):
+    """A MedMNIST archive, see `NpzSource`; uids are ``train/000012``.
+
+    What is compressed cannot be entered in the middle: a process that takes shards in ascending order reads the
+    archive once, an image at a time.
+
+    Args:
+        path: .npz file.
+        labeled: read the class of every image: the number in ``{split}_labels``.
+        split: ``"train"``, ``"val"`` or ``"test"``; None takes all that are there.
+        max_pixels: larger images are refused when read.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     path = Path(root, "m.npz")
+        ...     np.savez(path, train_images=np.zeros((3, 28, 28), np.uint8))
+        ...     [shard.n for shard in NpzShards(path).shards(2)]
+        [2, 1]
+    """
+
+    kind: ClassVar[str] = "npz"
+    suffix: ClassVar[str] = ".npz"
+
+    def __init__(
+        self, path: str | Path, *, labeled: bool = False, split: str | None = None, max_pixels: int = MAX_PIXELS
+    ) -> None:
+        super().__init__(path, labeled=labeled, max_pixels=max_pixels)
+        if split is not None and split not in SPLITS:
+            raise UserError(f"split: expected train, val or test, got {split!r}")
+        self.split = split
+
+    def _parts(self, path: Path, name: str, size: int) -> Iterator[tuple[Sequence[Listed], dict[str, Any]]]:
+        with _zip(path) as archive:
+            present = sorted(member.removesuffix(".npy") for member in archive.namelist())
+            splits = (self.split,) if self.split else tuple(s for s in sorted(SPLITS) if f"{s}_images" in present)
+            for key in (f"{s}_{k}" for s in splits or SPLITS for k in ("images", "labels")[: 1 + self.labeled]):
+                if key not in present:
+                    raise UserError(f"{path} has no {key}: it has {', '.join(present) or 'no arrays'}")
+            for split in splits:
+                key = f"{split}_images"
+                with _member(archive, key) as stream:
+                    header = _header(stream, path, key)
+                # The date of a member says nothing; its checksum says all.
+                checksum = archive.getinfo(f"{key}.npy").CRC
+                n = _whole(path, header, archive.getinfo(f"{key}.npy").file_size, self.max_pixels)
+                labels = self._labels(path, archive, split, header.shape[0])
+                for start in range(0, n, size):
+                    stop = min(start + size, n)
+                    yield (
+                        [Listed(_uid(split, i), labels[i], header.n_bytes, checksum) for i in range(start, stop)],
+                        {"split": split, "rows": [start, stop]},
+                    )
+                _require_all(key, header, n)
+
+    def _labels(self, path: Path, archive: zipfile.ZipFile, split: str, n: int) -> Sequence[str | None]:
+        if not self.labeled:
+            return [None] * n
+        key = f"{split}_labels"
+        with _member(archive, key) as stream:
+            try:
+                values = np.lib.format.read_array(stream, allow_pickle=False)
+            except Exception as error:  # whatever zip, zlib and header parsing raise
+                raise Damaged(f"damaged: {key}: {one_line(error)}") from error
+        return checked_labels(path, key, values, n, None)
+
+    def _uids(self, where: dict[str, Any]) -> Iterator[str]:
+        return (_uid(where["split"], i) for i in range(*where["rows"]))
+
+    def _stored(self, path: Path, where: dict[str, Any]) -> Iterator[Stored]:
+        start, stop = where["rows"]
+        key = (str(path), size_and_date(path), where["split"])
+        with read_from(start, key, partial(_Images, path, f"{where['split']}_images")) as images:
+            for _ in range(start, stop):
+                yield images.read()
+
+
+class _Images:
+    """The images of one array of an .npz archive, in order."""
+
+    def __init__(self, path: Path, key: str) -> None:
+        self.position = 0
+        self._archive = _zip(path)
+        self._stream = _member(self._archive, key)
+        self._header = _header(self._stream, path, key)
+
+    def read(self) -> StoredArray:
+        image = self._header.image(_exactly(self._stream, self._header.n_bytes))
+        self.position += 1
+        return image
+
+    def skip_to(self, position: int) -> None:
+        while self.position < position:
+            _exactly(self._stream, self._header.n_bytes)
+            self.position += 1
+
+    def close(self) -> None:
+        self._stream.close()
+        self._archive.close()
+
+
+class NpyShards(ArchiveShards):
+    """A .npy array [N, H, W], [N, H, W, 1] or [N, H, W, 3], a folder of them, or a pattern with braces.
+
+    Values are uint8, uint16, or floats in [0, 1]. Uids are ``<file>/<image>`` with nine digits. An image is read from
+    its place in the file when it is asked for. There are no classes.
+
+    Args:
+        path: file, folder or pattern.
+        max_pixels: larger images are refused when read.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     np.save(Path(root, "x.npy"), np.zeros((3, 8, 8), np.uint8))
+        ...     source = NpyShards(root)
+        ...     [item.uid for shard in source.shards(2) for item in source.items(shard)][2]
+        'x.npy/000000002'
+    """
+
+    kind: ClassVar[str] = "npy"
+    suffix: ClassVar[str] = ".npy"
+
+    def __init__(self, path: str | Path, *, labeled: bool = False, max_pixels: int = MAX_PIXELS) -> None:
+        super().__init__(path, max_pixels=max_pixels)
+        if labeled:
+            raise UserError(f"{path} has no classes: use an .npz with labels, or folders of images")
+
+    def _parts(self, path: Path, name: str, size: int) -> Iterator[tuple[Sequence[Listed], dict[str, Any]]]:
+        with open(path, "rb") as stream:
+            header = _header(stream, path, name)
+        if len(header.shape) == 3 and header.shape[2] in (1, 3):
+            raise UserError(
+                f"{path}: {list(header.shape)} looks like one image: save a stack of them, [N, H, W] or [N, H, W, 3]"
+            )
+        n_bytes, date = size_and_date(path)
+        n = _whole(path, header, n_bytes, self.max_pixels)
+        for start in range(0, n, size):
+            stop = min(start + size, n)
+            images = [Listed(f"{name}/{i:09d}", None, header.n_bytes, date) for i in range(start, stop)]
+            yield images, {"rows": [start, stop]}
+        _require_all(name, header, n)
+
+    def _uids(self, where: dict[str, Any]) -> Iterator[str]:
+        return (f"{where['uid']}/{i:09d}" for i in range(*where["rows"]))
+
+    def _stored(self, path: Path, where: dict[str, Any]) -> Iterator[Stored]:
+        # Not a memory map: where the file is cut short, touching that kills the process.
+        with open(path, "rb") as stream:
+            header = _header(stream, path, path.name)
+            start, stop = where["rows"]
+            stream.seek(header.start + start * header.n_bytes)
+            for _ in range(start, stop):
+                yield header.image(_exactly(stream, header.n_bytes))
+
+
+def _zip(path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except OSError:
+        raise
+    except Exception as error:  # zipfile lets out more than BadZipFile
+        raise Damaged(f"damaged or no .npz archive: {one_line(error)}") from error
+
+
+def _member(archive: zipfile.ZipFile, key: str) -> IO[bytes]:
+    try:
+        return archive.open(f"{key}.npy")
+    except Exception as error:
+        raise Damaged(f"damaged: {key}: {one_line(error)}") from error
+
+
+def _header(stream: IO[bytes], path: Path, key: str) -> _Header:
+    try:
+        version = np.lib.format.read_magic(stream)
+        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+        shape, by_columns, dtype = read(stream)
+    except Exception as error:
+        raise Damaged(f"damaged: {key}: {one_line(error)}") from error
+    pixels = pixel_type(path, key, shape, dtype)
+    if by_columns and shape[0] > 1:
+        raise UserError(f"{key} of {path} is stored by columns: save np.ascontiguousarray of it")
+    return _Header(shape, dtype, pixels, stream.tell())
+
+
+def _whole(path: Path, header: _Header, there: int, max_pixels: int) -> int:
+    """Number of images that ``there`` bytes hold whole."""
+    height, width = header.shape[1:3]
+    if height * width > max_pixels:
+        raise UserError(f"{path}: images of {width} x {height}, more than {max_pixels} pixels")
+    return max(0, min(header.shape[0], (there - header.start) // header.n_bytes))
+
+
+def _require_all(key: str, header: _Header, n: int) -> None:
+    if n < header.shape[0]:
+        raise Damaged(f"cut off: {n} of {header.shape[0]} images of {key} are there")
+
+
+def _exactly(stream: IO[bytes], size: int) -> bytes:
+    content = stream.read(size)
+    if len(content) < size:
+        raise ValueError("the array ends before its last image")
+    return content
+
+
+def _uid(split: str, i: int) -> str:
+    return f"{split}/{i:06d}"
