@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, PngImagePlugin
 
 from iuscore.errors import UserError
 from iuscore.images import UnreadableImage, decode
@@ -260,7 +260,8 @@ def test_damaged_second_frame_leaves_the_first() -> None:
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM"])
 def test_changed_bytes_never_raise_anything_else(kind: str) -> None:
     rng = np.random.default_rng(1)
-    data = saved(Image.fromarray(rng.integers(0, 256, (24, 24, 3), dtype=np.uint8)), kind)
+    original = rng.integers(0, 256, (24, 24, 3), dtype=np.uint8)
+    data = saved(Image.fromarray(original), kind)
     reasons = []
     for attempt in range(150):
         changed = bytearray(data)
@@ -274,8 +275,19 @@ def test_changed_bytes_never_raise_anything_else(kind: str) -> None:
         else:
             assert pixels.ndim == 3
             assert pixels.shape[2] in (1, 3)
-    assert 0 < len(reasons) < 150
+            # Everything in a PNG has a checksum.
+            assert kind != "PNG" or np.array_equal(pixels, original)
+    assert 0 < len(reasons) <= 150 - (kind != "PNG")
     assert not any("\n" in text for text in reasons)
+
+
+def test_damaged_pixels_of_a_png_are_not_passed_on() -> None:
+    notes = PngImagePlugin.PngInfo()
+    notes.add_itxt("XML:com.adobe.xmp", "<x tiff:Orientation='3'/>")
+    for options in ({}, {"pnginfo": notes}, {"exif": b"Exif\0\0MM\0*\0\0\0\x08\0\0"}):
+        data = bytearray(saved(Image.fromarray(RNG.integers(0, 256, (24, 24), dtype=np.uint8)), "PNG", **options))
+        data[data.index(b"IDAT") + 40] ^= 1
+        assert reason(bytes(data)).startswith("damaged: ")
 
 
 def test_missing_and_folder(tmp_path: Path) -> None:

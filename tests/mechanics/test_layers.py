@@ -107,7 +107,13 @@ ALLOWED["cli"] = set(ALLOWED) - {""}
 EXTENSIONS = {"_core", "_cuda"}
 # Third-party packages, and the only places they belong to.
 # score only names the type of the images it takes.
-ONLY_IN = {"click": {"cli"}, "tqdm": {"cli"}, "PIL": {"images", "phantoms", "score"}, "yaml": {"models"}}
+ONLY_IN = {
+    "click": {"cli"},
+    "tqdm": {"cli"},
+    "PIL": {"images", "phantoms", "score"},
+    "simplejpeg": {"images"},
+    "yaml": {"models"},
+}
 
 
 def imported_names(tree: ast.AST, package: str) -> set[str]:

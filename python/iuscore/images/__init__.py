@@ -9,7 +9,7 @@ from pathlib import Path
 
 from iuscore.errors import UserError
 from iuscore.images.batches import iter_batches
-from iuscore.images.decode import MAX_PIXELS, Decoded, UnreadableImage, decode, from_pil
+from iuscore.images.decode import MAX_PIXELS, Decoded, UnreadableImage, decode, decoders, from_pil
 from iuscore.images.folder import FolderSource, LabelsFrom
 from iuscore.images.medmnist import NpzSource
 from iuscore.images.sample import Item, Sample, Source, Stored, StoredArray, StoredFile, read_item
@@ -34,6 +34,7 @@ __all__ = [
     "StoredFile",
     "UnreadableImage",
     "decode",
+    "decoders",
     "find_explicit_splits",
     "fingerprint",
     "from_pil",

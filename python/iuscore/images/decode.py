@@ -18,6 +18,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
@@ -25,11 +26,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iuscore.errors import UserError
+from iuscore.images import jpeg
 
 if TYPE_CHECKING:
     from PIL import Image, ImageFile
 
 MAX_PIXELS = 178_956_970
+# Enough for the header of any common file, and for most small files.
+_HEAD = 1 << 16
 
 ALPHA_DROPPED = "alpha dropped"
 CONVERTED = "converted from {mode}"
@@ -106,13 +110,24 @@ def decode(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Decod
         [[[0], [200]]]
     """
     try:
-        with _opened(source) as stream, _pillow_quiet():
+        with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as stream:
             return _decode_stream(stream, max_pixels)
     except UnreadableImage:
         raise
     except OSError as error:
         # strerror alone: str() of such an error repeats the path, which the caller already has.
         raise UnreadableImage(f"cannot be opened: {error.strerror or error}") from error
+
+
+def decoders() -> str:
+    """Names and versions of the libraries that decode here.
+
+    Example:
+        >>> decoders().startswith("pillow ")
+        True
+    """
+    names = ["pillow", *(["simplejpeg"] if jpeg.is_installed() else [])]
+    return ", ".join(f"{name} {version(name)}" for name in names)
 
 
 def from_pil(image: Image.Image) -> Decoded:
@@ -133,17 +148,28 @@ def from_pil(image: Image.Image) -> Decoded:
         return _decode_image(image)
 
 
-@contextmanager
-def _opened(source: str | Path | bytes) -> Iterator[BinaryIO]:
-    with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as stream:
-        if not stream.read(1):
-            raise UnreadableImage("empty file (0 bytes)")
-        stream.seek(0)
-        yield stream
-
-
 def _decode_stream(stream: BinaryIO, max_pixels: int) -> Decoded:
-    return _decode_image(_open_image(stream, max_pixels))
+    head = stream.read(_HEAD)
+    if not head:
+        raise UnreadableImage("empty file (0 bytes)")
+    if head.startswith(jpeg.START):
+        decoded = _plain_jpeg(head, stream, max_pixels)
+        if decoded is not None:
+            return decoded
+    stream.seek(0)
+    with _pillow_quiet():
+        return _decode_image(_open_image(stream, max_pixels))
+
+
+def _plain_jpeg(head: bytes, stream: BinaryIO, max_pixels: int) -> Decoded | None:
+    """A JPEG that needs nothing of what Pillow knows; None for all others."""
+    header = jpeg.plain_header(head) if jpeg.is_installed() else None
+    if header is None or header[0] * header[1] > min(max_pixels, MAX_PIXELS):
+        return None
+    width, height, channels = header
+    most = 16 * width * height + _HEAD
+    pixels = jpeg.decoded(head + stream.read(most), channels)
+    return None if pixels is None else Decoded(pixels, width, height, ())
 
 
 def _decode_image(image: Image.Image) -> Decoded:
@@ -151,11 +177,12 @@ def _decode_image(image: Image.Image) -> Decoded:
     notes: list[str] = []
     try:
         layout = _layout(image)
-        turn = _orientation(image)
+        # TIFF is turned by Pillow while loading. For others wait: asked for EXIF, a PNG loads itself, and a second
+        # load of damaged pixels passes in silence.
+        turned_by_pillow = getattr(image, "format", None) == "TIFF" and _orientation(image) != 1
         image.load()
-        # PNG may keep its EXIF after the pixels; TIFF is turned by Pillow while loading.
         turned = _transposed(image, _orientation(image))
-        if turned is not image or (turn != 1 and getattr(image, "format", None) == "TIFF"):
+        if turned is not image or turned_by_pillow:
             notes.append(ROTATED)
         pixels = _to_array(turned, image, layout, notes)
     except UnreadableImage as error:
@@ -205,6 +232,9 @@ def _layout(image: Image.Image) -> str:
 
 
 def _orientation(image: Image.Image) -> int:
+    # Pillow looks there too, but takes its time.
+    if "tag_v2" not in image.__dict__ and not any("exif" in key or "xmp" in key for key in map(str, image.info)):
+        return 1
     try:
         value = image.getexif().get(_ORIENTATION_TAG, 1)
     except Exception:  # a damaged EXIF block says nothing about the pixels
@@ -252,9 +282,13 @@ def _to_array(image: Image.Image, opened: Image.Image, layout: str, notes: list[
             notes.append(ALPHA_DROPPED)
         gray = image.mode in ("1", "L", "LA", "La") or "LA;16" in layout
         return np.ascontiguousarray(pixels[..., : 1 if gray else 3])
-    if image.mode in ("1", "L"):
+    if image.mode == "L":
+        return np.array(image)[..., None]
+    if image.mode == "1":
         return np.array(image.convert("L"))[..., None]
-    if image.mode not in ("RGB", "RGBX"):
+    if image.mode == "RGB":
+        return np.array(image)
+    if image.mode != "RGBX":
         notes.append(CONVERTED.format(mode="palette" if image.mode == "P" else image.mode))
     return np.array(image.convert("RGB"))
 

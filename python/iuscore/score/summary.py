@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from iuscore.features import RunningFeatures, nearest_ratio
+from iuscore.images import decoders
 from iuscore.profile import QUANTILES, mean_interval
 from iuscore.score.scorer import Scorer
 from iuscore.versions import versions
@@ -107,8 +108,6 @@ def describe_run(
         warnings: one entry per image and warning.
         errors: one entry per image that could not be scored.
     """
-    from PIL import __version__ as pillow
-
     scored = sum(entry["n"] for entry in targets.values())
     record = scorer.record
     return {
@@ -130,7 +129,7 @@ def describe_run(
             "space": scorer.space,
             **{key: record["model"][key] for key in ("mode", "color", "size") if key in record["model"]},
         },
-        "decoder": f"pillow {pillow}",
+        "decoder": decoders(),
         "versions": versions(),
         "seconds": round(seconds, 3),
         "images_per_second": round(scored / seconds, 1) if seconds > 0 else None,
