@@ -1,5 +1,6 @@
 #include "bindings/module.h"
 #include "cpu/zone.h"
+#include "ops/additive_cnn.h"
 
 namespace py = pybind11;
 
@@ -8,14 +9,17 @@ namespace {
 py::dict build_info() {
   using namespace py::literals;
   return py::dict("version"_a = IUSCORE_VERSION, "commit"_a = IUSCORE_COMMIT, "compiler"_a = IUSCORE_COMPILER,
-                  "cuda"_a = IUSCORE_CUDA_STATUS, "cpu_zone"_a = iuscore::zone_name(iuscore::current_zone()));
+                  "cuda"_a = IUSCORE_CUDA_STATUS, "cpu_zone"_a = iuscore::zone_name(iuscore::current_zone()),
+                  "cpu_bf16"_a = iuscore::additive_cnn_has_half(), "cpu_fma"_a = iuscore::additive_cnn_has_fma());
 }
 
 }  // namespace
 
 PYBIND11_MODULE(_core, module) {
   module.doc() = "CPU kernels of iuscore.";
-  module.def("build_info", &build_info, "Version, commit, compiler, CUDA status and CPU zone of this build.");
+  module.def("build_info", &build_info,
+             "Version, commit, compiler and CUDA status of this build; CPU zone, and what it can do.");
+  iuscore::bind_additive_cnn(module);
   iuscore::bind_additive_lookup(module);
   iuscore::bind_additive_mlp(module);
   iuscore::bind_color_histogram(module);

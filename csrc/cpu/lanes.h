@@ -25,6 +25,9 @@ IUSCORE_HD Lanes load(const float* p) { return _mm512_loadu_ps(p); }
 IUSCORE_HD void store(float* p, Lanes v) { _mm512_storeu_ps(p, v); }
 IUSCORE_HD Lanes in_all_lanes(float value) { return _mm512_set1_ps(value); }
 IUSCORE_HD Lanes add(Lanes a, Lanes b) { return _mm512_add_ps(a, b); }
+IUSCORE_HD Lanes subtract(Lanes a, Lanes b) { return _mm512_sub_ps(a, b); }
+IUSCORE_HD Lanes multiply(Lanes a, Lanes b) { return _mm512_mul_ps(a, b); }
+IUSCORE_HD Lanes larger(Lanes a, Lanes b) { return _mm512_maskz_max_ps(0xffff, a, b); }
 IUSCORE_HD Lanes multiply_add(Lanes a, Lanes b, Lanes sum) { return _mm512_fmadd_ps(a, b, sum); }
 // The second operand where one is NaN or both are zero: relu of core/mlp.h.
 // (Without a mask g++ 12 warns of an uninitialized register.)
@@ -41,6 +44,9 @@ IUSCORE_HD Lanes load(const float* p) { return _mm256_loadu_ps(p); }
 IUSCORE_HD void store(float* p, Lanes v) { _mm256_storeu_ps(p, v); }
 IUSCORE_HD Lanes in_all_lanes(float value) { return _mm256_set1_ps(value); }
 IUSCORE_HD Lanes add(Lanes a, Lanes b) { return _mm256_add_ps(a, b); }
+IUSCORE_HD Lanes subtract(Lanes a, Lanes b) { return _mm256_sub_ps(a, b); }
+IUSCORE_HD Lanes multiply(Lanes a, Lanes b) { return _mm256_mul_ps(a, b); }
+IUSCORE_HD Lanes larger(Lanes a, Lanes b) { return _mm256_max_ps(a, b); }
 IUSCORE_HD Lanes multiply_add(Lanes a, Lanes b, Lanes sum) { return _mm256_fmadd_ps(a, b, sum); }
 IUSCORE_HD Lanes relu(Lanes z) { return _mm256_max_ps(_mm256_setzero_ps(), z); }
 IUSCORE_HD Lanes gradient_through(Lanes h, Lanes gradient) {
@@ -60,6 +66,19 @@ IUSCORE_HD void store(float* p, Lanes v) {
 IUSCORE_HD Lanes in_all_lanes(float value) { return {{value, value, value, value}}; }
 IUSCORE_HD Lanes add(Lanes a, Lanes b) {
   for (int i = 0; i < kLanes; ++i) a.lane[i] += b.lane[i];
+  return a;
+}
+IUSCORE_HD Lanes subtract(Lanes a, Lanes b) {
+  for (int i = 0; i < kLanes; ++i) a.lane[i] -= b.lane[i];
+  return a;
+}
+IUSCORE_HD Lanes multiply(Lanes a, Lanes b) {
+  for (int i = 0; i < kLanes; ++i) a.lane[i] *= b.lane[i];
+  return a;
+}
+// The second operand where one is NaN, as the instructions do.
+IUSCORE_HD Lanes larger(Lanes a, Lanes b) {
+  for (int i = 0; i < kLanes; ++i) a.lane[i] = a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i];
   return a;
 }
 IUSCORE_HD Lanes multiply_add(Lanes a, Lanes b, Lanes sum) {

@@ -11,6 +11,7 @@ import numpy
 import numpy.typing
 
 __all__: list[str] = [
+    "additive_cnn",
     "additive_lookup",
     "additive_mlp",
     "additive_mlp_backward",
@@ -24,6 +25,29 @@ __all__: list[str] = [
     "resample_table",
     "texture_stats",
 ]
+
+def additive_cnn(
+    *,
+    maps: tuple[
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+    ],
+    channels: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    pooled: collections.abc.Sequence[bool],
+    half: collections.abc.Sequence[bool],
+    units: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    buffers: collections.abc.Sequence[
+        tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex]
+    ],
+    evidence: typing.SupportsInt | typing.SupportsIndex,
+    threads: typing.SupportsInt | typing.SupportsIndex,
+) -> None:
+    """
+    Writes [B, G, K] evidence.
+    """
 
 def additive_lookup(
     *,
@@ -88,7 +112,7 @@ def additive_mlp_backward(
 
 def build_info() -> dict[str, typing.Any]:
     """
-    Version, commit, compiler, CUDA status and CPU zone of this build.
+    Version, commit, compiler and CUDA status of this build; CPU zone, and what it can do.
     """
 
 def color_histogram(

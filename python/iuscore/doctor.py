@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from iuscore.ops import chosen_precision
 from iuscore.ops._backend import OPS, choose, extension, why_not_cpu, why_not_cuda
 from iuscore.versions import versions
 
@@ -26,6 +27,7 @@ def report_lines() -> list[str]:
         f"  cpu     {_cpu()}",
         f"  cuda    {why_not_cuda() or _cuda()}",
         "  torch   available (the fallback on any device)",
+        f"  fast    {_fast()}",
         "",
         "ops",
     ]
@@ -45,6 +47,12 @@ def _cpu() -> str:
         return why_not_cpu()
     info = core.build_info()
     return f"available: {info['cpu_zone']} kernels, {torch.get_num_threads()} threads, built with {info['compiler']}"
+
+
+def _fast() -> str:
+    if chosen_precision("fast") == "fast":
+        return "available: EPU-CNN models with products of bfloat16 (precision fast or auto), on the CPU"
+    return "the same as exact: the CPU kernels find no bfloat16 products (AVX-512 BF16)"
 
 
 def _cuda() -> str:

@@ -11,11 +11,11 @@ import pytest
 import torch
 from PIL import Image
 
-from iuscore import UserError, phantoms
+from iuscore import UserError, ops, phantoms
 from iuscore.measure import ius
 from iuscore.models import EPUCNN, SPACES, Ensemble
 from iuscore.models.base import Space
-from iuscore.ops import Kind, Mode
+from iuscore.ops import Kind, Mode, Precision
 from iuscore.profile import baseline_profiles, profiles_to_json
 from iuscore.score import Scorer, Scores
 
@@ -122,6 +122,45 @@ def test_batch_size_changes_nothing(batch_size: int, members: int) -> None:
     scorer = make_scorer(members=members)
     targets = list("abbabab")
     assert_same(scorer(IMAGES, target=targets, batch_size=batch_size), scorer(IMAGES, target=targets))
+
+
+@pytest.mark.parametrize("precision", ["exact", "fast"])
+@pytest.mark.parametrize("space", SPACES)
+def test_scores_have_the_same_bits_in_any_batch_place_and_number_of_threads(space: Space, precision: Precision) -> None:
+    made = make_scorer(members=3, space=space)
+    scorer = Scorer(made.model, made.record, space=space, precision=precision)
+    images, targets = np.concatenate([IMAGES] * 5), list("abbabab") * 5
+    expected = scorer(images, target=targets, batch_size=64)
+    order = np.random.default_rng(0).permutation(len(images))
+    for batch_size, threads in ((1, 1), (7, 2), (33, 3), (64, 4)):
+        torch.set_num_threads(threads)
+        found = scorer(images[order], target=[targets[i] for i in order], batch_size=batch_size)
+        torch.set_num_threads(1)
+        for name in ("ius", "contributions", "shares", "probabilities", "ius_sd"):
+            assert torch.equal(getattr(found, name), getattr(expected, name)[order]), (name, batch_size)
+
+
+def test_evidence_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    scorer = make_scorer(members=2, space="evidence")
+    calls = []
+    compute = EPUCNN._evidence
+
+    def counted(self: EPUCNN, *arguments: Any) -> torch.Tensor:
+        calls.append(self)
+        return compute(self, *arguments)
+
+    monkeypatch.setattr(EPUCNN, "_evidence", counted)
+    scorer(IMAGES, target="a")
+    assert len(calls) == 2
+
+
+def test_precision_is_what_it_came_to() -> None:
+    made = make_scorer()
+    for precision in ("exact", "fast", "auto"):
+        scorer = Scorer(made.model, made.record, precision=precision)  # type: ignore[arg-type]
+        assert scorer.precision == ops.chosen_precision(precision)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"^precision: expected one of exact, fast, auto, got 'half'$"):
+        Scorer(made.model, made.record, precision="half")  # type: ignore[arg-type]
 
 
 def test_target_per_image(scorer: Scorer) -> None:

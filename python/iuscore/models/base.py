@@ -10,13 +10,14 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from iuscore.errors import UserError
 from iuscore.features import Feature
+from iuscore.ops import Precision, chosen_precision
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -38,6 +39,15 @@ def check_space(space: str) -> None:
     """
     if space not in SPACES:
         raise UserError(f"space: expected one of {', '.join(SPACES)}, got {space!r}")
+
+
+def check_precision(precision: str) -> None:
+    """Raise :class:`UserError` unless ``precision`` is one of "exact", "fast" and "auto".
+
+    Example:
+        >>> check_precision("auto")
+    """
+    chosen_precision(cast("Precision", precision))
 
 
 def output_column(classes: Sequence[str], name: str) -> int:
@@ -141,12 +151,13 @@ class AdditiveModel(nn.Module, ABC):
         return inputs, [()] * len(inputs)
 
     @abstractmethod
-    def contributions_of(self, inputs: Tensor, space: Space = "paper") -> Tensor:
+    def contributions_of(self, inputs: Tensor, space: Space = "paper", *, precision: Precision = "exact") -> Tensor:
         """Compute the contributions from prepared inputs.
 
         Args:
             inputs: what :meth:`prepare` returns; first axis B.
             space: "paper" or "evidence".
+            precision: "exact", "fast" or "auto"; models without a fast form are always exact.
 
         Returns:
             float tensor [B, G, K].
@@ -154,6 +165,19 @@ class AdditiveModel(nn.Module, ABC):
         Raises:
             UserError: unknown space.
         """
+
+    def to_paper(self, evidence: Tensor) -> Tensor:
+        """Contributions in the space "paper" from those in the space "evidence", float [..., K]."""
+        return torch.tanh(evidence)
+
+    def chosen_precision(self, precision: Precision, device: torch.device | str = "cpu") -> Precision:
+        """What a precision comes to with this model on a device, "exact" or "fast".
+
+        Raises:
+            UserError: an unknown precision.
+        """
+        check_precision(precision)
+        return "exact"
 
     @abstractmethod
     def config(self) -> dict[str, Any]:
@@ -212,10 +236,10 @@ class AdditiveModel(nn.Module, ABC):
         """
         if logits.ndim != 2 or logits.shape[1] != self.n_outputs:
             raise ValueError(f"logits: expected [B, {self.n_outputs}], got {list(logits.shape)}")
-        if self.n_outputs > 1:
-            return torch.softmax(logits, dim=1)
-        # sigmoid(-x), not 1 - sigmoid(x): the latter loses all digits of small probabilities
-        return torch.cat([torch.sigmoid(-logits), torch.sigmoid(logits)], dim=1)
+        # Of one logit the softmax over 0 and it, not the sigmoid: torch's sigmoid has other bits in other places of a
+        # batch, and 1 - sigmoid(x) loses all digits of small probabilities.
+        each = logits if self.n_outputs > 1 else torch.cat([torch.zeros_like(logits), logits], dim=1)
+        return torch.softmax(each, dim=1)
 
     def target_column(self, name: str) -> int:
         """Return the column of the contributions' last axis that describes class ``name``.

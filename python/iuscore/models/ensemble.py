@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from iuscore.errors import UserError
 from iuscore.features import Feature
 from iuscore.models.base import KINDS, AdditiveModel, Layout, Space
+from iuscore.ops import Precision
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -87,21 +88,30 @@ class Ensemble(AdditiveModel):
         """Prepare images once for all members; see :meth:`AdditiveModel.prepare_with_warnings`."""
         return self._parts()[0].prepare_with_warnings(images, layout)
 
-    def member_contributions(self, inputs: Tensor, space: Space = "paper") -> Tensor:
+    def member_contributions(self, inputs: Tensor, space: Space = "paper", *, precision: Precision = "exact") -> Tensor:
         """Compute every member's contributions from prepared inputs.
 
         Args:
             inputs: what :meth:`prepare` returns; first axis B.
             space: "paper" or "evidence".
+            precision: "exact", "fast" or "auto"; see :meth:`AdditiveModel.contributions_of`.
 
         Returns:
             float [M, B, G, K].
         """
-        return torch.stack([part.contributions_of(inputs, space) for part in self._parts()])
+        return torch.stack([part.contributions_of(inputs, space, precision=precision) for part in self._parts()])
 
-    def contributions_of(self, inputs: Tensor, space: Space = "paper") -> Tensor:
+    def contributions_of(self, inputs: Tensor, space: Space = "paper", *, precision: Precision = "exact") -> Tensor:
         """Mean over members of :meth:`member_contributions`, float [B, G, K]."""
-        return self.member_contributions(inputs, space).mean(dim=0)
+        return self.member_contributions(inputs, space, precision=precision).mean(dim=0)
+
+    def to_paper(self, evidence: Tensor) -> Tensor:
+        """That of the members, of each member's evidence: it may not be taken of the mean."""
+        return self._parts()[0].to_paper(evidence)
+
+    def chosen_precision(self, precision: Precision, device: torch.device | str = "cpu") -> Precision:
+        """That of the members."""
+        return self._parts()[0].chosen_precision(precision, device)
 
     def config(self) -> dict[str, Any]:
         """Return the members' kind, their common configuration and their number."""

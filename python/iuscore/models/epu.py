@@ -15,8 +15,20 @@ import torch
 from torch import Tensor, nn
 
 from iuscore.errors import UserError
-from iuscore.models.base import AdditiveModel, Layout, Space, check_space, register_kind
-from iuscore.ops import COMPONENTS, Kind, Mode, degenerate_maps, perceptual_maps
+from iuscore.models.base import AdditiveModel, Layout, Space, check_precision, check_space, register_kind
+from iuscore.ops import (
+    COMPONENTS,
+    CnnBlock,
+    CnnNetwork,
+    Kind,
+    Mode,
+    Precision,
+    additive_cnn,
+    chosen_precision,
+    degenerate_maps,
+    perceptual_maps,
+)
+from iuscore.ops._backend import choose
 
 PUBLISHED_SIZES: tuple[tuple[int, int], ...] = ((64, 32), (32, 64))
 """(base_channels, hidden_units) of the published training configuration and of the published code's
@@ -46,6 +58,15 @@ class _Block(nn.Module):
         normed: Tensor = self.norm(nn.functional.max_pool2d(x, 2))
         return normed
 
+    def part(self) -> CnnBlock:
+        """Its parameters and statistics, shared."""
+        norm = self.norm
+        mean, variance = norm.get_buffer("running_mean"), norm.get_buffer("running_var")
+        convs = [conv for conv in self.convs if isinstance(conv, nn.Conv2d)]
+        biases = tuple(conv.get_parameter("bias") for conv in convs)
+        kernels = tuple(conv.weight for conv in convs)
+        return CnnBlock(kernels, biases, mean, variance, norm.weight, norm.bias, norm.eps)
+
 
 class _Subnet(nn.Module):
     """One map [B, 1, h, w] -> evidence [B, K], the value before the tanh."""
@@ -65,6 +86,12 @@ class _Subnet(nn.Module):
             x = self.dropout(torch.relu(layer(x)))
         evidence: Tensor = self.out(x)
         return evidence
+
+    def network(self) -> CnnNetwork:
+        """Its parameters and statistics, shared."""
+        blocks = tuple(block.part() for block in self.blocks if isinstance(block, _Block))
+        linears = [layer for layer in (*self.hidden, self.out) if isinstance(layer, nn.Linear)]
+        return CnnNetwork(blocks, tuple((layer.weight, layer.bias) for layer in linears))
 
 
 @register_kind
@@ -159,29 +186,58 @@ class EPUCNN(AdditiveModel):
         names = [f"degenerate map {name}" for name in self.components]
         return maps, [tuple(n for n, flag in zip(names, row, strict=True) if flag) for row in flags]
 
-    def contributions_of(self, inputs: Tensor, space: Space = "paper") -> Tensor:
+    def contributions_of(self, inputs: Tensor, space: Space = "paper", *, precision: Precision = "exact") -> Tensor:
         """Compute the contributions from perceptual maps.
+
+        In evaluation mode on a CPU, where no gradient is wanted, the compiled kernels of
+        :func:`iuscore.ops.additive_cnn` do it, with the same bits for any batch and number of threads.
 
         Args:
             inputs: float32 [B, 4, h, w] with (h, w) the model's ``size``.
             space: "paper" (after the tanh, in [-1, 1]) or "evidence" (before it, unbounded).
+            precision: "exact", "fast" or "auto", which those kernels know; see :meth:`chosen_precision`.
 
         Returns:
             float32 [B, 4, K]; NaN for an image whose maps are NaN.
 
         Raises:
             ValueError: wrong shape.
-            UserError: unknown space.
+            UserError: unknown space or precision.
         """
         check_space(space)
+        check_precision(precision)
         if inputs.ndim != 4 or tuple(inputs.shape[1:]) != self.input_shape:
             shape = ", ".join(map(str, self.input_shape))
             raise ValueError(f"inputs: expected maps [B, {shape}], got {list(inputs.shape)}")
+        evidence = self._evidence(inputs, precision)
+        return self.to_paper(evidence) if space == "paper" else evidence
+
+    def _evidence(self, inputs: Tensor, precision: Precision) -> Tensor:
+        if self._compiled(inputs):
+            mean, sd = (inputs.new_tensor(part).view(-1, 1, 1) for part in (self.map_mean, self.map_sd))
+            return additive_cnn((inputs - mean) / sd, self.networks(), precision=precision)
         outputs = [
             net((inputs[:, i : i + 1] - self.map_mean[i]) / self.map_sd[i]) for i, net in enumerate(self.subnets)
         ]
-        evidence = torch.stack(outputs, dim=1)
-        return torch.tanh(evidence) if space == "paper" else evidence
+        return torch.stack(outputs, dim=1)
+
+    def _compiled(self, inputs: Tensor) -> bool:
+        """Whether the compiled kernels do the work: they know neither dropout nor gradients."""
+        if self.training or inputs.dtype != torch.float32 or torch.compiler.is_compiling():
+            return False
+        state = [*self.subnets.parameters(), *self.subnets.buffers()]
+        wants_grad = torch.is_grad_enabled() and (inputs.requires_grad or any(part.requires_grad for part in state))
+        # what was made in inference mode has no version that would tell when it changes
+        kept = not any(part.is_inference() for part in state)
+        return kept and choose("additive_cnn", inputs.device, needs_grad=wants_grad).implementation == "cpu"
+
+    def networks(self) -> tuple[CnnNetwork, ...]:
+        """The networks as :func:`iuscore.ops.additive_cnn` takes them; parameters and statistics are shared."""
+        return tuple(net.network() for net in self.subnets if isinstance(net, _Subnet))
+
+    def chosen_precision(self, precision: Precision, device: torch.device | str = "cpu") -> Precision:
+        """What a precision comes to on a device, "exact" or "fast"; see :func:`iuscore.ops.chosen_precision`."""
+        return chosen_precision(precision, device)
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments as JSON-able values."""

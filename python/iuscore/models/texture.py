@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from iuscore.errors import UserError
 from iuscore.features import FEATURES, GROUPS, Feature, group_sizes, texture_features
-from iuscore.models.base import AdditiveModel, Layout, Space, check_space, register_kind
-from iuscore.ops import AdditiveWeights, Kind, additive_mlp
+from iuscore.models.base import AdditiveModel, Layout, Space, check_precision, check_space, register_kind
+from iuscore.ops import AdditiveWeights, Kind, Precision, additive_mlp
 
 Heads = Literal["linear", "tanh"]
 
@@ -127,28 +127,34 @@ class TextureModel(AdditiveModel):
         flat = (inputs[:, planes] == 0).all(1).tolist()
         return inputs, [("constant image",) if found else () for found in flat]
 
-    def contributions_of(self, inputs: Tensor, space: Space = "paper") -> Tensor:
+    def contributions_of(self, inputs: Tensor, space: Space = "paper", *, precision: Precision = "exact") -> Tensor:
         """Compute the contributions from features.
 
         Args:
             inputs: float32 [B, F].
             space: with ``heads="tanh"``, "paper" is after the tanh and "evidence" before it; linear heads have no
                 tanh, and both spaces are the same contributions.
+            precision: always exact.
 
         Returns:
             float32 [B, G, K]; NaN for an image whose features are NaN.
 
         Raises:
             ValueError: wrong shape. TypeError: not float32.
-            UserError: unknown space.
+            UserError: unknown space or precision.
         """
         check_space(space)
+        check_precision(precision)
         if inputs.ndim != 2 or tuple(inputs.shape[1:]) != self.input_shape:
             raise ValueError(f"inputs: expected features [B, {self.input_shape[0]}], got {list(inputs.shape)}")
         mean, sd = (torch.from_numpy(part).to(inputs) for part in (self.feature_mean, self.feature_sd))
         x = ((inputs - mean) / sd).clamp(-FARTHEST, FARTHEST)
         evidence = additive_mlp(F.dropout(x, self.dropout, self.training), self.groups, self.weights()).contributions
-        return torch.tanh(evidence) if self.heads == "tanh" and space == "paper" else evidence
+        return self.to_paper(evidence) if space == "paper" else evidence
+
+    def to_paper(self, evidence: Tensor) -> Tensor:
+        """The tanh with ``heads="tanh"``; the evidence itself with linear heads."""
+        return torch.tanh(evidence) if self.heads == "tanh" else evidence
 
     def weights(self) -> AdditiveWeights:
         """The networks' weights, shared with the module."""

@@ -1,6 +1,8 @@
 """Stateless batched image operations, each with CPU, CUDA and PyTorch implementations that agree."""
 
+from iuscore.ops._cnn import CnnBlock, CnnNetwork, Precision
 from iuscore.ops._haralick import GLCM_FEATURES, GLCM_PRESETS, GlcmFeature
+from iuscore.ops.additive_cnn import additive_cnn, chosen_precision
 from iuscore.ops.additive_lookup import AdditiveTables, additive_lookup, additive_tables
 from iuscore.ops.additive_mlp import AdditiveOutput, AdditiveWeights, additive_mlp
 from iuscore.ops.color_histogram import CHANNELS, ColorHistogram, Space, color_histogram
@@ -29,16 +31,21 @@ __all__ = [
     "AdditiveOutput",
     "AdditiveTables",
     "AdditiveWeights",
+    "CnnBlock",
+    "CnnNetwork",
     "ColorHistogram",
     "GlcmFeature",
     "GlcmFeatures",
     "Kind",
     "Mode",
+    "Precision",
     "Space",
     "TextureStats",
+    "additive_cnn",
     "additive_lookup",
     "additive_mlp",
     "additive_tables",
+    "chosen_precision",
     "color_histogram",
     "degenerate_maps",
     "glcm",

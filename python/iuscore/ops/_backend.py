@@ -15,6 +15,7 @@ log = logging.getLogger("iuscore")
 
 Backend = Literal["auto", "native", "torch"]
 OPS = (
+    "additive_cnn",
     "additive_lookup",
     "additive_mlp",
     "color_histogram",
@@ -23,6 +24,7 @@ OPS = (
     "perceptual_maps",
     "texture_stats",
 )
+CPU_OPS = ("additive_cnn",)  # the others have CUDA kernels too
 OLDEST_CAPABILITY = (8, 0)  # the oldest GPU the CUDA module holds machine code for
 
 
@@ -78,10 +80,22 @@ def why_not_cuda(device: torch.device | None = None) -> str:
     return ""
 
 
-def _why_not(device: torch.device) -> str:
+def _why_not(op: str, device: torch.device) -> str:
     if device.type == "cpu":
         return why_not_cpu()
+    if op in CPU_OPS:
+        return "its kernels are for CPUs"
     return why_not_cuda(device) if device.type == "cuda" else f"no kernels for {device.type} devices"
+
+
+def _why_slow() -> str:
+    """Why PyTorch is faster than the kernels of `CPU_OPS` here; empty where it is not."""
+    core, _ = extension("_core")
+    return (
+        ""
+        if core is None or core.build_info().get("cpu_fma", True)
+        else "this CPU has no fused multiplication and addition"
+    )
 
 
 def choose(op: str, device: torch.device, *, needs_grad: bool = False, backend: Backend = "auto") -> Choice:
@@ -95,9 +109,11 @@ def choose(op: str, device: torch.device, *, needs_grad: bool = False, backend: 
         raise ValueError(f"backend: expected 'auto', 'native' or 'torch', got {backend!r}")
     if backend == "torch":
         return Choice("torch", "backend='torch' was asked for")
-    why_not = _why_not(device)
+    why_not = _why_not(op, device)
     if not why_not and needs_grad:
         why_not = "the kernels have no gradient"
+    if not why_not and backend == "auto" and op in CPU_OPS:
+        why_not = _why_slow()
     if not why_not:
         return Choice("cuda" if device.type == "cuda" else "cpu", "")
     if backend == "native":

@@ -17,6 +17,7 @@ from iuscore.errors import UserError
 from iuscore.features import FeatureProfile, GroupChange, changes
 from iuscore.measure import ius, shares
 from iuscore.models import Ensemble, Space, load_model
+from iuscore.ops import Precision
 from iuscore.ops._images import Images, Layout
 from iuscore.profile import Profile, profiles_from_json
 from iuscore.score.explain import Explanation, explain_contributions
@@ -66,14 +67,19 @@ class Scorer:
         model: the `Ensemble`, in evaluation mode, without gradients to its weights.
         record: the whole ``config.json``.
         space: "paper" or "evidence".
+        precision: "exact" or "fast": what the precision asked for came to with this model on this machine's CPU. On
+            other devices, and of models without a fast form, the work is always exact.
         profiles: class -> baseline `Profile` in that space.
         feature_profiles: class -> `FeatureProfile`; empty of a model without named features.
     """
 
-    def __init__(self, model: Ensemble, record: dict[str, Any], *, space: Space = "paper") -> None:
+    def __init__(
+        self, model: Ensemble, record: dict[str, Any], *, space: Space = "paper", precision: Precision = "exact"
+    ) -> None:
         self.model = model.eval().requires_grad_(False)
         self.record = record
         self.space = space
+        self.precision = model.chosen_precision(precision)
         profiles = profiles_from_json(record.get("profiles", {}), classes=model.classes, components=model.components)
         if not profiles.get(space):
             known = ", ".join(profiles) or "none"
@@ -228,8 +234,8 @@ class Scorer:
             self.model.to(inputs.device)
         with torch.set_grad_enabled(inputs.requires_grad and torch.is_grad_enabled()):
             inputs = inputs.to(self.model.bias.dtype)
-            members = self.model.member_contributions(inputs, self.space)
-            paper = members if self.space == "paper" else self.model.member_contributions(inputs, "paper")
+            members = self.model.member_contributions(inputs, self.space, precision=self.precision)
+            paper = members if self.space == "paper" else self.model.to_paper(members)
             logits = self.model.bias + paper.mean(0).sum(1)
             columns = torch.tensor([self.model.target_column(name) for name in names], device=inputs.device)
             index = columns.long().view(1, -1, 1, 1).expand(*members.shape[:3], 1)
@@ -264,16 +270,18 @@ class Scorer:
         return torch.stack(each).std(0)
 
 
-def load(folder: str | os.PathLike[str], *, space: Space = "paper") -> Scorer:
+def load(folder: str | os.PathLike[str], *, space: Space = "paper", precision: Precision = "exact") -> Scorer:
     """Load a model folder for scoring.
 
     Args:
         folder: what ``iuscore fit`` or ``iuscore import-reference`` wrote.
         space: "paper", contributions after the tanh (the published measure); or "evidence", before it, where images
             that saturate the tanh still differ.
+        precision: "exact"; "fast", reduced precision where the CPU multiplies bfloat16, of EPU-CNN models; "auto", the
+            same where it is faster. `Scorer.precision` says what it came to.
 
     Raises:
-        UserError: a missing, damaged or foreign folder, or one without profiles in ``space``.
+        UserError: a missing, damaged or foreign folder, one without profiles in ``space``, or an unknown precision.
 
     Example:
         >>> import tempfile
@@ -282,7 +290,7 @@ def load(folder: str | os.PathLike[str], *, space: Space = "paper") -> Scorer:
         ...     load(demo.tiny_model(folder)).classes
         ('normal', 'abnormal')
     """
-    return Scorer(*load_model(Path(folder)), space=space)
+    return Scorer(*load_model(Path(folder)), space=space, precision=precision)
 
 
 def _feature_profiles(model: Ensemble, record: Mapping[str, Any]) -> dict[str, FeatureProfile]:

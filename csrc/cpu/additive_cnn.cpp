@@ -1,0 +1,245 @@
+#include "ops/additive_cnn.h"
+
+#include <algorithm>
+#include <limits>
+#include <stdexcept>
+#include <vector>
+
+#include "core/half.h"
+#include "cpu/additive_cnn_zone.h"
+#include "cpu/memory.h"
+#include "cpu/parallel_for.h"
+#include "cpu/zone.h"
+
+namespace iuscore {
+namespace {
+
+struct Parts {
+  void (*first)(const CnnFirst&);
+  void (*tiles)(const CnnTiles&);
+  void (*rows)(const CnnRows&);
+};
+
+#define IUSCORE_CNN_PARTS(zone) \
+  Parts { zone::additive_cnn_first, zone::additive_cnn_tiles, zone::additive_cnn_rows }
+
+Parts parts_of(Zone zone, bool half) {
+#if defined(IUSCORE_HAS_BF16)
+  if (half) return IUSCORE_CNN_PARTS(avx512_bf16);
+#endif
+#if defined(IUSCORE_HAS_ZONES)
+  if (zone == Zone::avx512) return IUSCORE_CNN_PARTS(avx512);
+  if (zone == Zone::avx2) return IUSCORE_CNN_PARTS(avx2);
+#endif
+  static_cast<void>(zone);
+  static_cast<void>(half);
+  return IUSCORE_CNN_PARTS(baseline);
+}
+
+bool any_half(const AdditiveCnnArgs& args) {
+  return std::any_of(args.convolutions, args.convolutions + args.n_convolutions,
+                     [](const CnnConvolution& convolution) { return convolution.half; });
+}
+
+constexpr std::int64_t kMostTiles = 64;  // at a time: they share the kernels while those are in cache
+constexpr std::int64_t kMostImages = 8;  // of a unit of work: they share the first matrix of the linear layers
+
+// A plane's memory: whole tiles, and around them a border of one pixel.
+struct Room {
+  std::int64_t height, width, channels;
+
+  std::int64_t row() const { return (in_tiles(width) * kCnnTile + 2) * channels; }
+  std::int64_t rows() const { return in_tiles(height) * kCnnTile + 2; }
+  std::int64_t floats() const { return rows() * row(); }
+};
+
+// One layer after another writes to the other of two planes.
+struct Plan {
+  std::int64_t map = 0;  // floats, as all below
+  std::int64_t planes[2] = {0, 0};
+  std::int64_t patches = 0;
+  std::int64_t products = 0;
+  std::int64_t features = 0;  // of one image
+  std::int64_t hidden = 0;    // of one image, the widest linear layer
+
+  explicit Plan(const AdditiveCnnArgs& args) {
+    std::int64_t height = args.height;
+    std::int64_t width = args.width;
+    map = in_cnn_vectors((height + 2) * (width + 2));
+    planes[0] = Room{height, width, in_cnn_vectors(args.channels)}.floats();
+    for (std::int32_t i = 0; i < args.n_convolutions; ++i) {
+      const CnnConvolution& convolution = args.convolutions[i];
+      const std::int64_t tiles = std::min(kMostTiles, in_tiles(height) * in_tiles(width));
+      patches = std::max(patches, kCnnPoints * cnn_point_step(tiles, convolution.in));
+      products = std::max(products, kCnnPoints * cnn_point_step(tiles, convolution.out));
+      if (convolution.pooled) height /= 2, width /= 2;
+      const Room room{height, width, in_cnn_vectors(convolution.out)};
+      if (i + 1 < args.n_convolutions) planes[1 - i % 2] = std::max(planes[1 - i % 2], room.floats());
+      features = height * width * room.channels;
+    }
+    for (std::int32_t i = 0; i < args.n_linears; ++i) hidden = std::max(hidden, in_cnn_vectors(args.linears[i].out));
+  }
+
+  std::int64_t scratch() const { return patches + products; }
+  std::int64_t unit(std::int64_t images) const {
+    return map + planes[0] + planes[1] + images * (features + 2 * hidden);
+  }
+};
+
+bool is_finite(const float* values, std::int64_t n) {
+  std::uint32_t found = 0;
+  for (std::int64_t i = 0; i < n; ++i) found |= (bits_of(values[i]) & 0x7f800000u) == 0x7f800000u;
+  return found == 0;
+}
+
+void copy_with_border(const float* map, std::int64_t height, std::int64_t width, float* out) {
+  std::fill_n(out, (height + 2) * (width + 2), 0.0f);
+  for (std::int64_t y = 0; y < height; ++y) std::copy_n(map + y * width, width, out + (y + 1) * (width + 2) + 1);
+}
+
+// What lies around the pixels of a plane becomes zero.
+CnnPlane with_border(float* memory, const Room& room) {
+  const std::int64_t row = room.row();
+  const std::int64_t used = room.width * room.channels;
+  float* const pixel = memory + row + room.channels;
+  std::fill_n(memory, row + room.channels, 0.0f);
+  for (std::int64_t y = 0; y < room.height; ++y) std::fill_n(pixel + y * row + used, row - used, 0.0f);
+  float* const after = pixel + room.height * row;
+  std::fill(after, memory + room.floats(), 0.0f);
+  return {pixel, row, room.channels};
+}
+
+// The networks' passes; `threads` work on one image together.
+class Pass {
+ public:
+  Pass(const AdditiveCnnArgs& args, std::int32_t threads)
+      : args_(args),
+        plan_(args),
+        parts_(parts_of(current_zone(), any_half(args))),
+        threads_(threads),
+        scratch_(threads) {}
+
+  std::int64_t memory(std::int64_t images) const { return plan_.unit(images); }
+
+  // One network, some images.
+  void run(std::int32_t group, std::int64_t first_image, std::int64_t images, float* memory) {
+    float* const map = memory;
+    float* const planes = map + plan_.map;
+    float* const features = planes + plan_.planes[0] + plan_.planes[1];
+    for (std::int64_t i = 0; i < images; ++i) {
+      const std::int64_t pixels = args_.height * args_.width;
+      copy_with_border(args_.maps + ((first_image + i) * args_.groups + group) * pixels, args_.height, args_.width,
+                       map);
+      convolve(group, map, planes, features + i * plan_.features);
+    }
+    connect(group, first_image, images, features);
+  }
+
+ private:
+  void convolve(std::int32_t group, const float* map, float* memory, float* features) {
+    float* const planes[2] = {memory, memory + plan_.planes[0]};
+    std::int64_t height = args_.height;
+    std::int64_t width = args_.width;
+    const std::int64_t channels = in_cnn_vectors(args_.channels);
+    CnnPlane in = with_border(planes[0], {height, width, channels});
+    const std::int64_t rows = (height + threads_ - 1) / threads_;
+    parallel_for((height + rows - 1) / rows, threads_, [&](std::int32_t, std::int64_t i) {
+      parts_.first({map, width + 2, width, args_.first_kernels + group * 9 * channels,
+                    args_.first_bias + group * channels, in, i * rows, std::min(rows, height - i * rows)});
+    });
+    for (std::int32_t i = 0; i < args_.n_convolutions; ++i) {
+      const CnnConvolution& convolution = args_.convolutions[i];
+      const std::int64_t out_channels = in_cnn_vectors(convolution.out);
+      const std::int64_t out_height = convolution.pooled ? height / 2 : height;
+      const std::int64_t out_width = convolution.pooled ? width / 2 : width;
+      const CnnPlane out = i + 1 == args_.n_convolutions
+                               ? CnnPlane{features, out_width * out_channels, out_channels}
+                               : with_border(planes[1 - i % 2], {out_height, out_width, out_channels});
+      layer(convolution, group, height, width, in, out);
+      in = out;
+      height = out_height;
+      width = out_width;
+    }
+  }
+
+  void layer(const CnnConvolution& convolution, std::int32_t group, std::int64_t height, std::int64_t width,
+             const CnnPlane& in, const CnnPlane& out) {
+    const std::int64_t tiles = in_tiles(height) * in_tiles(width);
+    const std::int64_t share = ((tiles + threads_ - 1) / threads_ + 7) / 8 * 8;
+    const std::int64_t some = std::min({kMostTiles, share, tiles});
+    parallel_for((tiles + some - 1) / some, threads_, [&](std::int32_t worker, std::int64_t i) {
+      float* const patches = scratch_.of(worker, plan_.scratch());
+      parts_.tiles({&convolution, group, height, width, in, out, i * some, std::min(some, tiles - i * some), patches,
+                    patches + plan_.patches});
+    });
+  }
+
+  void connect(std::int32_t group, std::int64_t first_image, std::int64_t images, float* features) {
+    const float* values = features;
+    std::int64_t values_row = plan_.features;
+    float* spare[2] = {features + images * plan_.features, features + images * (plan_.features + plan_.hidden)};
+    for (std::int32_t i = 0; i < args_.n_linears; ++i) {
+      parts_.rows(
+          {&args_.linears[i], group, values, values_row, images, i + 1 < args_.n_linears, spare[i % 2], plan_.hidden});
+      values = spare[i % 2];
+      values_row = plan_.hidden;
+    }
+    const std::int32_t outputs = args_.linears[args_.n_linears - 1].out;
+    const std::int64_t pixels = args_.height * args_.width;
+    for (std::int64_t i = 0; i < images; ++i) {
+      const std::int64_t at = (first_image + i) * args_.groups + group;
+      const bool finite = is_finite(args_.maps + at * pixels, pixels);
+      for (std::int32_t k = 0; k < outputs; ++k)
+        args_.evidence[at * outputs + k] =
+            finite ? values[i * values_row + k] : std::numeric_limits<float>::quiet_NaN();
+    }
+  }
+
+  const AdditiveCnnArgs& args_;
+  const Plan plan_;
+  const Parts parts_;
+  const std::int32_t threads_;
+  Memory scratch_;
+};
+
+}  // namespace
+
+bool additive_cnn_has_half() {
+#if defined(IUSCORE_HAS_BF16)
+  return current_zone() == Zone::avx512 && __builtin_cpu_supports("avx512bf16");
+#else
+  return false;
+#endif
+}
+
+bool additive_cnn_has_fma() {
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+  return true;
+#else
+  return current_zone() != Zone::baseline;
+#endif
+}
+
+// Where there is work for every thread, each has networks and images of its own; else all work on one together. Neither
+// shows in the bits: every sum is taken by one thread, in an order of its own.
+void additive_cnn_cpu(const AdditiveCnnArgs& args, std::int32_t threads) {
+  if (any_half(args) && !additive_cnn_has_half())
+    throw std::runtime_error("additive_cnn: packed in bfloat16, which this CPU does not multiply");
+  const bool alone = args.batch * args.groups < threads;
+  const std::int64_t share = args.batch * args.groups / (std::int64_t{4} * threads);
+  const std::int64_t images = std::clamp<std::int64_t>(std::min(share, args.batch), 1, kMostImages);
+  const std::int64_t chunks = (args.batch + images - 1) / images;
+  const std::int32_t workers = alone ? 1 : threads;
+  Memory memory(workers);
+  std::vector<Pass> passes;
+  passes.reserve(static_cast<std::size_t>(workers));
+  for (std::int32_t i = 0; i < workers; ++i) passes.emplace_back(args, alone ? threads : 1);
+  parallel_for(chunks * args.groups, workers, [&](std::int32_t worker, std::int64_t i) {
+    Pass& pass = passes[static_cast<std::size_t>(worker)];
+    const std::int64_t first = i % chunks * images;  // one network's images come one after another
+    const std::int64_t some = std::min(images, args.batch - first);
+    pass.run(static_cast<std::int32_t>(i / chunks), first, some, memory.of(worker, pass.memory(images)));
+  });
+}
+
+}  // namespace iuscore

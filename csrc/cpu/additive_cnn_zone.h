@@ -1,0 +1,77 @@
+// Parts of one network's forward pass, on one thread. Compiled once per CPU zone, and once more for processors that
+// multiply bfloat16; no std containers or templates with external linkage inside.
+#pragma once
+
+#include "core/macros.h"
+#include "ops/additive_cnn.h"
+
+namespace iuscore {
+
+IUSCORE_HD std::int64_t in_cnn_vectors(std::int64_t n) { return (n + kCnnVector - 1) / kCnnVector * kCnnVector; }
+IUSCORE_HD std::int64_t in_tiles(std::int64_t n) { return (n + kCnnTile - 1) / kCnnTile; }
+IUSCORE_HD std::int64_t in_pairs(std::int64_t n) { return n + (n & 1); }
+
+// Pixels [height, width] with channels side by side; `pixel` points at pixel (0, 0).
+struct CnnPlane {
+  float* pixel;
+  std::int64_t row;  // floats from one row to the next
+  std::int64_t channels;
+};
+
+// The first convolution of some rows: one input channel.
+struct CnnFirst {
+  const float* map;  // with a border of zeros around it
+  std::int64_t map_row;
+  std::int64_t width;
+  const float* kernels;  // [9, channels in whole vectors]
+  const float* bias;
+  CnnPlane out;
+  std::int64_t first_row;
+  std::int64_t rows;
+};
+
+// Some tiles of one of the other convolutions; tiles count along rows.
+struct CnnTiles {
+  const CnnConvolution* convolution;
+  std::int32_t group;
+  std::int64_t height;  // of the plane that comes in
+  std::int64_t width;
+  CnnPlane in;  // whole tiles, and around them a border of zeros
+  CnnPlane out;
+  std::int64_t first_tile;
+  std::int64_t tiles;
+  void* patches;    // 36 times cnn_point_step() floats, or half of that bfloat16
+  float* products;  // 36 times cnn_point_step() floats
+};
+
+// Distances of the 36 numbers of a tile. A line of the cache more than they need, or all would fall onto each other
+// there.
+IUSCORE_HD std::int64_t cnn_point_step(std::int64_t tiles, std::int64_t channels) {
+  return tiles * in_cnn_vectors(channels) + 2 * kCnnVector;
+}
+
+// out[row] = weights^T values[row] + bias, for some rows.
+struct CnnRows {
+  const CnnLinear* linear;
+  std::int32_t group;
+  const float* values;
+  std::int64_t values_row;
+  std::int64_t rows;
+  bool relu;
+  float* out;
+  std::int64_t out_row;
+};
+
+#define IUSCORE_CNN_PARTS(zone)             \
+  namespace zone {                          \
+  void additive_cnn_first(const CnnFirst&); \
+  void additive_cnn_tiles(const CnnTiles&); \
+  void additive_cnn_rows(const CnnRows&);   \
+  }
+IUSCORE_CNN_PARTS(baseline)
+IUSCORE_CNN_PARTS(avx2)
+IUSCORE_CNN_PARTS(avx512)
+IUSCORE_CNN_PARTS(avx512_bf16)
+#undef IUSCORE_CNN_PARTS
+
+}  // namespace iuscore

@@ -1,0 +1,86 @@
+"""The op `additive_cnn` over the compiled kernels, and the packed weights it reads, which are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.weak import WeakIdKeyDictionary
+
+from iuscore.ops._cnn import CnnNetwork, CnnShape, shape_of, tensors_of
+from iuscore.ops._native.additive_cnn_pack import pack
+from iuscore.ops._native.calls import core
+
+
+@torch.library.custom_op("iuscore::additive_cnn", mutates_args=(), device_types="cpu")
+def additive_cnn_packed(
+    maps: Tensor, parts: Sequence[Tensor], channels: Sequence[int], pooled: Sequence[bool], units: Sequence[int]
+) -> Tensor:
+    maps = maps.contiguous()
+    evidence = maps.new_empty((*maps.shape[:2], units[-1]))
+    core().additive_cnn(
+        maps=(maps.data_ptr(), *maps.shape),
+        channels=list(channels),
+        pooled=list(pooled),
+        units=list(units),
+        half=[False, *(part.dtype == torch.bfloat16 for part in parts[2 : 4 * len(channels) - 2 : 4])],
+        buffers=[(part.data_ptr(), part.numel()) for part in parts],
+        evidence=evidence.data_ptr(),
+        threads=torch.get_num_threads(),
+    )
+    return evidence
+
+
+@additive_cnn_packed.register_fake
+def _(
+    maps: Tensor, parts: Sequence[Tensor], channels: Sequence[int], pooled: Sequence[bool], units: Sequence[int]
+) -> Tensor:
+    return maps.new_empty((*maps.shape[:2], units[-1]))
+
+
+def additive_cnn(maps: Tensor, networks: Sequence[CnnNetwork], half: bool) -> Tensor:
+    """Evidence [B, G, K] of maps [B, G, h, w]."""
+    packed = packed_of(networks, tuple(maps.shape[2:]), half)
+    evidence: Tensor = additive_cnn_packed(maps, packed.parts, *packed.shape)
+    return evidence
+
+
+class Packed(NamedTuple):
+    """What was packed, from which weights."""
+
+    shape: CnnShape
+    size: tuple[int, ...]
+    parts: list[Tensor]
+    weights: list[tuple[Tensor, int]]  # other names of them, which keep their memory, and their versions
+    statistics: list[Tensor]  # copies: batch norm changes them in training without a new version
+
+
+_kept: Any = WeakIdKeyDictionary()  # first tensor of the first network -> {half: Packed}
+
+
+def packed_of(networks: Sequence[CnnNetwork], size: tuple[int, ...], half: bool) -> Packed:
+    """The packed weights, from the last call where they are still the same."""
+    weights = [tensor for network in networks for _, tensor in tensors_of(network)]
+    statistics = [value for network in networks for block in network.blocks for value in (block.mean, block.variance)]
+    kept: dict[bool, Packed] = _kept.setdefault(weights[0], {})
+    found = kept.get(half)
+    if found is not None and found.size == size and _unchanged(found, weights, statistics):
+        return found
+    seen = [(weight.detach(), weight._version) for weight in weights]
+    shape = shape_of(networks[0], size)
+    made = Packed(shape, size, pack(networks, shape, size, half), seen, [value.clone() for value in statistics])
+    kept[half] = made
+    return made
+
+
+def _unchanged(packed: Packed, weights: Sequence[Tensor], statistics: Sequence[Tensor]) -> bool:
+    return (
+        len(weights) == len(packed.weights)
+        and all(
+            weight.data_ptr() == was.data_ptr() and weight._version == version
+            for weight, (was, version) in zip(weights, packed.weights, strict=True)
+        )
+        and all(map(torch.equal, statistics, packed.statistics))
+    )

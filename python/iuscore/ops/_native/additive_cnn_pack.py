@@ -1,0 +1,114 @@
+"""Weights in the order in which the kernels of `additive_cnn` read them: csrc/ops/additive_cnn.h."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from iuscore.ops._cnn import CnnBlock, CnnNetwork, CnnShape
+
+VECTOR = 16  # channels and units stand in multiples of this
+PANEL = 32  # columns of a matrix that stand together
+LEAST_OF_HALF = (
+    32  # channels: in shorter sums the roundings of bfloat16 do not average out, and there is little to gain
+)
+POINTS = (0.0, 0.75, -0.75, 1.5, -1.5)  # and infinity: csrc/cpu/additive_cnn_winograd.h
+
+
+def pack(networks: Sequence[CnnNetwork], shape: CnnShape, size: Sequence[int], half: bool) -> list[Tensor]:
+    """First kernels and bias; kernels, bias, scale and shift of every other convolution; the linear layers.
+
+    Args:
+        networks: G of them, of one shape.
+        shape: theirs.
+        size: (height, width) of the maps.
+        half: whether kernels become bfloat16, where many channels come in.
+
+    Returns:
+        Contiguous tensors, first axis G; scale and shift are empty where no pooling follows.
+    """
+    convolutions = [_convolutions(network) for network in networks]
+    first = [layers[0] for layers in convolutions]
+    parts = [
+        torch.stack([_wide(kernels.flatten(1).T, 1) for kernels, _, _ in first]),
+        torch.stack([_wide(bias, 0) for _, bias, _ in first]),
+    ]
+    for i in range(1, len(shape.channels)):
+        layers = [each[i] for each in convolutions]
+        many = shape.channels[i - 1] >= LEAST_OF_HALF
+        parts.append(torch.stack([_kernels(kernels, half and many) for kernels, _, _ in layers]))
+        parts.append(torch.stack([_wide(bias, 0) for _, bias, _ in layers]))
+        norms = [_affine(block) for _, _, block in layers if block is not None]
+        parts += [torch.stack([_wide(norm[k], 0) for norm in norms]) if norms else torch.empty(0) for k in (0, 1)]
+    height, width = (side >> sum(shape.pooled) for side in size)
+    for i in range(len(shape.units)):
+        linears = [network.linears[i] for network in networks]
+        weights = [
+            _features_last(weight, shape.channels[-1], height, width) if i == 0 else weight for weight, _ in linears
+        ]
+        parts.append(torch.stack([_panels(_wide(weight.T, 1)) for weight in weights]))
+        parts.append(torch.stack([_wide(bias, 0) for _, bias in linears]))
+    return parts
+
+
+def _convolutions(network: CnnNetwork) -> list[tuple[Tensor, Tensor, CnnBlock | None]]:
+    """Kernels, bias, and the block where it ends there."""
+    return [
+        (kernels.detach(), bias.detach(), block if i + 1 == len(block.kernels) else None)
+        for block in network.blocks
+        for i, (kernels, bias) in enumerate(zip(block.kernels, block.biases, strict=True))
+    ]
+
+
+def _wide(values: Tensor, axis: int) -> Tensor:
+    """Zeros up to a whole number of vectors."""
+    pad = -values.shape[axis] % VECTOR
+    return F.pad(values.detach(), [0, 0] * (values.ndim - 1 - axis) + [0, pad])
+
+
+def _panels(matrix: Tensor) -> Tensor:
+    """[..., terms, n] -> [..., terms * n], 32 columns after another."""
+    return torch.cat([part.flatten(-2) for part in torch.split(matrix, PANEL, dim=-1)], dim=-1)
+
+
+def _pairs(matrix: Tensor) -> Tensor:
+    """The same of pairs of terms: [..., terms, n] with two terms of a column side by side."""
+    pairs = matrix.reshape(*matrix.shape[:-2], -1, 2, matrix.shape[-1])
+    return torch.cat([part.transpose(-1, -2).flatten(-3) for part in torch.split(pairs, PANEL, dim=-1)], dim=-1)
+
+
+def _kernels(kernels: Tensor, half: bool) -> Tensor:
+    """[out, in, 3, 3] -> the 36 matrices [in, out] at the points, one after another."""
+    g = _transform().to(kernels.device)
+    points = torch.einsum("pi,ocij,qj->pqco", g, kernels.double(), g).flatten(0, 1)
+    points = _wide(F.pad(points, [0, 0, 0, points.shape[1] % 2]), 2)
+    return _pairs(points.to(torch.bfloat16)).flatten() if half else _panels(points.float()).flatten()
+
+
+def _transform() -> Tensor:
+    """[6, 3] float64, Winograd's matrix G of the points: row p is (1, p, p^2) over the product of p - q, q != p."""
+    points = torch.tensor(POINTS, dtype=torch.float64)
+    differences = points[:, None] - points + torch.eye(len(points), dtype=torch.float64)
+    rows = torch.stack([points**0, points, points**2], dim=1) / differences.prod(1, keepdim=True)
+    return torch.cat([rows, torch.tensor([[0.0, 0.0, 1.0]], dtype=torch.float64)])
+
+
+def _affine(block: CnnBlock) -> tuple[Tensor, Tensor]:
+    """Batch norm as scale and shift."""
+    mean, variance = block.mean.double(), block.variance.double()
+    scale = torch.rsqrt(variance + block.eps)
+    if block.weight is not None:
+        scale = scale * block.weight.detach().double()
+    shift = -mean * scale
+    if block.bias is not None:
+        shift = shift + block.bias.detach().double()
+    return scale.float(), shift.float()
+
+
+def _features_last(weight: Tensor, channels: int, height: int, width: int) -> Tensor:
+    """[out, channels * height * width] -> the same with channels last, in whole vectors."""
+    places = weight.detach().reshape(-1, channels, height, width).permute(0, 2, 3, 1)
+    return _wide(places, 3).flatten(1)

@@ -1,0 +1,30 @@
+"""The networks of `additive_cnn` in plain PyTorch, one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from iuscore.ops._cnn import CnnNetwork
+
+
+def additive_cnn(maps: Tensor, networks: Sequence[CnnNetwork]) -> Tensor:
+    """Evidence [B, G, K] of maps [B, G, h, w]."""
+    evidence = torch.stack([_one(maps[:, g : g + 1], network) for g, network in enumerate(networks)], dim=1)
+    broken = ~torch.isfinite(maps).flatten(2).all(2)
+    return evidence.masked_fill(broken[..., None], float("nan"))
+
+
+def _one(x: Tensor, network: CnnNetwork) -> Tensor:
+    for block in network.blocks:
+        for kernels, bias in zip(block.kernels, block.biases, strict=True):
+            x = F.relu(F.conv2d(x, kernels, bias, padding=1))
+        x = F.max_pool2d(x, 2)
+        x = F.batch_norm(x, block.mean, block.variance, block.weight, block.bias, eps=block.eps)
+    x = x.flatten(1)
+    for i, (weight, bias) in enumerate(network.linears):
+        x = F.linear(F.relu(x) if i else x, weight, bias)
+    return x

@@ -1,0 +1,95 @@
+"""The forward pass of EPU-CNN: every map through its own small convolutional network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from iuscore.errors import UserError
+from iuscore.ops._backend import Backend, choose, extension
+from iuscore.ops._cnn import PRECISIONS, CnnNetwork, Precision, shape_of, tensors_of
+from iuscore.ops._native import additive_cnn as _native
+from iuscore.ops._torch import additive_cnn as _torch
+
+
+def additive_cnn(
+    maps: Tensor, networks: Sequence[CnnNetwork], *, precision: Precision = "exact", backend: Backend = "auto"
+) -> Tensor:
+    """Pass every map through its own network, for inference.
+
+    A result has the same bits whatever the batch, the image's place in it and the number of threads. The compiled
+    kernels keep the weights in an order of their own until one changes; they have no gradient, and "auto" takes PyTorch
+    where one is wanted.
+
+    Args:
+        maps: float32 [B, G, h, w], any strides, any device.
+        networks: G of them, of one shape, for inputs of one channel; in evaluation mode.
+        precision: "exact" is float32; "fast" multiplies bfloat16 and adds in float32, on a CPU that can, and is "exact"
+            elsewhere; "auto" is "fast" where it differs. See `chosen_precision`.
+        backend: "auto", "native" (insists on the compiled kernels, which are for CPUs) or "torch".
+
+    Returns:
+        Evidence [B, G, K], the last linear layer's outputs; NaN of a map that holds a value that is not finite.
+
+    Raises:
+        TypeError: another type or dtype. ValueError: shapes that do not fit, several devices, an unknown back end or
+            precision. RuntimeError: backend="native" where it cannot run.
+
+    Source: Gatoula, Dimas, Iakovidis, IEEE TMI 2026 (the network); Winograd 1980, and Lavin and Gray, CVPR 2016 (its
+        convolutions).
+
+    Example:
+        >>> import torch, iuscore
+        >>> from iuscore.models import EPUCNN
+        >>> model = EPUCNN(["a", "b"], size=(16, 16), base_channels=2, hidden_units=4).eval().requires_grad_(False)
+        >>> iuscore.ops.additive_cnn(torch.rand(3, 4, 16, 16), model.networks()).shape
+        torch.Size([3, 4, 1])
+    """
+    _check(maps, networks)
+    wants_grad = torch.is_grad_enabled() and (
+        maps.requires_grad or any(tensor.requires_grad for network in networks for _, tensor in tensors_of(network))
+    )
+    choice = choose("additive_cnn", maps.device, needs_grad=wants_grad, backend=backend)
+    half = chosen_precision(precision, maps.device) == "fast"
+    if choice.implementation == "torch":
+        return _torch.additive_cnn(maps, networks)
+    return _native.additive_cnn(maps, networks, half)
+
+
+def chosen_precision(precision: Precision = "auto", device: torch.device | str = "cpu") -> Precision:
+    """What a precision comes to on a device: "exact" or "fast".
+
+    "fast" needs a CPU that multiplies bfloat16 (AVX-512 BF16); elsewhere all three are "exact".
+
+    Raises:
+        UserError: an unknown precision.
+
+    Example:
+        >>> chosen_precision("exact"), chosen_precision("auto", "cuda")
+        ('exact', 'exact')
+    """
+    if precision not in PRECISIONS:
+        raise UserError(f"precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}")
+    core, _ = extension("_core")
+    able = torch.device(device).type == "cpu" and core is not None and core.build_info().get("cpu_bf16")
+    return "fast" if able and precision != "exact" else "exact"
+
+
+def _check(maps: Tensor, networks: Sequence[CnnNetwork]) -> None:
+    if not isinstance(maps, Tensor):
+        raise TypeError(f"maps: expected a torch.Tensor, got {type(maps).__name__}")
+    if maps.ndim != 4 or maps.shape[1] != len(networks) or not networks:
+        raise ValueError(f"maps: expected [B, {len(networks)}, h, w], one map a network, got {list(maps.shape)}")
+    tensors = [("maps", maps)]
+    for g, network in enumerate(networks):
+        tensors += [(f"networks[{g}].{name}", tensor) for name, tensor in tensors_of(network)]
+    for name, tensor in tensors:
+        if tensor.dtype != torch.float32:
+            raise TypeError(f"{name}: expected dtype float32, got {str(tensor.dtype)[6:]}; convert it with .float()")
+        if tensor.device != maps.device:
+            raise ValueError(f"{name}: expected on the device of maps, {maps.device}, got {tensor.device}")
+    shapes = {shape_of(network, maps.shape[2:]) for network in networks}
+    if len(shapes) > 1:
+        raise ValueError("networks: expected one shape, but they differ in channels or units")

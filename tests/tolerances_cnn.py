@@ -1,0 +1,88 @@
+"""How far `additive_cnn` may be from its float64 reference, derived as in tests/tolerances.py (u = 2^-24).
+
+- The error of what comes in goes through a layer by the magnitudes of its weights; ReLU and the largest of four
+  lengthen no error.
+- The first convolution and the linear layers are sums of n products and a bias: at most (n + 3) u of the magnitudes.
+- The other convolutions may be sums of n = 9 in, or go through Winograd's points: B'dB takes at most 3 roundings in
+  each direction, a kernel's number one, the sum over channels one each, A'mA at most 4 in each direction, bias and
+  ReLU two; all of them of the magnitudes |A'|(sum of |G g G'| |B'||d||B|)|A|, which are no smaller than those of
+  the plain sum. A product of bfloat16 has two factors rounded to 8 bits, 2^-9 each;
+  these are used where 32 channels or more come in.
+- Pooled values times scale plus shift: 6 u of |scale| (|value| + |mean|) + |bias|, whichever way it is written.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tests.reference import additive_cnn as reference
+from tests.reference.additive_cnn import Array, Network, Trace
+from tests.tolerances import U
+
+HALF = 2.0**-9
+LEAST_OF_HALF = 32  # channels that come in
+_A, _B = 0.75, 1.5
+POINTS = np.array([0.0, _A, -_A, _B, -_B])
+
+
+def matrices() -> tuple[Array, Array, Array]:
+    """A' [4, 6], G [6, 3], B' [6, 6] of the five points and infinity, by Toom and Cook."""
+    a = np.array([[*POINTS**i, float(i == 3)] for i in range(4)])
+    g, b = np.zeros((6, 3)), np.zeros((6, 6))
+    for i, p in enumerate(POINTS):
+        others = np.delete(POINTS, i)
+        g[i] = p ** np.arange(3) / np.prod(p - others)
+        b[i, :5] = np.poly(others)[::-1]
+    g[5, 2] = 1.0
+    b[5] = np.poly(POINTS)[::-1]
+    return a, g, b
+
+
+def _magnitudes(x: Array, kernels: Array) -> Array:
+    """|A'|(sum over channels of |G g G'| |B'||d||B|)|A|, [out, h, w]; x has no signs."""
+    a, g, b = matrices()
+    channels, height, width = x.shape
+    down, across = -(-height // 4), -(-width // 4)
+    padded = np.zeros((channels, 4 * down + 2, 4 * across + 2))
+    padded[:, 1 : height + 1, 1 : width + 1] = x
+    points = np.abs(np.einsum("pi,ocij,qj->ocpq", g, kernels, g))
+    out = np.zeros((len(kernels), 4 * down, 4 * across))
+    for y in range(down):
+        for column in range(across):
+            patch = padded[:, 4 * y : 4 * y + 6, 4 * column : 4 * column + 6]
+            v = np.abs(b) @ patch @ np.abs(b).T
+            tile = np.abs(a) @ np.einsum("ocpq,cpq->opq", points, v) @ np.abs(a).T
+            out[:, 4 * y : 4 * y + 4, 4 * column : 4 * column + 4] = tile
+    return out[:, :height, :width]
+
+
+def _convolution(x: Array, e: Array, kernels: Array, bias: Array, half: bool) -> Array:
+    none = np.zeros_like(bias)
+    through = reference.convolve(e, np.abs(kernels), none)
+    if len(x) == 1:
+        plain = reference.convolve(np.abs(x) + e, np.abs(kernels), none) + np.abs(bias)[:, None, None]
+        first = (9 + 3) * U * plain
+    else:
+        first = np.zeros((len(kernels), *x.shape[1:]))
+    size = _magnitudes(np.abs(x) + e, kernels)
+    rounding = (9 * x.shape[0] + 19) * U + (2.0 * HALF + HALF**2 if half else 0.0)
+    return through + np.maximum(first, rounding * size) + 2 * U * (size + np.abs(bias)[:, None, None])
+
+
+def bound(trace: Trace, network: Network, half: bool) -> Array:
+    """Of the evidence [K] of one map."""
+    e = np.zeros_like(trace.convolutions[0][0])
+    for b, block in enumerate(network.blocks):
+        for i, (kernels, bias) in enumerate(zip(block.kernels, block.biases, strict=True)):
+            e = _convolution(
+                trace.convolutions[b][i], e, kernels, bias, half and trace.convolutions[b][i].shape[0] >= LEAST_OF_HALF
+            )
+        e, value = reference.pool(e), np.abs(reference.pool(trace.before_pool[b]))
+        scale = np.abs(reference.scale_of(block))[:, None, None]
+        mean, bias = (np.abs(part)[:, None, None] for part in (block.mean, block.bias))
+        e = scale * e + 6 * U * (scale * (value + e + mean) + bias)
+    error = e.reshape(-1)
+    for values, (weight, bias) in zip(trace.linears, network.linears, strict=True):
+        size = np.abs(weight) @ (np.abs(values) + error) + np.abs(bias)
+        error = np.abs(weight) @ error + (len(values) + 3) * U * size
+    return error
