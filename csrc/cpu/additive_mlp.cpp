@@ -1,10 +1,9 @@
 #include "ops/additive_mlp.h"
 
 #include <algorithm>
-#include <memory>
-#include <vector>
 
 #include "cpu/additive_mlp_zone.h"
+#include "cpu/memory.h"
 #include "cpu/parallel_for.h"
 #include "cpu/zone.h"
 
@@ -25,25 +24,6 @@ Kernels kernels_of(Zone zone) {
   static_cast<void>(zone);
   return {baseline::additive_mlp_tile, baseline::additive_mlp_pack, baseline::additive_mlp_chunk};
 }
-
-// Floats that begin at a cache line, one piece a thread, made when the thread first asks.
-class Memory {
- public:
-  explicit Memory(std::int32_t workers) : pieces_(static_cast<std::size_t>(workers)) {}
-
-  float* of(std::int32_t worker, std::int64_t floats) {
-    std::vector<float>& piece = pieces_[static_cast<std::size_t>(worker)];
-    piece.resize(static_cast<std::size_t>(floats) + kLine);
-    void* begin = piece.data();
-    std::size_t room = piece.size() * sizeof(float);
-    return static_cast<float*>(
-        std::align(kLine * sizeof(float), static_cast<std::size_t>(floats) * sizeof(float), begin, room));
-  }
-
- private:
-  static constexpr std::size_t kLine = 16;
-  std::vector<std::vector<float>> pieces_;
-};
 
 // Many rows share a group's weights while they are in cache; few where there would be no tile for every thread, or
 // where rows are so wide that a tile would leave the cache.
