@@ -243,7 +243,7 @@ BAD = {
     "empty.png": "empty file (0 bytes)",
     "gone.png": "cannot be opened: No such file or directory",
     "nan.tif": "non-finite pixels",
-    "text.png": "not an image: no PNG, JPEG, BMP, TIFF, GIF, WebP or PGM/PPM data found",
+    "text.png": "not an image: no PNG, JPEG, BMP, TIFF, GIF, WebP, PGM/PPM or DICOM data found",
     "truncated.jpg": "truncated: ",
     "truncated.png": "truncated: ",
 }

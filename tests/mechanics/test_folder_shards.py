@@ -69,7 +69,7 @@ def test_a_single_file(tmp_path: Path) -> None:
 
 
 def test_nothing_to_read(tmp_path: Path) -> None:
-    looked = "looked for *.png, *.jpg, *.jpeg, *.bmp, *.tif, *.tiff, *.webp, *.gif, *.pgm, *.ppm, *.pnm"
+    looked = "looked for *.png, *.jpg, *.jpeg, *.bmp, *.tif, *.tiff, *.webp, *.gif, *.pgm, *.ppm, *.pnm, *.dcm"
     assert fails(tmp_path) == f"no images in ROOT: {looked}; found no files"
     (tmp_path / "sub").mkdir()
     for name in ("notes.txt", "sub/b.csv"):

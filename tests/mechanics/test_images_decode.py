@@ -21,7 +21,7 @@ from iuscore.images import UnreadableImage, decode
 RNG = np.random.default_rng(0)
 GRAY = RNG.integers(0, 256, (5, 7), dtype=np.uint8)
 COLOR = RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)
-NOT_AN_IMAGE = "not an image: no PNG, JPEG, BMP, TIFF, GIF, WebP or PGM/PPM data found"
+NOT_AN_IMAGE = "not an image: no PNG, JPEG, BMP, TIFF, GIF, WebP, PGM/PPM or DICOM data found"
 
 
 def saved(image: Image.Image, kind: str, **options: object) -> bytes:

@@ -51,7 +51,7 @@ def fails(path: Path, **options: object) -> str:
 def test_lists_recursively_in_order_and_in_any_case(tmp_path: Path) -> None:
     fill(tmp_path, "b.PNG", "a.Jpeg", "deep/er/c.tif", "déjà vu/ß 1.pgm", "x.WebP")
     fill(tmp_path, ".hidden.png", ".cache/a.png", "__MACOSX/a.png")
-    for name in (".DS_Store", "Thumbs.db", "notes.txt", "deep/labels.csv", "scan.dcm"):
+    for name in (".DS_Store", "Thumbs.db", "notes.txt", "deep/labels.csv", "scan.nii"):
         (tmp_path / name).touch()
     source = open_source(tmp_path)
     assert uids(source) == ["a.Jpeg", "b.PNG", "deep/er/c.tif", "déjà vu/ß 1.pgm", "x.WebP"]
@@ -107,11 +107,11 @@ def test_names_that_are_not_utf8(tmp_path: Path) -> None:
 
 def test_nothing_to_read(tmp_path: Path) -> None:
     assert fails(tmp_path / "none") == "no such file or folder: ROOT"
-    looked = "looked for *.png, *.jpg, *.jpeg, *.bmp, *.tif, *.tiff, *.webp, *.gif, *.pgm, *.ppm, *.pnm"
+    looked = "looked for *.png, *.jpg, *.jpeg, *.bmp, *.tif, *.tiff, *.webp, *.gif, *.pgm, *.ppm, *.pnm, *.dcm"
     assert fails(tmp_path) == f"no images in ROOT: {looked}; found no files"
-    for name in ("notes.txt", "b.dcm", "c.dcm"):
+    for name in ("notes.txt", "b.nii", "c.nii"):
         (tmp_path / name).touch()
-    assert fails(tmp_path) == f"no images in ROOT: {looked}; found 3 other files such as b.dcm"
+    assert fails(tmp_path) == f"no images in ROOT: {looked}; found 3 other files such as b.nii"
     assert fails(tmp_path / "notes.txt") == f"ROOT is no image file: {looked}"
 
 

@@ -45,7 +45,7 @@ ROTATED = "EXIF rotation applied"
 
 # Only these decoders are tried: some others of Pillow's start programs (EPS) or read remote names.
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "GIF", "WEBP", "PPM")
-_NOT_AN_IMAGE = "not an image: no PNG, JPEG, BMP, TIFF, GIF, WebP or PGM/PPM data found"
+_NOT_AN_IMAGE = "not an image: no PNG, JPEG, BMP, TIFF, GIF, WebP, PGM/PPM or DICOM data found"
 _ORIENTATION_TAG = 274
 _WHITE_IS_ZERO_TAG = 262
 
@@ -62,7 +62,7 @@ class UnreadableImage(UserError):
         ...     decode(b"hello")
         ... except UnreadableImage as error:
         ...     print(error)
-        not an image: no PNG, JPEG, BMP, TIFF, GIF, WebP or PGM/PPM data found
+        not an image: no PNG, JPEG, BMP, TIFF, GIF, WebP, PGM/PPM or DICOM data found
     """
 
     def __init__(self, reason: str, width: int = 0, height: int = 0) -> None:
@@ -144,7 +144,7 @@ def from_pil(image: Image.Image) -> Decoded:
         >>> from_pil(Image.new("RGBA", (4, 2), (10, 20, 30, 0)))[1:]
         (4, 2, ('alpha dropped',))
     """
-    with _pillow_quiet():
+    with _quiet():
         return _decode_image(image)
 
 
@@ -157,7 +157,11 @@ def _decode_stream(stream: BinaryIO, max_pixels: int) -> Decoded:
         if decoded is not None:
             return decoded
     stream.seek(0)
-    with _pillow_quiet():
+    with _quiet():
+        if head[128:132] == b"DICM":
+            from iuscore.images.dicom import decode_dicom
+
+            return decode_dicom(stream, max_pixels)
         return _decode_image(_open_image(stream, max_pixels))
 
 
@@ -188,7 +192,7 @@ def _decode_image(image: Image.Image) -> Decoded:
     except UnreadableImage as error:
         raise UnreadableImage(str(error), width, height) from error
     except Exception as error:  # Pillow's decoders raise anything from SyntaxError to zlib.error
-        raise UnreadableImage(_reason(error), width, height) from error
+        raise UnreadableImage(one_line_reason(error), width, height) from error
     frames = _frames(image)
     if frames != 1:
         notes.append(FIRST_FRAME.format(frames=frames or "several"))
@@ -206,14 +210,15 @@ def _open_image(stream: BinaryIO, max_pixels: int) -> ImageFile.ImageFile:
         limit = min(max_pixels, 2 * (Image.MAX_IMAGE_PIXELS or max_pixels))
         raise UnreadableImage(f"too large: more than {limit} pixels") from error
     except Exception as error:
-        raise UnreadableImage(_reason(error)) from error
+        raise UnreadableImage(one_line_reason(error)) from error
     width, height = image.size
     if width * height > max_pixels:
         raise UnreadableImage(f"too large: {width} x {height}, more than {max_pixels} pixels", width, height)
     return image
 
 
-def _reason(error: Exception) -> str:
+def one_line_reason(error: Exception) -> str:
+    """What a decoder's own error says, as the reason of an unreadable image."""
     if isinstance(error, MemoryError):
         return "not enough memory to decode it"
     text = " ".join(str(error).split()) or type(error).__name__
@@ -338,16 +343,16 @@ def checked_floats(pixels: NDArray[np.float32], notes: list[str]) -> NDArray[np.
 _quiet_lock = threading.Lock()
 _quiet_users = 0
 _quiet_filters: Any = None
-_QUIET_FILTER = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
+_QUIET_FILTER = ("ignore", None, Warning, re.compile(r"(PIL|pydicom|gdcm|iuscore\.images)\b"), 0)
 
 
 @contextmanager
-def _pillow_quiet() -> Iterator[None]:
-    """Silence what Pillow warns about (odd metadata, images of more than half its limit) while inside.
+def _quiet() -> Iterator[None]:
+    """Silence what decoders warn about (odd metadata, images of more than half Pillow's limit) while inside.
 
     ``warnings.catch_warnings`` swaps a list that all threads share, and threads that leave it in
     another order than they entered can leave it swapped for good. So the first thread in puts one entry
-    for Pillow's own modules into the present list and the last one out takes it from that same list.
+    for their own modules into the present list and the last one out takes it from that same list.
     """
     global _quiet_users, _quiet_filters
     with _quiet_lock:

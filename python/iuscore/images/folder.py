@@ -35,7 +35,7 @@ _DERIVED_CLASS = re.compile(r"([^\W\d_][^_.\-\s]*)[_.\-\s]")
 class FolderSource(Source):
     """The image files of a folder and all folders below it, or one image file.
 
-    Files are told by their extension, in any case: png jpg jpeg bmp tif tiff webp gif pgm ppm pnm.
+    Files are told by their extension, in any case: png jpg jpeg bmp tif tiff webp gif pgm ppm pnm dcm.
     Hidden files and what file managers leave behind (``Thumbs.db``) are passed over; other files are
     counted in ``ignored``. Links to files and folders are followed; one that leads back into a folder
     above itself is not.
