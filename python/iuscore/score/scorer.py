@@ -231,7 +231,8 @@ class Scorer:
     def score_inputs(self, inputs: Tensor, warnings: Sequence[tuple[str, ...]], names: Sequence[str]) -> Scores:
         """Scores of prepared inputs (first axis B) against one class per image."""
         if self.model.bias.device != inputs.device:
-            self.model.to(inputs.device)
+            with torch.inference_mode(False):  # else weights that move could never again pass a gradient on
+                self.model.to(inputs.device)
         with torch.set_grad_enabled(inputs.requires_grad and torch.is_grad_enabled()):
             inputs = inputs.to(self.model.bias.dtype)
             members = self.model.member_contributions(inputs, self.space, precision=self.precision)

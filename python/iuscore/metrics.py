@@ -1,0 +1,307 @@
+"""The score as a torchmetrics metric, for those who train generators (extra ``metrics``)."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+import torch
+from torch import Tensor
+
+from iuscore.errors import UserError
+from iuscore.score import Scorer, load
+
+try:
+    from torchmetrics import Metric
+    from torchmetrics.utilities import rank_zero_warn
+except ImportError:
+    raise ImportError("metrics need the extra: pip install -c constraints.txt '.[metrics]'") from None
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from iuscore.ops._images import Layout
+
+__all__ = ["UtilitySimilarity"]
+
+WITHOUT_FLOAT64 = ("mps",)
+"""Types of device that cannot hold the sums; these then stay on the CPU."""
+
+# Floats beyond are no overshoot of a generator that means [0, 1], but another range.
+_LOWEST, _HIGHEST = -0.5, 1.5
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """Keeps a scorer out of the module's tree, and one for all copies of a metric."""
+
+    scorer: Scorer
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Shared:
+        return self
+
+
+class UtilitySimilarity(Metric):
+    """Mean IUS of generated images, over batches and processes.
+
+    Only sums are kept, in float64, so memory does not grow with the number of images, `merge_state` and
+    ``torch.distributed`` give what one metric over all images gives, and the order of batches does not matter.
+    The model's weights are no part of the metric's ``state_dict`` or parameters, copies share them, and a metric that
+    is pickled brings them along. `compute` returns a dict of scalars, float32 on the metric's device:
+
+    ``ius``
+        mean over the images.
+    ``ius_se``
+        standard error of that mean, the spread (n - 1) over the square root of n; NaN below two images.
+    ``below_ceiling``
+        how far the mean is below what held-out real images of the same classes reach; negative where above, NaN where
+        the model does not know it of each class asked for. Left out where the model knows of none.
+    ``scored``, ``left_out``
+        number of images in the mean, and of those with pixels that are not finite, which are in no mean.
+    ``share/<component>``
+        mean share of each component; the shares sum to ``ius``.
+    ``contribution/<component>``
+        mean contribution of each component.
+
+    Without images all means are NaN. A model without named features, such as "epu", is differentiable: what calling
+    the metric returns of a batch carries a gradient to the pixels. Surrounding autocast changes nothing.
+
+    Args:
+        model: a model folder, or a `iuscore.Scorer` (`iuscore.load` with a space of one's own).
+        target: the real class to compare with; None where every update names it.
+        layout: "NHWC" or "NCHW" where a shape fits both.
+        batch_size: images scored at once.
+        components: whether `compute` returns ``share/`` and ``contribution/``.
+        kwargs: of ``torchmetrics.Metric``, such as ``process_group`` or ``dist_sync_on_step``.
+
+    Raises:
+        UserError: no model folder, or an unknown class. ImportError: torchmetrics is missing.
+
+    Example:
+        >>> import tempfile, torch, iuscore
+        >>> from iuscore import demo
+        >>> from iuscore.metrics import UtilitySimilarity
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     metric = UtilitySimilarity(demo.tiny_model(folder), target="abnormal")
+        >>> for seed in range(3):
+        ...     images = iuscore.phantoms.draw("radiograph", "abnormal", 4, size=32, seed=seed)
+        ...     metric.update(torch.from_numpy(images))
+        >>> values = metric.compute()
+        >>> int(values["scored"]), bool(values["ius"].abs() <= 1)
+        (12, True)
+    """
+
+    full_state_update: ClassVar[bool] = False  # type: ignore[misc]  # constants of the class, there too
+    higher_is_better: ClassVar[bool] = True  # type: ignore[misc]
+    plot_lower_bound: ClassVar[float] = -1.0  # type: ignore[misc]
+    plot_upper_bound: ClassVar[float] = 1.0  # type: ignore[misc]
+
+    counts: Tensor  # int64 [2]: images scored, left out
+    sums: Tensor  # float64 [3 + 2 G]: IUS, its square, ceiling, shares, contributions
+    fingerprint: Tensor  # int64 [8], the same of every metric that may share sums with this one
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | Scorer,
+        target: str | None = None,
+        *,
+        layout: Layout | None = None,
+        batch_size: int = 64,
+        components: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self._model = _Shared(model if isinstance(model, Scorer) else load(model))
+        if target is not None:
+            self.scorer.targets(target, 0)
+        if batch_size < 1:
+            raise UserError(f"batch_size: expected at least 1, got {batch_size}")
+        self.target = target
+        self.layout = layout
+        self.batch_size = batch_size
+        self.components = components
+        self._ceilings = {name: _ceiling(self.scorer, name) for name in self.scorer.classes}
+        self._range_said = False
+        where, groups = _place(self.device), len(self.scorer.components)
+        self.add_state("counts", torch.zeros(2, dtype=torch.int64, device=where), dist_reduce_fx="sum")
+        self.add_state("sums", torch.zeros(3 + 2 * groups, dtype=torch.float64, device=where), dist_reduce_fx="sum")
+        # Metrics of a collection whose states are equal after one batch are taken for one by torchmetrics. Sums are
+        # equal where the first batch has nothing to sum, these bytes only where models and targets are.
+        self.add_state("fingerprint", _fingerprint(self.scorer, target).to(where), dist_reduce_fx="max")
+
+    @property
+    def scorer(self) -> Scorer:
+        """The model, shared by all copies of this metric."""
+        return self._model.scorer
+
+    @property
+    def is_differentiable(self) -> bool:  # type: ignore[override]  # depends on the model
+        """Whether the value of a batch carries a gradient to the pixels; not where features are counted."""
+        return not self.scorer.model.features
+
+    def update(self, images: Tensor, *, target: str | Sequence[str] | Sequence[int] | Tensor | None = None) -> None:
+        """Add images.
+
+        Args:
+            images: [B, C, H, W] or [B, H, W, C], C = 1 or 3, uint8, uint16 or floating in [0, 1], on any device; scored
+                there. B may be 0.
+            target: the real class to compare these with instead of the metric's: a name, or one per image as names or
+                labels (integers [B], positions in ``scorer.classes``).
+
+        Raises:
+            UserError: unknown class or label, or no target at all. TypeError, ValueError: images that are none.
+        """
+        if not isinstance(images, Tensor) or images.ndim != 4:
+            got = list(images.shape) if isinstance(images, Tensor) else type(images).__name__
+            raise TypeError(f"images: expected a tensor [B, C, H, W] or [B, H, W, C], got {got}")
+        names = self._names(target, len(images))
+        with _own_precision(images.device):
+            scores = self.scorer(
+                images if self.is_differentiable else images.detach(),
+                target=names,
+                layout=self.layout,
+                batch_size=self.batch_size,
+            )
+        self._check_range(images)
+        usable = scores.ius.isfinite().to(self.sums.device)
+        ius, shares, contributions = (
+            part.to(self.sums.device).double() for part in (scores.ius, scores.shares, scores.contributions)
+        )
+        ceilings = ius.new_tensor([self._ceilings[name] for name in names])
+        rows = torch.cat([torch.stack([ius, ius**2, ceilings], dim=1), shares, contributions], dim=1)
+        n = usable.sum()
+        self.counts = self.counts + torch.stack([n, len(images) - n])
+        self.sums = self.sums + rows[usable].sum(0)
+
+    def compute(self) -> dict[str, Tensor]:
+        """The dict of the class's description, of all images since the last ``reset``, over all processes.
+
+        Raises:
+            UserError: the sums are of another model or target, of another process or a loaded state.
+        """
+        self._check_same(self.fingerprint)
+        n, groups = self.counts[0], len(self.scorer.components)
+        mean = self.sums / n
+        spread = ((mean[1] - mean[0] ** 2).clamp(min=0) * n / (n - 1)).sqrt()
+        values = {"ius": mean[0], "ius_se": torch.where(n > 1, spread / n.sqrt(), math.nan)}
+        if any(math.isfinite(ceiling) for ceiling in self._ceilings.values()):
+            values["below_ceiling"] = mean[2] - mean[0]
+        values |= {"scored": n, "left_out": self.counts[1]}
+        if self.components:
+            for kind, means in (("share", mean[3 : 3 + groups]), ("contribution", mean[3 + groups :])):
+                values |= {f"{kind}/{name}": means[g] for g, name in enumerate(self.scorer.components)}
+        wide = torch.float64 if self.dtype == torch.float64 else torch.float32
+        return {name: value.to(wide).to(self.device) for name, value in values.items()}
+
+    def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
+        """Add the sums of another metric of the same model and target (or its ``metric_state``).
+
+        Raises:
+            UserError: another model or target.
+        """
+        state = incoming_state.metric_state if isinstance(incoming_state, UtilitySimilarity) else incoming_state
+        self._check_same(state.get("fingerprint") if isinstance(state, dict) else None)
+        super().merge_state(incoming_state)
+
+    def plot(self, val: Any = None, ax: Any = None) -> Any:
+        """Draw the mean IUS and the shares it is made of, with torchmetrics' own plot.
+
+        Args:
+            val: a dict of `compute`, or a list of them, one a step; None: what `compute` gives now.
+            ax: axis of matplotlib to draw into.
+
+        Returns:
+            Figure (None where ``ax`` is given) and axis.
+
+        Raises:
+            UserError: matplotlib is missing.
+        """
+        if importlib.util.find_spec("matplotlib") is None:
+            raise UserError("a plot needs the extra: pip install -c constraints.txt '.[plot]'")
+        found = self.compute() if val is None else val
+        return self._plot(_drawn(found) if isinstance(found, Mapping) else [_drawn(step) for step in found], ax)
+
+    def _apply(self, fn: Callable[..., Any], exclude_state: Sequence[str] = "") -> Self:
+        """Moves the sums, and never converts them: ``to(torch.bfloat16)`` of a whole trainer would ruin them."""
+        super()._apply(fn, exclude_state=tuple(self._defaults))
+        where = _place(self.device)
+        for name, default in self._defaults.items():
+            self._defaults[name] = cast(Tensor, default).to(where)
+            setattr(self, name, getattr(self, name).to(where))
+        return self
+
+    def _names(self, target: str | Sequence[str] | Sequence[int] | Tensor | None, n: int) -> tuple[str, ...]:
+        target = self.target if target is None else target
+        if target is None:
+            raise UserError("target: expected a class, of the metric or of this update, got none")
+        if isinstance(target, str):
+            return self.scorer.targets(target, n)
+        given = target.tolist() if hasattr(target, "tolist") else target
+        if not isinstance(given, Sequence):
+            raise UserError(f"target: expected one class, or one per image, got {given!r}")
+        return self.scorer.targets([self._name(label) for label in given], n)
+
+    def _name(self, label: Any) -> str:
+        classes = self.scorer.classes
+        if isinstance(label, str):
+            return label
+        if not isinstance(label, int) or isinstance(label, bool) or not 0 <= label < len(classes):
+            raise UserError(
+                f"target: expected names of classes, or labels 0 to {len(classes) - 1} of {', '.join(classes)}, "
+                f"got {label!r}"
+            )
+        return classes[label]
+
+    def _check_range(self, images: Tensor) -> None:
+        """Warns once of floats that are plainly no [0, 1], as those of a generator that ends in a tanh."""
+        if self._range_said or not images.is_floating_point() or not images.numel():
+            return
+        low, high = (end.item() for end in images.detach().aminmax())
+        if low < _LOWEST or high > _HIGHEST:
+            self._range_said = True
+            rank_zero_warn(
+                f"images: expected floats in [0, 1], got {low:.3g} to {high:.3g}; "
+                "scale them, those in [-1, 1] by (x + 1) / 2",
+                UserWarning,
+            )
+
+    def _check_same(self, found: object) -> None:
+        if isinstance(found, Tensor) and not torch.equal(found.cpu(), _fingerprint(self.scorer, self.target)):
+            raise UserError("sums of another model or target: every process and state needs the same of both")
+
+
+def _place(device: torch.device) -> torch.device:
+    return torch.device("cpu") if device.type in WITHOUT_FLOAT64 else device
+
+
+def _ceiling(scorer: Scorer, name: str) -> float:
+    """Mean IUS of held-out real images of a class in the scorer's space; NaN where it is not known."""
+    found = (scorer.record.get("ceiling") or {}).get(scorer.space, {}).get(name) or {}
+    return float(found["mean"]) if found.get("n") else math.nan
+
+
+def _fingerprint(scorer: Scorer, target: str | None) -> Tensor:
+    """int64 [8] of bytes from the weights' hash, the baselines, the space and the target."""
+    baselines = {name: profile.mean for name, profile in scorer.profiles.items()}
+    parts = [scorer.record.get("weights_sha256"), baselines, scorer.space, target]
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).digest()
+    return torch.tensor(list(digest[:8]), dtype=torch.int64, device="cpu")
+
+
+def _own_precision(device: torch.device) -> AbstractContextManager[object]:
+    """Scores do not depend on the precision that a training loop chose for its own model."""
+    if not torch.amp.is_autocast_available(device.type):
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)
+
+
+def _drawn(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What has the range of the IUS."""
+    return {name: value for name, value in values.items() if name == "ius" or name.startswith("share/")}
