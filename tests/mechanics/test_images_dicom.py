@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from iuscore.images import UnreadableImage, decode, dicom, open_shards, read_item
+from iuscore.images import UnreadableImage, decode, gdcm_process, open_shards, read_item
 from tests.mechanics.sharded_sources import tar
 from tests.mechanics.tree import require_module
 
@@ -275,6 +276,52 @@ def test_lossless_jpeg_by_gdcm(tmp_path: Path) -> None:
     np.testing.assert_array_equal(small, plain)
 
 
+def test_gdcm_may_die(capfd: pytest.CaptureFixture[str]) -> None:
+    from pydicom.uid import JPEGBaseline8Bit
+
+    gray = np.add.outer(np.arange(40), np.arange(48)).astype(np.uint8) * 2
+    stream = io.BytesIO()
+    Image.fromarray(gray).save(stream, "JPEG")
+    data = compressed(gray, JPEGBaseline8Bit, stream.getvalue())
+    whole = decode(data).pixels
+    start = data.index(stream.getvalue()[:20])
+    reasons = set()
+    for _ in range(100):
+        changed = bytearray(data)
+        for place in RNG.integers(start, len(data) - 8, 6):
+            changed[place] = RNG.integers(256)
+        try:
+            decode(bytes(changed))
+        except UnreadableImage as error:
+            reasons.add(str(error))
+        if "damaged: gdcm gave up on it" in reasons:
+            break
+    assert "damaged: gdcm gave up on it" in reasons
+    np.testing.assert_array_equal(decode(data).pixels, whole)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_gdcm_is_not_shared_with_a_forked_process() -> None:
+    from pydicom.uid import JPEGBaseline8Bit
+
+    stream = io.BytesIO()
+    Image.new("L", (8, 8), 9).save(stream, "JPEG")
+    data = compressed(np.zeros((8, 8), np.uint8), JPEGBaseline8Bit, stream.getvalue())
+    decode(data)
+    running = gdcm_process._running
+    child = os.fork()
+    if child == 0:
+        same = decode(data).pixels.max() == 9 and gdcm_process._running is not running
+        gdcm_process._stop()
+        os._exit(0 if same else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert decode(data).pixels.max() == 9
+    assert gdcm_process._running is running
+    gdcm_process._stop()
+    assert running is not None
+    assert running.child.returncode == 0
+
+
 def test_damage(capfd: pytest.CaptureFixture[str]) -> None:
     data = saved(dataset(RNG.integers(0, 256, (20, 20), dtype=np.uint8)))
     assert reason(data[:140]).startswith(("truncated: ", "damaged: ", "a DICOM file without an image"))
@@ -305,7 +352,6 @@ def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     data = saved(dataset(np.zeros((2, 2), np.uint8)))
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "pydicom", None)
-        dicom._library.cache_clear()
         assert reason(data) == "DICOM needs the extra: pip install -c constraints.txt '.[dicom]'"
     assert decode(data).pixels.shape == (2, 2, 1)
 

@@ -7,13 +7,13 @@ or of uint16 where more than 8 bits are stored. Without a window it is the range
 
 from __future__ import annotations
 
-import functools
 import importlib
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from iuscore.images import gdcm_process
 from iuscore.images.decode import (
     CONVERTED,
     FIRST_FRAME,
@@ -49,9 +49,11 @@ def decode_dicom(stream: BinaryIO, max_pixels: int) -> Decoded:
         if not width or not height:
             kind = getattr(dataset.get("SOPClassUID"), "name", "unknown kind")
             raise UnreadableImage(f"a DICOM file without an image ({kind})")
-        plugin = _plugin(pydicom, dataset.file_meta.TransferSyntaxUID)
         stream.seek(0)
-        stored = pydicom.pixels.pixel_array(stream, ds_out=dataset, index=0, decoding_plugin=plugin)
+        if _is_for_gdcm(pydicom, dataset.file_meta.TransferSyntaxUID):
+            stored = gdcm_process.first_frame(stream.read())
+        else:
+            stored = pydicom.pixels.pixel_array(stream, index=0)
         pixels = _pixels(pydicom, np.asarray(stored), dataset, notes)
         frames = int(dataset.get("NumberOfFrames") or 1)
     except UnreadableImage as error:
@@ -69,32 +71,24 @@ def _reason(error: Exception) -> str:
     return one_line_reason(error if not first or isinstance(error, MemoryError) else ValueError(first))
 
 
-@functools.cache
 def _library() -> Any:
     try:
         pydicom = importlib.import_module("pydicom")
         importlib.import_module("pydicom.pixels")
     except ImportError as error:
         raise UnreadableImage(f"DICOM needs the extra: {_EXTRA}") from error
-    try:
-        trace = importlib.import_module("gdcm").Trace
-    except ImportError:  # files that are not compressed need none
-        return pydicom
-    # It writes to the terminal what its caller is told anyway.
-    trace.WarningOff()
-    trace.ErrorOff()
     return pydicom
 
 
-def _plugin(pydicom: Any, syntax: Any) -> str:
-    """gdcm where it can, so that the pixels do not depend on what else is installed; else what pydicom has."""
+def _is_for_gdcm(pydicom: Any, syntax: Any) -> bool:
+    """Whether gdcm decodes it: wherever it can, so that the pixels do not depend on what else is installed."""
     try:
         decoder = pydicom.pixels.get_decoder(syntax)
     except NotImplementedError as error:
         raise UnreadableImage(f"compressed as {syntax.name}, which is not supported") from error
     if not decoder.is_available:
         raise UnreadableImage(f"compressed as {syntax.name}: that needs the extra, if it is supported: {_EXTRA}")
-    return "gdcm" if "gdcm" in decoder.available_plugins else ""
+    return "gdcm" in decoder.available_plugins
 
 
 class _Values(NamedTuple):
