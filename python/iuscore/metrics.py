@@ -103,9 +103,9 @@ class UtilitySimilarity(Metric):
     plot_lower_bound: ClassVar[float] = -1.0  # type: ignore[misc]
     plot_upper_bound: ClassVar[float] = 1.0  # type: ignore[misc]
 
+    fingerprint: Tensor  # int64 [8], the same of every metric that may share sums with this one
     counts: Tensor  # int64 [2]: images scored, left out
     sums: Tensor  # float64 [3 + 2 G]: IUS, its square, ceiling, shares, contributions
-    fingerprint: Tensor  # int64 [8], the same of every metric that may share sums with this one
 
     def __init__(
         self,
@@ -130,11 +130,11 @@ class UtilitySimilarity(Metric):
         self._ceilings = {name: _ceiling(self.scorer, name) for name in self.scorer.classes}
         self._range_said = False
         where, groups = _place(self.device), len(self.scorer.components)
+        # In a collection torchmetrics takes metrics for one whose states are equal after one batch, or, before 1.9, whose
+        # first states are. Sums are equal where there was nothing to sum; these bytes where models and targets are.
+        self.add_state("fingerprint", _fingerprint(self.scorer, target).to(where), dist_reduce_fx="max")
         self.add_state("counts", torch.zeros(2, dtype=torch.int64, device=where), dist_reduce_fx="sum")
         self.add_state("sums", torch.zeros(3 + 2 * groups, dtype=torch.float64, device=where), dist_reduce_fx="sum")
-        # Metrics of a collection whose states are equal after one batch are taken for one by torchmetrics. Sums are
-        # equal where the first batch has nothing to sum, these bytes only where models and targets are.
-        self.add_state("fingerprint", _fingerprint(self.scorer, target).to(where), dist_reduce_fx="max")
 
     @property
     def scorer(self) -> Scorer:
@@ -209,6 +209,9 @@ class UtilitySimilarity(Metric):
         state = incoming_state.metric_state if isinstance(incoming_state, UtilitySimilarity) else incoming_state
         self._check_same(state.get("fingerprint") if isinstance(state, dict) else None)
         super().merge_state(incoming_state)
+        # torchmetrics would return what was computed before, and warn of a metric without updates.
+        self._computed = None
+        self._update_count += incoming_state.update_count if isinstance(incoming_state, Metric) else 1
 
     def plot(self, val: Any = None, ax: Any = None) -> Any:
         """Draw the mean IUS and the shares it is made of, with torchmetrics' own plot.

@@ -100,6 +100,16 @@ def test_order_batches_and_merging_change_nothing(order: list[int], cuts: list[i
     assert_same(merged.compute(), metric_of().compute())
 
 
+def test_merging_into_what_was_computed_and_into_a_fresh_metric() -> None:
+    parts = metric_of(PIXELS[:4]), metric_of(PIXELS[4:])
+    fresh = UtilitySimilarity(SCORER, "a")
+    assert float(parts[0].compute()["scored"]) == 4
+    parts[0].merge_state(parts[1])
+    assert_same(parts[0].compute(), metric_of().compute())
+    fresh.merge_state(parts[0].metric_state)
+    assert_same(fresh.compute(), parts[0].compute(), 0)
+
+
 def test_sums_are_exact_where_the_scores_are_the_same() -> None:
     """Of a thousand equal images the mean is the image's score, and they have no spread."""
     metric = metric_of(PIXELS[:1])
