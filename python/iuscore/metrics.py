@@ -130,8 +130,9 @@ class UtilitySimilarity(Metric):
         self._ceilings = {name: _ceiling(self.scorer, name) for name in self.scorer.classes}
         self._range_said = False
         where, groups = _place(self.device), len(self.scorer.components)
-        # In a collection torchmetrics takes metrics for one whose states are equal after one batch, or, before 1.9, whose
-        # first states are. Sums are equal where there was nothing to sum; these bytes where models and targets are.
+        # In a collection torchmetrics takes metrics for one whose states are equal after one batch, or, before 1.9,
+        # whose first states are. Sums are equal where there was nothing to sum,
+        # these bytes where models and targets are.
         self.add_state("fingerprint", _fingerprint(self.scorer, target).to(where), dist_reduce_fx="max")
         self.add_state("counts", torch.zeros(2, dtype=torch.int64, device=where), dist_reduce_fx="sum")
         self.add_state("sums", torch.zeros(3 + 2 * groups, dtype=torch.float64, device=where), dist_reduce_fx="sum")
