@@ -74,7 +74,7 @@ class UtilitySimilarity(Metric):
     the metric returns of a batch carries a gradient to the pixels. Surrounding autocast changes nothing.
 
     Args:
-        model: a model folder, or a `iuscore.Scorer` (`iuscore.load` with a space of one's own).
+        model: a model folder, or a `iuscore.Scorer` (`iuscore.load` with a space or precision of one's own).
         target: the real class to compare with; None where every update names it.
         layout: "NHWC" or "NCHW" where a shape fits both.
         batch_size: images scored at once.
