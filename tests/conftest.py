@@ -14,7 +14,9 @@ from hypothesis import HealthCheck, settings
 from torch import Tensor
 
 from iuscore import ops
+from iuscore.fit import EPUOptions, TextureOptions, TrainingOptions, fit, open_splits
 from iuscore.ops import _backend
+from tests.fixtures import class_folders
 
 ROOT = Path(__file__).resolve().parents[1]
 REQUIRE_CUDA = os.environ.get("IUSCORE_REQUIRE_CUDA") == "1"
@@ -123,3 +125,29 @@ def pytest_runtest_makereport(item: pytest.Item) -> Any:
         report.outcome = "failed"
         report.longrepr = f"IUSCORE_REQUIRE_CUDA=1, but this test was skipped: {report.longrepr}"
     return report
+
+
+@pytest.fixture(scope="session")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A gray model of classes a and b, of two members; its images are in the sibling folder real."""
+    root = tmp_path_factory.mktemp("fitted")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    real = class_folders(root / "real", n=16)
+    fit(
+        open_splits(real),
+        root / "model",
+        model_options=EPUOptions(size=(16, 16), base_channels=2, hidden_units=4),
+        training=TrainingOptions(epochs=10, learning_rate=5e-2, patience=10),
+        seeds=2,
+    )
+    torch.set_num_threads(threads)
+    return root / "model"
+
+
+@pytest.fixture(scope="session")
+def texture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A texture model of classes a and b, of three members."""
+    root = tmp_path_factory.mktemp("texture")
+    real = class_folders(root / "real", n=20, channels=3)
+    return fit(open_splits(real), root / "model", model="texture", model_options=TextureOptions(size=(32, 32))).folder

@@ -16,18 +16,13 @@ IN_MEMORY_BYTES = 4 << 30  # prepared inputs beyond this live in a memory-mapped
 NON_FINITE = "non-finite pixels"
 
 
-def readable(batch: list[Sample]) -> tuple[list[int], list[npt.NDArray[np.generic]], list[tuple[str, str]]]:
-    """Positions and pixels of the images of a batch that can be used, and (uid, reason) of the others."""
-    positions, pixels, errors = [], [], []
-    for i, sample in enumerate(batch):
-        if sample.pixels is None:
-            errors.append((sample.uid, sample.error or "unreadable"))
-        elif sample.pixels.dtype.kind == "f" and not np.isfinite(sample.pixels).all():
-            errors.append((sample.uid, NON_FINITE))
-        else:
-            positions.append(i)
-            pixels.append(sample.pixels)
-    return positions, pixels, errors
+def unusable(sample: Sample) -> str | None:
+    """Why an image cannot be used; None where it can."""
+    if sample.pixels is None:
+        return sample.error or "unreadable"
+    if sample.pixels.dtype.kind == "f" and not np.isfinite(sample.pixels).all():
+        return NON_FINITE
+    return None
 
 
 def prepare_source(
@@ -54,8 +49,10 @@ def prepare_source(
     errors: list[tuple[str, str]] = []
     seen = 0
     for batch in iter_batches(source, batch_size):
-        positions, pixels, failed = readable(batch)
-        errors += failed
+        reasons = [unusable(sample) for sample in batch]
+        errors += [(sample.uid, reason) for sample, reason in zip(batch, reasons, strict=True) if reason]
+        positions = [i for i, reason in enumerate(reasons) if reason is None]
+        pixels = [batch[i].pixels for i in positions]
         if pixels:
             made = model.prepare(pixels, "NHWC").numpy()
             if inputs is None:

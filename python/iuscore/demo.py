@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from iuscore import phantoms
+from iuscore.engine import COPIES
 from iuscore.features import nearest_ratio
 from iuscore.fit import EPUOptions, TextureOptions, TrainingOptions, fit, open_splits
 from iuscore.fit.training import threads
 from iuscore.report import Report
 from iuscore.score import Explanation, Scorer, load
-from iuscore.score.summary import COPIES
 
 CLASSES = ("normal", "abnormal")
 TARGET: phantoms.Label = "abnormal"

@@ -13,8 +13,8 @@ class Report:
     def line(self, text: str) -> None:
         """Something worth reading."""
 
-    def start(self, what: str, total: int, unit: str) -> None:
-        """``total`` units of work begin."""
+    def start(self, what: str, total: int, unit: str, *, done: int = 0) -> None:
+        """``total`` units of work begin, of which some are done already."""
 
     def advance(self, n: int, **figures: float | None) -> None:
         """``n`` units are done; ``figures`` are current values such as a loss."""

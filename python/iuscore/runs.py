@@ -1,13 +1,16 @@
-"""How a long run ends: Ctrl-C waits for a consistent state, and a run that fails leaves no empty folders."""
+"""How a long run ends: Ctrl-C waits for a consistent state, files are there as a whole, no empty folders are left."""
 
 from __future__ import annotations
 
+import os
+import secrets
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
+from typing import BinaryIO
 
 
 @contextmanager
@@ -70,3 +73,40 @@ def output_folder(folder: Path, *inside: str) -> Iterator[None]:
         for path in (*working, *made):
             with suppress(OSError):  # rmdir refuses a folder that holds something
                 path.rmdir()
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A new file that takes the place of ``path`` when the block ends, as a whole and on the disk.
+
+    Until then it has a hidden name of its own; where the block raises it is removed and ``path`` stays as it was.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     with replacing(Path(root, "a.txt")) as file:
+        ...         _ = file.write(b"all of it")
+        ...     Path(root, "a.txt").read_text()
+        'all of it'
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
+    try:
+        with open(temporary, "xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    if os.name == "posix":
+        # The new name is on the disk only when the folder is; some network file systems refuse, and need it not.
+        descriptor = os.open(path.parent, os.O_RDONLY)
+        try:
+            with suppress(OSError):
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+TEMPORARY = ".tmp"
+"""How the hidden names of `replacing` end."""

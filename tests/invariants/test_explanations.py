@@ -13,7 +13,6 @@ from iuscore.features import (
     FEATURES,
     GROUPS,
     FeatureProfile,
-    RunningFeatures,
     changes,
     feature_profile,
     nearest_ratio,
@@ -170,19 +169,6 @@ def test_distance_to_the_nearest() -> None:
     other = np.random.default_rng(1).random((400, len(features)))
     for n in (25, 60, 110, 400):
         assert nearest_ratio(profile, other[:n], features) == pytest.approx(1, abs=0.15)
-
-
-def test_running_mean() -> None:
-    values = np.random.default_rng(0).random((4000, 3)).astype(np.float32)
-    values[7, 1] = np.nan
-    running = RunningFeatures()
-    assert running.sample.shape[0] == 0
-    for part in np.array_split(values, 13):
-        running.add(part)
-    usable = np.delete(values, 7, axis=0).astype(float)
-    assert running.n == 3999
-    np.testing.assert_allclose(running.mean, usable.mean(0))
-    np.testing.assert_array_equal(running.sample, usable[:1600])
 
 
 @pytest.mark.parametrize(

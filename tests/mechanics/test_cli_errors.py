@@ -148,7 +148,7 @@ class TestScore:
         assert self.refusal(command, tmp_path, fitted, image, "--split", "val")
         assert "val" in self.refusal(command, tmp_path, fitted, tmp_path, "--split", "val")
         said = self.refusal(command, tmp_path, fitted, write_text(tmp_path / "x.npz"), "--split", "val")
-        assert said == "T/x.npz is damaged or no .npz archive"
+        assert said == "T/x.npz: damaged or no .npz archive: File is not a zip file"
 
     def test_target(self, command: Command, fitted: Path, tmp_path: Path) -> None:
         class_folders(tmp_path / "ac", "ac", n=1)
@@ -163,7 +163,7 @@ class TestScore:
         said = self.refusal(command, tmp_path, fitted, tmp_path / "flat", *target)
         assert said.startswith("no class folders in T/flat")
         said = self.refusal(command, tmp_path, fitted, tmp_path / "flat/a.png", *target)
-        assert said == "--target from-folder: a.png is in no class folder; name a class instead"
+        assert said == "T/flat/a.png lies in no class folder: give the folder above the class folders"
 
     def test_model(self, command: Command, fitted: Path, tmp_path: Path) -> None:
         images = write_images(tmp_path / "images", ["a.png"])

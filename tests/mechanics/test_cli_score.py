@@ -16,7 +16,8 @@ import pytest
 from PIL import Image
 
 import iuscore
-from iuscore.score import Scorer, run
+from iuscore.engine import summary as engine_summary
+from iuscore.score import Scorer
 from tests.fixtures import (
     EXIT_INTERRUPTED,
     TINY,
@@ -25,7 +26,6 @@ from tests.fixtures import (
     record_of,
     run_apart,
     signal_when_there,
-    tree,
     write_images,
 )
 
@@ -61,7 +61,8 @@ def score(command: Command, model: Path, images: Path, out: Path, *options: obje
 class TestTable:
     def test_columns_order_and_sums(self, command: Command, fitted: Path, images: Path, tmp_path: Path) -> None:
         rows = score(command, fitted, images, tmp_path / "out", "--target", "a", "--batch-size", 4)
-        assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["scores.parquet", "summary.json"]
+        written = sorted(path.name for path in (tmp_path / "out").iterdir())
+        assert written == ["plan.jsonl", "run.json", "scores.parquet", "summary.json"]
         assert list(rows[0]) == COLUMNS
         assert [row["uid"] for row in rows] == sorted(f"{c}/{i:02d}.png" for c in "ab" for i in range(9))
         for row in rows:
@@ -88,7 +89,7 @@ class TestTable:
         entry = summary_of(tmp_path)["targets"]
         assert (entry["a"]["n"], entry["b"]["n"]) == (9, 9)
         # The same rows as of each class scored alone.
-        alone = score(command, fitted, images / "b", tmp_path, "--target", "b")
+        alone = score(command, fitted, images / "b", tmp_path / "alone", "--target", "b")
         assert [row["ius"] for row in alone] == [row["ius"] for row in rows if row["target"] == "b"]
 
     def test_one_image(self, command: Command, fitted: Path, images: Path, tmp_path: Path) -> None:
@@ -101,7 +102,7 @@ class TestTable:
         np.savez(tmp_path / "x.npz", **arrays)  # type: ignore[arg-type]  # the stub takes keywords for allow_pickle
         rows = score(command, fitted, tmp_path / "x.npz", tmp_path / "out", "--target", "a", "--split", "test")
         assert [row["uid"] for row in rows] == [f"test/{i:06d}" for i in range(3)]
-        assert len(score(command, fitted, tmp_path / "x.npz", tmp_path / "out", "--target", "a")) == 8
+        assert len(score(command, fitted, tmp_path / "x.npz", tmp_path / "all", "--target", "a")) == 8
 
     def test_split_folder(self, command: Command, fitted: Path, tmp_path: Path) -> None:
         write_images(tmp_path / "d", [f"{part}/a/{i}.png" for part in ("train", "test") for i in range(2)])
@@ -281,12 +282,7 @@ class TestUnreadable:
     def test_strict(self, command: Command, fitted: Path, zoo: Path, tmp_path: Path) -> None:
         ran = command("score", fitted, zoo, "--target", "a", "--out", tmp_path / "new/out", "--strict")
         assert ran.refusal() == f"bomb.png: {BAD['bomb.png']} (--strict)"
-        assert tree(tmp_path) == {}
-        # What an earlier run wrote stays as it was.
-        score(command, fitted, zoo / "good.png", tmp_path / "out", "--target", "a")
-        before = tree(tmp_path)
-        assert command("score", fitted, zoo, "--target", "a", "--out", tmp_path / "out", "--strict").status == 2
-        assert tree(tmp_path) == before
+        assert not any((tmp_path / "new/out/scores.parquet").iterdir())
 
     def test_none_readable(self, command: Command, fitted: Path, tmp_path: Path) -> None:
         (tmp_path / "images").mkdir()
@@ -304,28 +300,36 @@ class TestUnreadable:
 
 
 class TestStopped:
-    @pytest.mark.parametrize("place", ["score_pixels", "write", "add"])
-    def test_finished_rows_are_kept(
-        self, command: Command, fitted: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+    """Ctrl-C: shards that are done are kept, the same command goes on."""
+
+    OPTIONS = ("--target", "a", "--workers", 1, "--shard-size", 4, "--batch-size", 2)
+
+    def test_goes_on(
+        self, command: Command, fitted: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Ctrl-C in the third batch of four images: before it counts, or, once it counts, after all of it."""
-        owner: Any = {"score_pixels": Scorer, "write": run._Table, "add": run._Collected}[place]
-        original, calls = getattr(owner, place), []
+        original, calls = Scorer.score_list, []
 
         def stopping(*args: Any, **options: Any) -> Any:
             calls.append(1)
-            if len(calls) == 3:
+            if len(calls) == 6:  # in the second half of the third shard
                 signal.raise_signal(signal.SIGINT)
             return original(*args, **options)
 
-        monkeypatch.setattr(owner, place, stopping)
-        done = 8 if place == "score_pixels" else 12
-        ran = command("score", fitted, images, "--target", "a", "--out", tmp_path, "--batch-size", 4)
+        monkeypatch.setattr(Scorer, "score_list", stopping)
+        ran = command("score", fitted, images, "--out", tmp_path / "o", *self.OPTIONS)
         assert ran.status == EXIT_INTERRUPTED
-        assert ran.said()[-1] == f"interrupted: {done} of 18 images are in the table"
-        assert len(rows_of(tmp_path)) == summary_of(tmp_path)["n_scored"] == done
-        assert summary_of(tmp_path)["interrupted"] is True
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["scores.parquet", "summary.json"]
+        assert ran.said()[-1] == "interrupted: 8 of 18 images are done; run the same command again to go on"
+        summary = summary_of(tmp_path / "o")
+        assert (summary["n_scored"], summary["interrupted"], summary["complete"]) == (8, True, False)
+        assert len(rows_of(tmp_path / "o")) == 8
+        ran = command("score", fitted, images, "--out", tmp_path / "o", *self.OPTIONS)
+        assert ran.status == 0, ran.err
+        assert len(calls) == 6 + 5  # no shard was done twice
+        whole = score(command, fitted, images, tmp_path / "whole", "--target", "a")
+        assert rows_of(tmp_path / "o") == whole
+        again = summary_of(tmp_path / "o")
+        assert (again["n_scored"], again["interrupted"], again["complete"]) == (18, False, True)
+        assert again["targets"] == summary_of(tmp_path / "whole")["targets"]
 
     def test_before_the_first_batch(
         self, command: Command, fitted: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -333,43 +337,37 @@ class TestStopped:
         def stopping(*args: Any, **options: Any) -> Any:
             signal.raise_signal(signal.SIGINT)
 
-        monkeypatch.setattr(Scorer, "score_pixels", stopping)
-        ran = command("score", fitted, images, "--target", "a", "--out", tmp_path, "--plot")
+        monkeypatch.setattr(Scorer, "score_list", stopping)
+        ran = command("score", fitted, images, "--target", "a", "--out", tmp_path, "--plot", "--workers", 1)
         assert ran.status == EXIT_INTERRUPTED
-        assert ran.said()[-1] == "interrupted: 0 of 18 images are in the table"
-        assert rows_of(tmp_path) == []
+        assert ran.said()[-1] == "interrupted: 0 of 18 images are done; run the same command again to go on"
+        assert summary_of(tmp_path)["targets"] == {}
 
     def test_in_the_summary(
         self, command: Command, fitted: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        score(command, fitted, images / "a", tmp_path, "--target", "a")
-
-        def stopping(*args: Any, **options: Any) -> Any:
-            signal.raise_signal(signal.SIGINT)
-
-        monkeypatch.setattr(run, "describe_run", stopping)
-        assert command("score", fitted, images, "--target", "a", "--out", tmp_path).status == EXIT_INTERRUPTED
-        # No summary of the table that was there before.
-        assert [path.name for path in tmp_path.iterdir()] == ["scores.parquet"]
-        assert len(rows_of(tmp_path)) == 18
+        """It is written to its end, or not at all."""
+        with monkeypatch.context() as patched:
+            patched.setattr(engine_summary, "_notes", lambda *args: signal.raise_signal(signal.SIGINT) or [])
+            assert command("score", fitted, images, "--target", "a", "--out", tmp_path).status == EXIT_INTERRUPTED
+        assert summary_of(tmp_path)["n_scored"] == len(rows_of(tmp_path)) == 18
 
     def test_signal_from_outside(self, fitted: Path, images: Path, tmp_path: Path) -> None:
         marker, out = tmp_path / "there", tmp_path / "out"
         code = f"""
 import pathlib, time
 from iuscore.score import Scorer
-score_pixels, calls = Scorer.score_pixels, []
+score_list, calls = Scorer.score_list, []
 def waiting(self, *args, **options):
     calls.append(1)
-    if len(calls) == 3:
+    if len(calls) == 5:
         pathlib.Path({str(marker)!r}).touch()
         time.sleep(600)
-    return score_pixels(self, *args, **options)
-Scorer.score_pixels = waiting
+    return score_list(self, *args, **options)
+Scorer.score_list = waiting
 """
-        options = ("--target", "a", "--out", out, "--batch-size", 5)
-        ran = signal_when_there(signal.SIGINT, marker, "score", fitted, images, *options, code=code)
+        ran = signal_when_there(signal.SIGINT, marker, "score", fitted, images, "--out", out, *self.OPTIONS, code=code)
         assert ran.status == EXIT_INTERRUPTED
-        assert ran.said()[-1] == "interrupted: 10 of 18 images are in the table"
+        assert ran.said()[-1] == "interrupted: 8 of 18 images are done; run the same command again to go on"
         assert "Traceback" not in ran.err
-        assert len(rows_of(out)) == 10
+        assert len(rows_of(out)) == 8

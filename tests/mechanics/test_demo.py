@@ -19,10 +19,10 @@ from iuscore.demo import (
     table_lines,
     tiny_model,
 )
+from iuscore.engine.summary import COPIES
 from iuscore.features import GroupChange
 from iuscore.phantoms import DEFECT_TARGETS
 from iuscore.score import ComponentReason, Explanation
-from iuscore.score.summary import COPIES
 from tests.fixtures import record_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -10,7 +10,7 @@ import click
 
 from iuscore.cli._common import EXIT_INTERRUPTED, EXIT_USER, SEED, Progress
 from iuscore.cli._fit import fit, import_reference
-from iuscore.cli._score import plot_features, score
+from iuscore.cli._score import plot_features, score, verify
 from iuscore.errors import UserError
 
 
@@ -56,7 +56,7 @@ def demo(out: Path | None, seed: int) -> None:
     click.echo("\n".join(table_lines(run_demo(out, seed=seed, report=Progress()))))
 
 
-for command in (fit, import_reference, score, plot_features):
+for command in (fit, import_reference, score, verify, plot_features):
     cli.add_command(command)
 
 

@@ -15,7 +15,7 @@ EXIT_UNREADABLE, EXIT_USER, EXIT_INTERRUPTED = 1, 2, 130
 
 
 class Progress(Report):
-    """Progress on standard error: bars on a terminal, plain lines elsewhere."""
+    """Progress on standard error: bars on a terminal, a line a minute elsewhere."""
 
     def __init__(self) -> None:
         self.bar: Any = None
@@ -23,13 +23,15 @@ class Progress(Report):
     def line(self, text: str) -> None:
         click.echo(text, err=True)
 
-    def start(self, what: str, total: int, unit: str) -> None:
+    def start(self, what: str, total: int, unit: str, *, done: int = 0) -> None:
         from tqdm import tqdm
 
         self.stop()
         # A log file gets a line a minute at most, not a line for every redraw.
         interval = 0.1 if sys.stderr.isatty() else 60.0
-        self.bar = tqdm(total=total, desc=what, unit=unit, file=sys.stderr, mininterval=interval, dynamic_ncols=True)
+        self.bar = tqdm(
+            total=total, initial=done, desc=what, unit=unit, file=sys.stderr, mininterval=interval, dynamic_ncols=True
+        )
 
     def advance(self, n: int, **figures: float | None) -> None:
         if self.bar is not None:

@@ -157,7 +157,7 @@ def _model_options(options: dict[str, Any]) -> tuple[Any, Any]:
 
 
 def _print_fitted(record: Any, out: Path) -> None:
-    from iuscore.score.summary import separation_note
+    from iuscore.engine.summary import separation_note
 
     figures = record["validation"]
     click.echo(f"model written to {out}: validation AUROC {number(figures['auroc'])} on {figures['n']} images")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import click
 
 from iuscore.cli._common import (
     EXIT_INTERRUPTED,
     EXIT_UNREADABLE,
+    SEED,
     Progress,
     check_device,
     number,
@@ -18,6 +19,7 @@ from iuscore.cli._common import (
     times,
 )
 from iuscore.errors import UserError
+from iuscore.report import Report
 
 
 @click.command()
@@ -33,29 +35,66 @@ from iuscore.errors import UserError
 @click.option(
     "--space", type=click.Choice(["paper", "evidence"]), default="paper", help="Contributions after or before tanh."
 )
+@click.option(
+    "--precision",
+    type=click.Choice(["exact", "fast", "auto"]),
+    default="exact",
+    help="Arithmetic of an epu model on the CPU: float32, bfloat16, or what is faster.",
+)
+@click.option("--column", help="Column of images in Parquet files.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=64, help="Images at once.")
 @click.option("--device", default="cpu", help="Torch device.")
+@click.option("--workers", type=click.IntRange(min=1), help="Processes, or Ray actors; one per processor unless said.")
+@click.option("--shard-size", type=click.IntRange(min=1), help="Images done, and written, as a whole.")
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ranks", "ray"]),
+    default="local",
+    help="This machine; one of the processes of torchrun or srun; a Ray cluster.",
+)
+@click.option("--address", default="local", help="Of the Ray cluster, such as auto or host:6379.")
 @click.option("--plot", is_flag=True, help="Also draw OUT/contributions.png.")
 @click.option("--strict", is_flag=True, help="Stop at the first unreadable image.")
-def score(model: Path, images: Path, target: str, out: Path, split: Any, space: Any, batch_size: int, device: str,
-          plot: bool, strict: bool) -> int:  # fmt: skip
-    """Score IMAGES (a folder, an image or a MedMNIST .npz file) with MODEL."""
-    from iuscore.images import open_source
+@click.option("--overwrite", is_flag=True, help="Begin anew where OUT holds another run.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+def score(model: Path, images: Path, target: str, out: Path, split: Any, space: Any, precision: Any, column: str | None,
+          batch_size: int, device: str, workers: int | None, shard_size: int | None, engine: str, address: str,
+          plot: bool, strict: bool, overwrite: bool, quiet: bool) -> int:  # fmt: skip
+    """Score IMAGES with MODEL.
+
+    IMAGES: a folder of images, an image, WebDataset .tar files, Parquet files, a MedMNIST .npz or .npy arrays. Run the
+    same command again to go on with a run that was stopped or killed.
+    """
+    from iuscore.engine import FROM_FOLDER, score_source
+    from iuscore.engine.ranks import rank_of
+    from iuscore.images import open_shards, processors
     from iuscore.score import load
-    from iuscore.score.run import FROM_FOLDER, score_source
 
     if plot:
         require_matplotlib()
+    rank = rank_of() if engine == "ranks" else None
+    if rank is not None and device == "cuda":
+        device = f"cuda:{rank.local}"
     check_device(device)
-    scorer = load(model, space=space)
-    labels: Literal["folder"] | None = "folder" if target == FROM_FOLDER else None
-    source = open_source(images, labels_from=labels, split=split)
+    scorer = load(model, space=space, precision=precision)
     run = score_source(
-        scorer, source, out, target=target, batch_size=batch_size, device=device, strict=strict, report=Progress()
+        scorer,
+        open_shards(images, labeled=target == FROM_FOLDER, split=split, column=column),
+        out,
+        target=target,
+        batch_size=batch_size,
+        device=device,
+        workers=workers or (1 if rank else processors()),
+        shard_size=shard_size,
+        strict=strict,
+        overwrite=overwrite,
+        rank=(rank.rank, rank.world) if rank else (0, 1),
+        ray_address=address if engine == "ray" else None,
+        report=Report() if quiet else Progress(),
     )
     _print_summary(run.summary)
-    if source.ignored:
-        click.echo(f"note: files that are no images: {source.ignored}, left out")
+    if run.ignored:
+        click.echo(f"note: files that are no images: {run.ignored}, left out")
     click.echo(f"written: {run.table}, {run.summary_path}")
     picture = out / "contributions.png"
     picture.unlink(missing_ok=True)  # of an earlier run
@@ -63,15 +102,49 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
         from iuscore.score.plot import plot_contributions
 
         click.echo(f"written: {plot_contributions(scorer, run.summary, picture)}")
+    done = run.summary["n_scored"] + run.summary["n_unreadable"]
     if run.interrupted:
-        done = run.summary["n_scored"] + run.summary["n_unreadable"]
-        click.echo(f"interrupted: {done} of {run.summary['n_listed']} images are in the table", err=True)
+        listed = run.summary["n_listed"]
+        click.echo(f"interrupted: {done} of {listed} images are done; run the same command again to go on", err=True)
         return EXIT_INTERRUPTED
     if run.summary["n_unreadable"]:
-        n, listed = run.summary["n_unreadable"], run.summary["n_listed"]
-        click.echo(f"{n} of {listed} images could not be read: see the column error", err=True)
+        click.echo(f"{run.summary['n_unreadable']} of {done} images could not be read: see the column error", err=True)
         return EXIT_UNREADABLE
     return 0
+
+
+@click.command()
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--model", type=click.Path(path_type=Path), help="Model folder, if it has moved.")
+@click.option("--images", type=click.Path(path_type=Path), help="Images, if they have moved.")
+@click.option("--split", type=click.Choice(["train", "val", "test"]), help="As given to score.")
+@click.option("--column", help="As given to score.")
+@click.option("--sample", type=click.IntRange(min=0), default=100, help="Images to score again.")
+@click.option("--seed", type=SEED, default=0, help="Of the draw of these.")
+def verify(out: Path, model: Path | None, images: Path | None, split: Any, column: str | None, sample: int,
+           seed: int) -> int:  # fmt: skip
+    """Check the folder OUT of a finished run: counts, hashes, columns, and some images scored again."""
+    from iuscore.engine import FROM_FOLDER
+    from iuscore.engine import verify as check
+    from iuscore.engine.run import RUN_NAME, read_record
+    from iuscore.images import open_shards
+    from iuscore.score import load
+
+    record = read_record(out / RUN_NAME)
+    if record is None:
+        raise UserError(f"{out} holds no run: give the --out folder of 'iuscore score'")
+    identity = record["identity"]
+    scorer = load(model or record["model"], space=identity["space"], precision=identity["precision"])
+    labeled = identity["target"] == FROM_FOLDER
+    source = open_shards(images or record["images"], labeled=labeled, split=split, column=column)
+    found = check(out, scorer, source, sample=sample, seed=seed, report=Progress())
+    for problem in found.problems:
+        click.echo(problem)
+    click.echo(f"{found.parts} parts, {found.rows} rows")
+    if found.largest_difference is not None:
+        click.echo(f"{found.rescored} images scored again: largest difference {found.largest_difference:.2g}")
+    click.echo("all is well" if not found.problems else f"{len(found.problems)} problems")
+    return EXIT_UNREADABLE if found.problems else 0
 
 
 def _print_summary(summary: dict[str, Any]) -> None:

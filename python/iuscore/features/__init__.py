@@ -1,9 +1,9 @@
 """Named features of an image that a texture model adds up, group by group."""
 
 from iuscore.features.change import (
+    MOST,
     FeatureProfile,
     GroupChange,
-    RunningFeatures,
     changes,
     feature_profile,
     nearest_ratio,
@@ -14,10 +14,10 @@ from iuscore.features.texture import texture_features
 __all__ = [
     "FEATURES",
     "GROUPS",
+    "MOST",
     "Feature",
     "FeatureProfile",
     "GroupChange",
-    "RunningFeatures",
     "changes",
     "feature_profile",
     "group_sizes",

@@ -79,41 +79,6 @@ class GroupChange:
     shift: float
 
 
-class RunningFeatures:
-    """Mean of features over any number of images, and as many of them as `nearest_ratio` looks at.
-
-    Example:
-        >>> running = RunningFeatures()
-        >>> running.add(np.array([[1.0, 2.0], [3.0, 4.0]]))
-        >>> running.mean.tolist(), running.n
-        ([2.0, 3.0], 2)
-    """
-
-    def __init__(self) -> None:
-        self.n = 0
-        self.total: Array = np.zeros(())
-        self.kept: list[Array] = []
-
-    def add(self, values: Array) -> None:
-        """Take images [B, F]; a row with NaN is passed over."""
-        values = values[np.isfinite(values).all(axis=1)].astype(np.float64)
-        room = MOST - min(self.n, MOST)
-        if room and len(values):
-            self.kept.append(values[:room].copy())
-        self.total = self.total + values.sum(axis=0)
-        self.n += len(values)
-
-    @property
-    def mean(self) -> Array:
-        """[F]."""
-        return self.total / max(self.n, 1)
-
-    @property
-    def sample(self) -> Array:
-        """The first images, [min(n, MOST), F]."""
-        return np.concatenate(self.kept) if self.kept else np.zeros((0, *self.total.shape))
-
-
 def feature_profile(values: Array, features: Sequence[Feature], *, seed: int = 0) -> FeatureProfile | None:
     """Describe the features of real images [N, F] of one class; None for fewer than two.
 

@@ -12,6 +12,7 @@ from iuscore.errors import UserError
 from iuscore.features.registry import BINS, DISTANCES, FEATURES, LEVELS
 from iuscore.ops import PLANES, PROPERTIES, STATISTICS, Kind, TextureStats, texture_stats
 from iuscore.ops._backend import Backend
+from iuscore.ops._blocks import in_blocks
 from iuscore.ops._groups import Group, image_groups
 from iuscore.ops._images import Images, Layout
 
@@ -110,18 +111,23 @@ def _merged(batches: list[tuple[Tensor, tuple[int, ...]]]) -> list[tuple[Tensor,
 def _features(stats: TextureStats, kind: Kind) -> Tensor:
     if not len(stats.counted):  # a mean of nothing is a warning
         return stats.statistics.new_empty(0, len(FEATURES[kind]))
-    counted = stats.counted.clamp(min=1).unsqueeze(2)
-    shares = (stats.histograms / counted).sqrt()
-    statistics = stats.statistics.clone()
-    statistics[..., _HEAVY_TAILED] = statistics[..., _HEAVY_TAILED].asinh()
-    planes = torch.cat([shares, statistics], dim=2)  # [B, P, bins + 8]
-    columns = []
-    for p, plane in enumerate(PLANES[kind]):
-        columns.append(planes[:, p])
-        if plane == "hue":
-            columns.append(stats.counted[:, p : p + 1] / counted[:, 0])
-    columns += [_pairs(stats.cooccurrence), _directions(stats.cooccurrence), _layout(stats.blocks)]
-    return torch.cat(columns, dim=1)
+
+    def of_rows(
+        counted: Tensor, histograms: Tensor, statistics: Tensor, cooccurrence: Tensor, blocks: Tensor
+    ) -> Tensor:
+        at_least_one = counted.clamp(min=1).unsqueeze(2)
+        shares = (histograms / at_least_one).sqrt()
+        statistics = statistics.clone()
+        statistics[..., _HEAVY_TAILED] = statistics[..., _HEAVY_TAILED].asinh()
+        planes = torch.cat([shares, statistics], dim=2)  # [B, P, bins + 8]
+        columns = []
+        for p, plane in enumerate(PLANES[kind]):
+            columns.append(planes[:, p])
+            if plane == "hue":
+                columns.append(counted[:, p : p + 1] / at_least_one[:, 0])
+        return torch.cat([*columns, _pairs(cooccurrence), _directions(cooccurrence), _layout(blocks)], dim=1)
+
+    return in_blocks(of_rows, stats.counted, stats.histograms, stats.statistics, stats.cooccurrence, stats.blocks)
 
 
 def _pairs(properties: Tensor) -> Tensor:

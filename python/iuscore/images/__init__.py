@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from iuscore.errors import UserError
-from iuscore.images.batches import iter_batches
+from iuscore.images.batches import iter_batches, map_ahead, processors
 from iuscore.images.decode import MAX_PIXELS, Decoded, UnreadableImage, decode, decoders, from_pil
 from iuscore.images.folder import FolderSource, LabelsFrom
 from iuscore.images.medmnist import NpzSource
@@ -40,8 +40,10 @@ __all__ = [
     "from_pil",
     "iter_batches",
     "leakage",
+    "map_ahead",
     "open_shards",
     "open_source",
+    "processors",
     "read_item",
     "split_source",
     "with_groups",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
+from typing import TypeVar
 
 from iuscore.errors import UserError
 from iuscore.images.sample import Sample, Source
+
+T = TypeVar("T")
 
 
 def iter_batches(source: Source, batch_size: int, workers: int | None = None) -> Iterator[list[Sample]]:
@@ -38,14 +41,14 @@ def iter_batches(source: Source, batch_size: int, workers: int | None = None) ->
     if batch_size < 1:
         raise UserError(f"batch_size: expected 1 or more, got {batch_size}")
     if workers is None:
-        workers = min(8, _processors())
+        workers = min(8, processors())
     if workers < 0:
         raise UserError(f"workers: expected 0 or more, got {workers}")
-    samples = iter(source) if workers == 0 else _decode_ahead(source, workers, max(batch_size, 2 * workers))
-    return _batched(samples, batch_size)
+    return _batched(map_ahead(source.read, range(len(source)), workers, max(batch_size, 2 * workers)), batch_size)
 
 
-def _processors() -> int:
+def processors() -> int:
+    """Processors this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -62,12 +65,24 @@ def _batched(samples: Iterator[Sample], batch_size: int) -> Iterator[list[Sample
             close()
 
 
-def _decode_ahead(source: Source, workers: int, look_ahead: int) -> Iterator[Sample]:
+def map_ahead(read: Callable[[T], Sample], items: Iterable[T], workers: int, look_ahead: int) -> Iterator[Sample]:
+    """``read`` of every item, in order, done in ``workers`` threads up to ``look_ahead`` items ahead (0: in this one).
+
+    Example:
+        >>> from iuscore.images import Item, StoredFile, read_item
+        >>> from pathlib import Path
+        >>> items = [Item(f"{i}.png", None, None, StoredFile(Path("missing.png"))) for i in range(3)]
+        >>> [sample.uid for sample in map_ahead(read_item, items, 2, 2)]
+        ['0.png', '1.png', '2.png']
+    """
+    if workers == 0:
+        yield from map(read, items)
+        return
     pool = ThreadPoolExecutor(workers, thread_name_prefix="iuscore-decode")
     waiting: deque[Future[Sample]] = deque()
     try:
-        for i in range(len(source)):
-            waiting.append(pool.submit(source.read, i))
+        for item in items:
+            waiting.append(pool.submit(read, item))
             if len(waiting) > look_ahead:
                 yield waiting.popleft().result()
         while waiting:

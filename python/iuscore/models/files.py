@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -20,6 +19,7 @@ from torch import Tensor
 from iuscore.errors import UserError
 from iuscore.models.base import KINDS, AdditiveModel
 from iuscore.models.ensemble import Ensemble
+from iuscore.runs import replacing
 
 FORMAT = 1
 WEIGHTS_NAME = "model.safetensors"
@@ -80,8 +80,9 @@ def save_model(folder: str | os.PathLike[str], model: AdditiveModel, *, record: 
     if target.exists() and not target.is_dir():
         raise UserError(f"{target} is a file: give the folder that the model shall be written to")
     target.mkdir(parents=True, exist_ok=True)
-    _replace_file(target / WEIGHTS_NAME, weights)
-    _replace_file(target / CONFIG_NAME, (text + "\n").encode())
+    for name, content in ((WEIGHTS_NAME, weights), (CONFIG_NAME, (text + "\n").encode())):
+        with replacing(target / name) as file:
+            file.write(content)
     return target
 
 
@@ -236,22 +237,3 @@ def _strict_json(value: Any, where: str) -> Any:
                 raise TypeError(f"{where}: expected text as key, got {key!r}")
         return {key: _strict_json(item, f"{where}.{key}") for key, item in value.items()}
     raise TypeError(f"{where}: JSON cannot hold {type(value).__name__}; convert it to numbers, text or lists")
-
-
-def _replace_file(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    if os.name == "posix":
-        # the rename itself is on disk only when the folder is
-        descriptor = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

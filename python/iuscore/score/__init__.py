@@ -1,7 +1,6 @@
-"""A fitted model applied to images: scores, why they are what they are, tables, summaries and pictures."""
+"""A fitted model applied to images: scores, why they are what they are, and pictures."""
 
 from iuscore.score.explain import ComponentReason, Explanation
-from iuscore.score.run import ScoringRun, score_source
 from iuscore.score.scorer import Scorer, Scores, load
 
-__all__ = ["ComponentReason", "Explanation", "Scorer", "Scores", "ScoringRun", "load", "score_source"]
+__all__ = ["ComponentReason", "Explanation", "Scorer", "Scores", "load"]

@@ -18,7 +18,7 @@ def plot_contributions(scorer: Scorer, summary: Mapping[str, Any], path: str | o
 
     Args:
         scorer: the model.
-        summary: of `iuscore.score.run.score_source`.
+        summary: of `iuscore.engine.score_source`.
         path: ``.png`` (or whatever matplotlib writes); one panel per target class.
 
     Raises:

@@ -18,6 +18,7 @@ from iuscore.features import FeatureProfile, GroupChange, changes
 from iuscore.measure import ius, shares
 from iuscore.models import Ensemble, Space, load_model
 from iuscore.ops import Precision
+from iuscore.ops._blocks import in_blocks
 from iuscore.ops._images import Images, Layout
 from iuscore.profile import Profile, profiles_from_json
 from iuscore.score.explain import Explanation, explain_contributions
@@ -71,7 +72,10 @@ class Scorer:
             other devices, and of models without a fast form, the work is always exact.
         profiles: class -> baseline `Profile` in that space.
         feature_profiles: class -> `FeatureProfile`; empty of a model without named features.
+        folder: that it was loaded from; None of one that was not.
     """
+
+    folder: Path | None = None
 
     def __init__(
         self, model: Ensemble, record: dict[str, Any], *, space: Space = "paper", precision: Precision = "exact"
@@ -223,10 +227,9 @@ class Scorer:
             return None
         return changes(profile, features, self.model.features)
 
-    def score_pixels(self, pixels: Sequence[npt.NDArray[Any]], names: Sequence[str], *, device: str = "cpu") -> Scores:
-        """Scores of decoded images [H, W, C] against one class per image, computed on ``device``."""
-        tensors = [torch.from_numpy(image).to(device) for image in pixels]
-        return self.score_inputs(*self.model.prepare_with_warnings(tensors, "NHWC"), names)
+    def score_list(self, images: Sequence[Tensor], names: Sequence[str]) -> Scores:
+        """Scores of single images [H, W, C] of any sizes, against one class per image."""
+        return self.score_inputs(*self.model.prepare_with_warnings(list(images), "NHWC"), names)
 
     def score_inputs(self, inputs: Tensor, warnings: Sequence[tuple[str, ...]], names: Sequence[str]) -> Scores:
         """Scores of prepared inputs (first axis B) against one class per image."""
@@ -235,40 +238,55 @@ class Scorer:
                 self.model.to(inputs.device)
         with torch.set_grad_enabled(inputs.requires_grad and torch.is_grad_enabled()):
             inputs = inputs.to(self.model.bias.dtype)
-            members = self.model.member_contributions(inputs, self.space, precision=self.precision)
-            paper = members if self.space == "paper" else self.model.to_paper(members)
-            logits = self.model.bias + paper.mean(0).sum(1)
+            evidence = self.model.member_contributions(inputs, "evidence", precision=self.precision)
             columns = torch.tensor([self.model.target_column(name) for name in names], device=inputs.device)
-            index = columns.long().view(1, -1, 1, 1).expand(*members.shape[:3], 1)
-            towards = members.gather(3, index)[..., 0]
-            contributions = towards.mean(0)
-            parts = shares(self._baselines(names, inputs), contributions)
+            baselines = self._baselines(names, inputs)
+            finished = in_blocks(self._finish, evidence.transpose(0, 1), columns.long(), baselines)
+            parts = torch.split(finished, list(self._widths), dim=1)
             return Scores(
                 target=tuple(names),
-                ius=parts.sum(1),
-                ius_sd=self._member_spread(names, towards),
-                contributions=contributions,
-                shares=parts,
-                probabilities=self.model.probabilities(logits),
+                ius=parts[0][:, 0],
+                ius_sd=parts[1][:, 0] if self._widths[1] else None,
+                contributions=parts[2],
+                shares=parts[3],
+                probabilities=parts[4],
                 warnings=tuple(warnings),
                 components=self.components,
                 classes=self.classes,
                 features=inputs if self.model.features else None,
             )
 
-    def _baselines(self, names: Sequence[str], like: Tensor) -> Tensor:
-        means = [self.profiles[name].mean for name in names]
-        return torch.tensor(means, dtype=torch.float32, device=like.device).view(len(names), len(self.components))
+    @property
+    def _widths(self) -> tuple[int, ...]:
+        """Columns of IUS, its spread, contributions, shares and probabilities."""
+        g = len(self.components)
+        return (1, int(len(self.model.members) > 1), g, g, len(self.classes))
 
-    def _member_spread(self, names: Sequence[str], towards: Tensor) -> Tensor | None:
-        """Standard deviation over members of IUS against each member's own baseline, [B]."""
-        if len(towards) < 2 or not names:
-            return None
-        each = []
-        for m, contributions in enumerate(towards):
-            own = torch.tensor([self.profiles[name].member_means[m] for name in names], device=towards.device)
-            each.append(ius(own, contributions))
-        return torch.stack(each).std(0)
+    def _finish(self, evidence: Tensor, columns: Tensor, baselines: Tensor) -> Tensor:
+        """Numbers of images from members' evidence [B, M, G, K], outputs [B] and baselines [B, 1 + M, G].
+
+        Returns:
+            [B, columns] as in ``_widths``.
+        """
+        paper = self.model.to_paper(evidence)
+        members = paper if self.space == "paper" else evidence
+        index = columns.view(-1, 1, 1, 1).expand(*members.shape[:3], 1)
+        towards = members.gather(3, index)[..., 0]
+        contributions = towards.mean(1)
+        parts = shares(baselines[:, 0], contributions)
+        found = [parts.sum(1, keepdim=True)]
+        if towards.shape[1] > 1:
+            each = [ius(baselines[:, 1 + m], towards[:, m]) for m in range(towards.shape[1])]
+            found.append(torch.stack(each, dim=1).std(1, keepdim=True))
+        logits = self.model.bias + paper.mean(1).sum(1)
+        return torch.cat([*found, contributions, parts, self.model.probabilities(logits)], dim=1)
+
+    def _baselines(self, names: Sequence[str], like: Tensor) -> Tensor:
+        """Baseline of each image's class and that of every member, [B, 1 + M, G]."""
+        known = {name: (self.profiles[name].mean, *self.profiles[name].member_means) for name in set(names)}
+        rows = [known[name] for name in names]
+        shape = (len(names), 1 + len(self.model.members), len(self.components))
+        return torch.tensor(rows, dtype=torch.float32, device=like.device).view(shape)
 
 
 def load(folder: str | os.PathLike[str], *, space: Space = "paper", precision: Precision = "exact") -> Scorer:
@@ -291,7 +309,9 @@ def load(folder: str | os.PathLike[str], *, space: Space = "paper", precision: P
         ...     load(demo.tiny_model(folder)).classes
         ('normal', 'abnormal')
     """
-    return Scorer(*load_model(Path(folder)), space=space, precision=precision)
+    scorer = Scorer(*load_model(Path(folder)), space=space, precision=precision)
+    scorer.folder = Path(folder)
+    return scorer
 
 
 def _feature_profiles(model: Ensemble, record: Mapping[str, Any]) -> dict[str, FeatureProfile]:

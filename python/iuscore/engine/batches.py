@@ -1,0 +1,134 @@
+"""From the shards of a source to batches of decoded images: in this thread, in threads, or in processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from iuscore.contributions import unusable
+from iuscore.images import Item, Sample, ShardedSource, map_ahead, read_item
+
+if TYPE_CHECKING:
+    from iuscore.engine.shard import Settings
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Some images of one shard that follow each other.
+
+    Attributes:
+        shard: index of the shard.
+        shard_size: images in the shard.
+        start: place of the first image in the shard.
+        samples: without their pixels.
+        errors: why an image cannot be used, or None.
+        readable: places in this batch of the images that can.
+        stacks: their pixels [n, H, W, C]; images of one size lie together where they go to a device.
+        where: (stack, place in the stack) of each readable image.
+    """
+
+    shard: int
+    shard_size: int
+    start: int
+    samples: tuple[Sample, ...]
+    errors: tuple[str | None, ...]
+    readable: tuple[int, ...]
+    stacks: tuple[Tensor, ...]
+    where: tuple[tuple[int, int], ...]
+
+    @property
+    def labels(self) -> list[str | None]:
+        return [sample.label for sample in self.samples]
+
+    def images(self, device: str) -> list[Tensor]:
+        """The readable images [H, W, C] on a device: one copy a stack, which nobody waits for if memory is pinned."""
+        stacks = [stack.to(device, non_blocking=True) for stack in self.stacks]
+        return [stacks[stack][place] for stack, place in self.where]
+
+    def pin_memory(self) -> Batch:
+        """The batch in memory that a GPU copies from by itself; PyTorch's loader calls this."""
+        return replace(self, stacks=tuple(stack.pin_memory() for stack in self.stacks))
+
+
+def make_batch(shard: int, shard_size: int, start: int, samples: Sequence[Sample], *, stacked: bool) -> Batch:
+    """A batch of decoded images; ``stacked`` puts those of one size and type together, at the cost of a copy."""
+    errors = tuple(unusable(sample) for sample in samples)
+    readable = tuple(i for i, error in enumerate(errors) if error is None)
+    stacks: dict[Any, list[Tensor]] = {}
+    where = []
+    for i in readable:
+        pixels = torch.from_numpy(samples[i].pixels)
+        key = (pixels.shape, pixels.dtype) if stacked else i
+        members = stacks.setdefault(key, [])
+        where.append((list(stacks).index(key) if stacked else len(stacks) - 1, len(members)))
+        members.append(pixels)
+    return Batch(
+        shard,
+        shard_size,
+        start,
+        tuple(replace(sample, pixels=None) for sample in samples),
+        errors,
+        readable,
+        tuple(torch.stack(members) if len(members) > 1 else members[0][None] for members in stacks.values()),
+        tuple(where),
+    )
+
+
+def batches(source: ShardedSource, settings: Settings, indices: Sequence[int], decoders: int) -> Iterator[Batch]:
+    """Batches of shards.
+
+    On the CPU they come in order, decoded ``decoders`` threads ahead (0: in this one). For other devices
+    ``decoders`` processes decode whole shards side by side, so batches of several shards come in turns.
+    """
+    if settings.device == "cpu":
+        for index in indices:
+            yield from _of_shard(source, settings, index, decoders)
+        return
+    from torch.utils.data import DataLoader
+
+    pinned = settings.device.startswith("cuda")
+    workers = min(decoders, len(indices))
+    loader = DataLoader(
+        _ShardBatches(source, settings, tuple(indices)),
+        batch_size=None,
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+        pin_memory=pinned,
+        multiprocessing_context="spawn" if workers else None,  # a process that has used CUDA cannot be forked
+    )
+    yield from loader
+
+
+def _of_shard(source: ShardedSource, settings: Settings, index: int, threads: int) -> Iterator[Batch]:
+    shard = settings.plan.shard(index)
+
+    def read(item: Item) -> Sample:
+        return read_item(item, source.max_pixels)
+
+    samples = map_ahead(read, source.items(shard), threads, max(settings.batch_size, 2 * threads))
+    start = 0
+    while taken := list(islice(samples, settings.batch_size)):
+        yield make_batch(index, shard.n, start, taken, stacked=settings.device != "cpu")
+        start += len(taken)
+
+
+class _ShardBatches(torch.utils.data.IterableDataset[Batch]):
+    """What PyTorch's loader iterates over in each of its processes: every n-th shard."""
+
+    def __init__(self, source: ShardedSource, settings: Settings, indices: tuple[int, ...]) -> None:
+        self.source, self.settings, self.indices = source, settings, indices
+
+    def __iter__(self) -> Iterator[Batch]:
+        import signal
+
+        info = torch.utils.data.get_worker_info()
+        if info is not None:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one ends it
+        first, step = (0, 1) if info is None else (info.id, info.num_workers)
+        for index in self.indices[first::step]:
+            yield from _of_shard(self.source, self.settings, index, 0)

@@ -1,0 +1,104 @@
+"""Shards on a Ray cluster (extra ``ray``): actors that hold the model and share the folders."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from iuscore.engine.local import DEATHS, Loading
+from iuscore.engine.parts import PartInfo
+from iuscore.engine.shard import Settings, score_shard
+from iuscore.errors import UserError
+from iuscore.images import ShardedSource
+from iuscore.report import Report
+from iuscore.score import Scorer
+
+
+class ShardActor:
+    """Holds a model and does one shard at a time."""
+
+    def __init__(self, loading: Loading, source: ShardedSource, settings: Settings) -> None:
+        import torch
+
+        if settings.device == "cpu":
+            torch.set_num_threads(1)
+        self.scorer, self.source, self.settings = loading.load(), source, settings
+
+    def score(self, index: int) -> PartInfo:
+        """One shard."""
+        return score_shard(self.scorer, self.source, index, self.settings)
+
+
+def on_ray(
+    scorer: Scorer,
+    source: ShardedSource,
+    indices: Sequence[int],
+    settings: Settings,
+    report: Report,
+    *,
+    workers: int,
+    address: str,
+) -> Iterator[PartInfo]:
+    """Score shards by ``workers`` actors; an actor that dies is started again and its shard done anew.
+
+    Model, images and output lie in folders that every node has under the same path.
+
+    Raises:
+        UserError: Ray is missing, the cluster does not answer, or what a shard says.
+    """
+    try:
+        import ray
+    except ImportError:
+        raise UserError("--engine ray needs the extra: pip install -c constraints.txt '.[ray]'") from None
+    began = not ray.is_initialized()
+    if began:
+        try:
+            ray.init(address=None if address == "local" else address, log_to_driver=False, logging_level=logging.ERROR)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise UserError(f"--address {address}: {str(error).splitlines()[0]}") from None
+    try:
+        yield from _score(ray, Loading.of(scorer), source, indices, settings, report, workers)
+    finally:
+        if began:
+            ray.shutdown()
+
+
+def _score(
+    ray: Any,
+    loading: Loading,
+    source: ShardedSource,
+    indices: Sequence[int],
+    settings: Settings,
+    report: Report,
+    workers: int,
+) -> Iterator[PartInfo]:
+    gpus = 1 if settings.device.startswith("cuda") else 0
+    actor_class = ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=-1)(ShardActor)
+    idle = [actor_class.remote(loading, source, settings) for _ in range(min(workers, len(indices)))]
+    left, deaths, unreadable = list(reversed(indices)), 0, 0
+    running: dict[Any, tuple[Any, int]] = {}
+    while left or running:
+        while idle and left:
+            actor, index = idle.pop(), left.pop()
+            running[actor.score.remote(index)] = (actor, index)
+        done, _ = ray.wait(list(running), num_returns=1)
+        for reference in done:
+            actor, index = running.pop(reference)
+            idle.append(actor)
+            try:
+                info = ray.get(reference)
+            except ray.exceptions.RayTaskError as error:
+                raise error.cause or error from None
+            except ray.exceptions.RayActorError as error:
+                deaths += 1
+                if deaths > DEATHS * workers:
+                    raise UserError(f"actors died {deaths} times: {str(error).splitlines()[0]}") from None
+                report.line("an actor died; its shard is done again")
+                left.append(index)
+                time.sleep(0.5)
+                continue
+            unreadable += info.unreadable
+            report.advance(info.n, unreadable=unreadable)
+            yield info

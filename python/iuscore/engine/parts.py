@@ -1,0 +1,224 @@
+"""The rows of a shard: gathered batch by batch, written as one Parquet file that is there as a whole or not at all."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from iuscore.features import MOST
+from iuscore.images import Sample
+from iuscore.runs import replacing
+from iuscore.score import Scorer, Scores
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FOLDER = "scores.parquet"
+"""A folder of this name with ``part-000000.parquet``, ... inside: what readers of Parquet open as one table."""
+
+_KEY = b"iuscore"
+Array = npt.NDArray[np.floating[Any]]
+
+
+def part_path(out: Path, index: int) -> Path:
+    """File of a shard's rows."""
+    return out / FOLDER / f"part-{index:06d}.parquet"
+
+
+def number_columns(scorer: Scorer) -> list[str]:
+    """Names of the float32 columns."""
+    names = ["ius"] + (["ius_sd"] if len(scorer.model.members) > 1 else [])
+    names += [f"contribution_{n}" for n in scorer.components] + [f"share_{n}" for n in scorer.components]
+    return names + [f"probability_{n}" for n in scorer.classes]
+
+
+def table_schema(scorer: Scorer) -> pa.Schema:
+    """Columns of the table, in order."""
+    import pyarrow as pa
+
+    fields = [("uid", pa.string()), ("target", pa.string())]
+    fields += [(name, pa.float32()) for name in number_columns(scorer)]
+    fields += [("width", pa.int32()), ("height", pa.int32()), ("warnings", pa.string()), ("error", pa.string())]
+    return pa.schema(fields)
+
+
+@dataclass(frozen=True)
+class PartInfo:
+    """What the footer of a part says.
+
+    Attributes:
+        run: identity of the run that wrote it.
+        index: of the shard.
+        n: number of rows.
+        unreadable: rows with an error.
+        content: SHA-256 in hex of the rows.
+        features: by target, of a model that has named ones.
+    """
+
+    run: str
+    index: int
+    n: int
+    unreadable: int
+    content: str
+    features: dict[str, PartFeatures]
+
+
+@dataclass(frozen=True)
+class PartFeatures:
+    """Number and sum of features [F] (float64) over a part's images of one target, and some images [k, F] (float32)."""
+
+    n: int
+    total: Array
+    kept: Array
+
+    def to_json(self) -> dict[str, Any]:
+        return {"n": self.n, "total": _text(self.total, "<f8"), "kept": _text(self.kept, "<f4"), "rows": len(self.kept)}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> PartFeatures:
+        total = _array(value["total"], "<f8")
+        return cls(value["n"], total, _array(value["kept"], "<f4").reshape(value["rows"], len(total)))
+
+
+def _text(values: Array, dtype: str) -> str:
+    return base64.b64encode(np.ascontiguousarray(values, dtype=dtype).tobytes()).decode()
+
+
+def _array(text: str, dtype: str) -> Array:
+    return np.frombuffer(base64.b64decode(text), dtype=dtype)
+
+
+class PartRows:
+    """The rows of one shard, filled in any order of batches.
+
+    Args:
+        scorer: names the columns.
+        n: rows.
+        sample: images, of each target, whose features are kept.
+    """
+
+    def __init__(self, scorer: Scorer, n: int, sample: int) -> None:
+        self.schema = table_schema(scorer)
+        self.names = number_columns(scorer)
+        self.numbers = np.full((n, len(self.names)), np.nan, dtype=np.float32)
+        self.sizes = np.zeros((n, 2), dtype=np.int32)
+        self.texts: dict[str, list[Any]] = {key: [None] * n for key in ("uid", "target", "warnings", "error")}
+        self.features = np.full((n, len(scorer.model.features)), np.nan, dtype=np.float32)
+        self.sample = sample
+        self.done = 0  # rows whose scores are there, counted by whoever puts them in
+
+    def put(self, start: int, samples: Sequence[Sample], targets: Sequence[str], errors: Sequence[str | None]) -> None:
+        """Rows of decoded images (their pixels are not looked at), without scores."""
+        end = start + len(samples)
+        self.texts["uid"][start:end] = [sample.uid for sample in samples]
+        self.texts["target"][start:end] = targets
+        self.texts["error"][start:end] = errors
+        self.texts["warnings"][start:end] = ["; ".join(sample.warnings) for sample in samples]
+        self.sizes[start:end] = [(sample.width, sample.height) for sample in samples]
+
+    def put_scores(self, rows: Sequence[int], scores: Scores) -> None:
+        """Scores of the images in these rows; warnings of the model are added to those of the file."""
+        parts = [scores.ius[:, None]] + ([scores.ius_sd[:, None]] if scores.ius_sd is not None else [])
+        parts += [scores.contributions, scores.shares, scores.probabilities]
+        self.numbers[rows] = np.concatenate([part.cpu().numpy() for part in parts], axis=1)
+        if scores.features is not None:
+            self.features[rows] = scores.features.cpu().numpy()
+        said = self.texts["warnings"]
+        for row, texts in zip(rows, scores.warnings, strict=True):
+            if texts:
+                said[row] = "; ".join((*([said[row]] if said[row] else []), *texts))
+
+    def write(self, path: Path, run: str, index: int) -> PartInfo:
+        """Write the part: a hidden file first, renamed when it is on the disk.
+
+        Raises:
+            OSError: no space, no permission; no file is left behind.
+        """
+        import pyarrow.parquet as pq
+
+        table = self._table()
+        info = self._info(table, run, index)
+        record = {"run": run, "index": index, "unreadable": info.unreadable, "content": info.content}
+        record["features"] = {name: part.to_json() for name, part in info.features.items()}
+        with replacing(path) as file:
+            pq.write_table(table.replace_schema_metadata({_KEY: json.dumps(record)}), file)
+        return info
+
+    def _table(self) -> pa.Table:
+        import pyarrow as pa
+
+        missing = np.array([error is not None for error in self.texts["error"]], dtype=bool)
+        columns: dict[str, Any] = {"uid": self.texts["uid"], "target": self.texts["target"]}
+        for i, name in enumerate(self.names):
+            columns[name] = pa.array(self.numbers[:, i], mask=missing)
+        columns |= {"width": self.sizes[:, 0], "height": self.sizes[:, 1]}
+        columns |= {"warnings": self.texts["warnings"], "error": self.texts["error"]}
+        return pa.table(columns, schema=self.schema)
+
+    def _info(self, table: pa.Table, run: str, index: int) -> PartInfo:
+        unreadable = sum(error is not None for error in self.texts["error"])
+        features = {}
+        targets = np.array(self.texts["target"])
+        if self.features.shape[1]:
+            usable = np.isfinite(self.features).all(axis=1)
+            for name in dict.fromkeys(self.texts["target"]):
+                values = self.features[usable & (targets == name)]
+                if len(values):
+                    # Evenly, so that neighbors in a list of frames are not the ones kept.
+                    chosen = np.linspace(0, len(values) - 1, min(self.sample, len(values))).astype(int)
+                    features[name] = PartFeatures(len(values), values.sum(axis=0, dtype=np.float64), values[chosen])
+        return PartInfo(run, index, len(self.numbers), unreadable, content_of(table), features)
+
+
+def sample_size(shards: int) -> int:
+    """Images of each target whose features a part keeps, so that all parts together keep some times `MOST`."""
+    return min(MOST, -(-4 * MOST // max(shards, 1)))
+
+
+def content_of(table: pa.Table) -> str:
+    """SHA-256 in hex over all values of a table, column by column."""
+    total = hashlib.sha256()
+    for name in table.column_names:
+        column = table.column(name)
+        total.update(f"\n{name} {column.type} {len(column)}\n".encode())
+        if str(column.type) == "string":
+            total.update(json.dumps(column.to_pylist()).encode())
+        else:
+            values = column.to_numpy()
+            total.update(np.isnan(values).tobytes() + np.nan_to_num(values).tobytes())
+    return total.hexdigest()
+
+
+def read_info(path: Path) -> PartInfo | None:
+    """What a part's footer says; None where there is no such file, or none of this library's."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        footer = pq.read_metadata(path)
+        record = json.loads((footer.metadata or {})[_KEY])
+        features = {name: PartFeatures.from_json(value) for name, value in record["features"].items()}
+        run, index, content = record["run"], record["index"], record["content"]
+        return PartInfo(run, index, footer.num_rows, record["unreadable"], content, features)
+    except (OSError, KeyError, ValueError, TypeError, pa.ArrowException):
+        return None
+
+
+def finished(out: Path, run: str, shards: int, skip: Container[int] = ()) -> Iterator[PartInfo]:
+    """The parts of a run that are there, in the order of their shards, but for those to skip."""
+    present = {entry.name for entry in os.scandir(out / FOLDER)}
+    for index in range(shards):
+        path = part_path(out, index)
+        if index not in skip and path.name in present:
+            info = read_info(path)
+            if info is not None and (info.run, info.index) == (run, index):
+                yield info

@@ -1,0 +1,43 @@
+"""Which of several processes this one is, by the variables that torchrun and Slurm set."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from iuscore.errors import UserError
+
+_VARIABLES = (("RANK", "WORLD_SIZE", "LOCAL_RANK"), ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"))
+
+
+class Rank(NamedTuple):
+    """Place among ``world`` processes, and among those of this machine."""
+
+    rank: int
+    world: int
+    local: int
+
+
+def rank_of(environment: Mapping[str, str] = os.environ) -> Rank:
+    """This process's rank.
+
+    Raises:
+        UserError: neither torchrun nor Slurm started it, or what they say makes no sense.
+
+    Example:
+        >>> rank_of({"SLURM_PROCID": "3", "SLURM_NTASKS": "8", "SLURM_LOCALID": "1"})
+        Rank(rank=3, world=8, local=1)
+    """
+    for names in _VARIABLES:
+        if names[0] in environment and names[1] in environment:
+            try:
+                rank, world, local = (int(environment.get(name, "0")) for name in names)
+            except ValueError:
+                rank, world, local = 0, 0, 0
+            if not 0 <= rank < world:
+                said = ", ".join(f"{name}={environment.get(name)}" for name in names)
+                raise UserError(f"--engine ranks: expected a rank below the number of processes, got {said}")
+            return Rank(rank, world, local)
+    expected = " or ".join(" and ".join(names[:2]) for names in _VARIABLES)
+    raise UserError(f"--engine ranks: expected {expected} in the environment: start it with torchrun or srun")

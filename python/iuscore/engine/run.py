@@ -1,0 +1,186 @@
+"""A scoring run: what it is made of, begun or gone on with in a folder, and its summary."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from iuscore.engine import parts
+from iuscore.engine.plan import Plan, make_plan
+from iuscore.engine.shard import FROM_FOLDER, Settings
+from iuscore.engine.summary import Summary
+from iuscore.errors import UserError
+from iuscore.images import Shard, ShardedSource
+from iuscore.runs import TEMPORARY, replacing
+from iuscore.score import Scorer
+
+FORMAT = 1
+RUN_NAME, PLAN_NAME, SUMMARY_NAME = "run.json", "plan.jsonl", "summary.json"
+SHARD_SIZES = {"epu": 128, "texture": 512}
+"""Images a shard, by kind of model: what a killed run loses is a few seconds, and a million images are few files."""
+
+_OTHER = {
+    "model": "was made with another model",
+    "space": "was made in another space",
+    "target": "has another target",
+    "precision": "was made with another precision",
+    "source": "is of other images, or of images that have changed since then,",
+    "shard_size": "has shards of another size",
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run in its folder.
+
+    Attributes:
+        out: the folder.
+        settings: what every shard needs.
+        images: where the images come from, for the summary.
+        created: whether this process began it.
+    """
+
+    out: Path
+    settings: Settings
+    images: str
+    created: bool
+
+    @property
+    def plan(self) -> Plan:
+        return self.settings.plan
+
+
+def open_run(
+    scorer: Scorer,
+    source: ShardedSource,
+    out: str | os.PathLike[str],
+    *,
+    target: str,
+    batch_size: int = 64,
+    device: str = "cpu",
+    strict: bool = False,
+    shard_size: int | None = None,
+    overwrite: bool = False,
+) -> Run:
+    """List the images and begin a run in ``out``, or go on with the one that is there.
+
+    Several processes may do so at the same time.
+
+    Raises:
+        UserError: a class without a profile, nothing to score, or a folder that holds another run.
+    """
+    folder = Path(out)
+    if (folder / parts.FOLDER).is_file():
+        raise UserError(f"{folder / parts.FOLDER} is a file, of an earlier version: give a new folder")
+    if target != FROM_FOLDER:
+        scorer.targets(target, 1)
+    if overwrite:
+        remove_run(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    before = read_record(folder / RUN_NAME)
+    if shard_size is None:
+        shard_size = before["identity"]["shard_size"] if before else SHARD_SIZES[scorer.model.member_kind]
+    identity: dict[str, Any] = {
+        "format": FORMAT,
+        "model": model_identity(scorer),
+        "space": scorer.space,
+        "target": target,
+        "precision": scorer.precision,
+        "shard_size": shard_size,
+    }
+    if before:
+        _compare(folder, before["identity"], identity)
+
+    def check(shard: Shard) -> None:
+        if target == FROM_FOLDER:
+            scorer.targets(shard.labels, len(shard.labels))
+
+    def accept(plan: Plan) -> None:
+        identity["source"] = plan.signature
+        if before:
+            _compare(folder, before["identity"], identity)
+
+    plan = make_plan(source, shard_size, folder / PLAN_NAME, check=check, accept=accept)
+    run = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    if before is None:
+        record = {
+            "run": run,
+            "identity": identity,
+            "images": str(source.path),
+            "model": str(scorer.folder),
+            "n_images": plan.images,
+            "n_shards": len(plan),
+        }
+        with replacing(folder / RUN_NAME) as file:
+            file.write((json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
+    (folder / parts.FOLDER).mkdir(exist_ok=True)
+    settings = Settings(folder, run, plan, target, parts.sample_size(len(plan)), batch_size, device, strict)
+    return Run(folder, settings, str(source.path), before is None)
+
+
+def model_identity(scorer: Scorer) -> str:
+    """SHA-256 in hex over the model's configuration, which holds its profiles and the hash of its weights."""
+    return hashlib.sha256(json.dumps(scorer.record, sort_keys=True).encode()).hexdigest()
+
+
+def read_record(path: Path) -> dict[str, Any] | None:
+    """What ``run.json`` says; None where there is none."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if record["identity"]["format"] == FORMAT:
+            return dict(record)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    raise UserError(f"{path} is damaged, or of another version: give a new folder, or --overwrite")
+
+
+def _compare(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    for key, value in now.items():
+        if before.get(key) != value:
+            was = "" if key in ("model", "source") else f" ({before.get(key)}, not {value})"
+            raise UserError(f"the run in {folder} {_OTHER[key]}{was}: give a new folder, or --overwrite to begin anew")
+
+
+def remove_run(folder: Path) -> None:
+    """Remove what a run wrote into a folder, and nothing else."""
+    # The record first: what is left of a run that was half removed is not gone on with.
+    for name in (RUN_NAME, SUMMARY_NAME, PLAN_NAME):
+        (folder / name).unlink(missing_ok=True)
+    if (folder / parts.FOLDER).is_dir():
+        for path in (folder / parts.FOLDER).iterdir():
+            if path.name.startswith(("part-", ".part-")):
+                path.unlink(missing_ok=True)
+
+
+def write_summary(scorer: Scorer, run: Run, summary: Summary, **figures: Any) -> dict[str, Any]:
+    """Write ``summary.json`` of the parts that ``summary`` was given."""
+    described = summary.describe(images=run.images, listed=run.plan.images, **figures)
+    text = json.dumps(_finite(described), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    with replacing(run.out / SUMMARY_NAME) as file:
+        file.write(text.encode())
+    return described
+
+
+def tidy(run: Run) -> None:
+    """Remove the hidden files of processes that were killed; called where all parts are there."""
+    for folder in (run.out, run.out / parts.FOLDER):
+        for path in folder.glob(f".*{TEMPORARY}"):
+            path.unlink(missing_ok=True)
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN."""
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,189 @@
+"""Score the images of a source into a folder: parts of a Parquet table and ``summary.json``."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from iuscore.engine import parts
+from iuscore.engine.local import in_processes, in_this_process
+from iuscore.engine.parts import PartInfo, finished
+from iuscore.engine.run import SUMMARY_NAME, Run, open_run, tidy, write_summary
+from iuscore.engine.shard import FROM_FOLDER
+from iuscore.engine.summary import Summary
+from iuscore.errors import UserError
+from iuscore.images import ShardedSource, open_shards, processors
+from iuscore.report import Report
+from iuscore.runs import output_folder, uninterrupted
+from iuscore.score import Scorer
+
+EVERY = 60.0
+"""Seconds between summaries while a run goes on."""
+
+Launcher = Callable[[Sequence[int]], Iterator[PartInfo]]
+
+
+@dataclass(frozen=True)
+class ScoringRun:
+    """What a run wrote and how it ended.
+
+    Attributes:
+        table: folder of Parquet files that readers open as one table.
+        summary_path: of ``summary.json``.
+        summary: what stands in it.
+        interrupted: whether it was stopped before its shards were done.
+        ignored: files of the source that are no images.
+    """
+
+    table: Path
+    summary_path: Path
+    summary: dict[str, Any]
+    interrupted: bool
+    ignored: int
+
+
+def score_source(
+    scorer: Scorer,
+    source: ShardedSource | str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    target: str = FROM_FOLDER,
+    batch_size: int = 64,
+    device: str = "cpu",
+    workers: int = 1,
+    shard_size: int | None = None,
+    strict: bool = False,
+    overwrite: bool = False,
+    rank: tuple[int, int] = (0, 1),
+    ray_address: str | None = None,
+    report: Report | None = None,
+) -> ScoringRun:
+    """Score every image of ``source``; an unreadable one becomes a row that says why.
+
+    The images are listed once and done in shards. A shard is written as a whole when it is done, so a run that was
+    stopped or killed at any instant goes on when it is called again with the same arguments, and ends with every
+    image exactly once. On the CPU the rows are the same, bit for bit, for every ``batch_size``, ``workers`` and
+    ``rank``.
+
+    Args:
+        scorer: see `iuscore.load`.
+        source: see `iuscore.images.open_shards`; or what that takes, with classes where ``target`` is "from-folder".
+        out: folder for ``scores.parquet`` (a folder of parts, one row an image, in the order of the source) and
+            ``summary.json``, which is renewed every minute.
+        target: class to compare all images with, or "from-folder": each with the class of its sub-folder.
+        batch_size: images at once.
+        device: where the model runs.
+        workers: processes that decode, and on the CPU score too; 1: this one alone, with threads. A script that asks
+            for more needs ``if __name__ == "__main__"``. With Ray: actors.
+        shard_size: images a shard; None: what fits the kind of model, or what the run began with.
+        strict: stop at the first unreadable image.
+        overwrite: begin anew where ``out`` holds a run.
+        rank: (rank, world): do every world-th shard, others do the rest in the same folder at the same time.
+        ray_address: of a Ray cluster whose actors do the shards ("local": one on this machine); None: no Ray.
+        report: hears progress.
+
+    Returns:
+        `ScoringRun`. Columns of the table: uid, target, ius, (ius_sd,) contribution_<component>, share_<component>,
+        probability_<class>, width, height, warnings, error.
+
+    Raises:
+        UserError: an unknown class, another run in ``out``, an unreadable image where ``strict``, a full disk.
+
+    Example:
+        >>> import tempfile, iuscore
+        >>> from iuscore import demo
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     scorer = iuscore.load(demo.tiny_model(folder))
+        ...     run = score_source(scorer, f"{folder}/real/test", f"{folder}/scores")
+        ...     run.summary["n_scored"], run.summary["complete"], sorted(run.summary["targets"])
+        (4, True, ['abnormal', 'normal'])
+    """
+    if batch_size < 1 or workers < 1:
+        raise UserError(f"batch_size, workers: expected at least 1, got {batch_size} and {workers}")
+    if not isinstance(source, ShardedSource):
+        source = open_shards(Path(source), labeled=target == FROM_FOLDER)
+    report = report or Report()
+    folder = Path(out).absolute()
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file: give a folder to write the scores to")
+    with _writing(folder), output_folder(folder):
+        run = open_run(
+            scorer, source, folder, target=target, batch_size=batch_size, device=device, strict=strict,
+            shard_size=shard_size, overwrite=overwrite,
+        )  # fmt: skip
+        mine = range(rank[0], len(run.plan), rank[1])
+        launch = _launcher(scorer, source, run, report, workers, len(mine), ray_address)
+        return _score(scorer, source, run, mine, launch, report, Path(out), leads=rank[0] == 0)
+
+
+def _launcher(
+    scorer: Scorer, source: ShardedSource, run: Run, report: Report, workers: int, shards: int, ray_address: str | None
+) -> Launcher:
+    common = (run.settings, report)
+    if ray_address is not None:
+        from iuscore.engine.on_ray import on_ray
+
+        return lambda todo: on_ray(scorer, source, todo, *common, workers=workers, address=ray_address)
+    if run.settings.device == "cpu" and min(workers, shards) > 1:
+        threads = max(1, processors() // workers)
+        return lambda todo: in_processes(scorer, source, todo, *common, workers=workers, threads=threads)
+    decoders = workers if run.settings.device != "cpu" else min(8, processors())
+    return lambda todo: in_this_process(scorer, source, todo, *common, decoders)
+
+
+def _score(
+    scorer: Scorer, source: ShardedSource, run: Run, mine: range, launch: Launcher, report: Report, out: Path, *,
+    leads: bool,
+) -> ScoringRun:  # fmt: skip
+    started = last = time.perf_counter()
+    live = Summary(scorer, run.out)
+    there = partial(finished, run.out, run.settings.run, len(run.plan))
+    before = {info.index: info.n for info in there()}
+    todo = [index for index in mine if index not in before]
+    interrupted, new = False, 0
+    report.start("scoring", run.plan.images, "img", done=sum(before.values()))
+    try:
+        for info in launch(todo) if todo else ():
+            new += info.n
+            if leads and time.perf_counter() - last > EVERY:
+                live.add_all(there(skip=live.parts))
+                write_summary(scorer, run, live, seconds=last - started, new=new, interrupted=False)
+                last = time.perf_counter()
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:
+        report.stop()
+    seconds = time.perf_counter() - started
+    with uninterrupted():
+        # Anew and in order: sums are the same in every bit, whoever did the shards.
+        final = Summary(scorer, run.out).add_all(there())
+        complete = len(final.parts) == len(run.plan)
+        if complete:
+            tidy(run)
+        figures: dict[str, Any] = {"seconds": seconds, "new": new, "interrupted": interrupted}
+        if complete or leads:
+            summary = write_summary(scorer, run, final, **figures)
+        else:
+            summary = final.describe(images=run.images, listed=run.plan.images, **figures)
+    return ScoringRun(out / parts.FOLDER, out / SUMMARY_NAME, summary, interrupted, source.ignored)
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """What the machine refuses to write, said in one line."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO):
+            raise
+        raise UserError(
+            f"cannot write to {folder}: {error.strerror}; what is done is kept: mend that and run the same command "
+            "again to go on"
+        ) from error

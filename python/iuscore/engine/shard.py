@@ -1,0 +1,136 @@
+"""One shard: its images decoded, scored and written."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from iuscore.engine.batches import Batch, batches
+from iuscore.engine.parts import PartInfo, PartRows, part_path, read_info
+from iuscore.engine.plan import Plan
+from iuscore.errors import UserError
+from iuscore.images import ShardedSource
+from iuscore.score import Scorer, Scores
+
+FROM_FOLDER = "from-folder"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What every shard of a run has in common. Only ``target`` and ``run`` enter the results.
+
+    Attributes:
+        out: folder of the run.
+        run: its identity.
+        plan: its shards.
+        target: class to compare all images with, or "from-folder".
+        sample: see `iuscore.engine.parts.sample_size`.
+        batch_size: images at once.
+        device: where the model runs.
+        strict: raise at the first unreadable image.
+    """
+
+    out: Path
+    run: str
+    plan: Plan
+    target: str
+    sample: int
+    batch_size: int
+    device: str
+    strict: bool
+
+
+class Stopped(Exception):
+    """The caller asked a shard to stop; nothing of it was written."""
+
+
+def score_shard(
+    scorer: Scorer,
+    source: ShardedSource,
+    index: int,
+    settings: Settings,
+    *,
+    on_batch: Callable[[int, int], None] = lambda images, unreadable: None,
+    decoders: int = 0,
+) -> PartInfo:
+    """Score one shard into its part; nothing is done where the part is there.
+
+    Killed at any instant it leaves the whole part or none.
+
+    Args:
+        scorer: the model.
+        source: where the images are.
+        index: of the shard.
+        settings: of the run.
+        on_batch: told how many more images are done and how many of them were unreadable; may raise `Stopped`.
+        decoders: threads that decode ahead.
+
+    Raises:
+        UserError: an unreadable image where ``settings.strict``.
+        OSError: the part cannot be written.
+    """
+    return next(score_shards(scorer, source, [index], settings, on_batch=on_batch, decoders=decoders))
+
+
+def score_shards(
+    scorer: Scorer,
+    source: ShardedSource,
+    indices: Iterable[int],
+    settings: Settings,
+    *,
+    on_batch: Callable[[int, int], None] = lambda images, unreadable: None,
+    decoders: int = 0,
+) -> Iterator[PartInfo]:
+    """`score_shard` of several, one after another; while one batch is computed on a device the next is on its way."""
+    todo = []
+    for index in indices:
+        if info := existing_part(settings, index):
+            yield info
+        else:
+            todo.append(index)
+    gathered: dict[int, PartRows] = {}
+    waiting: deque[tuple[Batch, Scores | None]] = deque()
+
+    def finish() -> Iterator[PartInfo]:
+        batch, scores = waiting.popleft()
+        rows = gathered[batch.shard]
+        if scores is not None:
+            rows.put_scores([batch.start + i for i in batch.readable], scores)
+        on_batch(len(batch.samples), len(batch.samples) - len(batch.readable))
+        rows.done += len(batch.samples)
+        if rows.done == batch.shard_size:
+            del gathered[batch.shard]
+            yield rows.write(part_path(settings.out, batch.shard), settings.run, batch.shard)
+
+    for batch in batches(source, settings, todo, decoders):
+        if batch.shard not in gathered:
+            gathered[batch.shard] = PartRows(scorer, batch.shard_size, settings.sample)
+        waiting.append((batch, _launch(scorer, batch, gathered[batch.shard], settings)))
+        if len(waiting) > (settings.device != "cpu"):
+            yield from finish()
+    while waiting:
+        yield from finish()
+
+
+def existing_part(settings: Settings, index: int) -> PartInfo | None:
+    """The part of a shard, if it is there and of this run."""
+    info = read_info(part_path(settings.out, index))
+    return info if info is not None and (info.run, info.index) == (settings.run, index) else None
+
+
+def _launch(scorer: Scorer, batch: Batch, rows: PartRows, settings: Settings) -> Scores | None:
+    """Begin the scores of a batch; on a GPU they are not there yet when this returns."""
+    names = targets_of(batch.labels, settings.target)
+    if settings.strict and (errors := [(s.uid, e) for s, e in zip(batch.samples, batch.errors, strict=True) if e]):
+        raise UserError(f"{errors[0][0]}: {errors[0][1]} (--strict)")
+    rows.put(batch.start, batch.samples, names, batch.errors)
+    if not batch.readable:
+        return None
+    return scorer.score_list(batch.images(settings.device), [names[i] for i in batch.readable])
+
+
+def targets_of(labels: Sequence[str | None], target: str) -> list[str]:
+    """The class each image is compared with."""
+    return [label or "" for label in labels] if target == FROM_FOLDER else [target] * len(labels)

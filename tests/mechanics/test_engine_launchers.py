@@ -1,0 +1,149 @@
+"""The same shards by ranks and by Ray, and their table in the readers that people use."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+import iuscore
+from iuscore.engine import score_source
+from iuscore.errors import UserError
+from tests.fixtures import class_folders
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return class_folders(tmp_path_factory.mktemp("launchers") / "images", n=20, channels=3, seed=3)
+
+
+@pytest.fixture(scope="module")
+def expected(texture: Path, images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("expected")
+    score_source(iuscore.load(texture), images, out, shard_size=3)
+    return out
+
+
+def parts(out: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((out / "scores.parquet").iterdir())}
+
+
+MAIN = "from iuscore.cli import main\nif __name__ == '__main__': main()"
+
+
+def test_two_ranks_at_the_same_time(texture: Path, images: Path, expected: Path, tmp_path: Path) -> None:
+    """As torchrun starts them, without a word between them."""
+    options = ["--target", "from-folder", "--out", tmp_path / "out", "--engine", "ranks", "--shard-size", "3"]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", MAIN, "score", texture, images, *options],
+            env=os.environ | {"RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    for process in processes:
+        _, said = process.communicate(timeout=200)
+        assert process.returncode == 0, said
+    assert parts(tmp_path / "out") == parts(expected)
+    summary = json.loads((tmp_path / "out/summary.json").read_text())
+    assert (summary["n_scored"], summary["complete"]) == (40, True)
+
+
+def test_a_rank_alone_says_what_is_missing(texture: Path, images: Path, expected: Path, tmp_path: Path) -> None:
+    scorer = iuscore.load(texture)
+    run = score_source(scorer, images, tmp_path, shard_size=3, rank=(0, 2))
+    assert run.summary["complete"] is False
+    assert run.summary["n_scored"] == 21  # seven shards of fourteen
+    # The other one is done by whoever comes, such as one process alone.
+    run = score_source(scorer, images, tmp_path)
+    assert run.summary["complete"] is True
+    assert parts(tmp_path) == parts(expected)
+
+
+@pytest.fixture(scope="module")
+def ray() -> Any:
+    ray = pytest.importorskip("ray", reason="the extra ray is not installed")
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield ray
+    ray.shutdown()
+
+
+@pytest.mark.filterwarnings("ignore")
+class TestRay:
+    def test_same_parts(self, ray: Any, texture: Path, images: Path, expected: Path, tmp_path: Path) -> None:
+        scorer = iuscore.load(texture)
+        run = score_source(scorer, images, tmp_path, shard_size=3, workers=2, ray_address="local")
+        assert (run.summary["n_scored"], run.summary["complete"]) == (40, True)
+        assert parts(tmp_path) == parts(expected)
+
+    def test_an_actor_is_killed(self, ray: Any, texture: Path, images: Path, expected: Path, tmp_path: Path) -> None:
+        killed = []
+
+        def kill() -> None:
+            deadline = time.monotonic() + 100
+            while time.monotonic() < deadline:
+                if (tmp_path / "scores.parquet").is_dir() and len(list((tmp_path / "scores.parquet").glob("part*"))):
+                    for entry in Path("/proc").iterdir():
+                        with suppress(OSError, ValueError):
+                            title = (entry / "cmdline").read_bytes()
+                            if title.startswith(b"ray::ShardActor"):
+                                os.kill(int(entry.name), signal.SIGKILL)
+                                killed.append(entry.name)
+                                return
+                time.sleep(0.002)
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        run = score_source(
+            iuscore.load(texture), images, tmp_path, shard_size=3, batch_size=1, workers=2, ray_address="local"
+        )
+        killer.join()
+        assert killed
+        assert run.summary["complete"] is True
+        assert parts(tmp_path) == parts(expected)
+
+    def test_a_strict_run_says_why_it_stopped(self, ray: Any, texture: Path, tmp_path: Path) -> None:
+        images = class_folders(tmp_path / "images", n=4, channels=3)
+        (images / "a/00.png").write_bytes(b"")
+        with pytest.raises(UserError, match=r"a/00\.png: empty file \(0 bytes\) \(--strict\)"):
+            score_source(
+                iuscore.load(texture), images, tmp_path / "o", workers=2, ray_address="local", strict=True, shard_size=2
+            )
+
+
+class TestReaders:
+    """The folder of parts is one table."""
+
+    def test_pyarrow_and_pandas(self, expected: Path) -> None:
+        assert len(pq.read_table(expected / "scores.parquet")) == 40
+        pandas = pytest.importorskip("pandas")
+        frame = pandas.read_parquet(expected / "scores.parquet")
+        assert list(frame["uid"]) == sorted(frame["uid"])
+        assert len(frame) == 40
+
+    def test_polars(self, expected: Path) -> None:
+        polars = pytest.importorskip("polars")
+        frame = polars.scan_parquet(expected / "scores.parquet").filter(polars.col("error").is_null()).collect()
+        assert len(frame) == 40
+
+    def test_duckdb(self, expected: Path) -> None:
+        duckdb = pytest.importorskip("duckdb")
+        query = (
+            f"SELECT target, count(*), avg(ius) FROM '{expected}/scores.parquet/*.parquet' GROUP BY target ORDER BY 1"
+        )
+        rows = duckdb.sql(query).fetchall()
+        assert [(name, n) for name, n, _ in rows] == [("a", 20), ("b", 20)]
