@@ -110,7 +110,7 @@ def test_metadata(metadata: Message, project: dict[str, Any]) -> None:
     assert metadata["License-File"] == "LICENSE"
     assert metadata["Requires-Python"] == ">=3.10"
     assert "torch>=2.8" in metadata.get_all("Requires-Dist", [])
-    extras = {"plot", "tensorboard", "fast", "dicom", "metrics", "docs", "test", "bench"}
+    extras = {"plot", "tensorboard", "fast", "dicom", "metrics", "ray", "docs", "test", "bench"}
     assert set(metadata.get_all("Provides-Extra", [])) == extras
 
 
