@@ -49,6 +49,9 @@ struct PanelProduct {
   std::int64_t terms;
   float* out;
   std::int64_t out_row;
+  // What is read next; while this panel is used, so many bytes of it are brought near for each row and multiplication.
+  const char* ahead;
+  std::int64_t ahead_bytes;
 };
 
 template <class T, int kM, int kN>
@@ -63,6 +66,8 @@ void panel_block(const PanelProduct<T>& p, std::int64_t row, std::int64_t column
   const typename T::Value* b = p.panel + column * T::kTerms;
   const std::int64_t a_row = p.a_row;
   const std::int64_t b_step = p.width * T::kTerms;
+  const std::int64_t ahead_step = p.ahead_bytes * kM;
+  const char* ahead = p.ahead + row * p.ahead_bytes * p.terms / T::kTerms;
   for (std::int64_t k = 0; k < p.terms; k += T::kTerms) {
     decltype(T::columns(b)) columns[kN];
     IUSCORE_UNROLLED
@@ -75,6 +80,8 @@ void panel_block(const PanelProduct<T>& p, std::int64_t row, std::int64_t column
     }
     a += T::kTerms;
     b += b_step;
+    __builtin_prefetch(ahead, 0, 2);
+    ahead += ahead_step;
   }
   float* out = p.out + row * p.out_row + column;
   IUSCORE_UNROLLED

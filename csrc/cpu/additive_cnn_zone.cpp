@@ -103,9 +103,14 @@ void convolve_tiles(const CnnTiles& t) {
       transform_in<T>(corner + c, t.in.row, t.in.channels, patches + i * in + c, in_step);
   }
   for (std::int64_t point = 0; point < kCnnPoints; ++point)
-    for (std::int64_t column = 0; column < out; column += kCnnPanel)
-      multiply_panel<T>({patches + point * in_step, in, t.tiles, kernels + (point * out + column) * terms,
-                         smaller(kCnnPanel, out - column), terms, t.products + point * out_step + column, out});
+    for (std::int64_t column = 0; column < out; column += kCnnPanel) {
+      const std::int64_t width = smaller(kCnnPanel, out - column);
+      const auto* panel = kernels + (point * out + column) * terms;
+      const std::int64_t bytes = width * T::kTerms * std::int64_t{sizeof *panel};  // a multiplication reads of a panel
+      multiply_panel<T>({patches + point * in_step, in, t.tiles, panel, width, terms,
+                         t.products + point * out_step + column, out,
+                         reinterpret_cast<const char*>(panel + terms * width), bytes / t.tiles});
+    }
   for (std::int64_t i = 0; i < t.tiles; ++i) {
     const Place place = place_of(t, t.first_tile + i);
     for (std::int64_t c = 0; c < out; c += kLanes) {
@@ -161,7 +166,7 @@ void additive_cnn_rows(const CnnRows& t) {
         float sums[kRows * kCnnPanel];
         multiply_panel<Single>({t.values + row * t.values_row + k, t.values_row, rows,
                                 weights + column * linear.in + k * width, width, smaller(kChunk, linear.in - k), sums,
-                                kCnnPanel});
+                                kCnnPanel, nullptr, 0});
         for (std::int64_t m = 0; m < rows; ++m)
           for (std::int64_t n = 0; n < width; n += kLanes) {
             float* to = out + m * t.out_row + n;
