@@ -56,6 +56,7 @@ constexpr std::uint32_t kNeedsJointEntropy = 2;      // joint_entropy
 constexpr std::uint32_t kNeedsMarginalEntropy = 4;   // row_entropy, column_entropy
 constexpr std::uint32_t kNeedsHistogramEntropy = 8;  // sum_entropy, difference_entropy
 constexpr std::uint32_t kNeedsWeight = 16;
+constexpr std::uint32_t kNeedsSums = kNeedsWeight << kGlcmWeights;  // sum1 .. sum4
 
 IUSCORE_HD std::uint32_t glcm_needs(GlcmFeature feature) {
   switch (feature) {
@@ -70,8 +71,15 @@ IUSCORE_HD std::uint32_t glcm_needs(GlcmFeature feature) {
     case GlcmFeature::imc2:
       return kNeedsJointEntropy | kNeedsMarginalEntropy;
     case GlcmFeature::sum_entropy:
+      return kNeedsHistogramEntropy | kNeedsSums;
     case GlcmFeature::difference_entropy:
       return kNeedsHistogramEntropy;
+    case GlcmFeature::sum_average:
+    case GlcmFeature::sum_average_zero_based:
+    case GlcmFeature::sum_variance:
+    case GlcmFeature::cluster_shade:
+    case GlcmFeature::cluster_prominence:
+      return kNeedsSums;
     case GlcmFeature::homogeneity:
       return kNeedsWeight << kHomogeneity;
     case GlcmFeature::inverse_difference:

@@ -44,7 +44,7 @@ inline __attribute__((always_inline)) void store(const Row<Count>& row, Count* t
 
 template <class Count>
 inline __attribute__((always_inline)) void clear(Count* to) {
-  std::memset(to, 0, kRowCounts * sizeof(Count));
+  store(Row<Count>{}, to);
 }
 
 template <class Count>
@@ -79,31 +79,39 @@ inline __attribute__((always_inline)) bool any_above_one(const Count* row) {
   return (any & (sizeof(Count) == 2 ? 0xfffefffefffefffeu : 0xfffffffefffffffeu)) != 0;
 }
 
-// Sums of eight rows of 32 counts that lie one after another.
+// Adds the sums of eight rows of 32 counts, which lie one after another, to sums[8]; whether one is above 0.
 template <class Count>
-void sum_rows(const Count* rows, Count (&sums)[8]) {
+bool add_row_sums(const Count* rows, Count* sums) {
+  bool any = false;
   for (int k = 0; k < 8; ++k) {
-    sums[k] = 0;
-    for (int j = 0; j < kRowCounts; ++j) sums[k] = static_cast<Count>(sums[k] + rows[kRowCounts * k + j]);
+    Count sum = 0;
+    for (int j = 0; j < kRowCounts; ++j) sum = static_cast<Count>(sum + rows[kRowCounts * k + j]);
+    sums[k] = static_cast<Count>(sums[k] + sum);
+    any |= sum != 0;
   }
+  return any;
 }
 
 #if defined(__has_builtin)
 #if __has_builtin(__builtin_shufflevector)
 // Of 16 bits: eight vectors of partial sums are added in a tree of interleaved halves.
-[[maybe_unused]] void sum_rows(const std::uint16_t* rows, std::uint16_t (&sums)[8]) {
+[[maybe_unused]] inline __attribute__((always_inline)) bool add_row_sums(const std::uint16_t* rows,
+                                                                         std::uint16_t* sums) {
   typedef std::uint16_t Eight __attribute__((vector_size(16)));
+  typedef std::uint16_t Anywhere __attribute__((vector_size(16), aligned(2), may_alias));
   Eight v[8];
   for (int k = 0; k < 8; ++k) {
-    Eight quarter[4];
-    std::memcpy(quarter, rows + kRowCounts * k, sizeof quarter);
-    v[k] = quarter[0] + quarter[1] + quarter[2] + quarter[3];
+    const auto* quarters = reinterpret_cast<const Anywhere*>(rows + kRowCounts * k);
+    v[k] = quarters[0] + quarters[1] + quarters[2] + quarters[3];
   }
   for (int half = 4; half > 0; half /= 2)
     for (int k = 0; k < half; ++k)
       v[k] = __builtin_shufflevector(v[k], v[k + half], 0, 8, 1, 9, 2, 10, 3, 11) +
              __builtin_shufflevector(v[k], v[k + half], 4, 12, 5, 13, 6, 14, 7, 15);
-  std::memcpy(sums, v, sizeof sums);
+  *reinterpret_cast<Anywhere*>(sums) += v[0];
+  std::uint64_t words[2];
+  std::memcpy(words, v, sizeof words);
+  return (words[0] | words[1]) != 0;
 }
 #endif
 #endif

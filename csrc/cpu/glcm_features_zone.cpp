@@ -26,15 +26,18 @@ struct Histograms {
   alignas(64) Count sum[kTurns][2 * kMostLevels + kRowCounts];
   alignas(64) Count difference[kTurns][2 * kMostLevels + kRowCounts];
 
-  // Of matrices with this many columns.
-  void clear(std::int32_t columns) {
-    const auto bytes = [](std::int32_t n) { return static_cast<std::size_t>(n) * sizeof(Count); };
-    std::memset(row, 0, bytes(columns));
-    std::memset(column, 0, bytes(columns));
-    for (std::int32_t t = 0; t < kTurns; ++t) {
-      std::memset(sum[t], 0, bytes(2 * columns + kRowCounts));
-      std::memset(difference[t] + kDiagonal - columns, 0, bytes(2 * columns + kRowCounts));
+  // Of matrices with this many columns, a multiple of kRowCounts.
+  template <bool kSums>
+  void clear_all(std::int32_t columns) {
+    for (std::int32_t k = 0; k < columns; k += kRowCounts) {
+      clear(row + k);
+      clear(column + k);
     }
+    for (std::int32_t t = 0; t < kTurns; ++t)
+      for (std::int32_t k = 0; k < 2 * columns + kRowCounts; k += kRowCounts) {
+        if (kSums) clear(sum[t] + k);
+        clear(difference[t] + kDiagonal - columns + k);
+      }
   }
 };
 
@@ -43,7 +46,7 @@ std::uint64_t term_of(const GlcmTables& tables, std::uint32_t count) {
 }
 
 // Adds the counts from .. to of row i to the histograms and to `largest`, and writes 32 partial sums of them.
-template <class Count>
+template <bool kSums, class Count>
 void add_row_counts(const Count* counts, std::int32_t i, std::int32_t from, std::int32_t to, Histograms<Count>& h,
                     Row<Count>& largest, Count* partial) {
   Row<Count> total{};
@@ -53,7 +56,7 @@ void add_row_counts(const Count* counts, std::int32_t i, std::int32_t from, std:
     add(row, total);
     widen_to(row, largest);
     add_at(row, h.column + j);
-    add_at(row, h.sum[i % kTurns] + i + j);
+    if (kSums) add_at(row, h.sum[i % kTurns] + i + j);
     add_at(row, h.difference[i % kTurns] + kDiagonal + j - i);
   }
   store(total, partial);
@@ -89,6 +92,18 @@ struct Joint {
   }
 };
 
+// Of eight 16-bit counts, all in the table. Two words instead of eight counts: of those, a compiler makes vectors, only
+// to take each index out of them again.
+[[maybe_unused]] std::uint64_t terms_of(const std::uint16_t* counts, const std::uint64_t* terms) {
+  std::uint64_t words[2];
+  std::memcpy(words, counts, sizeof words);
+  if (((words[0] | words[1]) & 0xfffefffefffefffeu) == 0) return 0;
+  const auto four = [&](std::uint64_t word) {
+    return terms[word & 0xffffu] + terms[word >> 16 & 0xffffu] + terms[word >> 32 & 0xffffu] + terms[word >> 48];
+  };
+  return four(words[0]) + four(words[1]);
+}
+
 template <class Count>
 void add_joint(const Count* counts, std::int32_t from, std::int32_t to, const GlcmTables& tables, Joint<Count>& joint) {
   for (std::int32_t j = from & ~(kRowCounts - 1); j < to; j += kRowCounts) {
@@ -100,7 +115,7 @@ void add_joint(const Count* counts, std::int32_t from, std::int32_t to, const Gl
         const std::uint32_t c = row[k];
         joint.narrow_products[k] += c * (c - 1);
       }
-      for (std::int32_t k = start; k < kRowCounts; ++k) joint.terms += tables.terms[row[k]];  // all are in the table
+      for (std::int32_t k = start; k < kRowCounts; k += 8) joint.terms += terms_of(row + k, tables.terms);
     } else {
       for (std::int32_t k = start; k < kRowCounts; ++k) {
         const std::uint64_t c = row[k];
@@ -112,7 +127,7 @@ void add_joint(const Count* counts, std::int32_t from, std::int32_t to, const Gl
 }
 
 // Adds the copies up; from then on the first one holds the histograms.
-template <class Count>
+template <bool kSums, class Count>
 void join_turns(Histograms<Count>& h, const CellRange& range) {
   const auto join = [](Count(&copies)[kTurns][2 * kMostLevels + kRowCounts], std::int32_t from, std::int32_t to) {
     for (std::int32_t k = from; k < to; k += kRowCounts) {
@@ -127,20 +142,21 @@ void join_turns(Histograms<Count>& h, const CellRange& range) {
     }
   };
   const std::int32_t steps = range.highest - range.lowest;
-  join(h.sum, 2 * range.lowest & ~(kRowCounts - 1), 2 * range.highest + 1);
+  if (kSums) join(h.sum, 2 * range.lowest & ~(kRowCounts - 1), 2 * range.highest + 1);
   join(h.difference, (kDiagonal - steps) & ~(kRowCounts - 1), kDiagonal + steps + 1);
 }
 
-template <class Count>
+template <bool kSums, class Count>
 GlcmSums sums_of(Histograms<Count>& h, const CellRange& range, const GlcmTables& tables) {
   GlcmSums s{};
   const GlcmContext& context = tables.context;
-  join_turns(h, range);
+  join_turns<kSums>(h, range);
   for (std::int32_t i = range.lowest; i <= range.highest; ++i) {
     add_row(s, i, h.row[i]);
     add_column(s, i, h.column[i]);
   }
-  for (std::int32_t k = 2 * range.lowest; k <= 2 * range.highest; ++k) add_sum(s, k, h.sum[0][k], 0, context.levels);
+  if (kSums)
+    for (std::int32_t k = 2 * range.lowest; k <= 2 * range.highest; ++k) add_sum(s, k, h.sum[0][k], 0, context.levels);
   std::uint32_t differences[kMostLevels];
   const std::int32_t steps = range.highest - range.lowest + 1;
   for (std::int32_t k = 0; k < steps; ++k) {
@@ -156,7 +172,8 @@ GlcmSums sums_of(Histograms<Count>& h, const CellRange& range, const GlcmTables&
       if (!context.symmetric) s.column_entropy += term_of(tables, column);
     }
   if ((tables.needs & kNeedsHistogramEntropy) != 0) {
-    for (std::int32_t k = 2 * range.lowest; k <= 2 * range.highest; ++k) s.sum_entropy += term_of(tables, h.sum[0][k]);
+    for (std::int32_t k = 2 * range.lowest; kSums && k <= 2 * range.highest; ++k)
+      s.sum_entropy += term_of(tables, h.sum[0][k]);
     for (std::int32_t k = 0; k < steps; ++k) s.difference_entropy += term_of(tables, differences[k]);
   }
   for (std::int32_t w = 0; w < kGlcmWeights; ++w) {
@@ -169,34 +186,43 @@ GlcmSums sums_of(Histograms<Count>& h, const CellRange& range, const GlcmTables&
   return s;
 }
 
-// Reads a matrix once, clears it, and writes its sums.
-template <class Count>
-void read_matrix(Count* first, Count* second, const CellRange& range, const GlcmTables& tables, GlcmSums& s) {
+// Reads a matrix once, clears it, and writes its sums. kSums: also those of i + j.
+template <bool kSums, class Count>
+void read_matrix_sums(Count* first, Count* second, const CellRange& range, const GlcmTables& tables, GlcmSums& s) {
   Histograms<Count> h;
-  h.clear(1 << range.shift);
+  h.template clear_all<kSums>(1 << range.shift);
   Row<Count> largest{};
   Joint<Count> joint{};
   const bool symmetric = tables.context.symmetric;
   const bool needs_joint = (tables.needs & (kNeedsJoint | kNeedsJointEntropy)) != 0;
   const std::int32_t to = (range.highest & ~(kRowCounts - 1)) + kRowCounts;
   for (std::int32_t block = range.lowest & ~7; block <= range.highest; block += 8) {
-    alignas(64) Count partial[8 * kRowCounts] = {};
+    alignas(64) Count partial[8 * kRowCounts];
     for (std::int32_t i = block; i < block + 8; ++i) {
-      if (i < range.lowest || i > range.highest) continue;
+      if (i < range.lowest || i > range.highest) {
+        clear(partial + (i - block) * kRowCounts);
+        continue;
+      }
       const std::int32_t from = (symmetric ? i : range.lowest) & ~(kRowCounts - 1);
       Count* counts = first + (i << range.shift);
       join_copies(counts + from, second == nullptr ? nullptr : second + (i << range.shift) + from, to - from);
-      add_row_counts(counts, i, from, to, h, largest, partial + (i - block) * kRowCounts);
+      add_row_counts<kSums>(counts, i, from, to, h, largest, partial + (i - block) * kRowCounts);
       if (needs_joint) add_joint(counts, symmetric ? i : from, to, tables, joint);
       if (needs_joint && symmetric) joint.add_diagonal(counts[i]);
       for (std::int32_t j = from; j < to; j += kRowCounts) clear(counts + j);
     }
-    Count sums[8];
-    sum_rows(partial, sums);
-    std::memcpy(h.row + block, sums, sizeof sums);
+    add_row_sums(partial, h.row + block);
   }
-  s = sums_of(h, range, tables);
+  s = sums_of<kSums>(h, range, tables);
   joint.write(largest, symmetric, tables.context.entropy_shift, s);
+}
+
+template <class Count>
+void read_matrix(Count* first, Count* second, const CellRange& range, const GlcmTables& tables, GlcmSums& s) {
+  if ((tables.needs & kNeedsSums) != 0)
+    read_matrix_sums<true>(first, second, range, tables, s);
+  else
+    read_matrix_sums<false>(first, second, range, tables, s);
 }
 
 template <class Count>

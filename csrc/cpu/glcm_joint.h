@@ -8,18 +8,14 @@
 
 #include "cpu/glcm_pairs.h"
 
-#if defined(__AVX512BW__) || defined(__AVX2__)
-#include <immintrin.h>
-#endif
-
 namespace iuscore::IUSCORE_ZONE {
 namespace {
 
 constexpr std::int32_t kJointShift = 5;
-constexpr std::int32_t kTile = 32;                   // columns that are looked at as a whole
-constexpr std::int32_t kJointRow = kPairChunk + 64;  // cells of a stream, with room for a tile that is filled up
-// Cells that tiles are filled up with, so that a row is whole tiles: one past those that mean something.
-constexpr std::uint16_t kNoPair = 1 << (2 * kJointShift);
+constexpr std::int32_t kCellBlock = 8;                     // cells that are looked at as a whole
+constexpr std::int32_t kJointRow = 2 * kPairChunk;         // from the cells of one stream to those of the other
+constexpr std::int32_t kJointChunk = kJointRow - 64;       // cells computed at a time
+constexpr std::uint16_t kNoPair = 1 << (2 * kJointShift);  // one past the cells that mean something
 constexpr std::uint16_t kNoTriple = 1 << (3 * kJointShift);
 
 // First pixels of pairs: rows and columns, ends exclusive; maybe empty.
@@ -39,12 +35,19 @@ struct JointPlan {
   int c[2];
 };
 
-// What is counted along the rows: the cells of a stream of the plan.
+// The cells of a stream of the plan, for the pixels of a region and those between the end of a row and the beginning of
+// the next: the latter become `none`, which costs less than to begin anew in each row.
 template <class Count>
 struct Stream {
   Region region;
-  Count* even;  // cells of even columns; of odd ones the same where pixels come in threes
+  std::uint16_t none;
+  Count* even;  // cells of every other pixel; of the others the same where pixels come in threes
   Count* odd;
+
+  std::int64_t columns() const { return region.column_end - region.column; }
+  std::int64_t length(std::int64_t pitch) const {
+    return region.row < region.row_end ? (region.row_end - region.row - 1) * pitch + columns() : 0;
+  }
 };
 
 [[maybe_unused]] bool is_difference(const PixelOffset& c, const PixelOffset& b, const PixelOffset& a) {
@@ -82,27 +85,13 @@ struct Stream {
       cells[i] = static_cast<std::uint16_t>((p[i] << (2 * kJointShift)) | (a[i] << kJointShift) | b[i]);
 }
 
-// Whether the cells of a tile are all the first one, as in a black border.
+// Whether the cells of a block are all the first one, as in a black border.
 [[maybe_unused]] bool all_equal(const std::uint16_t* cells) {
-#if defined(__AVX512BW__)
-  const __m512i tile = _mm512_loadu_si512(cells);
-  return _mm512_cmpneq_epi16_mask(tile, _mm512_set1_epi16(static_cast<short>(cells[0]))) == 0;
-#elif defined(__AVX2__)
-  const __m256i first = _mm256_set1_epi16(static_cast<short>(cells[0]));
-  const __m256i low = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(cells));
-  const __m256i high = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(cells + 16));
-  const __m256i equal = _mm256_and_si256(_mm256_cmpeq_epi16(low, first), _mm256_cmpeq_epi16(high, first));
-  return _mm256_movemask_epi8(equal) == -1;
-#else
-  std::uint64_t first[8];
-  std::uint64_t shifted[8];
-  std::uint64_t different = 0;
-  std::memcpy(first, cells, sizeof first);
-  std::memcpy(shifted, cells + 1, sizeof shifted - 2);
-  shifted[7] = (first[7] >> 16) | (first[7] & 0xffff000000000000u);
-  for (int k = 0; k < 8; ++k) different |= first[k] ^ shifted[k];
-  return different == 0;
-#endif
+  std::uint64_t first;
+  std::uint64_t second;
+  std::memcpy(&first, cells, sizeof first);
+  std::memcpy(&second, cells + 4, sizeof second);
+  return first == second && first == (first << 16 | first >> 48);
 }
 
 template <class Count>
@@ -110,72 +99,82 @@ inline __attribute__((always_inline)) void add_to(Count* cells, std::uint16_t at
   cells[at] = static_cast<Count>(cells[at] + n);
 }
 
-// Adds some tiles of one stream.
+// Adds cells from .. end of one stream.
 template <class Count>
-void add_stream(const Stream<Count>& x, const std::uint16_t* at, std::int32_t tiles) {
-  for (; tiles > 0; --tiles, at += kTile) {
-    if (all_equal(at)) {
-      add_to(x.even, at[0], Count{kTile});
+void add_stream(const Stream<Count>& x, const std::uint16_t* at, std::int32_t from, std::int32_t end) {
+  for (; from + kCellBlock <= end; from += kCellBlock) {
+    if (all_equal(at + from)) {
+      add_to(x.even, at[from], Count{kCellBlock});
       continue;
     }
-    for (std::int32_t j = 0; j < kTile; j += 2) {
-      add_to(x.even, at[j], Count{1});
-      add_to(x.odd, at[j + 1], Count{1});
+    for (int k = 0; k < kCellBlock; k += 2) {
+      add_to(x.even, at[from + k], Count{1});
+      add_to(x.odd, at[from + k + 1], Count{1});
     }
   }
+  for (; from < end; ++from) add_to(x.even, at[from], Count{1});
 }
 
-// Adds as many tiles of two streams, in turns, so that equal cells in a row wait less for each other.
+// Adds the first n cells of two streams, in turns, so that equal cells in a row wait less for each other.
 template <class Count>
 void add_streams(const Stream<Count>& x, const Stream<Count>& y, const std::uint16_t* at, const std::uint16_t* to,
-                 std::int32_t tiles) {
-  for (; tiles > 0; --tiles, at += kTile, to += kTile) {
-    if (all_equal(at) && all_equal(to)) {
-      add_to(x.even, at[0], Count{kTile});
-      add_to(y.even, to[0], Count{kTile});
+                 std::int32_t n) {
+  std::int32_t from = 0;
+  for (; from + kCellBlock <= n; from += kCellBlock) {
+    if (all_equal(at + from) && all_equal(to + from)) {
+      add_to(x.even, at[from], Count{kCellBlock});
+      add_to(y.even, to[from], Count{kCellBlock});
       continue;
     }
-    for (std::int32_t j = 0; j < kTile; j += 2) {
-      add_to(x.even, at[j], Count{1});
-      add_to(y.even, to[j], Count{1});
-      add_to(x.odd, at[j + 1], Count{1});
-      add_to(y.odd, to[j + 1], Count{1});
+    for (int k = 0; k < kCellBlock; k += 2) {
+      add_to(x.even, at[from + k], Count{1});
+      add_to(y.even, to[from + k], Count{1});
+      add_to(x.odd, at[from + k + 1], Count{1});
+      add_to(y.odd, to[from + k + 1], Count{1});
     }
+  }
+  for (; from < n; ++from) {
+    add_to(x.even, at[from], Count{1});
+    add_to(y.even, to[from], Count{1});
   }
 }
 
-// Computes and adds all cells of the streams, row by row.
+// Cells from .. from + n of a stream.
 template <class Count>
-void count_streams(const LevelPlane& plane, const PixelOffset* offsets, const JointPlan& plan, bool symmetric,
-                   const Stream<Count> (&streams)[2], const GlcmScratch& scratch) {
-  for (std::int64_t row = 0; row < plane.height; ++row) {
-    for (std::int64_t from = 0; from < plane.width; from += kPairChunk) {
-      std::int32_t tiles[2] = {0, 0};
-      for (int s = 0; s < plan.streams; ++s) {
-        const Region& region = streams[s].region;
-        const std::int64_t left = region.column_end - region.column - from;
-        if (row < region.row || row >= region.row_end || left <= 0) continue;
-        const auto n = static_cast<std::int32_t>(left < kPairChunk ? left : kPairChunk);
-        tiles[s] = (n + kTile - 1) / kTile;
-        const auto at = [&](int offset) {
-          return plane.levels + (row + offsets[offset].rows) * plane.pitch + region.column + from +
-                 offsets[offset].columns;
-        };
-        const std::uint8_t* p = plane.levels + row * plane.pitch + region.column + from;
-        std::uint16_t* cells = scratch.pairs + s * kJointRow;
-        if (plan.b[s] >= 0)
-          joint_cells(p, at(plan.a[s]), at(plan.b[s]), n, cells);
-        else
-          pair_cells<kJointShift>(p, at(plan.a[s]), n, symmetric, cells);
-        for (std::int32_t i = n; i < n + kTile; ++i) cells[i] = plan.b[s] >= 0 ? kNoTriple : kNoPair;
-      }
-      const std::int32_t shared = tiles[0] < tiles[1] ? tiles[0] : tiles[1];
-      const std::uint16_t* second = scratch.pairs + kJointRow;
-      add_streams(streams[0], streams[1], scratch.pairs, second, shared);
-      add_stream(streams[0], scratch.pairs + shared * kTile, tiles[0] - shared);
-      add_stream(streams[1], second + shared * kTile, tiles[1] - shared);
-    }
+void compute_cells(const LevelPlane& plane, const PixelOffset* offsets, const JointPlan& plan, int s,
+                   const Stream<Count>& x, std::int64_t from, std::int32_t n, std::uint16_t* cells) {
+  const std::uint8_t* p = plane.levels + x.region.row * plane.pitch + x.region.column + from;
+  const auto at = [&](int k) { return p + offsets[k].rows * plane.pitch + offsets[k].columns; };
+  if (plan.b[s] >= 0)
+    joint_cells(p, at(plan.a[s]), at(plan.b[s]), n, cells);
+  else
+    pair_cells<kJointShift>(p, at(plan.a[s]), n, false, cells);
+  const std::int64_t end = from + n;
+  for (std::int64_t row = from / plane.pitch * plane.pitch; row < end; row += plane.pitch) {
+    const std::int64_t gap = row + x.columns();
+    const std::int64_t gap_end = row + plane.pitch < end ? row + plane.pitch : end;
+    for (std::int64_t i = gap < from ? from : gap; i < gap_end; ++i) cells[i - from] = x.none;
   }
+}
+
+template <class Count>
+void count_streams(const LevelPlane& plane, const PixelOffset* offsets, const JointPlan& plan,
+                   const Stream<Count> (&streams)[2], const GlcmScratch& scratch) {
+  const std::int64_t pixels = plane.height * plane.pitch;
+  for (std::int64_t from = 0; from < pixels; from += kJointChunk) {
+    std::int32_t n[2] = {0, 0};
+    for (int s = 0; s < plan.streams; ++s) {
+      const std::int64_t left = streams[s].length(plane.pitch) - from;
+      if (left <= 0) continue;
+      n[s] = static_cast<std::int32_t>(left < kJointChunk ? left : kJointChunk);
+      compute_cells(plane, offsets, plan, s, streams[s], from, n[s], scratch.pairs + s * kJointRow);
+    }
+    const std::int32_t shared = n[0] < n[1] ? n[0] : n[1];
+    add_streams(streams[0], streams[1], scratch.pairs, scratch.pairs + kJointRow, shared);
+    add_stream(streams[0], scratch.pairs, shared, n[0]);
+    add_stream(streams[1], scratch.pairs + kJointRow, shared, n[1]);
+  }
+  for (int s = 0; s < plan.streams; ++s) streams[s].even[streams[s].none] = streams[s].odd[streams[s].none] = 0;
 }
 
 }  // namespace

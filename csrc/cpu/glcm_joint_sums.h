@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cpu/count_row.h"
+#include "cpu/glcm_fold.h"
 #include "cpu/glcm_joint.h"
 
 namespace iuscore::IUSCORE_ZONE {
@@ -17,10 +18,7 @@ void spread(Count* cells, const LevelPlane& plane, Count* first, Count* second, 
     load(second + (p << kJointShift), column);
     for (std::int32_t a0 = from; a0 <= to; a0 += 8) {
       Count* eight = cells + (p << (2 * kJointShift)) + (a0 << kJointShift);
-      Count sums[8];
-      sum_rows(eight, sums);
-      Count* row_sums = first + (p << kJointShift) + a0;
-      for (int k = 0; k < 8; ++k) row_sums[k] = static_cast<Count>(row_sums[k] + sums[k]);
+      if (!add_row_sums(eight, first + (p << kJointShift) + a0)) continue;
       for (int k = 0; k < 8; ++k) {
         Row<Count> row;
         load(eight + (k << kJointShift), row);
@@ -53,46 +51,35 @@ void count_rest(const LevelPlane& plane, PixelOffset offset, const Region& cover
   }
 }
 
-// Pairs in both orders become pairs without order: what is below the diagonal is added above it.
-template <class Count>
-void fold(Count* matrix, const LevelPlane& plane) {
-  for (std::int32_t i = plane.lowest; i <= plane.highest; ++i)
-    for (std::int32_t j = i + 1; j <= plane.highest; ++j) {
-      Count& below = matrix[(j << kJointShift) + i];
-      matrix[(i << kJointShift) + j] = static_cast<Count>(matrix[(i << kJointShift) + j] + below);
-      below = 0;
-    }
-}
-
 // Whether counting three pixels at a time pays: spreading the cells costs as much as some thousand increments.
 [[maybe_unused]] bool joint_pays(const LevelPlane& plane, const GlcmShape& shape) {
   return shape.shift == kJointShift && plane.valid == nullptr && plane.height * plane.width >= 4096;
 }
 
-// Counts a group of 2 to 4 offsets; matrix k begins at k * kSmallSpacing. Of an offset that was counted alone, which is
-// returned, else -1, there is a second copy, group * kSmallSpacing further.
+// Counts a group of 2 to 4 offsets; matrix k begins at k * kSmallSpacing.
 template <class Count>
-int count_joint(const LevelPlane& plane, const PixelOffset* offsets, int group, bool symmetric,
-                const GlcmScratch& scratch) {
+void count_joint(const LevelPlane& plane, const PixelOffset* offsets, int group, bool symmetric,
+                 const GlcmScratch& scratch) {
   auto* cells = static_cast<Count*>(scratch.cells);
   const JointPlan plan = joint_plan(offsets, group);
-  Stream<Count> streams[2] = {{{0, 0, 0, 0}, cells, cells}, {{0, 0, 0, 0}, cells, cells}};
-  int alone = -1;
+  Stream<Count> streams[2] = {};
   for (int s = 0; s < plan.streams; ++s) {
     const Region first = region_of(pair_range(plane, offsets[plan.a[s]]));
     if (plan.b[s] >= 0) {
       Count* table = cells + 8 * kSmallSpacing + s * kJointSpacing;
-      streams[s] = {intersection(first, region_of(pair_range(plane, offsets[plan.b[s]]))), table, table};
+      const Region second = region_of(pair_range(plane, offsets[plan.b[s]]));
+      streams[s] = {intersection(first, second), kNoTriple, table, table};
     } else {
-      alone = plan.a[s];
-      streams[s] = {first, cells + alone * kSmallSpacing, cells + (group + alone) * kSmallSpacing};
+      Count* alone = cells + plan.a[s] * kSmallSpacing;
+      streams[s] = {first, kNoPair, alone, alone + 4 * kSmallSpacing};
     }
   }
-  count_streams(plane, offsets, plan, symmetric, streams, scratch);
+  count_streams(plane, offsets, plan, streams, scratch);
   for (int s = 0; s < plan.streams; ++s) {
-    const std::uint16_t filling = plan.b[s] < 0 ? kNoPair : kNoTriple;
-    streams[s].even[filling] = streams[s].odd[filling] = 0;
-    if (plan.b[s] < 0) continue;
+    if (plan.b[s] < 0) {
+      join_copies(streams[s].even, streams[s].odd, 1 << (2 * kJointShift));
+      continue;
+    }
     const Region& region = streams[s].region;
     const PixelOffset shift = offsets[plan.a[s]];
     const Region moved{region.row + shift.rows, region.row_end + shift.rows, region.column + shift.columns,
@@ -104,13 +91,11 @@ int count_joint(const LevelPlane& plane, const PixelOffset* offsets, int group, 
     else if (region.row < region.row_end)
       spread<Count, false>(streams[s].even, plane, matrices[0], matrices[1], nullptr);
     const int places[3] = {plan.a[s], plan.b[s], plan.c[s]};
-    for (int k = 0; k < 3; ++k) {
-      if (matrices[k] == nullptr) continue;
-      count_rest(plane, offsets[places[k]], k < 2 ? region : moved, matrices[k]);
-      if (symmetric) fold(matrices[k], plane);
-    }
+    for (int k = 0; k < 3; ++k)
+      if (matrices[k] != nullptr) count_rest(plane, offsets[places[k]], k < 2 ? region : moved, matrices[k]);
   }
-  return alone;
+  if (symmetric)
+    for (int k = 0; k < group; ++k) fold(cells + k * kSmallSpacing, plane);
 }
 
 // Counts the offsets group by group and hands each matrix to use(k, first copy, second copy or null), which must leave
@@ -126,9 +111,8 @@ void for_each_matrix(const LevelPlane& plane, const PixelOffset* offsets, std::i
     const std::int32_t group = small && left >= 4 ? 4 : left >= 2 ? 2 : 1;
     const PixelOffset* these = offsets + done;
     const bool joint = left >= 2 && joint_pays(plane, shape);
-    int alone = -1;
     if (joint)
-      alone = count_joint<Count>(plane, these, group, symmetric, scratch);
+      count_joint<Count>(plane, these, group, symmetric, scratch);
     else if (group == 4)
       count_group<Count, 4, kSmallSpacing>(plane, these, shape, symmetric, scratch);
     else if (group == 2 && small)
@@ -141,7 +125,7 @@ void for_each_matrix(const LevelPlane& plane, const PixelOffset* offsets, std::i
       count_group<Count, 1, kLargeSpacing>(plane, these, shape, symmetric, scratch);
     for (std::int32_t k = 0; k < group; ++k) {
       Count* first = cells + k * spacing;
-      const bool copied = joint ? k == alone : shape.copies == 2;
+      const bool copied = !joint && shape.copies == 2;
       use(done + k, first, copied ? first + group * spacing : nullptr);
     }
     done += group;

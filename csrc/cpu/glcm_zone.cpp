@@ -79,41 +79,61 @@ Range folded(const WideRange& wide) {
   return range;
 }
 
-// Smallest level and largest counted level of n pixels.
-void level_range(const std::uint8_t* __restrict levels, const std::uint8_t* __restrict valid, std::int64_t n,
-                 std::int32_t& lowest, std::int32_t& highest) {
-  std::uint8_t low[64];
-  std::uint8_t high[64];
-  for (int k = 0; k < 64; ++k) low[k] = 255, high[k] = 0;
-  std::int64_t i = 0;
-  const auto take = [&](int k, std::int64_t at) {
-    const auto counted = static_cast<std::uint8_t>(valid == nullptr ? 255 : -valid[at]);
-    const auto up = static_cast<std::uint8_t>(levels[at] & counted);
-    low[k] = levels[at] < low[k] ? levels[at] : low[k];
-    high[k] = up > high[k] ? up : high[k];
-  };
-  for (; i + 64 <= n; i += 64)
-    for (int k = 0; k < 64; ++k) take(k, i + k);
-  for (; i < n; ++i) take(0, i);
-  lowest = 255;
-  highest = 0;
-  for (int k = 0; k < 64; ++k) {
-    lowest = low[k] < lowest ? low[k] : lowest;
-    highest = high[k] > highest ? high[k] : highest;
-  }
-  if (lowest > highest) lowest = highest;
+typedef std::uint8_t ByteLanes __attribute__((vector_size(kVectorBytes)));
+typedef std::uint8_t BytesAnywhere __attribute__((vector_size(kVectorBytes), aligned(1), may_alias));
+
+// Smallest of some bytes and largest of the counted ones.
+struct ByteRange {
+  ByteLanes low;
+  ByteLanes high;
+};
+
+ByteRange no_bytes() {
+  const ByteLanes none{};
+  return {~none, none};
 }
 
-// Of levels and validity that are written.
-LevelPlane plane_of(const QuantizeJob& job) {
-  const std::int64_t width = job.image.width;
-  const std::int64_t height = job.image.height;
-  LevelPlane plane{job.levels, can_be_uncounted(job.pixel_type, job.mask) ? job.valid : nullptr,
-                   height,     width,
-                   width,      job.by.levels,
-                   0,          0};
-  level_range(plane.levels, plane.valid, height * width, plane.lowest, plane.highest);
-  return plane;
+void widen_row(ByteRange& wide, const std::uint8_t* bytes, const std::uint8_t* valid, std::int64_t n) {
+  ByteLanes low = wide.low;
+  ByteLanes high = wide.high;
+  std::int64_t i = 0;
+  for (; i + kVectorBytes <= n; i += kVectorBytes) {
+    const ByteLanes here = *reinterpret_cast<const BytesAnywhere*>(bytes + i);
+    const ByteLanes counted = valid == nullptr ? here : here & -*reinterpret_cast<const BytesAnywhere*>(valid + i);
+    low = here < low ? here : low;
+    high = counted > high ? counted : high;
+  }
+  for (; i < n; ++i) {
+    low[0] = bytes[i] < low[0] ? bytes[i] : low[0];
+    if ((valid == nullptr || valid[i] != 0) && bytes[i] > high[0]) high[0] = bytes[i];
+  }
+  wide = {low, high};
+}
+
+struct Bytes {
+  std::int32_t lowest;
+  std::int32_t highest;
+};
+
+Bytes folded(const ByteRange& wide) {
+  Bytes range{255, 0};
+  for (int k = 0; k < kVectorBytes; ++k) {
+    range.lowest = wide.low[k] < range.lowest ? wide.low[k] : range.lowest;
+    range.highest = wide.high[k] > range.highest ? wide.high[k] : range.highest;
+  }
+  return range;
+}
+
+// Of levels and validity that are written; range: of the levels.
+LevelPlane plane_of(const QuantizeJob& job, const Bytes& range) {
+  return {job.levels,
+          can_be_uncounted(job.pixel_type, job.mask) ? job.valid : nullptr,
+          job.image.height,
+          job.image.width,
+          job.image.width,
+          job.by.levels,
+          range.lowest < range.highest ? range.lowest : range.highest,
+          range.highest};
 }
 
 // Where a level is a byte shifted to the right and clamped, by how much; else -1. True of levels, and of ranges that
@@ -129,39 +149,40 @@ std::int32_t byte_shift(const QuantizeJob& job) {
 
 void shift_row(const std::uint8_t* __restrict bytes, std::int64_t width, std::int32_t shift, std::uint8_t top,
                std::uint8_t* __restrict levels) {
-  for (std::int64_t x = 0; x < width; ++x) {
+  // Words instead of bytes, which no processor shifts: what comes from the neighbor is masked out.
+  typedef std::uint16_t Words __attribute__((vector_size(kVectorBytes)));
+  const ByteLanes most = ByteLanes{} + top;
+  const ByteLanes own = ByteLanes{} + static_cast<std::uint8_t>(255 >> shift);
+  std::int64_t x = 0;
+  for (; x + kVectorBytes <= width; x += kVectorBytes) {
+    const ByteLanes here = *reinterpret_cast<const BytesAnywhere*>(bytes + x);
+    const ByteLanes level = reinterpret_cast<ByteLanes>(reinterpret_cast<Words>(here) >> shift) & own;
+    *reinterpret_cast<BytesAnywhere*>(levels + x) = level < most ? level : most;
+  }
+  for (; x < width; ++x) {
     const auto level = static_cast<std::uint8_t>(bytes[x] >> shift);
     levels[x] = level < top ? level : top;
   }
 }
 
-// The largest counted byte of a row.
-std::int32_t largest_of_row(const std::uint8_t* __restrict bytes, const std::uint8_t* __restrict valid,
-                            std::int64_t width) {
-  std::uint8_t largest = 0;
-  for (std::int64_t x = 0; x < width; ++x) {
-    const auto counted = static_cast<std::uint8_t>(valid == nullptr ? 255 : -valid[x]);
-    const auto byte = static_cast<std::uint8_t>(bytes[x] & counted);
-    largest = byte > largest ? byte : largest;
-  }
-  return largest;
-}
-
 QuantizeResult shift_bytes(const QuantizeJob& job, std::int32_t shift) {
-  const std::int64_t width = job.image.width;
   const bool masked = can_be_uncounted(job.pixel_type, job.mask);
-  QuantizeResult result{};
-  for (std::int64_t y = 0; y < job.image.height; ++y) {
+  const bool dense = job.image.stride_h == job.image.width && !masked;  // then the image is one long row
+  const std::int64_t rows = dense ? 1 : job.image.height;
+  const std::int64_t width = dense ? job.image.height * job.image.width : job.image.width;
+  const auto top = static_cast<std::uint8_t>(job.by.levels - 1);
+  ByteRange wide = no_bytes();
+  for (std::int64_t y = 0; y < rows; ++y) {
     const std::uint8_t* bytes = static_cast<const std::uint8_t*>(job.image.data) + y * job.image.stride_h;
     std::uint8_t* valid = masked ? job.valid + y * width : nullptr;
     if (masked) valid_row(job, y, nullptr, false, valid);
-    shift_row(bytes, width, shift, static_cast<std::uint8_t>(job.by.levels - 1), job.levels + y * width);
-    if (job.by.mode != QuantizeMode::levels) continue;
-    const std::int32_t largest = largest_of_row(bytes, valid, width);
-    result.largest = largest > result.largest ? largest : result.largest;
+    shift_row(bytes, width, shift, top, job.levels + y * width);
+    widen_row(wide, bytes, valid, width);
   }
-  result.plane = plane_of(job);
-  return result;
+  const Bytes range = folded(wide);
+  const auto level = [&](std::int32_t byte) { return byte >> shift < top ? byte >> shift : top; };
+  const LevelPlane plane = plane_of(job, {level(range.lowest), level(range.highest)});
+  return {plane, job.by.mode == QuantizeMode::levels ? range.highest : 0};
 }
 
 template <class Pixel, int kChannels>
@@ -185,8 +206,11 @@ QuantizeResult quantize(const QuantizeJob& job) {
     load(y, integer_levels);
     level_row(job.strip, width, by, job.levels + y * width);
   }
+  ByteRange levels = no_bytes();
+  widen_row(levels, job.levels, masked ? job.valid : nullptr, height * width);
   const Range range = folded(wide);
-  return {plane_of(job), integer_levels && range.high > 0.0f ? static_cast<std::int32_t>(range.high) : 0};
+  return {plane_of(job, folded(levels)),
+          integer_levels && range.high > 0.0f ? static_cast<std::int32_t>(range.high) : 0};
 }
 
 template <class Pixel>
