@@ -152,7 +152,8 @@ void shift_row(const std::uint8_t* __restrict bytes, std::int64_t width, std::in
   // Words instead of bytes, which no processor shifts: what comes from the neighbor is masked out.
   typedef std::uint16_t Words __attribute__((vector_size(kVectorBytes)));
   const ByteLanes most = ByteLanes{} + top;
-  const ByteLanes own = ByteLanes{} + static_cast<std::uint8_t>(255 >> shift);
+  const auto bits = static_cast<std::uint8_t>(255 >> shift);
+  const ByteLanes own = ByteLanes{} + bits;
   std::int64_t x = 0;
   for (; x + kVectorBytes <= width; x += kVectorBytes) {
     const ByteLanes here = *reinterpret_cast<const BytesAnywhere*>(bytes + x);
