@@ -131,10 +131,34 @@ def main() -> None:
         raise SystemExit("images were lost, or came twice, or differ")
     if given.images < 200_000:
         return
-    content = {"benchmark": "a long run of the texture model, JPEG 256 x 256 in tar shards, killed on the way"}
-    content |= {"core_build": harness.core_build(), "run": figures}
+    content = {
+        "benchmark": "a long run of the texture model, JPEG 256 x 256 in tar shards, killed on the way",
+        "core_build": harness.core_build(),
+        "run": figures,
+        "tables": [as_table(figures)],
+    }
     written = harness.save("long_run", content, ("torch", "numpy", "pillow", "pyarrow", "simplejpeg"))
     print(f"written: {written.relative_to(harness.ROOT)}")
+
+
+def as_table(figures: dict[str, Any]) -> dict[str, Any]:
+    """The figures for docs/numbers.md."""
+    same = "yes" if figures["same_files_as_without_kills"] else "no"
+    kills = ", ".join(str(seconds) for seconds in figures["killed_after_seconds"])
+    rows = [
+        ("images", f"{figures['images']:,}"),
+        ("images a second, from start to end", f"{figures['images_per_second']:,}"),
+        ("most memory of all processes, 10,000 images", f"{figures['peak_memory_mb_10000_images']} MB"),
+        ("the same, all images", f"{figures['peak_memory_mb']} MB"),
+        ("in the first and the second half of the run", f"{figures['peak_memory_mb_first_half']} MB, "
+         f"{figures['peak_memory_mb_second_half']} MB"),
+        ("a second run, killed after so many seconds and begun again each time", kills),
+        ("images in it in the end", f"{figures['images_after_kills']:,}"),
+        ("its files are those of the first run, byte for byte", same),
+        ("iuscore verify", "; ".join(figures["verify"])),
+    ]  # fmt: skip
+    title = f"{figures['workers']} workers on the CPU; memory that processes share is counted once"
+    return {"title": title, "columns": ("", "found"), "rows": rows}
 
 
 if __name__ == "__main__":

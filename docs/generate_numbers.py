@@ -104,6 +104,31 @@ def headlines(found: Mapping[str, Mapping[str, Any]]) -> str:
     return _table(("on one core", "per second", "times the rate of"), rows)
 
 
+def _on_one_core(content: Mapping[str, Any]) -> bool:
+    return any(case["ranked_by"] == "core_median" for case in content.get("cases", ()))
+
+
+def reckoning(pipeline: Mapping[str, Any]) -> str:
+    """Core-hours of runs of three sizes, from the rates of whole jobs on two cores."""
+    wanted = {
+        "decode JPEG and do nothing else": ("jpg", "only decode, as iuscore does"),
+        "`texture`, JPEG": ("jpg", "iuscore"),
+        "`texture`, PNG": ("png", "iuscore"),
+        "`epu`, base 32, exact": ("base 32", "iuscore"),
+        "`epu`, base 32, fast": ("base 32", "iuscore --precision fast"),
+        "`epu`, base 64, exact": ("base 64", "iuscore"),
+        "`epu`, base 64, fast": ("base 64", "iuscore --precision fast"),
+    }
+    rows = []
+    for what, (part, who) in wanted.items():
+        case = next(case for case in pipeline["cases"] if part in case["case"])
+        rate = case["rates"][who]["wall_median"] / 2
+        hours = [n / rate / 3600 for n in (1e6, 1e8, 1e10)]
+        rows.append((what, _count(rate), *(f"{h:,.1f}" if h < 10 else f"{h:,.0f}" for h in hours)))
+    head = ("images of 256 x 256", "images a second and core", "1 million", "100 million", "10 billion")
+    return f"Core-hours, from `benchmarks/results/pipeline.json` ({pipeline['date']}).\n\n{_table(head, rows)}"
+
+
 def _peers(case: Mapping[str, Any]) -> dict[str, float]:
     """Name -> how many times its rate iuscore reaches, best peer first; of a peer in several settings its best one."""
     found: dict[str, float] = {}
@@ -130,7 +155,8 @@ def pages(results: Path = RESULTS) -> dict[Path, str]:
     return {
         PAGE: render(results),
         README: before + TABLE[0] + headlines(found) + TABLE[1] + after,
-        **{RATIOS / f"{name}.md": ratios(content) for name, content in found.items() if content.get("cases")},
+        **{RATIOS / f"{name}.md": ratios(content) for name, content in found.items() if _on_one_core(content)},
+        **({RATIOS / "reckoning.md": reckoning(found["pipeline"])} if "pipeline" in found else {}),
     }
 
 

@@ -1,0 +1,132 @@
+"""Whole jobs, from files to a table: images a second of `iuscore score` and of what else reads the same files.
+
+Every contestant is a process of its own, start included, on a folder that lies in the disk's cache. Decoding alone is
+what no job can be faster than; the published implementation's steps are re-stated with kornia and PyTorch, one image
+at a time, since the original has its paths written in.
+
+    python benchmarks/bench_pipeline.py            # a quarter of an hour; writes benchmarks/results/pipeline.json
+    python benchmarks/bench_pipeline.py --quick    # a minute or two; writes nothing
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import _harness as harness
+import _pipeline as pipeline
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+
+WORKERS = 2
+SIZES = ((32, 64), (64, 32))  # base channels, hidden units
+
+
+def measure(contestants: Mapping[str, tuple[int, list[object]]], repetitions: int) -> dict[str, harness.Rate]:
+    """Rates of commands in turns; each comes with the number of images it does."""
+    samples: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}
+    for round_number in range(repetitions):
+        names = list(contestants)
+        for name in names if round_number % 2 == 0 else reversed(names):
+            images, command = contestants[name]
+            wall, core = pipeline.timed(command)
+            samples[name].append((images / wall, images / core))
+    return {name: _rate(taken) for name, taken in samples.items()}
+
+
+def _rate(samples: list[tuple[float, float]]) -> harness.Rate:
+    wall, core = zip(*samples, strict=True)
+    median = statistics.median
+    return harness.Rate(median(wall), min(wall), max(wall), median(core), min(core), max(core), len(samples), 1)
+
+
+def run_case(name: str, contestants: Mapping[str, tuple[int, list[object]]], repetitions: int) -> dict[str, Any]:
+    rates = measure(contestants, repetitions)
+    case = harness.as_case(name, "wall_median", rates)
+    print(f"\n{name}")
+    for who, rate in sorted(rates.items(), key=lambda item: -item[1].wall_median):
+        print(f"{who:45}{rate.wall_median:10,.1f} images/s{case['iuscore_over'][who]:10.2f} x")
+    return case
+
+
+def texture_case(folder: Path, model: Path, kind: str, images: int, repetitions: int) -> dict[str, Any]:
+    files = pipeline.write_folder(folder / kind, images, kind)
+    out = folder / f"out_{kind}"
+    contestants = {
+        "iuscore": (images, pipeline.score_command(model, files, out, "--workers", WORKERS, "--overwrite")),
+        "only decode, as iuscore does": (images, pipeline.peer("decode", files, WORKERS)),
+        "only decode, PyTorch's DataLoader and Pillow": (images, pipeline.peer("loader", files, WORKERS)),
+    }
+    return run_case(f"texture model, {images:,} {kind} files of 256 x 256", contestants, repetitions)
+
+
+def epu_case(folder: Path, base: int, hidden: int, images: int, repetitions: int) -> tuple[dict[str, Any], list[Any]]:
+    """Rates, and how far the scores of the precisions lie from those of PyTorch's own layers."""
+    model = pipeline.epu_model(folder, base, hidden)
+    files = pipeline.write_folder(folder / f"png{base}", images, "png")
+    outs = {precision: folder / f"out_{base}_{precision}" for precision in ("exact", "fast")}
+    contestants = {
+        "iuscore": (images, pipeline.score_command(model, files, outs["exact"], "--overwrite")),
+        "iuscore --precision fast": (
+            images, pipeline.score_command(model, files, outs["fast"], "--overwrite", "--precision", "fast"),
+        ),
+        "published steps, kornia and PyTorch, one by one": (images, pipeline.peer("published", files, model)),
+    }  # fmt: skip
+    case = run_case(f"epu model, base {base}, {images:,} png files of 256 x 256", contestants, repetitions)
+    return case, differences(model, files, outs)
+
+
+def differences(model: Path, files: Path, outs: Mapping[str, Path]) -> list[Any]:
+    import iuscore
+    from iuscore.images import open_shards, read_item
+
+    scorer = iuscore.load(model)
+    source = open_shards(files)
+    expected = []
+    for shard in source.shards(64):
+        pixels = [torch.from_numpy(read_item(item).pixels) for item in source.items(shard)]
+        inputs = scorer.model.prepare(pixels, "NHWC").requires_grad_()  # PyTorch's layers, not the kernels
+        expected += scorer.score_inputs(inputs, [()] * len(pixels), [pipeline.CLASSES[0]] * len(pixels)).ius.tolist()
+    rows = []
+    for precision, out in outs.items():
+        got = pq.read_table(out / "scores.parquet").column("ius").to_numpy()
+        found = np.abs(got - np.array(expected))
+        rows.append((precision, f"{found.max():.2g}", f"{np.median(found):.2g}"))
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="few images, nothing saved")
+    quick = parser.parse_args().quick
+    many, few, repetitions = (600, 8, 1) if quick else (24_000, 200, 3)
+    tables = []
+    with tempfile.TemporaryDirectory(prefix="iuscore-pipeline-") as root:
+        folder = Path(root)
+        model = pipeline.texture_model(folder)
+        cases = [texture_case(folder, model, kind, many, repetitions) for kind in ("jpg", "png")]
+        for base, hidden in SIZES:
+            case, rows = epu_case(folder, base, hidden, few, 1 if quick else 2)
+            cases.append(case)
+            title = f"Differences in IUS from PyTorch's own float32 layers, base {base}, {few} images"
+            tables.append({"title": title, "columns": ("precision", "largest", "median"), "rows": rows})
+    print(tables)
+    if quick:
+        return
+    content = {
+        "benchmark": f"whole jobs, {WORKERS} processes or threads, start included",
+        "core_build": harness.core_build(),
+        "cases": cases,
+        "tables": tables,
+    }
+    packages = ("torch", "numpy", "pillow", "simplejpeg", "kornia", "pyarrow")
+    print(f"\nwritten: {harness.save('pipeline', content, packages).relative_to(harness.ROOT)}")
+
+
+if __name__ == "__main__":
+    main()
