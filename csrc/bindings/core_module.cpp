@@ -26,6 +26,5 @@ PYBIND11_MODULE(_core, module) {
   iuscore::bind_glcm(module);
   iuscore::bind_glcm_features(module);
   iuscore::bind_perceptual_maps(module);
-  iuscore::bind_png_rows(module);
   iuscore::bind_texture_stats(module);
 }

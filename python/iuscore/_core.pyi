@@ -22,7 +22,6 @@ __all__: list[str] = [
     "glcm_matrix_features",
     "guessed_axis",
     "perceptual_maps",
-    "png_rows",
     "resample_table",
     "texture_stats",
 ]
@@ -213,18 +212,6 @@ def perceptual_maps(
 ) -> None:
     """
     Writes [B, 4, height, width] maps and [B, 4] float32 ranges to the addresses `maps` and `ranges`.
-    """
-
-def png_rows(
-    *,
-    filtered: tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex],
-    pixels: tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex],
-    height: typing.SupportsInt | typing.SupportsIndex,
-    width: typing.SupportsInt | typing.SupportsIndex,
-    channels: typing.SupportsInt | typing.SupportsIndex,
-) -> bool:
-    """
-    Undoes the row filters of a PNG file; False where a filter is unknown.
     """
 
 def resample_table(

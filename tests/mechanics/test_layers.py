@@ -92,7 +92,7 @@ ALLOWED: dict[str, set[str]] = {
     "report": {"errors"},
     "runs": {"errors"},
     "phantoms": {"errors"},
-    "images": {"errors", "ops"},
+    "images": {"errors"},
     "features": BASE | {"ops"},
     "models": BASE | {"features", "ops", "runs"},
     "measure": BASE,

@@ -16,7 +16,6 @@ import io
 import re
 import threading
 import warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -27,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iuscore.errors import UserError
-from iuscore.images import jpeg, png
+from iuscore.images import jpeg
 
 if TYPE_CHECKING:
     from PIL import Image, ImageFile
@@ -127,7 +126,7 @@ def decoders() -> str:
         >>> decoders().startswith("pillow ")
         True
     """
-    names = ["pillow", *["simplejpeg"] * jpeg.is_installed(), *["isal"] * (png.inflater() is not zlib)]
+    names = ["pillow", *(["simplejpeg"] if jpeg.is_installed() else [])]
     return ", ".join(f"{name} {version(name)}" for name in names)
 
 
@@ -153,9 +152,10 @@ def _decode_stream(stream: BinaryIO, max_pixels: int) -> Decoded:
     head = stream.read(_HEAD)
     if not head:
         raise UnreadableImage("empty file (0 bytes)")
-    decoded = _plain(head, stream, max_pixels)
-    if decoded is not None:
-        return decoded
+    if head.startswith(jpeg.START):
+        decoded = _plain_jpeg(head, stream, max_pixels)
+        if decoded is not None:
+            return decoded
     stream.seek(0)
     with _quiet():
         if head[128:132] == b"DICM":
@@ -165,19 +165,14 @@ def _decode_stream(stream: BinaryIO, max_pixels: int) -> Decoded:
         return _decode_image(_open_image(stream, max_pixels))
 
 
-def _plain(head: bytes, stream: BinaryIO, max_pixels: int) -> Decoded | None:
-    """A JPEG or PNG that needs nothing of what Pillow knows; None for all others."""
-    header = None
-    if head.startswith(jpeg.START) and jpeg.is_installed():
-        header = jpeg.plain_header(head)
-    elif head.startswith(png.START):
-        header = png.plain_header(head)
+def _plain_jpeg(head: bytes, stream: BinaryIO, max_pixels: int) -> Decoded | None:
+    """A JPEG that needs nothing of what Pillow knows; None for all others."""
+    header = jpeg.plain_header(head) if jpeg.is_installed() else None
     if header is None or header[0] * header[1] > min(max_pixels, MAX_PIXELS):
         return None
     width, height, channels = header
-    data = head + stream.read(16 * width * height + _HEAD)
-    is_jpeg = head.startswith(jpeg.START)
-    pixels = jpeg.decoded(data, channels) if is_jpeg else png.decoded(data, width, height, channels)
+    most = 16 * width * height + _HEAD
+    pixels = jpeg.decoded(head + stream.read(most), channels)
     return None if pixels is None else Decoded(pixels, width, height, ())
 
 
