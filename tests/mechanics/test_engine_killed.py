@@ -46,6 +46,7 @@ def _score(model: Path, images: Path, out: Path) -> None:
     score_source(iuscore.load(model), open_shards(images), out, target="a", shard_size=4, batch_size=2)
 
 
+@pytest.mark.timeout(900)
 def test_killed_at_random_instants(texture: Path, images: Path, tmp_path: Path) -> None:
     """SIGKILL at least 50 times, anywhere from the listing to the summary."""
     context: Any = multiprocessing.get_context("forkserver")  # forks of a process that has the modules loaded

@@ -77,6 +77,8 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
         device = f"cuda:{rank.local}"
     check_device(device)
     scorer = load(model, space=space, precision=precision)
+    if engine == "ray":
+        images = images.absolute()  # actors work in folders of their own
     run = score_source(
         scorer,
         open_shards(images, labeled=target == FROM_FOLDER, split=split, column=column),

@@ -113,8 +113,8 @@ def open_run(
         record = {
             "run": run,
             "identity": identity,
-            "images": str(source.path),
-            "model": str(scorer.folder),
+            "images": str(source.path.absolute()),
+            "model": None if scorer.folder is None else str(scorer.folder.absolute()),
             "n_images": plan.images,
             "n_shards": len(plan),
         }
