@@ -20,7 +20,9 @@ import pytest
 
 import iuscore
 from iuscore.engine import score_source, verify
-from iuscore.images import open_shards
+from iuscore.images import Item, Shard, open_shards
+from iuscore.images.folder_shards import FolderShards
+from iuscore.report import Report
 from tests.fixtures import Command, class_folders
 
 KILLS = 50
@@ -168,6 +170,45 @@ def test_a_killed_worker_is_replaced(texture: Path, images: Path, tmp_path: Path
         assert "a worker process died; its shards are done again" in said
     assert len(whole(out)) == 120
     assert json.loads((out / "summary.json").read_text())["complete"] is True
+
+
+class _Deadly(FolderShards):
+    """Images in reading the fourth of which a process dies, once."""
+
+    def items(self, shard: Shard) -> Iterator[Item]:
+        once = self.path.parent / "died"
+        for i, item in enumerate(super().items(shard)):
+            if shard.index == 5 and i == 3 and not once.exists():
+                once.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield item
+
+
+class _Counting(Report):
+    """Adds up what is said of progress."""
+
+    def __init__(self) -> None:
+        self.images = 0
+        self.lines: list[str] = []
+
+    def line(self, text: str) -> None:
+        self.lines.append(text)
+
+    def advance(self, n: int, **figures: float | None) -> None:
+        assert n >= 0
+        self.images += n
+
+
+def test_images_of_a_killed_worker_count_once(texture: Path, tmp_path: Path) -> None:
+    folder = class_folders(tmp_path / "images", n=20, channels=3, seed=3)
+    said = _Counting()
+    score_source(
+        iuscore.load(texture), _Deadly(folder), tmp_path / "out",
+        target="a", shard_size=4, batch_size=2, workers=2, report=said,
+    )  # fmt: skip
+    assert (tmp_path / "died").exists()
+    assert said.lines == ["a worker process died; its shards are done again"]
+    assert said.images == len(whole(tmp_path / "out")) == 40
 
 
 @contextmanager

@@ -84,16 +84,17 @@ class _Worker:
     scorer: Scorer
     source: ShardedSource
     settings: Settings
-    images: Any
-    unreadable: Any
+    counts: Any
     stop: Any
 
-    def on_batch(self, images: int, unreadable: int) -> None:
-        with self.images.get_lock():
-            self.images.value += images
-            self.unreadable.value += unreadable
-        if self.stop.is_set():
-            raise Stopped
+    def score(self, index: int, slot: int) -> PartInfo:
+        def on_batch(images: int, unreadable: int) -> None:
+            self.counts[2 * slot] += images
+            self.counts[2 * slot + 1] += unreadable
+            if self.stop.value:
+                raise Stopped
+
+        return score_shard(self.scorer, self.source, index, self.settings, on_batch=on_batch)
 
 
 def _start(loading: Loading, threads: int, *rest: Any) -> None:
@@ -117,13 +118,32 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _work(index: int) -> PartInfo | None:
+def _work(index: int, slot: int) -> PartInfo | None:
     if isinstance(_worker, Exception):
         raise _worker
     try:
-        return score_shard(_worker.scorer, _worker.source, index, _worker.settings, on_batch=_worker.on_batch)
+        info: PartInfo = _worker.score(index, slot)
+        return info
     except Stopped:
         return None
+
+
+class _Shown:
+    """Progress of several processes: the shards that are done, and what each process says of the one it does."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        self.images = self.unreadable = self.shown = 0
+
+    def add(self, info: PartInfo) -> None:
+        self.images += info.n
+        self.unreadable += info.unreadable
+
+    def show(self, counts: Sequence[int]) -> None:
+        """``counts`` of images and of unreadable ones, in turns, of the shards that are being done."""
+        now = max(self.shown, self.images + sum(counts[::2]))  # less after a death, which takes a shard back
+        self.report.advance(now - self.shown, unreadable=self.unreadable + sum(counts[1::2]))
+        self.shown = now
 
 
 def in_processes(
@@ -148,32 +168,33 @@ def in_processes(
     context: Any = multiprocessing.get_context(kind)
     if kind == "forkserver":
         context.set_forkserver_preload(["iuscore.engine.local"])
-    images, unreadable, stop = context.Value("q", 0), context.Value("q", 0), context.Event()
-    started = (Loading.of(scorer), threads, source, settings, images, unreadable, stop)
-    left, deaths, shown = dict.fromkeys(indices), 0, 0
+    loading, slots = Loading.of(scorer), 2 * workers  # shards handed out at a time
+    left, deaths = dict.fromkeys(indices), 0
+    progress = _Shown(report)
     while left:
+        # Written to without locks: a process that is killed would hold one for ever.
+        counts, stop = context.RawArray("q", 2 * slots), context.RawValue("b", 0)
+        started = (loading, threads, source, settings, counts, stop)
         pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=started)
-        waiting: dict[Future[PartInfo | None], int] = {}
+        waiting: dict[Future[PartInfo | None], tuple[int, int]] = {}
         todo = iter(tuple(left))
         try:
-            for index in todo:
-                waiting[pool.submit(_work, index)] = index
-                if len(waiting) >= 2 * workers:
-                    break
+            for slot, index in zip(range(slots), todo, strict=False):
+                waiting[pool.submit(_work, index, slot)] = index, slot
             while waiting:
                 done, _ = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
-                now = images.value
-                report.advance(now - shown, unreadable=unreadable.value)
-                shown = now
                 for future in done:
-                    index = waiting.pop(future)
+                    index, slot = waiting.pop(future)
                     info = future.result()
+                    counts[2 * slot : 2 * slot + 2] = [0, 0]
                     if (following := next(todo, None)) is not None:
-                        waiting[pool.submit(_work, following)] = following
+                        waiting[pool.submit(_work, following, slot)] = following, slot
                     if info is not None:
                         del left[index]
                         deaths = 0
+                        progress.add(info)
                         yield info
+                progress.show(counts)
         except BrokenProcessPool:
             deaths += 1
             if deaths == DEATHS:
@@ -184,6 +205,5 @@ def in_processes(
             report.line("a worker process died; its shards are done again")
             time.sleep(0.2)
         finally:
-            stop.set()
+            stop.value = 1
             pool.shutdown(wait=True, cancel_futures=True)
-        stop.clear()
