@@ -19,7 +19,7 @@ import pytest
 import iuscore
 from iuscore.engine import score_source
 from iuscore.errors import UserError
-from tests.fixtures import class_folders
+from tests.fixtures import Command, class_folders
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +71,51 @@ def test_a_rank_alone_says_what_is_missing(texture: Path, images: Path, expected
     run = score_source(scorer, images, tmp_path)
     assert run.summary["complete"] is True
     assert parts(tmp_path) == parts(expected)
+
+
+def test_the_whole_summary_is_never_replaced(
+    texture: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first rank finds parts missing; the second one does them and is done before that is written."""
+    from iuscore.engine import score as engine_score
+
+    scorer = iuscore.load(texture)
+    write = engine_score.write_summary
+    others = tmp_path / ".summary.json.00000000.tmp"
+
+    def late(*args: Any, **figures: Any) -> dict[str, Any]:
+        monkeypatch.setattr(engine_score, "write_summary", write)
+        others.touch()  # what this rank is writing
+        assert score_source(scorer, images, tmp_path, rank=(1, 2)).summary["complete"] is True
+        assert others.exists()
+        return write(*args, **figures)
+
+    monkeypatch.setattr(engine_score, "write_summary", late)
+    run = score_source(scorer, images, tmp_path, shard_size=3, rank=(0, 2))
+    assert run.summary["complete"] is True
+    assert json.loads((tmp_path / "summary.json").read_text())["complete"] is True
+    score_source(scorer, images, tmp_path)  # alone, and tidies up
+    assert not others.exists()
+
+
+def test_ranks_do_not_overwrite(texture: Path, images: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^overwrite: expected one process, got 2, .* remove this one first$"):
+        score_source(iuscore.load(texture), images, tmp_path / "out", rank=(1, 2), overwrite=True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unreadable_image_fails_no_rank_but_the_last(
+    command: Command, texture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torchrun ends all processes when one ends with an error."""
+    images = class_folders(tmp_path / "images", n=4, channels=3)
+    (images / "a/00.png").write_bytes(b"")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank, status in ((0, 0), (1, 1)):
+        monkeypatch.setenv("RANK", str(rank))
+        options = ("--target", "a", "--engine", "ranks", "--shard-size", 2)
+        ran = command("score", texture, images, "--out", tmp_path / "out", *options)
+        assert ran.status == status, ran.err
 
 
 @pytest.fixture(scope="module")

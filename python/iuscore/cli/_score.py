@@ -109,7 +109,7 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
         listed = run.summary["n_listed"]
         click.echo(f"interrupted: {done} of {listed} images are done; run the same command again to go on", err=True)
         return EXIT_INTERRUPTED
-    if run.summary["n_unreadable"]:
+    if run.summary["n_unreadable"] and (rank is None or run.summary["complete"]):  # torchrun ends all if one fails
         click.echo(f"{run.summary['n_unreadable']} of {done} images could not be read: see the column error", err=True)
         return EXIT_UNREADABLE
     return 0

@@ -94,11 +94,12 @@ def _score(
             except ray.exceptions.RayActorError as error:
                 deaths += 1
                 if deaths > DEATHS * workers:
-                    raise UserError(f"actors died {deaths} times: {str(error).splitlines()[0]}") from None
+                    raise UserError(f"actors died {deaths} times in a row: {str(error).splitlines()[0]}") from None
                 report.line("an actor died; its shard is done again")
                 left.append(index)
                 time.sleep(0.5)
                 continue
+            deaths = 0
             unreadable += info.unreadable
             report.advance(info.n, unreadable=unreadable)
             yield info

@@ -44,13 +44,11 @@ class Run:
         out: the folder.
         settings: what every shard needs.
         images: where the images come from, for the summary.
-        created: whether this process began it.
     """
 
     out: Path
     settings: Settings
     images: str
-    created: bool
 
     @property
     def plan(self) -> Plan:
@@ -122,7 +120,7 @@ def open_run(
             file.write((json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
     (folder / parts.FOLDER).mkdir(exist_ok=True)
     settings = Settings(folder, run, plan, target, parts.sample_size(len(plan)), batch_size, device, strict)
-    return Run(folder, settings, str(source.path), before is None)
+    return Run(folder, settings, str(source.path))
 
 
 def model_identity(scorer: Scorer) -> str:
@@ -170,9 +168,12 @@ def write_summary(scorer: Scorer, run: Run, summary: Summary, **figures: Any) ->
     return described
 
 
-def tidy(run: Run) -> None:
-    """Remove the hidden files of processes that were killed; called where all parts are there."""
-    for folder in (run.out, run.out / parts.FOLDER):
+def tidy(run: Run, *, alone: bool) -> None:
+    """Remove the hidden files of processes that were killed; called where all parts are there.
+
+    Where this process is not ``alone``, others may just be writing beside the parts.
+    """
+    for folder in (run.out / parts.FOLDER, *((run.out,) if alone else ())):
         for path in folder.glob(f".*{TEMPORARY}"):
             path.unlink(missing_ok=True)
 

@@ -107,6 +107,11 @@ def score_source(
     """
     if batch_size < 1 or workers < 1:
         raise UserError(f"batch_size, workers: expected at least 1, got {batch_size} and {workers}")
+    if overwrite and rank[1] > 1:
+        raise UserError(
+            f"overwrite: expected one process, got {rank[1]}, which would remove each other's parts: "
+            "give a new folder, or remove this one first"
+        )
     if not isinstance(source, ShardedSource):
         source = open_shards(Path(source), labeled=target == FROM_FOLDER)
     report = report or Report()
@@ -120,7 +125,7 @@ def score_source(
         )  # fmt: skip
         mine = range(rank[0], len(run.plan), rank[1])
         launch = _launcher(scorer, source, run, report, workers, len(mine), ray_address)
-        return _score(scorer, source, run, mine, launch, report, Path(out), leads=rank[0] == 0)
+        return _score(scorer, source, run, mine, launch, report, Path(out), rank)
 
 
 def _launcher(
@@ -139,8 +144,8 @@ def _launcher(
 
 
 def _score(
-    scorer: Scorer, source: ShardedSource, run: Run, mine: range, launch: Launcher, report: Report, out: Path, *,
-    leads: bool,
+    scorer: Scorer, source: ShardedSource, run: Run, mine: range, launch: Launcher, report: Report, out: Path,
+    rank: tuple[int, int],
 ) -> ScoringRun:  # fmt: skip
     started = last = time.perf_counter()
     live = Summary(scorer, run.out)
@@ -152,7 +157,7 @@ def _score(
     try:
         for info in launch(todo) if todo else ():
             new += info.n
-            if leads and time.perf_counter() - last > EVERY:
+            if rank[0] == 0 and time.perf_counter() - last > EVERY:
                 live.add_all(there(skip=live.parts))
                 write_summary(scorer, run, live, seconds=last - started, new=new, interrupted=False)
                 last = time.perf_counter()
@@ -162,17 +167,27 @@ def _score(
         report.stop()
     seconds = time.perf_counter() - started
     with uninterrupted():
+        summary = _summarize(scorer, run, there, rank, seconds=seconds, new=new, interrupted=interrupted)
+    return ScoringRun(out / parts.FOLDER, out / SUMMARY_NAME, summary, interrupted, source.ignored)
+
+
+def _summarize(
+    scorer: Scorer, run: Run, there: Callable[..., Iterator[PartInfo]], rank: tuple[int, int], **figures: Any
+) -> dict[str, Any]:
+    """The summary of what is there; written by the first rank, and by the one that finds all parts."""
+    while True:
         # Anew and in order: sums are the same in every bit, whoever did the shards.
         final = Summary(scorer, run.out).add_all(there())
         complete = len(final.parts) == len(run.plan)
         if complete:
-            tidy(run)
-        figures: dict[str, Any] = {"seconds": seconds, "new": new, "interrupted": interrupted}
-        if complete or leads:
-            summary = write_summary(scorer, run, final, **figures)
-        else:
-            summary = final.describe(images=run.images, listed=run.plan.images, **figures)
-    return ScoringRun(out / parts.FOLDER, out / SUMMARY_NAME, summary, interrupted, source.ignored)
+            tidy(run, alone=rank[1] == 1)
+        elif rank[0] != 0:
+            return final.describe(images=run.images, listed=run.plan.images, **figures)
+        summary = write_summary(scorer, run, final, **figures)
+        since = 0 if complete else sum(1 for _ in there(skip=final.parts))
+        if complete or len(final.parts) + since < len(run.plan):
+            return summary
+        # The others are done by now, and their summary of the whole run may be what was just replaced.
 
 
 @contextmanager
