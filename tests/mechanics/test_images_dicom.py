@@ -301,6 +301,25 @@ def test_gdcm_may_die(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr() == ("", "")
 
 
+def test_an_answer_that_nobody_waited_for_is_not_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pydicom.uid import JPEGBaseline8Bit
+
+    files = []
+    for value in (9, 200):
+        stream = io.BytesIO()
+        Image.new("L", (8, 8), value).save(stream, "JPEG")
+        files.append(compressed(np.zeros((8, 8), np.uint8), JPEGBaseline8Bit, stream.getvalue()))
+
+    def interrupted(stream: object) -> tuple[bool, bytes]:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(gdcm_process, "_receive", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            decode(files[0])
+    assert decode(files[1]).pixels.max() == 200
+
+
 def test_gdcm_is_not_shared_with_a_forked_process() -> None:
     from pydicom.uid import JPEGBaseline8Bit
 

@@ -76,6 +76,11 @@ def first_frame(content: bytes) -> NDArray[Any]:
         except (EOFError, OSError) as error:
             _stop()
             raise GdcmError("gdcm gave up on it") from error
+        except GdcmError:
+            raise
+        except BaseException:  # such as Ctrl-C: the answer to this file would be taken for that to the next one
+            _stop()
+            raise
 
 
 def _stop() -> None:
