@@ -184,8 +184,10 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
 
 class TestVerify:
     def test_all_is_well(self, command: Command, done: Path) -> None:
+        before = done.stat().st_mtime_ns
         ran = command("verify", done, "--sample", 1000)
         assert ran.status == 0, ran.out
+        assert done.stat().st_mtime_ns == before  # nothing was written there, not even for a while
         assert ran.out.splitlines() == [
             "3 parts, 12 rows",
             "12 images scored again: largest difference 0",
@@ -211,6 +213,11 @@ class TestVerify:
         found = verify(done, scorer, open_shards(tmp_path / "images"))
         assert found.rescored == 12
         assert any("scored again its numbers differ by" in text for text in found.problems)
+
+    def test_a_run_that_goes_on(self, command: Command, done: Path) -> None:
+        summary = json.loads((done / "summary.json").read_text())
+        (done / "summary.json").write_text(json.dumps(summary | {"complete": False}))
+        assert command("verify", done).out.splitlines()[0] == "summary.json is of a run that is not complete"
 
     def test_no_run(self, command: Command, tmp_path: Path) -> None:
         said = command("verify", tmp_path).refusal()

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from iuscore.features import MOST
 from iuscore.images import Sample
@@ -39,6 +41,12 @@ def number_columns(scorer: Scorer) -> list[str]:
     names = ["ius"] + (["ius_sd"] if len(scorer.model.members) > 1 else [])
     names += [f"contribution_{n}" for n in scorer.components] + [f"share_{n}" for n in scorer.components]
     return names + [f"probability_{n}" for n in scorer.classes]
+
+
+def numbers_of(scores: Scores) -> Tensor:
+    """[B, columns], the columns as in `number_columns`."""
+    spread = [] if scores.ius_sd is None else [scores.ius_sd[:, None]]
+    return torch.cat([scores.ius[:, None], *spread, scores.contributions, scores.shares, scores.probabilities], dim=1)
 
 
 def table_schema(scorer: Scorer) -> pa.Schema:
@@ -127,9 +135,7 @@ class PartRows:
 
     def put_scores(self, rows: Sequence[int], scores: Scores) -> None:
         """Scores of the images in these rows; warnings of the model are added to those of the file."""
-        parts = [scores.ius[:, None]] + ([scores.ius_sd[:, None]] if scores.ius_sd is not None else [])
-        parts += [scores.contributions, scores.shares, scores.probabilities]
-        self.numbers[rows] = np.concatenate([part.cpu().numpy() for part in parts], axis=1)
+        self.numbers[rows] = numbers_of(scores).cpu().numpy()
         if scores.features is not None:
             self.features[rows] = scores.features.cpu().numpy()
         said = self.texts["warnings"]

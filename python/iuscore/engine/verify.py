@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from iuscore.contributions import unusable
-from iuscore.engine.parts import FOLDER, content_of, number_columns, part_path, read_info, table_schema
-from iuscore.engine.plan import make_plan
-from iuscore.engine.run import RUN_NAME, SUMMARY_NAME, model_identity, read_record
+from iuscore.engine.parts import FOLDER, content_of, number_columns, numbers_of, part_path, read_info, table_schema
+from iuscore.engine.plan import Plan, make_plan
+from iuscore.engine.run import PLAN_NAME, RUN_NAME, SUMMARY_NAME, model_identity, read_record
 from iuscore.engine.shard import targets_of
 from iuscore.errors import UserError
 from iuscore.images import ShardedSource, read_item
@@ -92,20 +93,18 @@ def verify(
     say: Callable[[str], None] = problems.append
     if identity["model"] != model_identity(scorer):
         say("the model is another one now")
-    plan = make_plan(source, identity["shard_size"], folder / ".verify.jsonl")
-    try:
+    with tempfile.TemporaryDirectory() as scratch:  # the run itself may be read-only
+        plan = make_plan(source, identity["shard_size"], Path(scratch, PLAN_NAME))
         if plan.signature != identity["source"]:
             say(f"the images have changed since: {record['n_images']} then, {plan.images} now")
         rows = _check_parts(folder, record, scorer, source, plan, say, report)
         again = _check_scores(folder, record, scorer, source, plan, sample, seed, say) if not problems else (0, None)
-    finally:
-        plan.path.unlink(missing_ok=True)
     _check_summary(folder, rows, say)
     return Verified(len(plan), rows, *again, tuple(problems))
 
 
 def _check_parts(
-    folder: Path, record: Any, scorer: Scorer, source: ShardedSource, plan: Any, say: Callable[[str], None],
+    folder: Path, record: Any, scorer: Scorer, source: ShardedSource, plan: Plan, say: Callable[[str], None],
     report: Report,
 ) -> int:  # fmt: skip
     import pyarrow.parquet as pq
@@ -137,7 +136,7 @@ def _check_parts(
 
 
 def _check_scores(
-    folder: Path, record: Any, scorer: Scorer, source: ShardedSource, plan: Any, sample: int, seed: int,
+    folder: Path, record: Any, scorer: Scorer, source: ShardedSource, plan: Plan, sample: int, seed: int,
     say: Callable[[str], None],
 ) -> tuple[int, float | None]:  # fmt: skip
     import pyarrow.parquet as pq
@@ -172,9 +171,7 @@ def score_row(scorer: Scorer, pixels: Any, target: str) -> dict[str, float]:
     """The numbers of one image, by column."""
     import torch
 
-    scores = scorer.score_list([torch.from_numpy(pixels)], [target])
-    parts = [scores.ius[:, None]] + ([scores.ius_sd[:, None]] if scores.ius_sd is not None else [])
-    values = torch.cat([*parts, scores.contributions, scores.shares, scores.probabilities], dim=1)[0]
+    values = numbers_of(scorer.score_list([torch.from_numpy(pixels)], [target]))[0]
     return dict(zip(number_columns(scorer), values.tolist(), strict=True))
 
 
@@ -185,5 +182,7 @@ def _check_summary(folder: Path, rows: int, say: Callable[[str], None]) -> None:
     except (OSError, ValueError, KeyError, TypeError):
         say(f"{SUMMARY_NAME} is missing or damaged")
         return
-    if counted != rows or not summary.get("complete"):
+    if counted != rows:
         say(f"{SUMMARY_NAME} counts {counted} images, the parts hold {rows}")
+    elif not summary.get("complete"):
+        say(f"{SUMMARY_NAME} is of a run that is not complete")
