@@ -12,9 +12,8 @@ from iuscore.ops._cnn import CnnBlock, CnnNetwork, CnnShape
 
 VECTOR = 16  # channels and units stand in multiples of this
 PANEL = 32  # columns of a matrix that stand together
-LEAST_OF_HALF = (
-    32  # channels: in shorter sums the roundings of bfloat16 do not average out, and there is little to gain
-)
+# Channels: in shorter sums the roundings of bfloat16 do not average out, and there is little to gain.
+LEAST_OF_HALF = 32
 POINTS = (0.0, 0.75, -0.75, 1.5, -1.5)  # and infinity: csrc/cpu/additive_cnn_winograd.h
 
 
