@@ -104,7 +104,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="few images, nothing saved")
     quick = parser.parse_args().quick
-    many, few, repetitions = (600, 8, 1) if quick else (24_000, 200, 3)
+    many, few, repetitions = (600, 8, 1) if quick else (24_000, 1000, 3)
     tables = []
     with tempfile.TemporaryDirectory(prefix="iuscore-pipeline-") as root:
         folder = Path(root)

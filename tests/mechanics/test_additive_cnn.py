@@ -231,6 +231,16 @@ def test_inputs_and_weights_are_not_modified() -> None:
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
 
 
+def test_weights_made_in_inference_mode_are_packed_anew() -> None:
+    """They do not tell when they change."""
+    with torch.inference_mode():
+        model = small()
+        before = ops.additive_cnn(INPUTS, model.networks(), backend="native")
+        model.get_parameter("subnets.3.out.bias").add_(1)
+        after = ops.additive_cnn(INPUTS, model.networks(), backend="native")
+    torch.testing.assert_close(after[:, 3], before[:, 3] + 1)
+
+
 def test_nothing_in_nothing_out() -> None:
     for backend in ("native", "torch"):
         assert ops.additive_cnn(MAPS[:0], NETWORKS, backend=backend).shape == (0, 2, 2)  # type: ignore[arg-type]

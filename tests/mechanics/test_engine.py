@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import iuscore
+from iuscore.engine import run as engine_run
 from iuscore.engine import score_source
 from iuscore.engine.ranks import rank_of
 from iuscore.errors import UserError
@@ -125,6 +126,26 @@ class TestResume:
             shutil.copy(other, part)
         assert command("score", fitted, images, "--target", "a", "--out", done).status == 0
         assert part.read_bytes() == before
+
+    def test_a_part_whose_pages_are_damaged(self, command: Command, fitted: Path, images: Path, done: Path) -> None:
+        """Its footer is whole, so only reading the rows tells."""
+        part = done / "scores.parquet/part-000001.parquet"
+        content = bytearray(part.read_bytes())
+        content[8:400] = bytes(392)
+        part.write_bytes(content)
+        said = command("score", fitted, images, "--target", "a", "--out", done).refusal()
+        assert said.startswith(f"{part} is damaged (")
+        assert said.endswith("): remove it and run 'iuscore score' again")
+        ran = command("verify", done)
+        assert ran.status == 1
+        assert f"{part} is damaged (" in ran.out
+
+    def test_another_arithmetic(
+        self, command: Command, fitted: Path, images: Path, done: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(engine_run, "ARITHMETIC", 999)
+        said = command("score", fitted, images, "--target", "a", "--out", done).refusal()
+        assert "was made by a version that computes otherwise (1, not 999)" in said
 
     def test_hidden_files_of_killed_processes_go(
         self, command: Command, fitted: Path, images: Path, done: Path

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from iuscore.errors import UserError
 from iuscore.features import MOST
 from iuscore.images import Sample
 from iuscore.runs import replacing
@@ -202,6 +203,23 @@ def content_of(table: pa.Table) -> str:
             values = column.to_numpy()
             total.update(np.isnan(values).tobytes() + np.nan_to_num(values).tobytes())
     return total.hexdigest()
+
+
+def read_rows(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """The rows of a part.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with open(path, "rb") as file:  # given a path, it would look for more in its name
+            return pq.read_table(file, columns=columns)
+    except (OSError, pa.ArrowException) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path} is damaged ({reason}): remove it and run 'iuscore score' again") from error
 
 
 def read_info(path: Path) -> PartInfo | None:

@@ -22,11 +22,15 @@ from iuscore.runs import TEMPORARY, replacing
 from iuscore.score import Scorer
 
 FORMAT = 1
+ARITHMETIC = 1
+"""Raised by a release whose numbers differ from those of the one before, so that no run holds both."""
+
 RUN_NAME, PLAN_NAME, SUMMARY_NAME = "run.json", "plan.jsonl", "summary.json"
 SHARD_SIZES = {"epu": 128, "texture": 512}
 """Images a shard, by kind of model: what a killed run loses is a few seconds, and a million images are few files."""
 
 _OTHER = {
+    "arithmetic": "was made by a version that computes otherwise",
     "model": "was made with another model",
     "space": "was made in another space",
     "target": "has another target",
@@ -87,6 +91,7 @@ def open_run(
         shard_size = before["identity"]["shard_size"] if before else SHARD_SIZES[scorer.model.member_kind]
     identity: dict[str, Any] = {
         "format": FORMAT,
+        "arithmetic": ARITHMETIC,
         "model": model_identity(scorer),
         "space": scorer.space,
         "target": target,

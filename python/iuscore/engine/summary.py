@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from iuscore.engine.parts import PartFeatures, PartInfo, part_path
+from iuscore.engine.parts import PartFeatures, PartInfo, part_path, read_rows
 from iuscore.features import MOST, nearest_ratio
 from iuscore.images import decoders
 from iuscore.profile import QUANTILES, mean_interval
@@ -102,15 +102,12 @@ class Summary:
 
     def add(self, info: PartInfo) -> None:
         """Take one part."""
-        import pyarrow.parquet as pq
-
         if info.index in self.parts:
             return
         self.parts.add(info.index)
         names = self.scorer.components
         columns = ["ius", *(f"contribution_{n}" for n in names), *(f"share_{n}" for n in names)]
-        with open(part_path(self.out, info.index), "rb") as file:  # given a path, it would look for more in its name
-            table = pq.read_table(file, columns=["target", *columns, "warnings", "error"])
+        table = read_rows(part_path(self.out, info.index), ["target", *columns, "warnings", "error"])
         errors, warnings = table.column("error").to_pylist(), table.column("warnings").to_pylist()
         self.errors.update(error for error in errors if error is not None)
         for texts in warnings:

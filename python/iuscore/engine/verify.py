@@ -14,7 +14,16 @@ from typing import Any
 import numpy as np
 
 from iuscore.contributions import unusable
-from iuscore.engine.parts import FOLDER, content_of, number_columns, numbers_of, part_path, read_info, table_schema
+from iuscore.engine.parts import (
+    FOLDER,
+    content_of,
+    number_columns,
+    numbers_of,
+    part_path,
+    read_info,
+    read_rows,
+    table_schema,
+)
 from iuscore.engine.plan import Plan, make_plan
 from iuscore.engine.run import PLAN_NAME, RUN_NAME, SUMMARY_NAME, model_identity, read_record
 from iuscore.engine.shard import targets_of
@@ -107,8 +116,6 @@ def _check_parts(
     folder: Path, record: Any, scorer: Scorer, source: ShardedSource, plan: Plan, say: Callable[[str], None],
     report: Report,
 ) -> int:  # fmt: skip
-    import pyarrow.parquet as pq
-
     schema, rows = table_schema(scorer), 0
     strangers = {path.name for path in (folder / FOLDER).iterdir()} if (folder / FOLDER).is_dir() else set()
     report.start("checking", len(plan), "part")
@@ -120,8 +127,11 @@ def _check_parts(
         if info is None or info.run != record["run"] or info.index != index:
             say(f"{path.name} is missing, damaged or of another run")
             continue
-        with open(path, "rb") as file:
-            table = pq.read_table(file).replace_schema_metadata(None)
+        try:
+            table = read_rows(path).replace_schema_metadata(None)
+        except UserError as error:
+            say(str(error))
+            continue
         rows += len(table)
         if table.schema != schema:
             say(f"{path.name} has other columns than the model gives")
@@ -139,8 +149,6 @@ def _check_scores(
     folder: Path, record: Any, scorer: Scorer, source: ShardedSource, plan: Plan, sample: int, seed: int,
     say: Callable[[str], None],
 ) -> tuple[int, float | None]:  # fmt: skip
-    import pyarrow.parquet as pq
-
     shards = [plan.shard(index) for index in range(len(plan))]
     ends = np.cumsum([shard.n for shard in shards])
     chosen = np.sort(np.random.default_rng(seed).choice(plan.images, min(sample, plan.images), replace=False))
@@ -148,8 +156,7 @@ def _check_scores(
     for index in dict.fromkeys(np.searchsorted(ends, chosen, side="right").tolist()):
         shard = shards[index]
         places = set((chosen - (ends[index] - shard.n)).tolist())
-        with open(part_path(folder, index), "rb") as file:
-            rows = pq.read_table(file).to_pylist()
+        rows = read_rows(part_path(folder, index)).to_pylist()
         for place, item in enumerate(source.items(shard)):
             if place not in places:
                 continue

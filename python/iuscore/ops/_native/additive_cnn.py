@@ -64,12 +64,14 @@ def packed_of(networks: Sequence[CnnNetwork], size: tuple[int, ...], half: bool)
     """The packed weights, from the last call where they are still the same."""
     weights = [tensor for network in networks for _, tensor in tensors_of(network)]
     statistics = [value for network in networks for block in network.blocks for value in (block.mean, block.variance)]
+    shape = shape_of(networks[0], size)
+    if any(weight.is_inference() for weight in weights):  # such a tensor does not tell when it changes
+        return Packed(shape, size, pack(networks, shape, size, half), [], [])
     kept: dict[bool, Packed] = _kept.setdefault(weights[0], {})
     found = kept.get(half)
     if found is not None and found.size == size and _unchanged(found, weights, statistics):
         return found
     seen = [(weight.detach(), weight._version) for weight in weights]
-    shape = shape_of(networks[0], size)
     made = Packed(shape, size, pack(networks, shape, size, half), seen, [value.clone() for value in statistics])
     kept[half] = made
     return made
