@@ -50,6 +50,28 @@ def uninterrupted() -> Iterator[None]:
 
 
 @contextmanager
+def terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM, by which schedulers end a job, as if it were Ctrl-C.
+
+    Example:
+        >>> try:
+        ...     with terminated_as_interrupted():
+        ...         signal.raise_signal(signal.SIGTERM)
+        ... except KeyboardInterrupt:
+        ...     print("in good order")
+        in good order
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
 def output_folder(folder: Path, *inside: str) -> Iterator[None]:
     """Make ``folder`` and folders ``inside`` it; in the end remove those that the block left empty.
 

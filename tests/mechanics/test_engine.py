@@ -75,7 +75,7 @@ class TestAnotherRun:
             path.write_bytes(path.read_bytes() + b"x")
             os.utime(path, (date.st_atime, date.st_mtime))
         said = self.again(command, fitted, images, done)
-        assert said == "is of other images, or of images that have changed since then,"
+        assert said == "is of other images, or of images that have changed since then"
 
     def test_the_same_images_elsewhere(self, command: Command, fitted: Path, images: Path, done: Path) -> None:
         moved = images.rename(images.with_name("moved"))
@@ -135,7 +135,7 @@ class TestResume:
         part.write_bytes(content)
         said = command("score", fitted, images, "--target", "a", "--out", done).refusal()
         assert said.startswith(f"{part} is damaged (")
-        assert said.endswith("): remove it and run 'iuscore score' again")
+        assert said.endswith("): remove it and run the same 'iuscore score' again")
         ran = command("verify", done)
         assert ran.status == 1
         assert f"{part} is damaged (" in ran.out
@@ -186,7 +186,8 @@ def _summary(out: Path, images: Path) -> None:
 DAMAGES: dict[str, tuple[Damage, str]] = {
     "part missing": (
         lambda out, images: (out / "scores.parquet/part-000002.parquet").unlink(),
-        "part-000002.parquet is missing, damaged or of another run",
+        "1 of 3 parts are missing, such as part-000002.parquet: the run is not finished; "
+        "run the same 'iuscore score' again",
     ),
     "number changed": (_other_number, "part-000001.parquet has changed since it was written"),
     "column gone": (_no_column, "part-000001.parquet has other columns than the model gives"),

@@ -14,6 +14,20 @@ SEED = click.IntRange(0, 2**32 - 1)
 EXIT_UNREADABLE, EXIT_USER, EXIT_INTERRUPTED = 1, 2, 130
 
 
+_LINE = "{desc}: {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
+
+
+class _Lines:
+    """Standard error for what is no terminal: where a bar would be drawn anew there is one more line."""
+
+    def write(self, text: str) -> None:
+        if text := text.strip():
+            click.echo(text, err=True)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
 class Progress(Report):
     """Progress on standard error: bars on a terminal, a line a minute elsewhere."""
 
@@ -27,11 +41,11 @@ class Progress(Report):
         from tqdm import tqdm
 
         self.stop()
-        # A log file gets a line a minute at most, not a line for every redraw.
-        interval = 0.1 if sys.stderr.isatty() else 60.0
-        self.bar = tqdm(
-            total=total, initial=done, desc=what, unit=unit, file=sys.stderr, mininterval=interval, dynamic_ncols=True
-        )
+        common: dict[str, Any] = {"total": total, "initial": done, "desc": what, "unit": unit}
+        if sys.stderr.isatty():
+            self.bar = tqdm(**common, file=sys.stderr, dynamic_ncols=True)
+        else:
+            self.bar = tqdm(**common, file=_Lines(), mininterval=60.0, miniters=1, bar_format=_LINE)
 
     def advance(self, n: int, **figures: float | None) -> None:
         if self.bar is not None:

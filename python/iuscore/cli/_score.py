@@ -20,6 +20,7 @@ from iuscore.cli._common import (
 )
 from iuscore.errors import UserError
 from iuscore.report import Report
+from iuscore.runs import terminated_as_interrupted
 
 
 @click.command()
@@ -66,12 +67,15 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
     same command again to go on with a run that was stopped or killed.
     """
     from iuscore.engine import FROM_FOLDER, score_source
-    from iuscore.engine.ranks import rank_of
+    from iuscore.engine.ranks import rank_of, require_alone
     from iuscore.images import open_shards, processors
+    from iuscore.images.listing import uid_of
     from iuscore.score import load
 
     if plot:
         require_matplotlib()
+    if engine == "local":
+        require_alone()
     rank = rank_of() if engine == "ranks" else None
     if rank is not None and device == "cuda":
         device = f"cuda:{rank.local}"
@@ -79,32 +83,36 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
     scorer = load(model, space=space, precision=precision)
     if engine == "ray":
         images = images.absolute()  # actors work in folders of their own
-    run = score_source(
-        scorer,
-        open_shards(images, labeled=target == FROM_FOLDER, split=split, column=column),
-        out,
-        target=target,
-        batch_size=batch_size,
-        device=device,
-        workers=workers or (1 if rank else processors()),
-        shard_size=shard_size,
-        strict=strict,
-        overwrite=overwrite,
-        rank=(rank.rank, rank.world) if rank else (0, 1),
-        ray_address=address if engine == "ray" else None,
-        report=Report() if quiet else Progress(),
-    )
+    with terminated_as_interrupted():
+        run = score_source(
+            scorer,
+            open_shards(images, labeled=target == FROM_FOLDER, split=split, column=column),
+            out,
+            target=target,
+            batch_size=batch_size,
+            device=device,
+            workers=workers or (1 if rank else processors()),
+            shard_size=shard_size,
+            strict=strict,
+            overwrite=overwrite,
+            rank=(rank.rank, rank.world) if rank else (0, 1),
+            ray_address=address if engine == "ray" else None,
+            report=Report() if quiet else Progress(),
+        )
     _print_summary(run.summary)
     if run.ignored:
         click.echo(f"note: files that are no images: {run.ignored}, left out")
-    click.echo(f"written: {run.table}, {run.summary_path}")
+    written = [str(path) for path in (run.table, run.summary_path) if path.exists()]
+    click.echo(f"written: {uid_of(', '.join(written))}")
     picture = out / "contributions.png"
     picture.unlink(missing_ok=True)  # of an earlier run
     if plot and run.summary["targets"]:
         from iuscore.score.plot import plot_contributions
 
-        click.echo(f"written: {plot_contributions(scorer, run.summary, picture)}")
+        click.echo(f"written: {uid_of(str(plot_contributions(scorer, run.summary, picture)))}")
     done = run.summary["n_scored"] + run.summary["n_unreadable"]
+    if rank and not (run.summary["complete"] or run.interrupted):
+        click.echo(f"{done} of {run.summary['n_listed']} images are there so far: the other ranks do the rest")
     if run.interrupted:
         listed = run.summary["n_listed"]
         click.echo(f"interrupted: {done} of {listed} images are done; run the same command again to go on", err=True)
@@ -128,7 +136,8 @@ def verify(out: Path, model: Path | None, images: Path | None, split: Any, colum
     """Check the folder OUT of a finished run: counts, hashes, columns, and some images scored again."""
     from iuscore.engine import FROM_FOLDER
     from iuscore.engine import verify as check
-    from iuscore.engine.run import RUN_NAME, read_record
+    from iuscore.engine.run import read_record
+    from iuscore.engine.shard import RUN_NAME
     from iuscore.images import open_shards
     from iuscore.score import load
 
@@ -136,9 +145,15 @@ def verify(out: Path, model: Path | None, images: Path | None, split: Any, colum
     if record is None:
         raise UserError(f"{out} holds no run: give the --out folder of 'iuscore score'")
     identity = record["identity"]
-    scorer = load(model or record["model"], space=identity["space"], precision=identity["precision"])
+    if (model := model or record["model"]) is None:
+        raise UserError(f"{out} does not say where its model is: give --model")
+    scorer = load(model, space=identity["space"], precision=identity["precision"])
     labeled = identity["target"] == FROM_FOLDER
-    source = open_shards(images or record["images"], labeled=labeled, split=split, column=column)
+    # A folder's split is part of the path that was written down.
+    split = split or record.get("split")
+    source = open_shards(
+        images or record["images"], labeled=labeled, split=split, column=column or record.get("column")
+    )
     found = check(out, scorer, source, sample=sample, seed=seed, report=Progress())
     for problem in found.problems:
         click.echo(problem)

@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from iuscore.engine.parts import PartInfo
+from iuscore.engine.run import model_identity
 from iuscore.engine.shard import Settings, Stopped, score_shard, score_shards
 from iuscore.errors import UserError
 from iuscore.images import ShardedSource
 from iuscore.models import Space
 from iuscore.ops import Precision
 from iuscore.report import Report
+from iuscore.runs import uninterrupted
 from iuscore.score import Scorer, load
 
 DEATHS = 3
@@ -36,11 +38,13 @@ class Loading:
     Attributes:
         folder: of the model.
         space, precision: as in `iuscore.load`.
+        identity: of the model that the run began with.
     """
 
     folder: Path
     space: Space
     precision: Precision
+    identity: str
 
     @classmethod
     def of(cls, scorer: Scorer) -> Loading:
@@ -51,10 +55,18 @@ class Loading:
         """
         if scorer.folder is None:
             raise UserError("workers: expected a scorer of iuscore.load, which other processes can load too")
-        return cls(scorer.folder.resolve(), scorer.space, scorer.precision)
+        return cls(scorer.folder.resolve(), scorer.space, scorer.precision, model_identity(scorer))
 
     def load(self) -> Scorer:
-        return load(self.folder, space=self.space, precision=self.precision)
+        """The scorer.
+
+        Raises:
+            UserError: the folder holds another model by now.
+        """
+        scorer = load(self.folder, space=self.space, precision=self.precision)
+        if model_identity(scorer) != self.identity:
+            raise UserError(f"the model in {self.folder} has changed since the run began: put back the first one")
+        return scorer
 
 
 def in_this_process(
@@ -163,11 +175,7 @@ def in_processes(
     Raises:
         UserError: what a shard says, or processes that die again and again.
     """
-    # Forked from a small server that has the modules loaded, where there is one: a start takes no seconds.
-    kind = "forkserver" if sys.platform == "linux" else "spawn"
-    context: Any = multiprocessing.get_context(kind)
-    if kind == "forkserver":
-        context.set_forkserver_preload(["iuscore.engine.local"])
+    context = _context()
     loading, slots = Loading.of(scorer), 2 * workers  # shards handed out at a time
     left, deaths = dict.fromkeys(indices), 0
     progress = _Shown(report)
@@ -175,12 +183,14 @@ def in_processes(
         # Written to without locks: a process that is killed would hold one for ever.
         counts, stop = context.RawArray("q", 2 * slots), context.RawValue("b", 0)
         started = (loading, threads, source, settings, counts, stop)
-        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=started)
+        others = set(multiprocessing.active_children())
+        pool = ProcessPoolExecutor(min(workers, len(left)), mp_context=context, initializer=_start, initargs=started)
         waiting: dict[Future[PartInfo | None], tuple[int, int]] = {}
         todo = iter(tuple(left))
         try:
-            for slot, index in zip(range(slots), todo, strict=False):
-                waiting[pool.submit(_work, index, slot)] = index, slot
+            with uninterrupted():  # a process that is half started would be left behind
+                for slot, index in zip(range(slots), todo, strict=False):
+                    waiting[pool.submit(_work, index, slot)] = index, slot
             while waiting:
                 done, _ = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
                 for future in done:
@@ -205,5 +215,34 @@ def in_processes(
             report.line("a worker process died; its shards are done again")
             time.sleep(0.2)
         finally:
-            stop.value = 1
-            pool.shutdown(wait=True, cancel_futures=True)
+            _end(pool, stop, others)
+
+
+def _context() -> Any:
+    """Processes are forked from a small server that has the modules loaded, where there is one."""
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    from multiprocessing import forkserver, resource_tracker
+
+    context: Any = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["iuscore.engine.local"])
+    # A terminal sends Ctrl-C to all. The server and what it forks inherit that they do not hear it, from their first
+    # instruction on; this process hears it right after.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return context
+
+
+def _end(pool: ProcessPoolExecutor, stop: Any, others: set[Any]) -> None:
+    """Let processes end after their batch; a second Ctrl-C kills them."""
+    try:
+        stop.value = 1
+        pool.shutdown(wait=True, cancel_futures=True)
+    except BaseException:
+        for process in set(multiprocessing.active_children()) - others:
+            process.kill()
+        raise

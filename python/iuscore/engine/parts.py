@@ -205,36 +205,38 @@ def content_of(table: pa.Table) -> str:
     return total.hexdigest()
 
 
-def read_rows(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """The rows of a part.
-
-    Raises:
-        UserError: the file is damaged.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with open(path, "rb") as file:  # given a path, it would look for more in its name
-            return pq.read_table(file, columns=columns)
-    except (OSError, pa.ArrowException) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path} is damaged ({reason}): remove it and run 'iuscore score' again") from error
-
-
 def read_info(path: Path) -> PartInfo | None:
     """What a part's footer says; None where there is no such file, or none of this library's."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        footer = pq.read_metadata(path)
+        with open(path, "rb") as file:  # a path that is not UTF-8 cannot be given
+            footer = pq.read_metadata(file)
         record = json.loads((footer.metadata or {})[_KEY])
         features = {name: PartFeatures.from_json(value) for name, value in record["features"].items()}
         run, index, content = record["run"], record["index"], record["content"]
         return PartInfo(run, index, footer.num_rows, record["unreadable"], content, features)
     except (OSError, KeyError, ValueError, TypeError, pa.ArrowException):
         return None
+
+
+def read_part(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """The rows of a part.
+
+    Raises:
+        UserError: they are damaged, or the part is gone.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        # One thread: of several that find damage, one may end the process.
+        with open(path, "rb") as file:
+            return pq.read_table(file, columns=columns, use_threads=False, pre_buffer=False)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        said = " ".join(str(error).split())
+        raise UserError(f"{path} is damaged ({said}): remove it and run the same 'iuscore score' again") from error
 
 
 def finished(out: Path, run: str, shards: int, skip: Container[int] = ()) -> Iterator[PartInfo]:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from iuscore.errors import UserError
 from iuscore.images import Shard, ShardedSource
 from iuscore.runs import replacing
 
@@ -33,10 +34,17 @@ class Plan:
         return len(self.offsets)
 
     def shard(self, index: int) -> Shard:
-        """One shard."""
-        with open(self.path, "rb") as file:
-            file.seek(self.offsets[index])
-            return Shard.from_json(json.loads(file.readline()))
+        """One shard.
+
+        Raises:
+            UserError: the file is not what it was.
+        """
+        try:
+            with open(self.path, "rb") as file:
+                file.seek(self.offsets[index])
+                return Shard.from_json(json.loads(file.readline()))
+        except (OSError, ValueError, AttributeError) as error:
+            raise UserError(f"{self.path} is gone or was changed by another command: run this one again") from error
 
 
 def make_plan(

@@ -19,6 +19,25 @@ class Rank(NamedTuple):
     local: int
 
 
+def require_alone(environment: Mapping[str, str] = os.environ) -> None:
+    """Raise where torchrun or srun started several processes: without ``--engine ranks`` each would do everything.
+
+    Raises:
+        UserError: they did.
+
+    Example:
+        >>> require_alone({"RANK": "0", "WORLD_SIZE": "1"})
+    """
+    # Not SLURM_NTASKS, which a batch script has before any srun.
+    for started_by, name in (("torchrun", "WORLD_SIZE"), ("srun", "SLURM_STEP_NUM_TASKS")):
+        world = environment.get(name, "")
+        if world.isdecimal() and int(world) > 1 and (name != "WORLD_SIZE" or "RANK" in environment):
+            raise UserError(
+                f"{started_by} started {world} processes ({name}), each of which would score all images: add "
+                "--engine ranks"
+            )
+
+
 def rank_of(environment: Mapping[str, str] = os.environ) -> Rank:
     """This process's rank.
 

@@ -14,10 +14,11 @@ import numpy as np
 
 from iuscore.engine import parts
 from iuscore.engine.plan import Plan, make_plan
-from iuscore.engine.shard import FROM_FOLDER, Settings
+from iuscore.engine.shard import FROM_FOLDER, RUN_NAME, Settings
 from iuscore.engine.summary import Summary
 from iuscore.errors import UserError
 from iuscore.images import Shard, ShardedSource
+from iuscore.images.listing import uid_of
 from iuscore.runs import TEMPORARY, replacing
 from iuscore.score import Scorer
 
@@ -25,17 +26,18 @@ FORMAT = 1
 ARITHMETIC = 1
 """Raised by a release whose numbers differ from those of the one before, so that no run holds both."""
 
-RUN_NAME, PLAN_NAME, SUMMARY_NAME = "run.json", "plan.jsonl", "summary.json"
+PLAN_NAME, SUMMARY_NAME = "plan.jsonl", "summary.json"
 SHARD_SIZES = {"epu": 128, "texture": 512}
 """Images a shard, by kind of model: what a killed run loses is a few seconds, and a million images are few files."""
 
+_KEYS = {"run", "images", "model", "n_images"}
 _OTHER = {
     "arithmetic": "was made by a version that computes otherwise",
     "model": "was made with another model",
     "space": "was made in another space",
     "target": "has another target",
     "precision": "was made with another precision",
-    "source": "is of other images, or of images that have changed since then,",
+    "source": "is of other images, or of images that have changed since then",
     "shard_size": "has shards of another size",
 }
 
@@ -107,8 +109,9 @@ def open_run(
 
     def accept(plan: Plan) -> None:
         identity["source"] = plan.signature
-        if before:
-            _compare(folder, before["identity"], identity)
+        # Read again: listing takes its time, and another command may have begun meanwhile.
+        if there := read_record(folder / RUN_NAME):
+            _compare(folder, there["identity"], identity)
 
     plan = make_plan(source, shard_size, folder / PLAN_NAME, check=check, accept=accept)
     run = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
@@ -117,15 +120,18 @@ def open_run(
             "run": run,
             "identity": identity,
             "images": str(source.path.absolute()),
+            "split": source.split,
+            "column": source.column,
             "model": None if scorer.folder is None else str(scorer.folder.absolute()),
             "n_images": plan.images,
             "n_shards": len(plan),
         }
         with replacing(folder / RUN_NAME) as file:
-            file.write((json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
+            # Names that are not UTF-8 are written as escapes.
+            file.write((json.dumps(record, indent=1) + "\n").encode())
     (folder / parts.FOLDER).mkdir(exist_ok=True)
     settings = Settings(folder, run, plan, target, parts.sample_size(len(plan)), batch_size, device, strict)
-    return Run(folder, settings, str(source.path))
+    return Run(folder, settings, uid_of(str(source.path)))
 
 
 def model_identity(scorer: Scorer) -> str:
@@ -137,11 +143,15 @@ def read_record(path: Path) -> dict[str, Any] | None:
     """What ``run.json`` says; None where there is none."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        if record["identity"]["format"] == FORMAT:
+        if (
+            record["identity"]["format"] == FORMAT
+            and record.keys() >= _KEYS
+            and record["identity"].keys() >= _OTHER.keys()
+        ):
             return dict(record)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass
     raise UserError(f"{path} is damaged, or of another version: give a new folder, or --overwrite")
 

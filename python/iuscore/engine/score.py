@@ -118,6 +118,9 @@ def score_source(
     folder = Path(out).absolute()
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file: give a folder to write the scores to")
+    if folder.is_symlink() and not folder.exists():
+        raise UserError(f"{folder} is a link to nothing: make the folder {os.readlink(folder)}, or give another")
+    _require_outside(folder, source.path)
     with _writing(folder), output_folder(folder):
         run = open_run(
             scorer, source, folder, target=target, batch_size=batch_size, device=device, strict=strict,
@@ -168,6 +171,11 @@ def _score(
     seconds = time.perf_counter() - started
     with uninterrupted():
         summary = _summarize(scorer, run, there, rank, seconds=seconds, new=new, interrupted=interrupted)
+    if not (summary["complete"] or interrupted) and rank[1] == 1:
+        raise UserError(
+            f"of {run.plan.images} images only {summary['n_scored'] + summary['n_unreadable']} are left in {run.out}: "
+            "let no other command work there, and run this one again"
+        )
     return ScoringRun(out / parts.FOLDER, out / SUMMARY_NAME, summary, interrupted, source.ignored)
 
 
@@ -188,6 +196,12 @@ def _summarize(
         if complete or len(final.parts) + since < len(run.plan):
             return summary
         # The others are done by now, and their summary of the whole run may be what was just replaced.
+
+
+def _require_outside(folder: Path, images: Path) -> None:
+    """What is written must not be listed as images, or change their listing, the next time."""
+    if images.is_dir() and images.resolve() in (folder.resolve(), *folder.resolve().parents):
+        raise UserError(f"{folder} lies in the folder of the images, {images}: give a folder outside")
 
 
 @contextmanager

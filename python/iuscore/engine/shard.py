@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from iuscore.images import ShardedSource
 from iuscore.score import Scorer, Scores
 
 FROM_FOLDER = "from-folder"
+RUN_NAME = "run.json"
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,7 @@ def score_shards(
         rows.done += len(batch.samples)
         if rows.done == batch.shard_size:
             del gathered[batch.shard]
+            _require_same_run(settings)
             yield rows.write(part_path(settings.out, batch.shard), settings.run, batch.shard)
 
     for batch in batches(source, settings, todo, decoders):
@@ -112,6 +115,16 @@ def score_shards(
             yield from finish()
     while waiting:
         yield from finish()
+
+
+def _require_same_run(settings: Settings) -> None:
+    """Two commands that differ must not write into one folder."""
+    try:
+        run = json.loads((settings.out / RUN_NAME).read_text(encoding="utf-8"))["run"]
+    except (OSError, ValueError, KeyError, TypeError):
+        run = None
+    if run != settings.run:
+        raise UserError(f"another command has begun anew in {settings.out}: give each a folder of its own")
 
 
 def existing_part(settings: Settings, index: int) -> PartInfo | None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from iuscore.engine.parts import PartFeatures, PartInfo, part_path, read_rows
+from iuscore.engine.parts import PartFeatures, PartInfo, part_path, read_part
 from iuscore.features import MOST, nearest_ratio
 from iuscore.images import decoders
 from iuscore.profile import QUANTILES, mean_interval
@@ -107,7 +107,7 @@ class Summary:
         self.parts.add(info.index)
         names = self.scorer.components
         columns = ["ius", *(f"contribution_{n}" for n in names), *(f"share_{n}" for n in names)]
-        table = read_rows(part_path(self.out, info.index), ["target", *columns, "warnings", "error"])
+        table = read_part(part_path(self.out, info.index), ["target", *columns, "warnings", "error"])
         errors, warnings = table.column("error").to_pylist(), table.column("warnings").to_pylist()
         self.errors.update(error for error in errors if error is not None)
         for texts in warnings:

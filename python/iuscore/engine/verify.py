@@ -21,12 +21,12 @@ from iuscore.engine.parts import (
     numbers_of,
     part_path,
     read_info,
-    read_rows,
+    read_part,
     table_schema,
 )
 from iuscore.engine.plan import Plan, make_plan
-from iuscore.engine.run import PLAN_NAME, RUN_NAME, SUMMARY_NAME, model_identity, read_record
-from iuscore.engine.shard import targets_of
+from iuscore.engine.run import PLAN_NAME, SUMMARY_NAME, model_identity, read_record
+from iuscore.engine.shard import RUN_NAME, targets_of
 from iuscore.errors import UserError
 from iuscore.images import ShardedSource, read_item
 from iuscore.report import Report
@@ -117,18 +117,22 @@ def _check_parts(
     report: Report,
 ) -> int:  # fmt: skip
     schema, rows = table_schema(scorer), 0
+    missing: list[str] = []
     strangers = {path.name for path in (folder / FOLDER).iterdir()} if (folder / FOLDER).is_dir() else set()
     report.start("checking", len(plan), "part")
     for index in range(len(plan)):
         path, shard = part_path(folder, index), plan.shard(index)
         strangers.discard(path.name)
         report.advance(1)
+        if not path.exists():
+            missing.append(path.name)
+            continue
         info = read_info(path)
         if info is None or info.run != record["run"] or info.index != index:
-            say(f"{path.name} is missing, damaged or of another run")
+            say(f"{path.name} is damaged or of another run")
             continue
         try:
-            table = read_rows(path).replace_schema_metadata(None)
+            table = read_part(path).replace_schema_metadata(None)
         except UserError as error:
             say(str(error))
             continue
@@ -140,6 +144,11 @@ def _check_parts(
         elif table.column("uid").to_pylist() != [item.uid for item in source.items(shard)]:
             say(f"{path.name} has other images than its shard")
     report.stop()
+    if missing:
+        say(
+            f"{len(missing)} of {len(plan)} parts are missing, such as {missing[0]}: the run is not finished; "
+            "run the same 'iuscore score' again"
+        )
     if strangers:
         say(f"files that are no part of the run: {', '.join(sorted(strangers)[:3])}")
     return rows
@@ -149,14 +158,13 @@ def _check_scores(
     folder: Path, record: Any, scorer: Scorer, source: ShardedSource, plan: Plan, sample: int, seed: int,
     say: Callable[[str], None],
 ) -> tuple[int, float | None]:  # fmt: skip
-    shards = [plan.shard(index) for index in range(len(plan))]
-    ends = np.cumsum([shard.n for shard in shards])
+    ends = np.cumsum([plan.shard(index).n for index in range(len(plan))])
     chosen = np.sort(np.random.default_rng(seed).choice(plan.images, min(sample, plan.images), replace=False))
     names, largest, done = number_columns(scorer), 0.0, 0
     for index in dict.fromkeys(np.searchsorted(ends, chosen, side="right").tolist()):
-        shard = shards[index]
+        shard = plan.shard(index)
         places = set((chosen - (ends[index] - shard.n)).tolist())
-        rows = read_rows(part_path(folder, index)).to_pylist()
+        rows = read_part(part_path(folder, index)).to_pylist()
         for place, item in enumerate(source.items(shard)):
             if place not in places:
                 continue

@@ -86,9 +86,12 @@ class ShardedSource(ABC):
         path: what was opened.
         max_pixels: larger images are refused when read.
         ignored: number of files or members that are no images; complete when ``shards`` is exhausted.
+        split, column: what was asked for, where the kind has these.
     """
 
     kind: ClassVar[str]
+    split: str | None = None
+    column: str | None = None
 
     def __init__(self, path: Path, max_pixels: int) -> None:
         if max_pixels < 1:
@@ -129,7 +132,9 @@ class ShardedSource(ABC):
 def new_shard(index: int, images: Sequence[Listed], where: Mapping[str, Any]) -> Shard:
     """The shard of ``images``; ``where`` has lists, not tuples, so that it equals its JSON."""
     labels = sorted({image.label for image in images if image.label is not None})
-    signature = hashlib.sha256(json.dumps(images).encode()).hexdigest()
+    # Of a table with several columns of images, all else is the same.
+    known = [images, where["column"]] if "column" in where else images
+    signature = hashlib.sha256(json.dumps(known).encode()).hexdigest()
     return Shard(index, len(images), signature, tuple(labels), where)
 
 
