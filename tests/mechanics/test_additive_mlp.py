@@ -123,7 +123,7 @@ def test_second_derivatives_are_torch_only() -> None:
         if backend == "torch":
             assert torch.autograd.grad(gradient.sum(), x)[0].any()
             continue
-        text = "additive_mlp: the compiled kernels have no second derivative; use backend='torch'"
+        text = "additive_mlp_backward: the compiled kernels have no derivative; use backend='torch'"
         with pytest.raises(RuntimeError, match=f"^{re.escape(text)}$"):
             torch.autograd.grad(gradient.sum(), x)
 

@@ -148,7 +148,9 @@ class EPUCNN(AdditiveModel):
         self.hidden_units = hidden_units
         self.map_mean = tuple(float(value) for value in map_mean)
         self.map_sd = tuple(float(value) for value in map_sd)
-        self.bias = nn.Parameter(torch.randn(self.n_outputs))
+        self.bias = nn.Parameter(torch.zeros(self.n_outputs))
+        if not self.bias.is_meta:  # where nothing can be drawn, trying imports sympy
+            nn.init.normal_(self.bias)
         self.subnets = nn.ModuleList(
             _Subnet(self.size, base_channels, hidden_units, self.n_outputs) for _ in self.components
         )

@@ -89,9 +89,10 @@ class TextureModel(AdditiveModel):
         self.groups = group_sizes(color)
         hidden = (hidden_units, hidden_units // 2)
         weights = AdditiveWeights.random(self.groups, hidden=hidden, outputs=self.n_outputs)
+        if not weights.w3.is_meta:
+            weights.w3.mul_(_START)
         for field in fields(AdditiveWeights):
-            value = getattr(weights, field.name)
-            self.register_parameter(field.name, nn.Parameter(value * _START if field.name == "w3" else value))
+            self.register_parameter(field.name, nn.Parameter(getattr(weights, field.name)))
 
     @property
     def features(self) -> tuple[Feature, ...]:

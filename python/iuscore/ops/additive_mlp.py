@@ -59,15 +59,20 @@ class AdditiveWeights:
             generator: of the random numbers; torch's own when None.
         """
         n, (h1, h2) = len(groups), hidden
-        scale = torch.tensor([(2.0 / size) ** 0.5 for size in groups for _ in range(size)])
-        return AdditiveWeights(
-            torch.randn(sum(groups), h1, generator=generator) * scale[:, None],
+        weights = AdditiveWeights(
+            torch.empty(sum(groups), h1),
             torch.zeros(n, h1),
-            torch.randn(n, h1, h2, generator=generator) * (2.0 / h1) ** 0.5,
+            torch.empty(n, h1, h2),
             torch.zeros(n, h2),
-            torch.randn(n, h2, outputs, generator=generator) * (2.0 / h2) ** 0.5,
+            torch.empty(n, h2, outputs),
             torch.zeros(n, outputs),
         )
+        if not weights.b1.is_meta:  # where nothing can be drawn, trying imports PyTorch's compiler: a second
+            scale = torch.tensor([(2.0 / size) ** 0.5 for size in groups for _ in range(size)])
+            weights.w1.normal_(generator=generator).mul_(scale[:, None])
+            weights.w2.normal_(generator=generator).mul_((2.0 / h1) ** 0.5)
+            weights.w3.normal_(generator=generator).mul_((2.0 / h2) ** 0.5)
+        return weights
 
 
 class AdditiveOutput(NamedTuple):

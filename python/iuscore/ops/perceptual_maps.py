@@ -191,6 +191,6 @@ def _ragged(images: list[Tensor], backend: Backend, options: Options) -> Result:
         run = _native.perceptual_maps_ragged(group, *options) if native else (
             _torch.perceptual_maps(torch.stack(group), *options)
         )  # fmt: skip
-        parts.append(cast(Result, run))
+        parts.append(run)
     order = torch.tensor([i for members in groups.values() for i in members], device=images[0].device).argsort()
     return torch.cat([m for m, _ in parts])[order], torch.cat([r for _, r in parts])[order]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -119,7 +119,7 @@ def _run(
 ) -> _torch.Result:
     if native:
         flat = [number for offset in offsets for number in offset]
-        return cast(_torch.Result, _native.texture_stats(group.images, group.mask, color, bins, levels, flat))
+        return _native.texture_stats(group.images, group.mask, color, bins, levels, flat)
     return _torch.texture_stats(group.images, group.mask, color, bins, levels, offsets)
 
 

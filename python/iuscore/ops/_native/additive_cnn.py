@@ -12,9 +12,10 @@ from torch.utils.weak import WeakIdKeyDictionary
 from iuscore.ops._cnn import CnnNetwork, CnnShape, shape_of, tensors_of
 from iuscore.ops._native.additive_cnn_pack import pack
 from iuscore.ops._native.calls import core
+from iuscore.ops._native.library import define, fake
 
 
-@torch.library.custom_op("iuscore::additive_cnn", mutates_args=(), device_types="cpu")
+@define("additive_cnn", "cpu")
 def additive_cnn_packed(
     maps: Tensor, parts: Sequence[Tensor], channels: Sequence[int], pooled: Sequence[bool], units: Sequence[int]
 ) -> Tensor:
@@ -33,7 +34,7 @@ def additive_cnn_packed(
     return evidence
 
 
-@additive_cnn_packed.register_fake
+@fake("additive_cnn")
 def _(
     maps: Tensor, parts: Sequence[Tensor], channels: Sequence[int], pooled: Sequence[bool], units: Sequence[int]
 ) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from iuscore.ops._native.calls import core, cuda, stream_of
+from iuscore.ops._native.library import define, fake
 
 
 def _outputs(x: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
@@ -13,7 +14,7 @@ def _outputs(x: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
     return x.new_empty((*x.shape, outputs)), x.new_empty((x.shape[0], outputs))
 
 
-@torch.library.custom_op("iuscore::additive_lookup", mutates_args=(), device_types=("cpu", "cuda"))
+@define("additive_lookup", "cpu", "cuda")
 def additive_lookup(x: Tensor, values: Tensor, low: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
     tables = tuple(part.contiguous() for part in (values, low, scale))
     contributions, total = _outputs(x, values)
@@ -32,6 +33,6 @@ def additive_lookup(x: Tensor, values: Tensor, low: Tensor, scale: Tensor) -> tu
     return contributions, total
 
 
-@additive_lookup.register_fake
+@fake("additive_lookup")
 def _(x: Tensor, values: Tensor, low: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
     return _outputs(x, values)

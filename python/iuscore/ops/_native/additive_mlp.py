@@ -11,6 +11,7 @@ from torch import Tensor
 
 from iuscore.ops._native import additive_mlp_cuda
 from iuscore.ops._native.calls import core
+from iuscore.ops._native.library import define, fake
 
 Weights = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 Gradients = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
@@ -32,7 +33,24 @@ def _arguments(x: Tensor, groups: Sequence[int], weights: Weights) -> dict[str, 
     }
 
 
-@torch.library.custom_op("iuscore::additive_mlp", mutates_args=(), device_types=("cpu", "cuda"))
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    x, ctx.groups, *weights = inputs
+    ctx.set_materialize_grads(False)  # zeros for contributions [B, G, C] would be read for nothing
+    ctx.save_for_backward(x, *weights)
+
+
+def _differentiate(ctx: Any, of_contributions: Tensor | None, of_total: Tensor | None) -> tuple[Tensor | None, ...]:
+    if of_contributions is None and of_total is None:
+        return (None,) * 8
+    x, w1, b1, w2, b2, w3, b3 = ctx.saved_tensors
+    needs_x = ctx.needs_input_grad[0]
+    of_x, *of_weights = additive_mlp_backward(
+        of_contributions, of_total, x, ctx.groups, w1, b1, w2, b2, w3, b3, needs_x
+    )
+    return of_x if needs_x else None, None, *of_weights
+
+
+@define("additive_mlp", "cpu", "cuda", backward=_differentiate, setup_context=_keep)
 def additive_mlp(
     x: Tensor, groups: Sequence[int], w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, w3: Tensor, b3: Tensor
 ) -> tuple[Tensor, Tensor]:
@@ -50,14 +68,14 @@ def additive_mlp(
     return contributions, total
 
 
-@additive_mlp.register_fake
+@fake("additive_mlp")
 def _(
     x: Tensor, groups: Sequence[int], w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, w3: Tensor, b3: Tensor
 ) -> tuple[Tensor, Tensor]:
     return _outputs(x, groups, w3)
 
 
-@torch.library.custom_op("iuscore::additive_mlp_backward", mutates_args=(), device_types=("cpu", "cuda"))
+@define("additive_mlp_backward", "cpu", "cuda")
 def additive_mlp_backward(
     of_contributions: Tensor | None, of_total: Tensor | None, x: Tensor, groups: Sequence[int], w1: Tensor, b1: Tensor,
     w2: Tensor, b2: Tensor, w3: Tensor, b3: Tensor, needs_x: bool,
@@ -78,7 +96,7 @@ def additive_mlp_backward(
     return gradients
 
 
-@additive_mlp_backward.register_fake
+@fake("additive_mlp_backward")
 def _(
     of_contributions: Tensor | None, of_total: Tensor | None, x: Tensor, groups: Sequence[int], w1: Tensor, b1: Tensor,
     w2: Tensor, b2: Tensor, w3: Tensor, b3: Tensor, needs_x: bool,
@@ -95,26 +113,3 @@ def _gradients(x: Tensor, weights: Weights, needs_x: bool) -> Gradients:
     """Memory for them; that of x is empty where it is not needed."""
     w1, b1, w2, b2, w3, b3 = (part.new_empty(part.shape) for part in weights)
     return x.new_empty(x.shape if needs_x else (0, x.shape[1])), w1, b1, w2, b2, w3, b3
-
-
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    x, ctx.groups, *weights = inputs
-    ctx.set_materialize_grads(False)  # zeros for contributions [B, G, C] would be read for nothing
-    ctx.save_for_backward(x, *weights)
-
-
-def _differentiate(ctx: Any, of_contributions: Tensor | None, of_total: Tensor | None) -> tuple[Tensor | None, ...]:
-    if of_contributions is None and of_total is None:
-        return (None,) * 8
-    x, *weights = ctx.saved_tensors
-    needs_x = ctx.needs_input_grad[0]
-    of_x, *of_weights = additive_mlp_backward(of_contributions, of_total, x, ctx.groups, *weights, needs_x)
-    return of_x if needs_x else None, None, *of_weights
-
-
-def _refuse(ctx: Any, *gradients: Tensor) -> None:
-    raise RuntimeError("additive_mlp: the compiled kernels have no second derivative; use backend='torch'")
-
-
-additive_mlp.register_autograd(_differentiate, setup_context=_keep)
-additive_mlp_backward.register_autograd(_refuse)

@@ -12,6 +12,7 @@ from torch import Tensor
 from iuscore.ops._edges import float32_edges
 from iuscore.ops._native import color_histogram_cuda
 from iuscore.ops._native.calls import core, dtype_name, mask_table, view_table
+from iuscore.ops._native.library import define, fake, implement
 
 
 def _outputs(images: Tensor, joint: bool, bins: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -27,7 +28,7 @@ def _edges(bins: Sequence[int], low: Sequence[float], high: Sequence[float]) -> 
     return [float32_edges(a, b, n) for a, b, n in zip(low, high, bins, strict=True)]
 
 
-@torch.library.custom_op("iuscore::color_histogram", mutates_args=(), device_types="cpu")
+@define("color_histogram", "cpu")
 def color_histogram(
     images: Tensor,
     mask: Tensor | None,
@@ -54,7 +55,7 @@ def color_histogram(
     return counts, outside
 
 
-@color_histogram.register_fake
+@fake("color_histogram")
 def _(
     images: Tensor,
     mask: Tensor | None,
@@ -67,7 +68,7 @@ def _(
     return _outputs(images, joint, bins)
 
 
-@color_histogram.register_kernel("cuda")
+@implement("color_histogram", "cuda")
 def _(
     images: Tensor,
     mask: Tensor | None,

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from iuscore.ops._native import glcm_cuda
 from iuscore.ops._native.calls import core, dtype_name, mask_table, view_table
+from iuscore.ops._native.library import define, fake, implement
 from iuscore.ops._quantize import Quantization, check_levels
 
 MOST_OFFSETS = 64  # of one call of the kernels
@@ -41,7 +42,7 @@ def _output(images: Tensor, levels: int, offsets: Sequence[int]) -> Tensor:
     return images.new_empty((images.shape[0], len(offsets) // 2, levels, levels), dtype=torch.int32)
 
 
-@torch.library.custom_op("iuscore::glcm", mutates_args=(), device_types="cpu")
+@define("glcm", "cpu")
 def glcm(images: Tensor, mask: Tensor | None, mode: str, levels: int, low: float | None, scale: float | None,
          offsets: Sequence[int], symmetric: bool) -> Tensor:  # fmt: skip
     counts = _output(images, levels, offsets)
@@ -57,13 +58,13 @@ def glcm(images: Tensor, mask: Tensor | None, mode: str, levels: int, low: float
     return counts
 
 
-@glcm.register_fake
+@fake("glcm")
 def _(images: Tensor, mask: Tensor | None, mode: str, levels: int, low: float | None, scale: float | None,
       offsets: Sequence[int], symmetric: bool) -> Tensor:  # fmt: skip
     return _output(images, levels, offsets)
 
 
-@glcm.register_kernel("cuda")
+@implement("glcm", "cuda")
 def _(images: Tensor, mask: Tensor | None, mode: str, levels: int, low: float | None, scale: float | None,
       offsets: Sequence[int], symmetric: bool) -> Tensor:  # fmt: skip
     counts = _output(images, levels, offsets)

@@ -11,6 +11,7 @@ from torch import Tensor
 from iuscore.ops._haralick import GLCM_FEATURES
 from iuscore.ops._native import glcm, glcm_cuda
 from iuscore.ops._native.calls import core, mask_table, view_table
+from iuscore.ops._native.library import define, fake, implement
 from iuscore.ops._quantize import Quantization, check_levels
 
 
@@ -18,7 +19,7 @@ def _output(like: Tensor, offsets: int, features: Sequence[int], dtype: torch.dt
     return like.new_empty((like.shape[0], offsets, len(features)), dtype=dtype)
 
 
-@torch.library.custom_op("iuscore::glcm_features", mutates_args=(), device_types="cpu")
+@define("glcm_features", "cpu")
 def glcm_features(images: Tensor, mask: Tensor | None, mode: str, levels: int, low: float | None, scale: float | None,
                   offsets: Sequence[int], symmetric: bool, features: Sequence[int],
                   dtype: torch.dtype) -> Tensor:  # fmt: skip
@@ -37,13 +38,13 @@ def glcm_features(images: Tensor, mask: Tensor | None, mode: str, levels: int, l
     return values
 
 
-@glcm_features.register_fake
+@fake("glcm_features")
 def _(images: Tensor, mask: Tensor | None, mode: str, levels: int, low: float | None, scale: float | None,
       offsets: Sequence[int], symmetric: bool, features: Sequence[int], dtype: torch.dtype) -> Tensor:  # fmt: skip
     return _output(images, len(offsets) // 2, features, dtype)
 
 
-@glcm_features.register_kernel("cuda")
+@implement("glcm_features", "cuda")
 def _(images: Tensor, mask: Tensor | None, mode: str, levels: int, low: float | None, scale: float | None,
       offsets: Sequence[int], symmetric: bool, features: Sequence[int], dtype: torch.dtype) -> Tensor:  # fmt: skip
     values = _output(images, len(offsets) // 2, features, dtype)
@@ -53,7 +54,7 @@ def _(images: Tensor, mask: Tensor | None, mode: str, levels: int, low: float | 
     return values
 
 
-@torch.library.custom_op("iuscore::glcm_matrix_features", mutates_args=(), device_types="cpu")
+@define("glcm_matrix_features", "cpu")
 def glcm_matrix_features(counts: Tensor, symmetric: bool, features: Sequence[int], dtype: torch.dtype) -> Tensor:
     """Of contiguous int32 counts [B, O, L, L]."""
     values = _output(counts, counts.shape[1], features, dtype)
@@ -72,12 +73,12 @@ def glcm_matrix_features(counts: Tensor, symmetric: bool, features: Sequence[int
     return values
 
 
-@glcm_matrix_features.register_fake
+@fake("glcm_matrix_features")
 def _(counts: Tensor, symmetric: bool, features: Sequence[int], dtype: torch.dtype) -> Tensor:
     return _output(counts, counts.shape[1], features, dtype)
 
 
-@glcm_matrix_features.register_kernel("cuda")
+@implement("glcm_matrix_features", "cuda")
 def _(counts: Tensor, symmetric: bool, features: Sequence[int], dtype: torch.dtype) -> Tensor:
     values = _output(counts, counts.shape[1], features, dtype)
     if len(counts):

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from iuscore.ops._native import perceptual_maps_cuda
 from iuscore.ops._native.calls import core, dtype_name, view_table
+from iuscore.ops._native.library import define, fake, implement
 
 
 def _outputs(like: Tensor, batch: int, height: int, width: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -35,7 +36,7 @@ def _run_cpu(table: npt.NDArray[np.int64], channels: int, pixel: torch.dtype, co
     )
 
 
-@torch.library.custom_op("iuscore::perceptual_maps", mutates_args=(), device_types="cpu")
+@define("perceptual_maps", "cpu")
 def perceptual_maps(
     images: Tensor, color: bool, clean: bool, height: int, width: int, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
@@ -45,12 +46,12 @@ def perceptual_maps(
     return maps, ranges
 
 
-@perceptual_maps.register_fake
+@fake("perceptual_maps")
 def _(images: Tensor, color: bool, clean: bool, height: int, width: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     return _outputs(images, images.shape[0], height, width, dtype)
 
 
-@perceptual_maps.register_kernel("cuda")
+@implement("perceptual_maps", "cuda")
 def _(images: Tensor, color: bool, clean: bool, height: int, width: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     maps, ranges = _outputs(images, images.shape[0], height, width, dtype)
     if len(images):
@@ -58,7 +59,7 @@ def _(images: Tensor, color: bool, clean: bool, height: int, width: int, dtype: 
     return maps, ranges
 
 
-@torch.library.custom_op("iuscore::perceptual_maps_ragged", mutates_args=(), device_types="cpu")
+@define("perceptual_maps_ragged", "cpu")
 def perceptual_maps_ragged(
     images: Sequence[Tensor], color: bool, clean: bool, height: int, width: int, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
@@ -68,14 +69,14 @@ def perceptual_maps_ragged(
     return maps, ranges
 
 
-@perceptual_maps_ragged.register_fake
+@fake("perceptual_maps_ragged")
 def _(
     images: Sequence[Tensor], color: bool, clean: bool, height: int, width: int, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
     return _outputs(images[0], len(images), height, width, dtype)
 
 
-@perceptual_maps_ragged.register_kernel("cuda")
+@implement("perceptual_maps_ragged", "cuda")
 def _(
     images: Sequence[Tensor], color: bool, clean: bool, height: int, width: int, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from iuscore.ops._native.calls import core, cuda, dtype_name, mask_table, stream_of, view_table
+from iuscore.ops._native.library import define, fake, implement
 from iuscore.ops._torch import texture_stats as torch_op
 
 GRID = 8
@@ -26,7 +27,7 @@ def _outputs(images: Tensor, color: bool, bins: int, pairs: int) -> tuple[Tensor
     )
 
 
-@torch.library.custom_op("iuscore::texture_stats", mutates_args=(), device_types="cpu")
+@define("texture_stats", "cpu")
 def texture_stats(
     images: Tensor, mask: Tensor | None, color: bool, bins: int, levels: int, offsets: Sequence[int]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -52,7 +53,7 @@ def texture_stats(
     return outputs
 
 
-@texture_stats.register_kernel("cuda")
+@implement("texture_stats", "cuda")
 def _(
     images: Tensor, mask: Tensor | None, color: bool, bins: int, levels: int, offsets: Sequence[int]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -92,7 +93,7 @@ def _(
     return outputs
 
 
-@texture_stats.register_fake
+@fake("texture_stats")
 def _(
     images: Tensor, mask: Tensor | None, color: bool, bins: int, levels: int, offsets: Sequence[int]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
