@@ -6,8 +6,8 @@
 - The other convolutions may be sums of n = 9 in, or go through Winograd's points: B'dB takes at most 3 roundings in
   each direction, a kernel's number one, the sum over channels one each, A'mA at most 4 in each direction, bias and
   ReLU two; all of them of the magnitudes |A'|(sum of |G g G'| |B'||d||B|)|A|, which are no smaller than those of
-  the plain sum. A product of bfloat16 has two factors rounded to 8 bits, 2^-9 each;
-  these are used where 32 channels or more come in.
+  the plain sum. Narrow convolutions round patches to multiples of their largest number / 4095, of all channels at a
+  point, and kernels to multiples of a unit: half of that each, and two roundings of the units themselves.
 - Pooled values times scale plus shift: 6 u of |scale| (|value| + |mean|) + |bias|, whichever way it is written.
 """
 
@@ -19,8 +19,7 @@ from tests.reference import additive_cnn as reference
 from tests.reference.additive_cnn import Array, Network, Trace
 from tests.tolerances import U
 
-HALF = 2.0**-9
-LEAST_OF_HALF = 32  # channels that come in
+NARROW = 4095
 _A, _B = 0.75, 1.5
 POINTS = np.array([0.0, _A, -_A, _B, -_B])
 
@@ -38,45 +37,52 @@ def matrices() -> tuple[Array, Array, Array]:
     return a, g, b
 
 
-def _magnitudes(x: Array, kernels: Array) -> Array:
-    """|A'|(sum over channels of |G g G'| |B'||d||B|)|A|, [out, h, w]; x has no signs."""
+def _unit(points: Array) -> Array:
+    """[out, 6, 6] of kernels' numbers [out, in, 6, 6]: their magnitudes add up to what leaves sums in 32 bits."""
+    terms = points.shape[1] + points.shape[1] % 2
+    most = (2**31 - 1) / NARROW - terms / 2
+    return np.maximum(points.max(1) / 32767, points.sum(1) / most) * (1 + 4 * U)
+
+
+def _magnitudes(x: Array, kernels: Array) -> tuple[Array, Array]:
+    """|A'|(sum over channels of |G g G'| |B'||d||B|)|A|, and what rounding to integers adds; [out, h, w] both.
+
+    x has no signs.
+    """
     a, g, b = matrices()
     channels, height, width = x.shape
     down, across = -(-height // 4), -(-width // 4)
     padded = np.zeros((channels, 4 * down + 2, 4 * across + 2))
     padded[:, 1 : height + 1, 1 : width + 1] = x
     points = np.abs(np.einsum("pi,ocij,qj->ocpq", g, kernels, g))
-    out = np.zeros((len(kernels), 4 * down, 4 * across))
+    step = _unit(points) / 2
+    out = np.zeros((2, len(kernels), 4 * down, 4 * across))
     for y in range(down):
         for column in range(across):
             patch = padded[:, 4 * y : 4 * y + 6, 4 * column : 4 * column + 6]
             v = np.abs(b) @ patch @ np.abs(b).T
-            tile = np.abs(a) @ np.einsum("ocpq,cpq->opq", points, v) @ np.abs(a).T
-            out[:, 4 * y : 4 * y + 4, 4 * column : 4 * column + 4] = tile
-    return out[:, :height, :width]
+            of_patch = v.max(0) / NARROW / 2
+            integers = step * v.sum(0) + of_patch * (points.sum(1) + channels * step)
+            for part, each in enumerate((np.einsum("ocpq,cpq->opq", points, v), integers)):
+                tile = np.abs(a) @ each @ np.abs(a).T
+                out[part, :, 4 * y : 4 * y + 4, 4 * column : 4 * column + 4] = tile
+    return out[0, :, :height, :width], out[1, :, :height, :width]
 
 
-def _convolution(x: Array, e: Array, kernels: Array, bias: Array, half: bool) -> Array:
+def _convolution(x: Array, e: Array, kernels: Array, bias: Array, narrow: bool) -> Array:
     none = np.zeros_like(bias)
     through = reference.convolve(e, np.abs(kernels), none)
-    if len(x) == 1:
-        plain = reference.convolve(np.abs(x) + e, np.abs(kernels), none) + np.abs(bias)[:, None, None]
-        first = (9 + 3) * U * plain
-    else:
-        first = np.zeros((len(kernels), *x.shape[1:]))
-    size = _magnitudes(np.abs(x) + e, kernels)
-    rounding = (9 * x.shape[0] + 19) * U + (2.0 * HALF + HALF**2 if half else 0.0)
-    return through + np.maximum(first, rounding * size) + 2 * U * (size + np.abs(bias)[:, None, None])
+    size, integers = _magnitudes(np.abs(x) + e, kernels)
+    rounding = (9 * x.shape[0] + 22) * U * (size + np.abs(bias)[:, None, None])
+    return through + rounding + (1 + 32 * U) * integers * narrow
 
 
-def bound(trace: Trace, network: Network, half: bool) -> Array:
+def bound(trace: Trace, network: Network, narrow: bool) -> Array:
     """Of the evidence [K] of one map."""
     e = np.zeros_like(trace.convolutions[0][0])
     for b, block in enumerate(network.blocks):
         for i, (kernels, bias) in enumerate(zip(block.kernels, block.biases, strict=True)):
-            e = _convolution(
-                trace.convolutions[b][i], e, kernels, bias, half and trace.convolutions[b][i].shape[0] >= LEAST_OF_HALF
-            )
+            e = _convolution(trace.convolutions[b][i], e, kernels, bias, narrow and (b, i) != (0, 0))
         e, value = reference.pool(e), np.abs(reference.pool(trace.before_pool[b]))
         scale = np.abs(reference.scale_of(block))[:, None, None]
         mean, bias = (np.abs(part)[:, None, None] for part in (block.mean, block.bias))

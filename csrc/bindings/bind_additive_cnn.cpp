@@ -1,6 +1,6 @@
 // maps: (address, B, G, height, width), float32 and contiguous. channels: of every convolution, the first included.
-// pooled, half: of every one, whether pooling follows, and whether its kernels are bfloat16; not of the first. units:
-// outputs of every linear layer. buffers: (address, values) of the packed parts in the order of
+// pooled, narrow: of every one, whether pooling follows, and whether its kernels are 16-bit integers; not of the first.
+// units: outputs of every linear layer. buffers: (address, values) of the packed parts in the order of
 // csrc/ops/additive_cnn.h: kernels and bias of the first convolution; kernels, bias, scale and shift (address 0 where
 // there is no pooling) of the others; weights and bias of the linear layers.
 #include <pybind11/stl.h>
@@ -62,7 +62,8 @@ struct Layers {
 };
 
 void read_convolutions(AdditiveCnnArgs& args, const std::vector<std::int32_t>& channels,
-                       const std::vector<bool>& pooled, const std::vector<bool>& half, Reader& reader, Layers& layers) {
+                       const std::vector<bool>& pooled, const std::vector<bool>& narrow, Reader& reader,
+                       Layers& layers) {
   const std::int64_t g = args.groups;
   args.channels = channels[0];
   args.first_kernels = reader.next<float>(g * 9 * in_vectors(channels[0]), "the first kernels");
@@ -73,10 +74,11 @@ void read_convolutions(AdditiveCnnArgs& args, const std::vector<std::int32_t>& c
     layer.in = channels[i - 1];
     layer.out = channels[i];
     layer.pooled = pooled[i];
-    layer.half = half[i];
+    layer.narrow = narrow[i];
     layer.step = kCnnPoints * (layer.in + layer.in % 2) * out;
-    layer.kernels = layer.half ? static_cast<const void*>(reader.next<std::uint16_t>(g * layer.step, "kernels"))
-                               : static_cast<const void*>(reader.next<float>(g * layer.step, "kernels"));
+    layer.kernels = layer.narrow ? static_cast<const void*>(reader.next<std::int16_t>(g * layer.step, "kernels"))
+                                 : static_cast<const void*>(reader.next<float>(g * layer.step, "kernels"));
+    layer.unit = reader.next<float>(layer.narrow ? g * kCnnPoints * out : 0, "units");
     layer.bias = reader.next<float>(g * out, "a bias");
     layer.scale = reader.next<float>(pooled[i] ? g * out : 0, "a scale");
     layer.shift = reader.next<float>(pooled[i] ? g * out : 0, "a shift");
@@ -95,7 +97,7 @@ void read_linears(AdditiveCnnArgs& args, const std::vector<std::int32_t>& units,
 }
 
 void additive_cnn(const CnnMaps& maps, const std::vector<std::int32_t>& channels, const std::vector<bool>& pooled,
-                  const std::vector<bool>& half, const std::vector<std::int32_t>& units, const CnnBuffers& buffers,
+                  const std::vector<bool>& narrow, const std::vector<std::int32_t>& units, const CnnBuffers& buffers,
                   std::uintptr_t evidence, std::int32_t threads) {
   AdditiveCnnArgs args{};
   const auto [address, batch, groups, height, width] = maps;
@@ -103,8 +105,8 @@ void additive_cnn(const CnnMaps& maps, const std::vector<std::int32_t>& channels
     throw py::value_error("maps: expected [B, G, height, width] of at least 0, 1, 1, 1");
   check_sizes(channels, "channels", 2);
   check_sizes(units, "units", 1);
-  if (pooled.size() != channels.size() || half.size() != channels.size() || pooled[0] || half[0])
-    throw py::value_error("pooled, half: expected one a convolution, false for the first");
+  if (pooled.size() != channels.size() || narrow.size() != channels.size() || pooled[0] || narrow[0])
+    throw py::value_error("pooled, narrow: expected one a convolution, false for the first");
   const auto pools = std::count(pooled.begin(), pooled.end(), true);
   if (height >> pools < 1 || width >> pools < 1) throw py::value_error("maps: too small for so many poolings");
   if (batch > 0 && (address == 0 || evidence == 0)) throw py::value_error("maps or evidence: null address");
@@ -116,7 +118,7 @@ void additive_cnn(const CnnMaps& maps, const std::vector<std::int32_t>& channels
   args.evidence = reinterpret_cast<float*>(evidence);
   Layers layers;
   Reader reader(buffers);
-  read_convolutions(args, channels, pooled, half, reader, layers);
+  read_convolutions(args, channels, pooled, narrow, reader, layers);
   read_linears(args, units, (height >> pools) * (width >> pools) * in_vectors(channels.back()), reader, layers);
   reader.end();
   args.convolutions = layers.convolutions.data();
@@ -131,7 +133,7 @@ void additive_cnn(const CnnMaps& maps, const std::vector<std::int32_t>& channels
 
 void bind_additive_cnn(py::module_& module) {
   using namespace py::literals;
-  module.def("additive_cnn", &additive_cnn, py::kw_only(), "maps"_a, "channels"_a, "pooled"_a, "half"_a, "units"_a,
+  module.def("additive_cnn", &additive_cnn, py::kw_only(), "maps"_a, "channels"_a, "pooled"_a, "narrow"_a, "units"_a,
              "buffers"_a, "evidence"_a, "threads"_a, "Writes [B, G, K] evidence.");
 }
 

@@ -23,22 +23,20 @@ struct Parts {
 #define IUSCORE_CNN_PARTS(zone) \
   Parts { zone::additive_cnn_first, zone::additive_cnn_tiles, zone::additive_cnn_rows }
 
-Parts parts_of(Zone zone, bool half) {
-#if defined(IUSCORE_HAS_BF16)
-  if (half) return IUSCORE_CNN_PARTS(avx512_bf16);
-#endif
+Parts parts_of(Zone zone, bool narrow) {
 #if defined(IUSCORE_HAS_ZONES)
+  if (narrow) return IUSCORE_CNN_PARTS(avx512_vnni);
   if (zone == Zone::avx512) return IUSCORE_CNN_PARTS(avx512);
   if (zone == Zone::avx2) return IUSCORE_CNN_PARTS(avx2);
 #endif
   static_cast<void>(zone);
-  static_cast<void>(half);
+  static_cast<void>(narrow);
   return IUSCORE_CNN_PARTS(baseline);
 }
 
-bool any_half(const AdditiveCnnArgs& args) {
+bool any_narrow(const AdditiveCnnArgs& args) {
   return std::any_of(args.convolutions, args.convolutions + args.n_convolutions,
-                     [](const CnnConvolution& convolution) { return convolution.half; });
+                     [](const CnnConvolution& convolution) { return convolution.narrow; });
 }
 
 constexpr std::int64_t kMostTiles = 64;  // at a time: they share the kernels while those are in cache
@@ -59,6 +57,8 @@ struct Plan {
   std::int64_t planes[2] = {0, 0};
   std::int64_t patches = 0;
   std::int64_t products = 0;
+  std::int64_t raw = 0;       // a tile in full precision, before it becomes integers
+  std::int64_t units = 0;     // what these stand for
   std::int64_t features = 0;  // of one image
   std::int64_t hidden = 0;    // of one image, the widest linear layer
 
@@ -72,6 +72,8 @@ struct Plan {
       const std::int64_t tiles = std::min(kMostTiles, in_tiles(height) * in_tiles(width));
       patches = std::max(patches, kCnnPoints * cnn_point_step(tiles, convolution.in));
       products = std::max(products, kCnnPoints * cnn_point_step(tiles, convolution.out));
+      raw = std::max(raw, kCnnPoints * cnn_point_step(1, convolution.in));
+      units = std::max(units, in_cnn_vectors(kCnnPoints * tiles));
       if (convolution.pooled) height /= 2, width /= 2;
       const Room room{height, width, in_cnn_vectors(convolution.out)};
       if (i + 1 < args.n_convolutions) planes[1 - i % 2] = std::max(planes[1 - i % 2], room.floats());
@@ -80,7 +82,7 @@ struct Plan {
     for (std::int32_t i = 0; i < args.n_linears; ++i) hidden = std::max(hidden, in_cnn_vectors(args.linears[i].out));
   }
 
-  std::int64_t scratch() const { return patches + products; }
+  std::int64_t scratch() const { return patches + products + raw + units; }
   std::int64_t unit(std::int64_t images) const {
     return map + planes[0] + planes[1] + images * (features + 2 * hidden);
   }
@@ -115,7 +117,7 @@ class Pass {
   Pass(const AdditiveCnnArgs& args, std::int32_t threads)
       : args_(args),
         plan_(args),
-        parts_(parts_of(current_zone(), any_half(args))),
+        parts_(parts_of(current_zone(), any_narrow(args))),
         threads_(threads),
         scratch_(threads) {}
 
@@ -170,7 +172,8 @@ class Pass {
     parallel_for((tiles + some - 1) / some, threads_, [&](std::int32_t worker, std::int64_t i) {
       float* const patches = scratch_.of(worker, plan_.scratch());
       parts_.tiles({&convolution, group, height, width, in, out, i * some, std::min(some, tiles - i * some), patches,
-                    patches + plan_.patches});
+                    patches + plan_.patches, patches + plan_.patches + plan_.products,
+                    patches + plan_.patches + plan_.products + plan_.raw});
     });
   }
 
@@ -204,9 +207,9 @@ class Pass {
 
 }  // namespace
 
-bool additive_cnn_has_half() {
-#if defined(IUSCORE_HAS_BF16)
-  return current_zone() == Zone::avx512 && __builtin_cpu_supports("avx512bf16");
+bool additive_cnn_has_narrow() {
+#if defined(IUSCORE_HAS_ZONES)
+  return current_zone() == Zone::avx512 && __builtin_cpu_supports("avx512vnni");
 #else
   return false;
 #endif
@@ -223,8 +226,8 @@ bool additive_cnn_has_fma() {
 // Where there is work for every thread, each has networks and images of its own; else all work on one together. Neither
 // shows in the bits: every sum is taken by one thread, in an order of its own.
 void additive_cnn_cpu(const AdditiveCnnArgs& args, std::int32_t threads) {
-  if (any_half(args) && !additive_cnn_has_half())
-    throw std::runtime_error("additive_cnn: packed in bfloat16, which this CPU does not multiply");
+  if (any_narrow(args) && !additive_cnn_has_narrow())
+    throw std::runtime_error("additive_cnn: packed in 16-bit integers, whose products this CPU does not add up");
   const bool alone = args.batch * args.groups < threads;
   const std::int64_t share = args.batch * args.groups / (std::int64_t{4} * threads);
   const std::int64_t images = std::clamp<std::int64_t>(std::min(share, args.batch), 1, kMostImages);

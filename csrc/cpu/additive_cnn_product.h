@@ -11,34 +11,59 @@
 namespace iuscore::IUSCORE_ZONE {
 namespace {
 
-// What is multiplied: floats, or pairs of bfloat16 that lie side by side.
+// What is multiplied: floats.
 struct Single {
   using Value = float;
+  using Sum = Lanes;
   static constexpr int kTerms = 1;  // a multiplication takes
+  static Sum zero() { return in_all_lanes(0.0f); }
   static Lanes columns(const float* p) { return load(p); }
   static Lanes factor(const float* p) { return in_all_lanes(*p); }
-  static Lanes multiply_add(Lanes a, Lanes b, Lanes sum) { return IUSCORE_ZONE::multiply_add(a, b, sum); }
-  static void store_values(float* p, Lanes v) { store(p, v); }
+  static Sum multiply_add(Lanes a, Lanes b, Sum sum) { return IUSCORE_ZONE::multiply_add(a, b, sum); }
+  template <class Product>
+  static Lanes value(Sum sum, const Product&, std::int64_t, std::int64_t) {
+    return sum;
+  }
 };
 
-#if defined(__AVX512BF16__)
-struct Half {
-  using Value = std::uint16_t;
+#if defined(__AVX512VNNI__)
+// Pairs of integers that lie side by side; sums are exact, so no order shows.
+struct Narrow {
+  using Value = std::int16_t;
+  using Sum = __v16si;
   static constexpr int kTerms = 2;
-  static __m512i columns(const std::uint16_t* p) { return _mm512_loadu_si512(p); }
-  static __m512i factor(const std::uint16_t* p) {
+  static Sum zero() { return (Sum)_mm512_setzero_si512(); }
+  static __m512i columns(const std::int16_t* p) { return _mm512_loadu_si512(p); }
+  static __m512i factor(const std::int16_t* p) {
     std::int32_t pair;
     std::memcpy(&pair, p, sizeof pair);
     return _mm512_set1_epi32(pair);
   }
-  static Lanes multiply_add(__m512i a, __m512i b, Lanes sum) { return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b); }
-  static void store_values(std::uint16_t* p, Lanes v) {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), (__m256i)_mm512_cvtneps_pbh(v));
+  static Sum multiply_add(__m512i a, __m512i b, Sum sum) { return (Sum)_mm512_dpwssd_epi32((__m512i)sum, a, b); }
+  // Bits of numbers without their signs, which order as those do; those of NaN lie above all.
+  static __m512i magnitudes(Lanes v) { return _mm512_and_si512(_mm512_castps_si512(v), _mm512_set1_epi32(0x7fffffff)); }
+  static __m512i larger_bits(__m512i a, __m512i b) { return _mm512_maskz_max_epu32(0xffff, a, b); }
+  static float largest(__m512i v) {
+    v = larger_bits(v, _mm512_maskz_shuffle_i32x4(0xffff, v, v, 0x4e));
+    v = larger_bits(v, _mm512_maskz_shuffle_i32x4(0xffff, v, v, 0xb1));
+    v = larger_bits(v, _mm512_maskz_shuffle_epi32(0xffff, v, _MM_PERM_BADC));
+    v = larger_bits(v, _mm512_maskz_shuffle_epi32(0xffff, v, _MM_PERM_CDAB));
+    return _mm512_cvtss_f32(_mm512_castsi512_ps(v));
+  }
+  // To nearest even. (Without masks g++ 12 warns of uninitialized registers.)
+  static void store_rounded(std::int16_t* p, Lanes v) {
+    const __m256i narrow = _mm512_maskz_cvtepi32_epi16(0xffff, _mm512_maskz_cvtps_epi32(0xffff, v));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), narrow);
+  }
+  template <class Product>
+  static Lanes value(Sum sum, const Product& p, std::int64_t row, std::int64_t column) {
+    return multiply(_mm512_maskz_cvtepi32_ps(0xffff, (__m512i)sum),
+                    multiply(in_all_lanes(p.row_units[row]), load(p.column_units + column)));
   }
 };
 #endif
 
-// out[m][n] = sum over k < terms of a[m][k] * panel[k][n].
+// out[m][n] = sum over k < terms of a[m][k] * panel[k][n], times units of row and column where these are integers.
 template <class T>
 struct PanelProduct {
   const typename T::Value* a;
@@ -49,6 +74,8 @@ struct PanelProduct {
   std::int64_t terms;
   float* out;
   std::int64_t out_row;
+  const float* row_units;  // null where these are floats
+  const float* column_units;
   // What is read next; while this panel is used, so many bytes of it are brought near for each row and multiplication.
   const char* ahead;
   std::int64_t ahead_bytes;
@@ -56,11 +83,11 @@ struct PanelProduct {
 
 template <class T, int kM, int kN>
 void panel_block(const PanelProduct<T>& p, std::int64_t row, std::int64_t column) {
-  Lanes sums[kM][kN];
+  typename T::Sum sums[kM][kN];
   IUSCORE_UNROLLED
   for (int m = 0; m < kM; ++m) {
     IUSCORE_UNROLLED
-    for (int n = 0; n < kN; ++n) sums[m][n] = in_all_lanes(0.0f);
+    for (int n = 0; n < kN; ++n) sums[m][n] = T::zero();
   }
   const typename T::Value* a = p.a + row * p.a_row;
   const typename T::Value* b = p.panel + column * T::kTerms;
@@ -87,7 +114,8 @@ void panel_block(const PanelProduct<T>& p, std::int64_t row, std::int64_t column
   IUSCORE_UNROLLED
   for (int m = 0; m < kM; ++m) {
     IUSCORE_UNROLLED
-    for (int n = 0; n < kN; ++n) store(out + m * p.out_row + n * kLanes, sums[m][n]);
+    for (int n = 0; n < kN; ++n)
+      store(out + m * p.out_row + n * kLanes, T::value(sums[m][n], p, row + m, column + n * kLanes));
   }
 }
 

@@ -6,11 +6,12 @@
 namespace iuscore::IUSCORE_ZONE {
 namespace {
 
+[[maybe_unused]] constexpr float kLeastPatch = 1e-30f;  // below, its inverse could be infinite
+
 IUSCORE_HD std::int64_t smaller(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
 
 // in: the first pixel of a patch of 6x6; out: the first of its 36 numbers. kLanes channels.
-template <class T>
-void transform_in(const float* in, std::int64_t row, std::int64_t column, typename T::Value* out, std::int64_t step) {
+void transform_in(const float* in, std::int64_t row, std::int64_t column, float* out, std::int64_t step) {
   float between[kCnnPatch][kCnnPatch][kLanes];
   for (int j = 0; j < kCnnPatch; ++j) {
     Lanes v[kCnnPatch];
@@ -22,7 +23,7 @@ void transform_in(const float* in, std::int64_t row, std::int64_t column, typena
     Lanes v[kCnnPatch];
     transform_patch(between[i][0], kLanes, v);
     IUSCORE_UNROLLED
-    for (int j = 0; j < kCnnPatch; ++j) T::store_values(out + (i * kCnnPatch + j) * step, v[j]);
+    for (int j = 0; j < kCnnPatch; ++j) store(out + (i * kCnnPatch + j) * step, v[j]);
   }
 }
 
@@ -85,6 +86,50 @@ Place place_of(const CnnTiles& t, std::int64_t tile) {
           smaller(side, width - column)};
 }
 
+// All channels of a tile's 36 numbers, `step` apart.
+void transform_tile(const CnnTiles& t, std::int64_t tile, float* out, std::int64_t step) {
+  const std::int64_t row = tile / in_tiles(t.width) * kCnnTile;
+  const std::int64_t column = tile % in_tiles(t.width) * kCnnTile;
+  const float* corner = t.in.pixel + (row - 1) * t.in.row + (column - 1) * t.in.channels;
+  for (std::int64_t c = 0; c < t.in.channels; c += kLanes)
+    transform_in(corner + c, t.in.row, t.in.channels, out + c, step);
+}
+
+void take_tile(const CnnTiles& t, std::int64_t i, float* patches, std::int64_t step) {
+  transform_tile(t, t.first_tile + i, patches + i * t.in.channels, step);
+}
+
+#if defined(__AVX512VNNI__)
+// Of some numbers; NaN where one of them is.
+IUSCORE_HD float largest_magnitude(const float* values, std::int64_t n) {
+  __m512i most = _mm512_setzero_si512();
+  for (std::int64_t i = 0; i < n; i += kLanes) most = Narrow::larger_bits(most, Narrow::magnitudes(load(values + i)));
+  return Narrow::largest(most);
+}
+
+// Integers of at most kCnnNarrow; for each of the tile's 36 numbers all channels have one unit.
+void take_tile(const CnnTiles& t, std::int64_t i, std::int16_t* patches, std::int64_t step) {
+  const std::int64_t channels = t.in.channels;
+  const std::int64_t raw_step = cnn_point_step(1, channels);
+  transform_tile(t, t.first_tile + i, t.raw, raw_step);
+  float scales[kCnnPoints];
+  for (std::int64_t point = 0; point < kCnnPoints; ++point)
+    scales[point] = largest_magnitude(t.raw + point * raw_step, channels);
+  for (std::int64_t point = 0; point < kCnnPoints; ++point) {
+    const float largest = scales[point];
+    const bool counts = !(largest <= kLeastPatch);  // what is not finite does: its unit makes every sum NaN
+    scales[point] = counts ? static_cast<float>(kCnnNarrow) / largest : 0.0f;
+    t.units[point * t.tiles + i] = counts ? largest / static_cast<float>(kCnnNarrow) : 0.0f;
+  }
+  for (std::int64_t point = 0; point < kCnnPoints; ++point) {
+    const Lanes scale = in_all_lanes(scales[point]);
+    const float* raw = t.raw + point * raw_step;
+    std::int16_t* out = patches + point * step + i * channels;
+    for (std::int64_t c = 0; c < channels; c += kLanes) Narrow::store_rounded(out + c, multiply(load(raw + c), scale));
+  }
+}
+#endif
+
 template <class T>
 void convolve_tiles(const CnnTiles& t) {
   const CnnConvolution& convolution = *t.convolution;
@@ -95,20 +140,17 @@ void convolve_tiles(const CnnTiles& t) {
   const std::int64_t out_step = cnn_point_step(t.tiles, out);
   auto* const patches = static_cast<typename T::Value*>(t.patches);
   const auto* kernels = static_cast<const typename T::Value*>(convolution.kernels) + t.group * convolution.step;
-  for (std::int64_t i = 0; i < t.tiles; ++i) {
-    const std::int64_t row = (t.first_tile + i) / in_tiles(t.width) * kCnnTile;
-    const std::int64_t column = (t.first_tile + i) % in_tiles(t.width) * kCnnTile;
-    const float* corner = t.in.pixel + (row - 1) * t.in.row + (column - 1) * t.in.channels;
-    for (std::int64_t c = 0; c < in; c += kLanes)
-      transform_in<T>(corner + c, t.in.row, t.in.channels, patches + i * in + c, in_step);
-  }
+  for (std::int64_t i = 0; i < t.tiles; ++i) take_tile(t, i, patches, in_step);
   for (std::int64_t point = 0; point < kCnnPoints; ++point)
     for (std::int64_t column = 0; column < out; column += kCnnPanel) {
       const std::int64_t width = smaller(kCnnPanel, out - column);
       const auto* panel = kernels + (point * out + column) * terms;
+      const float* const row_units = convolution.narrow ? t.units + point * t.tiles : nullptr;
+      const float* const column_units =
+          convolution.narrow ? convolution.unit + (t.group * kCnnPoints + point) * out + column : nullptr;
       const std::int64_t bytes = width * T::kTerms * std::int64_t{sizeof *panel};  // a multiplication reads of a panel
       multiply_panel<T>({patches + point * in_step, in, t.tiles, panel, width, terms,
-                         t.products + point * out_step + column, out,
+                         t.products + point * out_step + column, out, row_units, column_units,
                          reinterpret_cast<const char*>(panel + terms * width), bytes / t.tiles});
     }
   for (std::int64_t i = 0; i < t.tiles; ++i) {
@@ -141,8 +183,8 @@ void additive_cnn_first(const CnnFirst& t) {
 }
 
 void additive_cnn_tiles(const CnnTiles& t) {
-#if defined(__AVX512BF16__)
-  if (t.convolution->half) return convolve_tiles<Half>(t);
+#if defined(__AVX512VNNI__)
+  if (t.convolution->narrow) return convolve_tiles<Narrow>(t);
 #endif
   convolve_tiles<Single>(t);
 }
@@ -166,7 +208,7 @@ void additive_cnn_rows(const CnnRows& t) {
         float sums[kRows * kCnnPanel];
         multiply_panel<Single>({t.values + row * t.values_row + k, t.values_row, rows,
                                 weights + column * linear.in + k * width, width, smaller(kChunk, linear.in - k), sums,
-                                kCnnPanel, nullptr, 0});
+                                kCnnPanel, nullptr, nullptr, nullptr, 0});
         for (std::int64_t m = 0; m < rows; ++m)
           for (std::int64_t n = 0; n < width; n += kLanes) {
             float* to = out + m * t.out_row + n;

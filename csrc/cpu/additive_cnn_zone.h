@@ -1,5 +1,5 @@
 // Parts of one network's forward pass, on one thread. Compiled once per CPU zone, and once more for processors that
-// multiply bfloat16; no std containers or templates with external linkage inside.
+// add up products of 16-bit integers; no std containers or templates with external linkage inside.
 #pragma once
 
 #include "core/macros.h"
@@ -40,8 +40,10 @@ struct CnnTiles {
   CnnPlane out;
   std::int64_t first_tile;
   std::int64_t tiles;
-  void* patches;    // 36 times cnn_point_step() floats, or half of that bfloat16
+  void* patches;    // 36 times cnn_point_step() floats, or as many integers where the convolution is narrow
   float* products;  // 36 times cnn_point_step() floats
+  float* raw;       // of one tile: 36 times cnn_point_step(1) floats; with units, for narrow convolutions
+  float* units;     // [36, tiles]
 };
 
 // Distances of the 36 numbers of a tile. A line of the cache more than they need, or all would fall onto each other
@@ -71,7 +73,7 @@ struct CnnRows {
 IUSCORE_CNN_PARTS(baseline)
 IUSCORE_CNN_PARTS(avx2)
 IUSCORE_CNN_PARTS(avx512)
-IUSCORE_CNN_PARTS(avx512_bf16)
+IUSCORE_CNN_PARTS(avx512_vnni)
 #undef IUSCORE_CNN_PARTS
 
 }  // namespace iuscore

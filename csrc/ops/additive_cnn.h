@@ -14,14 +14,18 @@ constexpr std::int64_t kCnnPanel = 32;
 constexpr std::int64_t kCnnTile = 4;
 constexpr std::int64_t kCnnPatch = 6;
 constexpr std::int64_t kCnnPoints = kCnnPatch * kCnnPatch;
+// A number of a narrow patch is at most this. Sums of products with a narrow kernel fit 32 bits: where kernels are
+// packed, their magnitudes add up to (2^31 - 1) / kCnnNarrow at most.
+constexpr std::int32_t kCnnNarrow = 4095;
 
 // A 3x3 convolution with ReLU. in and out are the real numbers of channels.
 struct CnnConvolution {
   std::int32_t in;
   std::int32_t out;
   bool pooled;          // then 2x2 max pooling, and value * scale + shift
-  bool half;            // kernels are bfloat16; their products with bfloat16 are summed in float
-  const void* kernels;  // [G] times 36 packed matrices [in rounded up to even, out], float or bfloat16
+  bool narrow;          // kernels are 16-bit integers, and so are patches; products are summed in 32 bits, exactly
+  const void* kernels;  // [G] times 36 packed matrices [in rounded up to even, out], float or int16
+  const float* unit;    // [G, 36, out in whole vectors]: what 1 stands for in narrow kernels; null where they are not
   const float* bias;    // [G, out in whole vectors]
   const float* scale;   // the same; null where not pooled
   const float* shift;   // the same
@@ -53,12 +57,12 @@ struct AdditiveCnnArgs {
   float* evidence;  // [batch, G, out of the last linear]; NaN of a map that is not finite
 };
 
-// Whether this CPU multiplies bfloat16, so that a convolution may be half.
-bool additive_cnn_has_half();
+// Whether this CPU adds up products of 16-bit integers by one instruction, so that a convolution may be narrow.
+bool additive_cnn_has_narrow();
 // Whether this CPU fuses multiplication and addition. Where not, results have the same bits but take very long.
 bool additive_cnn_has_fma();
 
-// Throws std::runtime_error where a convolution is half and may not be.
+// Throws std::runtime_error where a convolution is narrow and may not be.
 void additive_cnn_cpu(const AdditiveCnnArgs& args, std::int32_t threads);
 
 }  // namespace iuscore

@@ -37,7 +37,7 @@ def additive_cnn(
     ],
     channels: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
     pooled: collections.abc.Sequence[bool],
-    half: collections.abc.Sequence[bool],
+    narrow: collections.abc.Sequence[bool],
     units: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
     buffers: collections.abc.Sequence[
         tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex]

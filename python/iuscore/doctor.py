@@ -51,8 +51,8 @@ def _cpu() -> str:
 
 def _fast() -> str:
     if chosen_precision("fast") == "fast":
-        return "available: EPU-CNN models with products of bfloat16 (precision fast or auto), on the CPU"
-    return "the same as exact: the CPU kernels find no bfloat16 products (AVX-512 BF16)"
+        return "available: EPU-CNN models in 16-bit integers on the CPU (precision fast or auto)"
+    return "the same as exact: the CPU kernels find no AVX-512 VNNI"
 
 
 def _cuda() -> str:

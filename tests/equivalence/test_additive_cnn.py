@@ -35,14 +35,14 @@ def zones(patch: pytest.MonkeyPatch) -> Iterator[str]:
             yield found
 
 
-def assert_equals_reference(evidence: Tensor, maps: Tensor, networks: list[ops.CnnNetwork], half: bool) -> None:
+def assert_equals_reference(evidence: Tensor, maps: Tensor, networks: list[ops.CnnNetwork], narrow: bool) -> None:
     got = evidence.double().numpy()
     assert got.shape == (len(maps), len(networks), len(networks[0].linears[-1][1]))
     for g, network in enumerate(map(doubles, networks)):
         for b in range(len(maps)):
             trace = reference.forward(maps[b, g].double().numpy(), network)
             error = np.abs(got[b, g] - trace.evidence)
-            allowed = tolerances.bound(trace, network, half)
+            allowed = tolerances.bound(trace, network, narrow)
             assert (error <= allowed).all(), f"image {b}, map {g}: off by {error}, allowed {allowed}"
 
 
@@ -57,7 +57,20 @@ def test_equals_the_reference(way: str, case: Case) -> None:
     backend, precision = way.split()
     maps, networks = make(case)
     evidence = ops.additive_cnn(view_of(maps, case.view), networks, precision=precision, backend=backend)  # type: ignore[arg-type]
-    assert_equals_reference(evidence, maps, networks, half=ops.chosen_precision(precision) == "fast")  # type: ignore[arg-type]
+    assert_equals_reference(evidence, maps, networks, narrow=ops.chosen_precision(precision) == "fast")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_the_largest_sums_of_integers_stay_in_range(sign: float) -> None:
+    """Equal channels and kernels of one sign: every product is the largest there is, and the sums lie at the edge."""
+    maps, networks = make(Case(1, 1, (12, 12), ((64, 64),), (3,), "contiguous", 3))
+    (block,) = networks[0].blocks
+    first, second = (torch.ones_like(kernels) for kernels in block.kernels)
+    biases = (torch.zeros(64), torch.full((64,), 1.0 if sign > 0 else 1e6))
+    block = block._replace(kernels=(first, sign * second), biases=biases, mean=torch.zeros(64))
+    networks = [networks[0]._replace(blocks=(block,))]
+    evidence = ops.additive_cnn(maps.abs() + 100.0, networks, precision="fast", backend="native")
+    assert_equals_reference(evidence, maps.abs() + 100.0, networks, narrow=ops.chosen_precision("fast") == "fast")
 
 
 @given(case=cases(largest=2, side=12))
@@ -100,6 +113,22 @@ def test_many_images_and_tiles_have_equal_bits_one_by_one(precision: ops.Precisi
     torch.set_num_threads(3)
     assert_same_bits(ops.additive_cnn(maps, networks, precision=precision, backend="native"), together)
     torch.set_num_threads(1)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("block", [0, 1])
+@pytest.mark.parametrize("kernels", [0, 1])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 3e38])
+def test_what_stops_being_a_number_in_a_network_does_not_become_one_again(
+    precision: ops.Precision, block: int, kernels: int, value: float
+) -> None:
+    """A weight of a broken training, or values that leave the range of float32."""
+    maps, networks = make(Case(2, 2, (12, 12), ((16, 16), (16, 16)), (3,), "contiguous", 5))
+    maps = maps.abs() + 10.0
+    networks[1].blocks[block].kernels[kernels][3] = value
+    evidence = ops.additive_cnn(maps, networks, precision=precision, backend="native")
+    assert evidence[:, 0].isfinite().all()
+    assert evidence[:, 1].isnan().all()
 
 
 @given(case=cases(), value=st.sampled_from([float("nan"), float("inf"), -float("inf")]), where=st.integers(0, 10**6))

@@ -84,20 +84,19 @@ def test_choose_explains(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.skip("this CPU has no fused multiplication and addition")
     core, _ = _backend.extension("_core")
     assert core
-    monkeypatch.setattr(core, "build_info", lambda: {"cpu_fma": False, "cpu_bf16": False})
+    monkeypatch.setattr(core, "build_info", lambda: {"cpu_fma": False, "cpu_vnni": False})
     slow = _backend.Choice("torch", "this CPU has no fused multiplication and addition")
     assert _backend.choose("additive_cnn", cpu) == slow
     assert _backend.choose("additive_cnn", cpu, backend="native").implementation == "cpu"
 
 
-def test_precisions_come_to_something_else_only_where_the_cpu_has_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_precisions_come_to_something_else_only_where_the_cpu_has_vnni(monkeypatch: pytest.MonkeyPatch) -> None:
     core, _ = _backend.extension("_core")
     assert core
-    able = core.build_info()["cpu_bf16"]
+    able = core.build_info()["cpu_vnni"]
     assert [ops.chosen_precision(p) == "fast" for p in ("exact", "fast", "auto")] == [False, able, able]
     assert ops.chosen_precision("fast", "cuda") == "exact"
     exact, fast, auto = (ops.additive_cnn(WIDE_MAPS, WIDE, precision=p) for p in ("exact", "fast", "auto"))
-    assert torch.equal(ops.additive_cnn(MAPS, NETWORKS, precision="fast"), ops.additive_cnn(MAPS, NETWORKS))
     assert torch.equal(fast, auto)
     assert torch.equal(fast, exact) != able
     monkeypatch.setenv("IUSCORE_CPU_ZONE", "avx2")
@@ -105,10 +104,12 @@ def test_precisions_come_to_something_else_only_where_the_cpu_has_bfloat16(monke
     assert torch.equal(ops.additive_cnn(WIDE_MAPS, WIDE, precision="fast", backend="native"), exact)
 
 
-def test_bfloat16_that_the_cpu_does_not_have_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_integers_that_the_cpu_does_not_have_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     packed = _native.packed_of(WIDE, (9, 8), True)
     monkeypatch.setenv("IUSCORE_CPU_ZONE", "baseline")
-    with pytest.raises(RuntimeError, match=r"^additive_cnn: packed in bfloat16, which this CPU does not multiply$"):
+    with pytest.raises(
+        RuntimeError, match=r"^additive_cnn: packed in 16-bit integers, whose products this CPU does not add up$"
+    ):
         _native.additive_cnn_packed(WIDE_MAPS, packed.parts, *packed.shape)
 
 
@@ -247,15 +248,15 @@ def test_nothing_in_nothing_out() -> None:
 
 
 def test_custom_op_passes_opcheck() -> None:
-    for half in {ops.chosen_precision(p) == "fast" for p in ("exact", "fast")}:
-        packed = _native.packed_of(WIDE, (9, 8), half)
+    for narrow in {ops.chosen_precision(p) == "fast" for p in ("exact", "fast")}:
+        packed = _native.packed_of(WIDE, (9, 8), narrow)
         torch.library.opcheck(_native.additive_cnn_packed, (WIDE_MAPS, packed.parts, *packed.shape))
 
 
 GOOD: dict[str, Any] = {
-    "maps": (64, 1, 1, 4, 4), "channels": [2, 3], "pooled": [False, True], "half": [False] * 2, "units": [1],
+    "maps": (64, 1, 1, 4, 4), "channels": [2, 3], "pooled": [False, True], "narrow": [False] * 2, "units": [1],
     "evidence": 64,
-    "buffers": [(64, 9 * 16), (64, 16), (64, 36 * 2 * 16), *[(64, 16)] * 3, (64, 4 * 16 * 16), (64, 16)],
+    "buffers": [(64, 9 * 16), (64, 16), (64, 36 * 2 * 16), (0, 0), *[(64, 16)] * 3, (64, 4 * 16 * 16), (64, 16)],
     "threads": 1,
 }  # fmt: skip
 
@@ -268,8 +269,8 @@ GOOD: dict[str, Any] = {
         ({"maps": (0, 1, 1, 4, 4)}, "maps or evidence: null address"),
         ({"channels": [2]}, "channels: expected at least 2 numbers of 1..2^20"),
         ({"units": [0]}, "units: expected at least 1 numbers of 1..2^20"),
-        ({"half": [False]}, "pooled, half: expected one a convolution, false for the first"),
-        ({"pooled": [True, True]}, "pooled, half: expected one a convolution, false for the first"),
+        ({"narrow": [False]}, "pooled, narrow: expected one a convolution, false for the first"),
+        ({"pooled": [True, True]}, "pooled, narrow: expected one a convolution, false for the first"),
         ({"buffers": GOOD["buffers"][:-1]}, "buffers: too few"),
         ({"buffers": [*GOOD["buffers"], (64, 1)]}, "buffers: too many"),
         ({"buffers": [(66, 9 * 16), *GOOD["buffers"][1:]]}, "buffers: null or misaligned address of the first kernels"),

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.mark.parametrize("kind", ["rgb", "gray"])
-@pytest.mark.parametrize(("precision", "largest", "median"), [("exact", 1e-6, 1e-6), ("fast", 5e-3, 5e-4)])
+@pytest.mark.parametrize(("precision", "largest", "median"), [("exact", 1e-6, 1e-6), ("fast", 5e-4, 5e-5)])
 def test_published_scores(shared: Path, kind: str, precision: ops.Precision, largest: float, median: float) -> None:
     """github innoisys/ius, commit 2561846: contributions and IUS of both classes; base 8, maps of 128x128."""
     model, record = import_reference(shared / "reference" / f"epu_{kind}")
@@ -30,7 +30,7 @@ def test_published_scores(shared: Path, kind: str, precision: ops.Precision, lar
         found = model.contributions_of(inputs, precision=precision)
     assert torch.equal(found, torch.tanh(evidence))
     off = np.abs(found.numpy() - expected["contributions"])
-    assert off.max() <= (2e-6 if precision == "exact" else 2e-2)
+    assert off.max() <= (2e-6 if precision == "exact" else 1e-3)
     profiles = profiles_from_json(record["profiles"], classes=model.classes, components=model.components)
     for name in model.classes:
         scores = ius(torch.tensor(profiles["paper"][name].mean), found[..., 0])
@@ -53,4 +53,4 @@ def test_modules_of_the_published_form(base: int, hidden: int, size: tuple[int, 
         fast = model.contributions_of(maps, "evidence", precision="fast")
     size_of = float(expected.abs().max())
     assert float((exact - expected).abs().max()) <= 3e-6 * size_of
-    assert float((fast - expected).abs().max()) <= 2e-2 * size_of
+    assert float((fast - expected).abs().max()) <= 1e-3 * size_of

@@ -47,15 +47,12 @@ def relu(z: Array) -> Array:
 def convolve(x: Array, kernels: Array, bias: Array) -> Array:
     """[in, h, w] -> [out, h, w]; what lies around the image is 0."""
     _, height, width = x.shape
-    out = np.zeros((len(kernels), height, width))
-    for o, kernel in enumerate(kernels):
-        out[o] = bias[o]
-        for c, plane in enumerate(x):
-            for dy in range(3):
-                for dx in range(3):
-                    for y in range(max(0, 1 - dy), min(height, height + 1 - dy)):
-                        low, high = max(0, 1 - dx), min(width, width + 1 - dx)
-                        out[o, y, low:high] += kernel[c, dy, dx] * plane[y + dy - 1, low + dx - 1 : high + dx - 1]
+    out = np.zeros((len(kernels), height, width)) + bias[:, None, None]
+    for dy in range(3):
+        for dx in range(3):
+            for y in range(max(0, 1 - dy), min(height, height + 1 - dy)):
+                low, high = max(0, 1 - dx), min(width, width + 1 - dx)
+                out[:, y, low:high] += kernels[:, :, dy, dx] @ x[:, y + dy - 1, low + dx - 1 : high + dx - 1]
     return out
 
 

@@ -40,7 +40,7 @@ from iuscore.runs import terminated_as_interrupted
     "--precision",
     type=click.Choice(["exact", "fast", "auto"]),
     default="exact",
-    help="Arithmetic of an epu model on the CPU: float32, bfloat16, or what is faster.",
+    help="Arithmetic of an epu model on the CPU: float32, 16-bit integers, or what is faster.",
 )
 @click.option("--column", help="Column of images in Parquet files.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=64, help="Images at once.")

@@ -23,7 +23,7 @@ from iuscore.runs import TEMPORARY, replacing
 from iuscore.score import Scorer
 
 FORMAT = 1
-ARITHMETIC = 1
+ARITHMETIC = 2
 """Raised by a release whose numbers differ from those of the one before, so that no run holds both."""
 
 PLAN_NAME, SUMMARY_NAME = "plan.jsonl", "summary.json"

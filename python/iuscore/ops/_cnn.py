@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 from torch import Tensor
 
 Precision = Literal["exact", "fast", "auto"]
-"""How a network is computed: "exact" in float32; "fast" with products of bfloat16 where the CPU has them; "auto"."""
+"""How a network is computed: "exact" in float32; "fast" in 16-bit integers where the CPU has them; "auto"."""
 
 PRECISIONS: tuple[Precision, ...] = ("exact", "fast", "auto")
 

@@ -26,8 +26,9 @@ def additive_cnn(
     Args:
         maps: float32 [B, G, h, w], any strides, any device.
         networks: G of them, of one shape, for inputs of one channel; in evaluation mode.
-        precision: "exact" is float32; "fast" multiplies bfloat16 and adds in float32, on a CPU that can, and is "exact"
-            elsewhere; "auto" is "fast" where it differs. See `chosen_precision`.
+        precision: "exact" is float32; "fast" rounds what is multiplied to 16-bit integers, on a CPU that adds up their
+            products by one instruction, and is "exact" elsewhere; "auto" is "fast" where it differs. See
+            `chosen_precision`.
         backend: "auto", "native" (insists on the compiled kernels, which are for CPUs) or "torch".
 
     Returns:
@@ -52,16 +53,16 @@ def additive_cnn(
         maps.requires_grad or any(tensor.requires_grad for network in networks for _, tensor in tensors_of(network))
     )
     choice = choose("additive_cnn", maps.device, needs_grad=wants_grad, backend=backend)
-    half = chosen_precision(precision, maps.device) == "fast"
+    narrow = chosen_precision(precision, maps.device) == "fast"
     if choice.implementation == "torch":
         return _torch.additive_cnn(maps, networks)
-    return _native.additive_cnn(maps, networks, half)
+    return _native.additive_cnn(maps, networks, narrow)
 
 
 def chosen_precision(precision: Precision = "auto", device: torch.device | str = "cpu") -> Precision:
     """What a precision comes to on a device: "exact" or "fast".
 
-    "fast" needs a CPU that multiplies bfloat16 (AVX-512 BF16); elsewhere all three are "exact".
+    "fast" needs a CPU that adds up products of 16-bit integers (AVX-512 VNNI); elsewhere all three are "exact".
 
     Raises:
         UserError: an unknown precision.
@@ -73,7 +74,7 @@ def chosen_precision(precision: Precision = "auto", device: torch.device | str =
     if precision not in PRECISIONS:
         raise UserError(f"precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}")
     core, _ = extension("_core")
-    able = torch.device(device).type == "cpu" and core is not None and core.build_info().get("cpu_bf16")
+    able = torch.device(device).type == "cpu" and core is not None and core.build_info().get("cpu_vnni")
     return "fast" if able and precision != "exact" else "exact"
 
 

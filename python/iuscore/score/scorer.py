@@ -296,8 +296,8 @@ def load(folder: str | os.PathLike[str], *, space: Space = "paper", precision: P
         folder: what ``iuscore fit`` or ``iuscore import-reference`` wrote.
         space: "paper", contributions after the tanh (the published measure); or "evidence", before it, where images
             that saturate the tanh still differ.
-        precision: "exact"; "fast", reduced precision where the CPU multiplies bfloat16, of EPU-CNN models; "auto", the
-            same where it is faster. `Scorer.precision` says what it came to.
+        precision: "exact"; "fast", 16-bit integers where the CPU is fast with them (AVX-512 VNNI), of EPU-CNN models;
+            "auto", the same where it is faster. `Scorer.precision` says what it came to.
 
     Raises:
         UserError: a missing, damaged or foreign folder, one without profiles in ``space``, or an unknown precision.

@@ -26,7 +26,7 @@ def additive_cnn_packed(
         channels=list(channels),
         pooled=list(pooled),
         units=list(units),
-        half=[False, *(part.dtype == torch.bfloat16 for part in parts[2 : 4 * len(channels) - 2 : 4])],
+        narrow=[False, *(part.dtype == torch.int16 for part in parts[2 : 5 * len(channels) - 3 : 5])],
         buffers=[(part.data_ptr(), part.numel()) for part in parts],
         evidence=evidence.data_ptr(),
         threads=torch.get_num_threads(),
@@ -41,9 +41,9 @@ def _(
     return maps.new_empty((*maps.shape[:2], units[-1]))
 
 
-def additive_cnn(maps: Tensor, networks: Sequence[CnnNetwork], half: bool) -> Tensor:
+def additive_cnn(maps: Tensor, networks: Sequence[CnnNetwork], narrow: bool) -> Tensor:
     """Evidence [B, G, K] of maps [B, G, h, w]."""
-    packed = packed_of(networks, tuple(maps.shape[2:]), half)
+    packed = packed_of(networks, tuple(maps.shape[2:]), narrow)
     evidence: Tensor = additive_cnn_packed(maps, packed.parts, *packed.shape)
     return evidence
 
@@ -58,23 +58,23 @@ class Packed(NamedTuple):
     statistics: list[Tensor]  # copies: batch norm changes them in training without a new version
 
 
-_kept: Any = WeakIdKeyDictionary()  # first tensor of the first network -> {half: Packed}
+_kept: Any = WeakIdKeyDictionary()  # first tensor of the first network -> {narrow: Packed}
 
 
-def packed_of(networks: Sequence[CnnNetwork], size: tuple[int, ...], half: bool) -> Packed:
+def packed_of(networks: Sequence[CnnNetwork], size: tuple[int, ...], narrow: bool) -> Packed:
     """The packed weights, from the last call where they are still the same."""
     weights = [tensor for network in networks for _, tensor in tensors_of(network)]
     statistics = [value for network in networks for block in network.blocks for value in (block.mean, block.variance)]
     shape = shape_of(networks[0], size)
     if any(weight.is_inference() for weight in weights):  # such a tensor does not tell when it changes
-        return Packed(shape, size, pack(networks, shape, size, half), [], [])
+        return Packed(shape, size, pack(networks, shape, size, narrow), [], [])
     kept: dict[bool, Packed] = _kept.setdefault(weights[0], {})
-    found = kept.get(half)
+    found = kept.get(narrow)
     if found is not None and found.size == size and _unchanged(found, weights, statistics):
         return found
     seen = [(weight.detach(), weight._version) for weight in weights]
-    made = Packed(shape, size, pack(networks, shape, size, half), seen, [value.clone() for value in statistics])
-    kept[half] = made
+    made = Packed(shape, size, pack(networks, shape, size, narrow), seen, [value.clone() for value in statistics])
+    kept[narrow] = made
     return made
 
 

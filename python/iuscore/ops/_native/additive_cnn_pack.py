@@ -12,22 +12,21 @@ from iuscore.ops._cnn import CnnBlock, CnnNetwork, CnnShape
 
 VECTOR = 16  # channels and units stand in multiples of this
 PANEL = 32  # columns of a matrix that stand together
-# Channels: in shorter sums the roundings of bfloat16 do not average out, and there is little to gain.
-LEAST_OF_HALF = 32
+NARROW = 4095  # the largest number of a transformed patch as an integer
 POINTS = (0.0, 0.75, -0.75, 1.5, -1.5)  # and infinity: csrc/cpu/additive_cnn_winograd.h
 
 
-def pack(networks: Sequence[CnnNetwork], shape: CnnShape, size: Sequence[int], half: bool) -> list[Tensor]:
-    """First kernels and bias; kernels, bias, scale and shift of every other convolution; the linear layers.
+def pack(networks: Sequence[CnnNetwork], shape: CnnShape, size: Sequence[int], narrow: bool) -> list[Tensor]:
+    """First kernels and bias; kernels, units, bias, scale and shift of every other convolution; the linear layers.
 
     Args:
         networks: G of them, of one shape.
         shape: theirs.
         size: (height, width) of the maps.
-        half: whether kernels become bfloat16, where many channels come in.
+        narrow: whether kernels become 16-bit integers.
 
     Returns:
-        Contiguous tensors, first axis G; scale and shift are empty where no pooling follows.
+        Contiguous tensors, first axis G; units are empty of float32 kernels, scale and shift where no pooling follows.
     """
     convolutions = [_convolutions(network) for network in networks]
     first = [layers[0] for layers in convolutions]
@@ -37,8 +36,12 @@ def pack(networks: Sequence[CnnNetwork], shape: CnnShape, size: Sequence[int], h
     ]
     for i in range(1, len(shape.channels)):
         layers = [each[i] for each in convolutions]
-        many = shape.channels[i - 1] >= LEAST_OF_HALF
-        parts.append(torch.stack([_kernels(kernels, half and many) for kernels, _, _ in layers]))
+        points = [_points(kernels) for kernels, _, _ in layers]
+        if narrow:
+            integers, units = zip(*map(_integers, points), strict=True)
+            parts += [torch.stack([_pairs(part).flatten() for part in integers]), torch.stack(units)]
+        else:
+            parts += [torch.stack([_panels(part.float()).flatten() for part in points]), torch.empty(0)]
         parts.append(torch.stack([_wide(bias, 0) for _, bias, _ in layers]))
         norms = [_affine(block) for _, _, block in layers if block is not None]
         parts += [torch.stack([_wide(norm[k], 0) for norm in norms]) if norms else torch.empty(0) for k in (0, 1)]
@@ -79,12 +82,23 @@ def _pairs(matrix: Tensor) -> Tensor:
     return torch.cat([part.transpose(-1, -2).flatten(-3) for part in torch.split(pairs, PANEL, dim=-1)], dim=-1)
 
 
-def _kernels(kernels: Tensor, half: bool) -> Tensor:
-    """[out, in, 3, 3] -> the 36 matrices [in, out] at the points, one after another."""
+def _points(kernels: Tensor) -> Tensor:
+    """[out, in, 3, 3] -> float64 [36, in rounded up to even, out in whole vectors]: the matrices at the points."""
     g = _transform().to(kernels.device)
     points = torch.einsum("pi,ocij,qj->pqco", g, kernels.double(), g).flatten(0, 1)
-    points = _wide(F.pad(points, [0, 0, 0, points.shape[1] % 2]), 2)
-    return _pairs(points.to(torch.bfloat16)).flatten() if half else _panels(points.float()).flatten()
+    return _wide(F.pad(points, [0, 0, 0, points.shape[1] % 2]), 2)
+
+
+def _integers(points: Tensor) -> tuple[Tensor, Tensor]:
+    """The matrices [36, in, out] as int16, and float32 units [36, out].
+
+    The smallest unit that keeps 16 bits, and 32 bits of any sum of products with numbers up to `NARROW`: rounding adds
+    at most 1/2 to each of the `in` magnitudes.
+    """
+    most = (2**31 - 1) / NARROW - points.shape[1] / 2
+    units = torch.maximum(points.abs().amax(1) / 32767, points.abs().sum(1) / most).float()
+    units = torch.nextafter(units, torch.full_like(units, torch.inf)).masked_fill(units == 0, 1.0)
+    return torch.round(points / units[:, None].double()).to(torch.int16), units
 
 
 def _transform() -> Tensor:
