@@ -1,7 +1,27 @@
 """iuscore: how useful a synthetic medical image is for training a classifier, and why."""
 
-from iuscore import ops, phantoms
-from iuscore.errors import UserError
-from iuscore.score import Scorer, Scores, load
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from iuscore import ops, phantoms
+    from iuscore.errors import UserError
+    from iuscore.score import Scorer, Scores, load
 
 __all__ = ["Scorer", "Scores", "UserError", "load", "ops", "phantoms"]
+
+_MODULE_OF = {"Scorer": "score", "Scores": "score", "load": "score", "UserError": "errors"}
+_MODULES = {"engine", "errors", "features", "fit", "images", "metrics", "models", "ops", "phantoms", "score"}
+
+
+def __getattr__(name: str) -> Any:
+    # On first use: torch takes a second, and neither `iuscore --help` nor the start of workers should wait for it.
+    if name in _MODULE_OF:
+        return getattr(import_module(f"iuscore.{_MODULE_OF[name]}"), name)
+    if name in _MODULES:
+        return import_module(f"iuscore.{name}")
+    raise AttributeError(f"module 'iuscore' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULE_OF, *_MODULES})

@@ -118,7 +118,7 @@ def test_command_is_installed(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/entry_points.txt"))
         text = archive.read(name).decode()
-    assert "iuscore=iuscore.cli:main" in text.replace(" ", "").splitlines()
+    assert "iuscore=iuscore.__main__:run" in text.replace(" ", "").splitlines()
 
 
 def test_building_needs_no_torch(project: dict[str, Any]) -> None:

@@ -24,3 +24,27 @@ def test_a_score_imports_nothing_slow(model: str, request: pytest.FixtureRequest
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
+def test_help_does_without_torch() -> None:
+    code = (
+        "import sys, runpy; sys.argv = ['iuscore', '--help']\n"
+        "try: runpy.run_module('iuscore', run_name='__main__')\n"
+        "except SystemExit as end: print(end.code, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("Usage: iuscore ")
+    assert done.stdout.splitlines()[-1] == "0 False"
+
+
+def test_names_of_the_package_are_found_on_first_use() -> None:
+    code = (
+        "import iuscore; assert {'load', 'ops'} <= set(dir(iuscore)); "
+        "print([getattr(iuscore, name).__name__ for name in iuscore.__all__], iuscore.features.__name__); "
+        "from iuscore import *; print(load.__name__, hasattr(iuscore, 'nothing'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [
+        "['Scorer', 'Scores', 'UserError', 'load', 'iuscore.ops', 'iuscore.phantoms'] iuscore.features",
+        "load False",
+    ]

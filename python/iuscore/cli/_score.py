@@ -19,6 +19,7 @@ from iuscore.cli._common import (
     times,
 )
 from iuscore.errors import UserError
+from iuscore.processes import processors, worker_context
 from iuscore.report import Report
 from iuscore.runs import terminated_as_interrupted
 
@@ -66,9 +67,11 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
     IMAGES: a folder of images, an image, WebDataset .tar files, Parquet files, a MedMNIST .npz or .npy arrays. Run the
     same command again to go on with a run that was stopped or killed.
     """
+    if engine == "local" and device == "cpu" and (workers or processors()) > 1:
+        worker_context()  # its imports take as long as those that follow
     from iuscore.engine import FROM_FOLDER, score_source
     from iuscore.engine.ranks import rank_of, require_alone
-    from iuscore.images import open_shards, processors
+    from iuscore.images import open_shards
     from iuscore.images.listing import uid_of
     from iuscore.score import load
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from importlib import import_module
 from multiprocessing.connection import wait as wait_for
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from iuscore.errors import UserError
 from iuscore.images import ShardedSource
 from iuscore.models import Space
 from iuscore.ops import Precision
+from iuscore.processes import worker_context
 from iuscore.report import Report
 from iuscore.runs import uninterrupted
 from iuscore.score import Scorer, load
@@ -175,7 +176,7 @@ def in_processes(
     Raises:
         UserError: what a shard says, or processes that die again and again.
     """
-    context = _context()
+    context = worker_context()
     loading, slots = Loading.of(scorer), 2 * workers  # shards handed out at a time
     left, deaths = dict.fromkeys(indices), 0
     progress = _Shown(report)
@@ -191,6 +192,7 @@ def in_processes(
             with uninterrupted():  # a process that is half started would be left behind
                 for slot, index in zip(range(slots), todo, strict=False):
                     waiting[pool.submit(_work, index, slot)] = index, slot
+            import_module("scipy.stats")  # half a second that the summary needs, while the workers have enough to do
             while waiting:
                 done, _ = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
                 for future in done:
@@ -216,25 +218,6 @@ def in_processes(
             time.sleep(0.2)
         finally:
             _end(pool, stop, others)
-
-
-def _context() -> Any:
-    """Processes are forked from a small server that has the modules loaded, where there is one."""
-    if sys.platform != "linux":
-        return multiprocessing.get_context("spawn")
-    from multiprocessing import forkserver, resource_tracker
-
-    context: Any = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["iuscore.engine.local"])
-    # A terminal sends Ctrl-C to all. The server and what it forks inherit that they do not hear it, from their first
-    # instruction on; this process hears it right after.
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        forkserver.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    return context
 
 
 def _end(pool: ProcessPoolExecutor, stop: Any, others: set[Any]) -> None:

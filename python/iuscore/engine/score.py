@@ -19,7 +19,8 @@ from iuscore.engine.run import SUMMARY_NAME, Run, open_run, tidy, write_summary
 from iuscore.engine.shard import FROM_FOLDER
 from iuscore.engine.summary import Summary
 from iuscore.errors import UserError
-from iuscore.images import ShardedSource, open_shards, processors
+from iuscore.images import ShardedSource, open_shards
+from iuscore.processes import processors
 from iuscore.report import Report
 from iuscore.runs import output_folder, uninterrupted
 from iuscore.score import Scorer

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from iuscore.errors import UserError
-from iuscore.images.batches import iter_batches, map_ahead, processors
+from iuscore.images.batches import iter_batches, map_ahead
 from iuscore.images.decode import MAX_PIXELS, Decoded, UnreadableImage, decode, decoders, from_pil
 from iuscore.images.folder import FolderSource, LabelsFrom
 from iuscore.images.medmnist import NpzSource
@@ -43,7 +43,6 @@ __all__ = [
     "map_ahead",
     "open_shards",
     "open_source",
-    "processors",
     "read_item",
     "split_source",
     "with_groups",

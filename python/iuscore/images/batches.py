@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,6 +10,7 @@ from typing import TypeVar
 
 from iuscore.errors import UserError
 from iuscore.images.sample import Sample, Source
+from iuscore.processes import processors
 
 T = TypeVar("T")
 
@@ -45,13 +45,6 @@ def iter_batches(source: Source, batch_size: int, workers: int | None = None) ->
     if workers < 0:
         raise UserError(f"workers: expected 0 or more, got {workers}")
     return _batched(map_ahead(source.read, range(len(source)), workers, max(batch_size, 2 * workers)), batch_size)
-
-
-def processors() -> int:
-    """Processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _batched(samples: Iterator[Sample], batch_size: int) -> Iterator[list[Sample]]:

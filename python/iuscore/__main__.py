@@ -1,0 +1,17 @@
+"""The command ``iuscore``, also as ``python -m iuscore``."""
+
+import gc
+
+from iuscore.cli import main
+
+
+def run() -> None:
+    """The command line in a process of its own."""
+    try:
+        main()
+    finally:
+        gc.freeze()  # the interpreter's end would visit each of a million objects of the libraries: half a second
+
+
+if __name__ == "__main__":
+    run()
