@@ -17,6 +17,7 @@ from torch import Tensor
 
 from iuscore.errors import UserError
 from iuscore.score import Scorer, load
+from iuscore.score._range import beyond_unit
 
 try:
     from torchmetrics import Metric
@@ -33,9 +34,6 @@ __all__ = ["UtilitySimilarity"]
 
 WITHOUT_FLOAT64 = ("mps",)
 """Types of device that cannot hold the sums; these then stay on the CPU."""
-
-# Floats beyond are no overshoot of a generator that means [0, 1], but another range.
-_LOWEST, _HIGHEST = -0.5, 1.5
 
 
 @dataclass(frozen=True)
@@ -264,17 +262,12 @@ class UtilitySimilarity(Metric):
         return classes[label]
 
     def _check_range(self, images: Tensor) -> None:
-        """Warns once of floats that are plainly no [0, 1], as those of a generator that ends in a tanh."""
-        if self._range_said or not images.is_floating_point() or not images.numel():
+        """Warns once of floats on a GPU that are plainly no [0, 1]; of those on the CPU the scorer does."""
+        if self._range_said or images.device.type == "cpu":
             return
-        low, high = (end.item() for end in images.detach().aminmax())
-        if low < _LOWEST or high > _HIGHEST:
+        if said := beyond_unit([images], ask_gpu=True):
             self._range_said = True
-            rank_zero_warn(
-                f"images: expected floats in [0, 1], got {low:.3g} to {high:.3g}; "
-                "scale them, those in [-1, 1] by (x + 1) / 2",
-                UserWarning,
-            )
+            rank_zero_warn(said, UserWarning)
 
     def _check_same(self, found: object) -> None:
         if isinstance(found, Tensor) and not torch.equal(found.cpu(), _fingerprint(self.scorer, self.target)):

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from warnings import warn
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,7 @@ from iuscore.ops import Precision
 from iuscore.ops._blocks import in_blocks
 from iuscore.ops._images import Images, Layout
 from iuscore.profile import Profile, profiles_from_json
+from iuscore.score._range import beyond_unit
 from iuscore.score.explain import Explanation, explain_contributions
 
 if TYPE_CHECKING:
@@ -147,6 +149,9 @@ class Scorer:
         Raises:
             UserError: unknown class. TypeError, ValueError: images that are none.
 
+        Warns:
+            UserWarning: floats, on the CPU, that are far out of 0..1, such as 0..255 or -1..1.
+
         Example:
             >>> import tempfile, iuscore
             >>> from iuscore import demo
@@ -160,6 +165,8 @@ class Scorer:
         if batch_size < 1:
             raise UserError(f"batch_size: expected at least 1, got {batch_size}")
         batch, layout = _as_batch(images, layout)
+        if said := beyond_unit([batch] if isinstance(batch, Tensor | np.ndarray) else batch):
+            warn(said, stacklevel=2)
         names = self.targets(target, len(batch))
         parts = [
             self.score_inputs(

@@ -1,0 +1,39 @@
+"""What a scorer says of images that are not what they seem."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import iuscore
+
+UNIT = torch.rand(2, 40, 40, 1, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(
+    ("images", "range_"),
+    [
+        (UNIT * 255, r"0.* to 255"),
+        (UNIT * 2 - 1, r"-1 to 1"),
+        ((UNIT * 255).numpy(), r"0.* to 255"),
+        ([UNIT[0], UNIT[1] * 255], r"0.* to 255"),
+    ],
+)
+def test_floats_on_another_scale_are_told(fitted: Path, images: Any, range_: str) -> None:
+    scorer = iuscore.load(fitted)
+    with pytest.warns(UserWarning, match=f"to which they are clamped, got {range_}; scale") as told:
+        scorer(images, target="a")
+    assert [Path(warning.filename).name for warning in told] == [Path(__file__).name]
+
+
+@pytest.mark.parametrize(
+    "images", [UNIT, UNIT * 1.3 - 0.2, UNIT[:0], (UNIT * 255).byte(), UNIT.numpy(), list(UNIT), UNIT.requires_grad_()]
+)
+def test_others_are_not(fitted: Path, images: Any) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        iuscore.load(fitted)(images, target="a")
