@@ -9,9 +9,17 @@
   the plain sum. Narrow convolutions round patches to multiples of their largest number / 4095, of all channels at a
   point, and kernels to multiples of a unit: half of that each, and two roundings of the units themselves.
 - Pooled values times scale plus shift: 6 u of |scale| (|value| + |mean|) + |bias|, whichever way it is written.
+
+On a GPU values between the steps are float16, and convolutions are sums of products (`bound_on_gpu`):
+
+- A value that is written is off by 2^-11 of itself more, or 2^-25 near 0; so is every weight of a convolution and of
+  the first linear layer, whose sums are in float32, in any order.
+- A convolution is written before its bias is added, and again after the ReLU, or after pooling and batch norm.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 
@@ -20,6 +28,7 @@ from tests.reference.additive_cnn import Array, Network, Trace
 from tests.tolerances import U
 
 NARROW = 4095
+HALF, LEAST = 2.0**-11, 2.0**-25  # unit roundoff of float16, and its largest error near 0
 _A, _B = 0.75, 1.5
 POINTS = np.array([0.0, _A, -_A, _B, -_B])
 
@@ -91,4 +100,48 @@ def bound(trace: Trace, network: Network, narrow: bool) -> Array:
     for values, (weight, bias) in zip(trace.linears, network.linears, strict=True):
         size = np.abs(weight) @ (np.abs(values) + error) + np.abs(bias)
         error = np.abs(weight) @ error + (len(values) + 3) * U * size
+    return error
+
+
+def _written(value: Array, error: Array) -> Array:
+    """The error once the value, which is off by as much, is float16."""
+    return error + HALF * (np.abs(value) + error) + LEAST
+
+
+def _product(weights: Array, x: Array, error: Array, product: Callable[[Array, Array], Array], terms: int) -> Array:
+    """Of a product with weights in float16 of an x that is off by `error`."""
+    size = product(np.abs(x) + error, np.abs(weights) + LEAST)
+    through, tiny = product(error, np.abs(weights)), product(np.abs(x) + error, np.full_like(weights, LEAST))
+    return through + tiny + (HALF + (terms + 3) * U) * (1 + HALF) * size
+
+
+def bound_on_gpu(trace: Trace, network: Network) -> Array:
+    """Of the evidence [K] of one map, in float16."""
+    error = np.zeros_like(trace.convolutions[0][0])
+    for b, block in enumerate(network.blocks):
+        after = [*trace.convolutions[b][1:], trace.before_pool[b]]
+        for i, (kernels, bias) in enumerate(zip(block.kernels, block.biases, strict=True)):
+            x, none, place = trace.convolutions[b][i], np.zeros_like(bias), np.abs(bias)[:, None, None]
+            size = reference.convolve(np.abs(x), np.abs(kernels), none)
+            if b == i == 0:
+                error = _written(after[i], (9 + 3) * U * (size + place))
+                continue
+            error = _product(kernels, x, error, lambda a, w, none=none: reference.convolve(a, w, none), 9 * len(x))
+            error = _written(reference.convolve(x, kernels, none), error)
+            error = error + U * (np.abs(after[i]) + error)
+            if i + 1 < len(after):
+                error = _written(after[i], error)
+        pooled, error = reference.pool(trace.before_pool[b]), reference.pool(error)
+        scale = np.abs(reference.scale_of(block))[:, None, None]
+        mean, shift = (part[:, None, None] for part in (block.mean, block.bias))
+        value = (pooled - mean) * reference.scale_of(block)[:, None, None] + shift
+        error = scale * error + 6 * U * (scale * (pooled + error + np.abs(mean)) + np.abs(shift))
+        error = _written(value, error)
+    error = error.reshape(-1)
+    for i, (values, (weight, bias)) in enumerate(zip(trace.linears, network.linears, strict=True)):
+        if i == 0:
+            error = _product(weight, values, error, lambda a, w: w @ a, len(values)) + 3 * U * np.abs(bias)
+        else:
+            size, through = np.abs(weight) @ np.abs(values), np.abs(weight) @ error
+            error = through + (len(values) + 3) * U * (size + through + np.abs(bias))
     return error

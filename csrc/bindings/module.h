@@ -6,6 +6,7 @@
 namespace iuscore {
 
 void bind_additive_cnn(pybind11::module_& module);          // _core
+void bind_additive_cnn_cuda(pybind11::module_& module);     // _cuda
 void bind_additive_lookup(pybind11::module_& module);       // _core
 void bind_additive_mlp(pybind11::module_& module);          // _core
 void bind_color_histogram(pybind11::module_& module);       // _core

@@ -11,6 +11,11 @@ import numpy
 import numpy.typing
 
 __all__: list[str] = [
+    "additive_cnn_first",
+    "additive_cnn_heads",
+    "additive_cnn_heads_workspace",
+    "additive_cnn_pool",
+    "additive_cnn_rectify",
     "additive_lookup",
     "additive_mlp",
     "additive_mlp_backward",
@@ -27,6 +32,106 @@ __all__: list[str] = [
     "texture_stats",
     "texture_stats_workspace",
 ]
+
+def additive_cnn_first(
+    *,
+    device: typing.SupportsInt | typing.SupportsIndex,
+    stream: typing.SupportsInt | typing.SupportsIndex,
+    maps: tuple[
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+    ],
+    channels: typing.SupportsInt | typing.SupportsIndex,
+    kernels: typing.SupportsInt | typing.SupportsIndex,
+    bias: typing.SupportsInt | typing.SupportsIndex,
+    out: typing.SupportsInt | typing.SupportsIndex,
+    broken: typing.SupportsInt | typing.SupportsIndex,
+) -> None:
+    """
+    Queues the first convolution of all networks, with bias and ReLU.
+    """
+
+def additive_cnn_heads(
+    *,
+    device: typing.SupportsInt | typing.SupportsIndex,
+    stream: typing.SupportsInt | typing.SupportsIndex,
+    features: tuple[
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+    ],
+    units: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    weights: typing.SupportsInt | typing.SupportsIndex,
+    rest: tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex],
+    broken: typing.SupportsInt | typing.SupportsIndex,
+    sums: typing.SupportsInt | typing.SupportsIndex,
+    evidence: typing.SupportsInt | typing.SupportsIndex,
+) -> None:
+    """
+    Queues the linear layers of all networks.
+    """
+
+def additive_cnn_heads_workspace(
+    *,
+    groups: typing.SupportsInt | typing.SupportsIndex,
+    batch: typing.SupportsInt | typing.SupportsIndex,
+    terms: typing.SupportsInt | typing.SupportsIndex,
+    units: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+) -> int:
+    """
+    Floats of `sums`.
+    """
+
+def additive_cnn_pool(
+    *,
+    device: typing.SupportsInt | typing.SupportsIndex,
+    stream: typing.SupportsInt | typing.SupportsIndex,
+    values: tuple[
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+    ],
+    used: typing.SupportsInt | typing.SupportsIndex,
+    bias: typing.SupportsInt | typing.SupportsIndex,
+    mean: typing.SupportsInt | typing.SupportsIndex,
+    variance: typing.SupportsInt | typing.SupportsIndex,
+    weight: typing.SupportsInt | typing.SupportsIndex,
+    shift: typing.SupportsInt | typing.SupportsIndex,
+    eps: typing.SupportsFloat | typing.SupportsIndex,
+    out: typing.SupportsInt | typing.SupportsIndex,
+    broken: typing.SupportsInt | typing.SupportsIndex,
+) -> None:
+    """
+    Queues bias, ReLU, 2x2 max pooling and batch norm.
+    """
+
+def additive_cnn_rectify(
+    *,
+    device: typing.SupportsInt | typing.SupportsIndex,
+    stream: typing.SupportsInt | typing.SupportsIndex,
+    values: tuple[
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+    ],
+    used: typing.SupportsInt | typing.SupportsIndex,
+    bias: typing.SupportsInt | typing.SupportsIndex,
+    broken: typing.SupportsInt | typing.SupportsIndex,
+) -> None:
+    """
+    Queues bias and ReLU, in place.
+    """
 
 def additive_lookup(
     *,

@@ -50,8 +50,10 @@ def _cpu() -> str:
 
 
 def _fast() -> str:
-    if chosen_precision("fast") == "fast":
-        return "available: EPU-CNN models in 16-bit integers on the CPU (precision fast or auto)"
+    numbers = {"cpu": "in 16-bit integers on the CPU", "cuda": "in float16 on the GPU"}
+    places = [text for device, text in numbers.items() if chosen_precision("fast", device) == "fast"]
+    if places:
+        return f"available: EPU-CNN models {' and '.join(places)} (precision fast or auto)"
     return "the same as exact: the CPU kernels find no AVX-512 VNNI"
 
 

@@ -8,12 +8,14 @@ import os
 import platform
 import shutil
 import subprocess
+import sysconfig
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import pybind11
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -99,6 +101,34 @@ def build(program: str, sanitizer: str, sources: Sequence[str] = ()) -> Path:
             done = _run(["g++", *FLAGS, *SANITIZERS[sanitizer], *map(str, objects), "-o", path])
             assert done.returncode == 0, done.stderr
     return binary
+
+
+def build_module(name: str, *includes: str) -> Path:
+    """The Python module tests/cpp/<name>.cpp; ``includes``: folders that come before all others."""
+    require_compiler("plain")
+    text = hashlib.sha256((ROOT / f"tests/cpp/{name}.cpp").read_bytes())
+    sources = [path for folder in ("csrc/cuda", "csrc/bindings") for path in sorted((ROOT / folder).iterdir())]
+    for path in sources:
+        text.update(path.read_bytes())
+    target = _cache() / f"{name}-{text.hexdigest()[:16]}-{sysconfig.get_config_var('SOABI')}.so"
+    if not target.exists():
+        headers = [pybind11.get_include(), sysconfig.get_path("include")]
+        flags = [*(f"-I{ROOT / folder}" for folder in includes), *FLAGS, *(f"-isystem{folder}" for folder in headers)]
+        with _made_at_once(target) as path:
+            done = _run(
+                [
+                    "g++",
+                    *flags,
+                    "-fPIC",
+                    "-shared",
+                    "-fvisibility=hidden",
+                    str(ROOT / f"tests/cpp/{name}.cpp"),
+                    "-o",
+                    path,
+                ]
+            )
+            assert done.returncode == 0, done.stderr
+    return target
 
 
 def execute(

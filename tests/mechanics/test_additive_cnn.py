@@ -78,7 +78,6 @@ def test_bad_choices() -> None:
 
 def test_choose_explains(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu = torch.device("cpu")
-    assert _backend.choose("additive_cnn", torch.device("cuda")).reason == "its kernels are for CPUs"
     assert _backend.choose("additive_cnn", cpu, needs_grad=True).reason == "the kernels have no gradient"
     if _backend.choose("additive_cnn", cpu).implementation != "cpu":
         pytest.skip("this CPU has no fused multiplication and addition")
@@ -95,7 +94,6 @@ def test_precisions_come_to_something_else_only_where_the_cpu_has_vnni(monkeypat
     assert core
     able = core.build_info()["cpu_vnni"]
     assert [ops.chosen_precision(p) == "fast" for p in ("exact", "fast", "auto")] == [False, able, able]
-    assert ops.chosen_precision("fast", "cuda") == "exact"
     exact, fast, auto = (ops.additive_cnn(WIDE_MAPS, WIDE, precision=p) for p in ("exact", "fast", "auto"))
     assert torch.equal(fast, auto)
     assert torch.equal(fast, exact) != able

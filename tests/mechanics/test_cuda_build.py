@@ -26,9 +26,11 @@ COUNTING = {
     "glcm_features": ("glcm_count_kernel",),
     "texture_stats": ("texture_stats_kernel",),
 }
-NOT_COUNTING = {"additive_lookup", "additive_mlp", "perceptual_maps"}
+NOT_COUNTING = {"additive_cnn", "additive_lookup", "additive_mlp", "perceptual_maps"}
 # Ops whose arithmetic is written with explicit multiply-adds.
-WITH_FMA = {"additive_mlp"}
+WITH_FMA = {"additive_cnn", "additive_mlp"}
+# Kernels that move float16, 16 bytes at a time.
+WIDE = {"additive_cnn": ("first", "rectify", "pool", "dense")}
 # What a whole image or matrix does once may spill; where pixels are counted nothing may.
 SPILLS_OUTSIDE_LOOPS = {"texture_stats"}
 # Arrays that are indexed where it costs nothing.
@@ -132,6 +134,16 @@ def test_counting_merges_lanes(build: Build, functions: list[Function]) -> None:
     assert len({function.architecture for function in counting}) == (build.architectures if names else 0)
     for function in counting:
         assert function.counting_loops(), (function.name, function.architecture)
+
+
+def test_wide_loads_and_stores(build: Build) -> None:
+    """Every float16 is loaded and stored with seven neighbors."""
+    kernels = dict(re.findall(r"\.entry \w*?(\w+_kernel)\w*\((.*?)\n}", build.ptx, re.S))
+    for name in WIDE.get(build.op, ()):
+        (text,) = (text for kernel, text in kernels.items() if kernel.endswith(f"{name}_kernel"))
+        assert re.search(r"\bld\.global\.v4\.", text), name
+        assert not re.search(r"\b(?:ld|st)\.global\.[a-z]?(?:16|8)\b|\b(?:ld|st)\.global\.v2\.", text), name
+        assert name == "dense" or re.search(r"\bst\.global\.v4\.", text), name
 
 
 LISTING = """

@@ -48,15 +48,15 @@ class Loading:
     identity: str
 
     @classmethod
-    def of(cls, scorer: Scorer) -> Loading:
-        """What loads ``scorer`` once more.
+    def of(cls, scorer: Scorer, device: str = "cpu") -> Loading:
+        """What loads ``scorer`` once more, to work on a device.
 
         Raises:
             UserError: it did not come from a folder.
         """
         if scorer.folder is None:
             raise UserError("workers: expected a scorer of iuscore.load, which other processes can load too")
-        return cls(scorer.folder.resolve(), scorer.space, scorer.precision, model_identity(scorer))
+        return cls(scorer.folder.resolve(), scorer.space, scorer.precision_on(device), model_identity(scorer))
 
     def load(self) -> Scorer:
         """The scorer.
@@ -177,7 +177,7 @@ def in_processes(
         UserError: what a shard says, or processes that die again and again.
     """
     context = worker_context()
-    loading, slots = Loading.of(scorer), 2 * workers  # shards handed out at a time
+    loading, slots = Loading.of(scorer, settings.device), 2 * workers  # shards handed out at a time
     left, deaths = dict.fromkeys(indices), 0
     progress = _Shown(report)
     while left:

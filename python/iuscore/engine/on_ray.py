@@ -59,7 +59,7 @@ def on_ray(
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise UserError(f"--address {address}: {str(error).splitlines()[0]}") from None
     try:
-        yield from _score(ray, Loading.of(scorer), source, indices, settings, report, workers)
+        yield from _score(ray, Loading.of(scorer, settings.device), source, indices, settings, report, workers)
     finally:
         if began:
             ray.shutdown()

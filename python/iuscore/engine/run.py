@@ -97,7 +97,7 @@ def open_run(
         "model": model_identity(scorer),
         "space": scorer.space,
         "target": target,
-        "precision": scorer.precision,
+        "precision": scorer.precision_on(device),
         "shard_size": shard_size,
     }
     if before:
@@ -176,7 +176,7 @@ def remove_run(folder: Path) -> None:
 
 def write_summary(scorer: Scorer, run: Run, summary: Summary, **figures: Any) -> dict[str, Any]:
     """Write ``summary.json`` of the parts that ``summary`` was given."""
-    described = summary.describe(images=run.images, listed=run.plan.images, **figures)
+    described = summary.describe(images=run.images, listed=run.plan.images, device=run.settings.device, **figures)
     text = json.dumps(_finite(described), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     with replacing(run.out / SUMMARY_NAME) as file:
         file.write(text.encode())

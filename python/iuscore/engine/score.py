@@ -191,7 +191,7 @@ def _summarize(
         if complete:
             tidy(run, alone=rank[1] == 1)
         elif rank[0] != 0:
-            return final.describe(images=run.images, listed=run.plan.images, **figures)
+            return final.describe(images=run.images, listed=run.plan.images, device=run.settings.device, **figures)
         summary = write_summary(scorer, run, final, **figures)
         since = 0 if complete else sum(1 for _ in there(skip=final.parts))
         if complete or len(final.parts) + since < len(run.plan):

@@ -126,12 +126,15 @@ class Summary:
     def scored(self) -> int:
         return sum(target.n for target in self.targets.values())
 
-    def describe(self, *, images: str, listed: int, seconds: float, new: int, interrupted: bool) -> dict[str, Any]:
+    def describe(
+        self, *, images: str, listed: int, device: str, seconds: float, new: int, interrupted: bool
+    ) -> dict[str, Any]:
         """The whole of ``summary.json``.
 
         Args:
             images: where the images came from.
             listed: how many there are.
+            device: where the model runs.
             seconds: what this invocation took, and ``new``: the images it did.
             interrupted: whether it was stopped.
         """
@@ -156,7 +159,7 @@ class Summary:
                 "classes": list(scorer.classes),
                 "components": list(scorer.components),
                 "space": scorer.space,
-                "precision": scorer.precision,
+                "precision": scorer.precision_on(device),
                 **{key: record["model"][key] for key in ("mode", "color", "size") if key in record["model"]},
             },
             "decoder": decoders(),

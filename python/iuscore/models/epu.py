@@ -6,6 +6,7 @@ implementation (backbone "base_one"), from which the order of the layers is take
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from itertools import pairwise
@@ -191,13 +192,13 @@ class EPUCNN(AdditiveModel):
     def contributions_of(self, inputs: Tensor, space: Space = "paper", *, precision: Precision = "exact") -> Tensor:
         """Compute the contributions from perceptual maps.
 
-        In evaluation mode on a CPU, where no gradient is wanted, the compiled kernels of
-        :func:`iuscore.ops.additive_cnn` do it, with the same bits for any batch and number of threads.
+        In evaluation mode, where no gradient is wanted, :func:`iuscore.ops.additive_cnn` does it: on a CPU with the
+        same bits for any batch and number of threads, on a GPU in float32 without TF32, or in float16.
 
         Args:
             inputs: float32 [B, 4, h, w] with (h, w) the model's ``size``.
             space: "paper" (after the tanh, in [-1, 1]) or "evidence" (before it, unbounded).
-            precision: "exact", "fast" or "auto", which those kernels know; see :meth:`chosen_precision`.
+            precision: "exact", "fast" or "auto", which that op knows; see :meth:`chosen_precision`.
 
         Returns:
             float32 [B, 4, K]; NaN for an image whose maps are NaN.
@@ -216,7 +217,7 @@ class EPUCNN(AdditiveModel):
 
     def _evidence(self, inputs: Tensor, precision: Precision) -> Tensor:
         if self._compiled(inputs):
-            mean, sd = (inputs.new_tensor(part).view(-1, 1, 1) for part in (self.map_mean, self.map_sd))
+            mean, sd = (_numbers(part, inputs.device) for part in (self.map_mean, self.map_sd))
             return additive_cnn((inputs - mean) / sd, self.networks(), precision=precision)
         outputs = [
             net((inputs[:, i : i + 1] - self.map_mean[i]) / self.map_sd[i]) for i, net in enumerate(self.subnets)
@@ -224,14 +225,15 @@ class EPUCNN(AdditiveModel):
         return torch.stack(outputs, dim=1)
 
     def _compiled(self, inputs: Tensor) -> bool:
-        """Whether the compiled kernels do the work: they know neither dropout nor gradients."""
+        """Whether the op does the work: it knows no dropout, and its kernels no gradients."""
         if self.training or inputs.dtype != torch.float32 or torch.compiler.is_compiling():
             return False
         state = [*self.subnets.parameters(), *self.subnets.buffers()]
         wants_grad = torch.is_grad_enabled() and (inputs.requires_grad or any(part.requires_grad for part in state))
         # what was made in inference mode has no version that would tell when it changes
         kept = not any(part.is_inference() for part in state)
-        return kept and choose("additive_cnn", inputs.device, needs_grad=wants_grad).implementation == "cpu"
+        choice = choose("additive_cnn", inputs.device, needs_grad=wants_grad)
+        return inputs.is_cuda or (kept and choice.implementation == "cpu")
 
     def networks(self) -> tuple[CnnNetwork, ...]:
         """The networks as :func:`iuscore.ops.additive_cnn` takes them; parameters and statistics are shared."""
@@ -253,6 +255,13 @@ class EPUCNN(AdditiveModel):
             "map_mean": list(self.map_mean),
             "map_sd": list(self.map_sd),
         }
+
+
+@functools.lru_cache(maxsize=64)
+def _numbers(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """[G, 1, 1] on a device; kept, since copying them there again would end a CUDA graph's capture."""
+    with torch.inference_mode(False):
+        return torch.tensor(values, dtype=torch.float32, device=device).view(-1, 1, 1)
 
 
 def _check_options(color: str, mode: str, size: Sequence[int], base_channels: int, hidden_units: int) -> None:

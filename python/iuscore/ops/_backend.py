@@ -24,7 +24,7 @@ OPS = (
     "perceptual_maps",
     "texture_stats",
 )
-CPU_OPS = ("additive_cnn",)  # the others have CUDA kernels too
+NEEDS_FMA = ("additive_cnn",)  # without it in the CPU, PyTorch is faster
 OLDEST_CAPABILITY = (8, 0)  # the oldest GPU the CUDA module holds machine code for
 
 
@@ -83,13 +83,11 @@ def why_not_cuda(device: torch.device | None = None) -> str:
 def _why_not(op: str, device: torch.device) -> str:
     if device.type == "cpu":
         return why_not_cpu()
-    if op in CPU_OPS:
-        return "its kernels are for CPUs"
     return why_not_cuda(device) if device.type == "cuda" else f"no kernels for {device.type} devices"
 
 
 def _why_slow() -> str:
-    """Why PyTorch is faster than the kernels of `CPU_OPS` here; empty where it is not."""
+    """Why PyTorch is faster than the CPU kernels of `NEEDS_FMA` here; empty where it is not."""
     core, _ = extension("_core")
     return (
         ""
@@ -112,7 +110,7 @@ def choose(op: str, device: torch.device, *, needs_grad: bool = False, backend: 
     why_not = _why_not(op, device)
     if not why_not and needs_grad:
         why_not = "the kernels have no gradient"
-    if not why_not and backend == "auto" and op in CPU_OPS:
+    if not why_not and backend == "auto" and op in NEEDS_FMA and device.type == "cpu":
         why_not = _why_slow()
     if not why_not:
         return Choice("cuda" if device.type == "cuda" else "cpu", "")

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from iuscore.errors import UserError
-from iuscore.ops._backend import Backend, choose, extension
+from iuscore.ops._backend import Backend, choose, extension, why_not_cuda
 from iuscore.ops._cnn import PRECISIONS, CnnNetwork, Precision, shape_of, tensors_of
 from iuscore.ops._native import additive_cnn as _native
+from iuscore.ops._native import additive_cnn_cuda as _cuda
 from iuscore.ops._torch import additive_cnn as _torch
 
 
@@ -19,17 +20,18 @@ def additive_cnn(
 ) -> Tensor:
     """Pass every map through its own network, for inference.
 
-    A result has the same bits whatever the batch, the image's place in it and the number of threads. The compiled
-    kernels keep the weights in an order of their own until one changes; they have no gradient, and "auto" takes PyTorch
-    where one is wanted.
+    On a CPU a result has the same bits whatever the batch, the image's place in it and the number of threads. The
+    compiled kernels keep the weights in an order of their own until one changes; they have no gradient, and "auto"
+    takes PyTorch where one is wanted.
 
     Args:
         maps: float32 [B, G, h, w], any strides, any device.
         networks: G of them, of one shape, for inputs of one channel; in evaluation mode.
         precision: "exact" is float32; "fast" rounds what is multiplied to 16-bit integers, on a CPU that adds up their
-            products by one instruction, and is "exact" elsewhere; "auto" is "fast" where it differs. See
-            `chosen_precision`.
-        backend: "auto", "native" (insists on the compiled kernels, which are for CPUs) or "torch".
+            products by one instruction, or to float16, on a GPU, and is "exact" elsewhere; "auto" is "fast" where it
+            differs. See `chosen_precision`.
+        backend: "auto", "native" (insists on the compiled kernels, which on a GPU are for "fast") or "torch", which
+            is always exact.
 
     Returns:
         Evidence [B, G, K], the last linear layer's outputs; NaN of a map that holds a value that is not finite.
@@ -53,28 +55,39 @@ def additive_cnn(
         maps.requires_grad or any(tensor.requires_grad for network in networks for _, tensor in tensors_of(network))
     )
     choice = choose("additive_cnn", maps.device, needs_grad=wants_grad, backend=backend)
-    narrow = chosen_precision(precision, maps.device) == "fast"
-    if choice.implementation == "torch":
-        return _torch.additive_cnn(maps, networks)
-    return _native.additive_cnn(maps, networks, narrow)
+    fast = chosen_precision(precision, maps.device) == "fast"
+    if choice.implementation == "cpu":
+        return _native.additive_cnn(maps, networks, fast)
+    if choice.implementation == "cuda":
+        why_not = _cuda.why_not(networks) if fast else "on a GPU its kernels are for precision='fast'"
+        if not why_not:
+            return _cuda.additive_cnn(maps, networks)
+        if backend == "native":
+            raise RuntimeError(f"additive_cnn: backend='native' cannot run: {why_not}; use backend='auto' or 'torch'")
+    return _torch.additive_cnn(maps, networks)
 
 
 def chosen_precision(precision: Precision = "auto", device: torch.device | str = "cpu") -> Precision:
     """What a precision comes to on a device: "exact" or "fast".
 
-    "fast" needs a CPU that adds up products of 16-bit integers (AVX-512 VNNI); elsewhere all three are "exact".
+    "fast" needs a CPU that adds up products of 16-bit integers (AVX-512 VNNI), or a GPU that the CUDA kernels run on;
+    elsewhere all three are "exact".
 
     Raises:
         UserError: an unknown precision.
 
     Example:
-        >>> chosen_precision("exact"), chosen_precision("auto", "cuda")
+        >>> chosen_precision("exact"), chosen_precision("auto", "meta")
         ('exact', 'exact')
     """
     if precision not in PRECISIONS:
         raise UserError(f"precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}")
+    device = torch.device(device)
     core, _ = extension("_core")
-    able = torch.device(device).type == "cpu" and core is not None and core.build_info().get("cpu_vnni")
+    if device.type == "cuda":
+        able = not why_not_cuda(device)
+    else:
+        able = device.type == "cpu" and core is not None and bool(core.build_info().get("cpu_vnni"))
     return "fast" if able and precision != "exact" else "exact"
 
 

@@ -70,8 +70,8 @@ class Scorer:
         model: the `Ensemble`, in evaluation mode, without gradients to its weights.
         record: the whole ``config.json``.
         space: "paper" or "evidence".
-        precision: "exact" or "fast": what the precision asked for came to with this model on this machine's CPU. On
-            other devices, and of models without a fast form, the work is always exact.
+        precision: "exact" or "fast": what the precision asked for came to with this model on this machine's CPU;
+            `precision_on` says it of any device.
         profiles: class -> baseline `Profile` in that space.
         feature_profiles: class -> `FeatureProfile`; empty of a model without named features.
         folder: that it was loaded from; None of one that was not.
@@ -85,7 +85,8 @@ class Scorer:
         self.model = model.eval().requires_grad_(False)
         self.record = record
         self.space = space
-        self.precision = model.chosen_precision(precision)
+        self._precision: Precision = precision
+        self.precision = self.precision_on("cpu")
         profiles = profiles_from_json(record.get("profiles", {}), classes=model.classes, components=model.components)
         if not profiles.get(space):
             known = ", ".join(profiles) or "none"
@@ -98,6 +99,10 @@ class Scorer:
                     f"profiles.{space}.{name}.member_means: expected {len(model.members)}, one per member, "
                     f"got {len(profile.member_means)}; fit the model again"
                 )
+
+    def precision_on(self, device: torch.device | str) -> Precision:
+        """What the precision asked for comes to with this model on a device, "exact" or "fast"."""
+        return self.model.chosen_precision(self._precision, device)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -245,7 +250,7 @@ class Scorer:
                 self.model.to(inputs.device)
         with torch.set_grad_enabled(inputs.requires_grad and torch.is_grad_enabled()):
             inputs = inputs.to(self.model.bias.dtype)
-            evidence = self.model.member_contributions(inputs, "evidence", precision=self.precision)
+            evidence = self.model.member_contributions(inputs, "evidence", precision=self._precision)
             columns = torch.tensor([self.model.target_column(name) for name in names], device=inputs.device)
             baselines = self._baselines(names, inputs)
             finished = in_blocks(self._finish, evidence.transpose(0, 1), columns.long(), baselines)
@@ -303,8 +308,8 @@ def load(folder: str | os.PathLike[str], *, space: Space = "paper", precision: P
         folder: what ``iuscore fit`` or ``iuscore import-reference`` wrote.
         space: "paper", contributions after the tanh (the published measure); or "evidence", before it, where images
             that saturate the tanh still differ.
-        precision: "exact"; "fast", 16-bit integers where the CPU is fast with them (AVX-512 VNNI), of EPU-CNN models;
-            "auto", the same where it is faster. `Scorer.precision` says what it came to.
+        precision: "exact"; "fast", 16-bit integers where the CPU is fast with them (AVX-512 VNNI) and float16 on a
+            GPU, of EPU-CNN models; "auto", the same where it is faster. `Scorer.precision` says what it came to.
 
     Raises:
         UserError: a missing, damaged or foreign folder, one without profiles in ``space``, or an unknown precision.

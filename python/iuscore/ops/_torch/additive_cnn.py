@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,9 +15,20 @@ from iuscore.ops._cnn import CnnNetwork
 
 def additive_cnn(maps: Tensor, networks: Sequence[CnnNetwork]) -> Tensor:
     """Evidence [B, G, K] of maps [B, G, h, w]."""
-    evidence = torch.stack([_one(maps[:, g : g + 1], network) for g, network in enumerate(networks)], dim=1)
+    with _full_float32(maps.device):
+        evidence = torch.stack([_one(maps[:, g : g + 1], network) for g, network in enumerate(networks)], dim=1)
     broken = ~torch.isfinite(maps).flatten(2).all(2)
     return evidence.masked_fill(broken[..., None], float("nan"))
+
+
+def _full_float32(device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """cuDNN rounds what it multiplies to 11 bits (TF32) unless told not to."""
+    if device.type != "cuda":
+        return contextlib.nullcontext()
+    cudnn = torch.backends.cudnn
+    now = {"enabled": cudnn.enabled, "benchmark": cudnn.benchmark, "deterministic": cudnn.deterministic}
+    flags: contextlib.AbstractContextManager[Any] = cudnn.flags(**now, allow_tf32=False)
+    return flags
 
 
 def _one(x: Tensor, network: CnnNetwork) -> Tensor:

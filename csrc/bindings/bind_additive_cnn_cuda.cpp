@@ -1,0 +1,166 @@
+// All addresses are device memory; `stream` is torch's `Stream.cuda_stream`. Shapes as in csrc/ops/additive_cnn_cuda.h.
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <limits>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "bindings/module.h"
+#include "ops/additive_cnn_cuda.h"
+
+namespace py = pybind11;
+
+namespace iuscore {
+namespace {
+
+using Address = std::uintptr_t;
+// Address, then batch, G, height, width, then strides of images, maps and rows in elements.
+using CnnMaps = std::tuple<Address, std::int32_t, std::int32_t, std::int32_t, std::int32_t, std::int64_t, std::int64_t,
+                           std::int64_t>;
+// Address, then images, height, width, channels.
+using CnnValues = std::tuple<Address, std::int64_t, std::int32_t, std::int32_t, std::int32_t>;
+// Address, then G, batch, terms.
+using CnnFeatures = std::tuple<Address, std::int32_t, std::int32_t, std::int64_t>;
+
+template <class T>
+T* address(Address value, const char* name, std::size_t alignment) {
+  if (value == 0 || value % alignment != 0) throw py::value_error(std::string(name) + ": null or misaligned address");
+  return reinterpret_cast<T*>(value);
+}
+
+float* floats(Address value, const char* name, std::size_t alignment = alignof(float)) {
+  return address<float>(value, name, alignment);
+}
+
+std::uint16_t* halves(Address value, const char* name) { return address<std::uint16_t>(value, name, 16); }
+
+// So that blocks of threads can be counted in 31 bits, and elements in 63.
+void check_sizes(std::int64_t images, std::int64_t height, std::int64_t width, std::int32_t channels) {
+  if (images < 0 || height < 1 || width < 1) throw py::value_error("expected at least 0 images of 1 x 1 pixels");
+  if (channels < kCnnLanes || channels % kCnnLanes != 0 || channels > (1 << 20))
+    throw py::value_error("channels: expected a multiple of 8 of 8..2^20, got " + std::to_string(channels));
+  constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
+  if (images > kMost || height * width > kMost || images * (height * width) > kMost / (channels / kCnnLanes))
+    throw py::value_error("too many values at a time: split the batch");
+}
+
+void first(std::int32_t device, Address stream, const CnnMaps& maps, std::int32_t channels, Address kernels,
+           Address bias, Address out, Address broken) {
+  CnnFirstArgs args{};
+  Address values = 0;
+  std::tie(values, args.batch, args.groups, args.height, args.width, args.stride_image, args.stride_group,
+           args.stride_row) = maps;
+  if (args.groups < 1) throw py::value_error("maps: expected at least 1 map an image");
+  check_sizes(std::int64_t{args.batch} * args.groups, args.height, args.width, channels);
+  if (args.batch == 0) return;
+  args.maps = floats(values, "maps");
+  args.channels = channels;
+  args.kernels = floats(kernels, "kernels", 16);
+  args.bias = floats(bias, "bias", 16);
+  args.out = halves(out, "out");
+  args.broken = address<std::int32_t>(broken, "broken", alignof(std::int32_t));
+  const py::gil_scoped_release released;
+  additive_cnn_first_cuda(args, device, reinterpret_cast<void*>(stream));
+}
+
+CnnEpilogueArgs epilogue_args(const CnnValues& values, std::int32_t used, Address bias, Address broken) {
+  CnnEpilogueArgs args{};
+  Address in = 0;
+  std::tie(in, args.images, args.height, args.width, args.channels) = values;
+  check_sizes(args.images, args.height, args.width, args.channels);
+  if (used < 1 || used > args.channels) throw py::value_error("used: expected at least 1, at most channels");
+  args.used = used;
+  if (args.images == 0) return args;
+  args.in = halves(in, "values");
+  args.bias = floats(bias, "bias");
+  args.broken = address<std::int32_t>(broken, "broken", alignof(std::int32_t));
+  return args;
+}
+
+void rectify(std::int32_t device, Address stream, const CnnValues& values, std::int32_t used, Address bias,
+             Address broken) {
+  const CnnEpilogueArgs args = epilogue_args(values, used, bias, broken);
+  const py::gil_scoped_release released;
+  additive_cnn_epilogue_cuda(args, device, reinterpret_cast<void*>(stream));
+}
+
+void pool(std::int32_t device, Address stream, const CnnValues& values, std::int32_t used, Address bias, Address mean,
+          Address variance, Address weight, Address shift, float eps, Address out, Address broken) {
+  CnnEpilogueArgs args = epilogue_args(values, used, bias, broken);
+  if (args.height < 2 || args.width < 2) throw py::value_error("values: expected at least 2 x 2 pixels");
+  if (args.images == 0) return;
+  args.mean = floats(mean, "mean");
+  args.variance = floats(variance, "variance");
+  args.weight = weight == 0 ? nullptr : floats(weight, "weight");
+  args.shift = shift == 0 ? nullptr : floats(shift, "shift");
+  args.eps = eps;
+  args.out = halves(out, "out");
+  const py::gil_scoped_release released;
+  additive_cnn_epilogue_cuda(args, device, reinterpret_cast<void*>(stream));
+}
+
+CnnHeadsArgs heads_sizes(std::int32_t groups, std::int32_t batch, std::int64_t terms,
+                         const std::vector<std::int32_t>& units) {
+  CnnHeadsArgs args{};
+  if (batch < 0 || groups < 1 || std::int64_t{batch} * groups > (1 << 24))
+    throw py::value_error("features: expected at least 1 map of at least 0 images, at most 2^24 of them");
+  if (terms < kCnnLanes || terms % kCnnLanes != 0)
+    throw py::value_error("terms: expected a multiple of 8, got " + std::to_string(terms));
+  const bool good = std::all_of(units.begin(), units.end(), [](auto n) { return n >= 1 && n <= kMostCnnUnits; });
+  if (units.empty() || units.size() > kMostCnnLinears || !good)
+    throw py::value_error("units: expected 1..8 numbers of 1..4096");
+  args.batch = batch;
+  args.groups = groups;
+  args.terms = terms;
+  args.n_linears = static_cast<std::int32_t>(units.size());
+  std::copy(units.begin(), units.end(), args.units);
+  return args;
+}
+
+std::int64_t heads_workspace(std::int32_t groups, std::int32_t batch, std::int64_t terms,
+                             const std::vector<std::int32_t>& units) {
+  return additive_cnn_heads_workspace(heads_sizes(groups, batch, terms, units));
+}
+
+// rest: address and floats of one network.
+void heads(std::int32_t device, Address stream, const CnnFeatures& features, const std::vector<std::int32_t>& units,
+           Address weights, const std::tuple<Address, std::int64_t>& rest, Address broken, Address sums,
+           Address evidence) {
+  const auto [values, groups, batch, terms] = features;
+  CnnHeadsArgs args = heads_sizes(groups, batch, terms, units);
+  args.rest_floats = units[0];
+  for (std::size_t i = 1; i < units.size(); ++i) args.rest_floats += (units[i - 1] + std::int64_t{1}) * units[i];
+  if (std::get<1>(rest) != args.rest_floats)
+    throw py::value_error("rest: expected " + std::to_string(args.rest_floats) + " values a network, got " +
+                          std::to_string(std::get<1>(rest)));
+  if (batch == 0) return;
+  args.features = halves(values, "features");
+  args.weights = halves(weights, "weights");
+  args.rest = floats(std::get<0>(rest), "rest");
+  args.broken = address<std::int32_t>(broken, "broken", alignof(std::int32_t));
+  args.sums = floats(sums, "sums");
+  args.evidence = floats(evidence, "evidence");
+  const py::gil_scoped_release released;
+  additive_cnn_heads_cuda(args, device, reinterpret_cast<void*>(stream));
+}
+
+}  // namespace
+
+void bind_additive_cnn_cuda(py::module_& module) {
+  using namespace py::literals;
+  module.def("additive_cnn_first", &first, py::kw_only(), "device"_a, "stream"_a, "maps"_a, "channels"_a, "kernels"_a,
+             "bias"_a, "out"_a, "broken"_a, "Queues the first convolution of all networks, with bias and ReLU.");
+  module.def("additive_cnn_rectify", &rectify, py::kw_only(), "device"_a, "stream"_a, "values"_a, "used"_a, "bias"_a,
+             "broken"_a, "Queues bias and ReLU, in place.");
+  module.def("additive_cnn_pool", &pool, py::kw_only(), "device"_a, "stream"_a, "values"_a, "used"_a, "bias"_a,
+             "mean"_a, "variance"_a, "weight"_a, "shift"_a, "eps"_a, "out"_a, "broken"_a,
+             "Queues bias, ReLU, 2x2 max pooling and batch norm.");
+  module.def("additive_cnn_heads", &heads, py::kw_only(), "device"_a, "stream"_a, "features"_a, "units"_a, "weights"_a,
+             "rest"_a, "broken"_a, "sums"_a, "evidence"_a, "Queues the linear layers of all networks.");
+  module.def("additive_cnn_heads_workspace", &heads_workspace, py::kw_only(), "groups"_a, "batch"_a, "terms"_a,
+             "units"_a, "Floats of `sums`.");
+}
+
+}  // namespace iuscore
