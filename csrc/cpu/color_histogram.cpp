@@ -33,20 +33,6 @@ int leading_bits(const std::uint16_t (&slots)[256], std::int32_t bins) {
   return 0;
 }
 
-// Moves the highest bits of bytes 0, 1, 2 to the places of c1 + c2 .., c2 .., 0 .. above `shift`. With up to 4 bits
-// each, no other product of a channel with a term of the multiplier falls there.
-PackedKeys packed_keys(const ByteTables& tables, const BinAxis* axes) {
-  int n[3];
-  std::uint32_t bits = 0;
-  for (int c = 0; c < 3; ++c) {
-    n[c] = leading_bits(tables.slots[c], axes[c].bins);
-    if (n[c] == 0) return {};
-    bits |= (0xffu << (8 - n[c]) & 0xffu) << (8 * c);
-  }
-  const std::uint64_t one = 1;
-  return {one << (16 + n[0] + n[1]) | one << (8 + n[1]) | one, bits, (1u << (n[0] + n[1] + n[2])) - 1, 24 - n[2]};
-}
-
 ByteTables byte_tables(const BinAxis* axes, int channels) {
   ByteTables tables{};
   tables.by_fours = true;
@@ -61,7 +47,9 @@ ByteTables byte_tables(const BinAxis* axes, int channels) {
     }
     cells_of_one *= bins;
   }
-  if (channels == 3) tables.packed = packed_keys(tables, axes);
+  tables.leading_bits = leading_bits(tables.slots[0], axes[0].bins);
+  for (int c = 1; c < channels; ++c)
+    if (leading_bits(tables.slots[c], axes[c].bins) != tables.leading_bits) tables.leading_bits = 0;
   return tables;
 }
 

@@ -1,12 +1,14 @@
 // Counting the bytes of uint8 images. Included by color_histogram_zone.cpp alone.
 //
-// A processor adds to one counter a cycle at best, and far slower where one addition waits for the last one to the same
-// counter. So: several histograms in turn; blocks of eight pixels that repeat (black borders) are counted once, times
-// their number; and where the bins are four bytes wide or a multiple of it, two bytes are counted by one addition to a
-// table of 64 x 64 pairs.
+// A processor adds to one counter a cycle at best, somewhat faster where additions that follow each other meet the same
+// line of the cache, and far slower where one waits for the last one to the same counter. So: counters of 16 bits;
+// several histograms in turn; channel after channel; blocks of eight pixels that repeat (black borders) are counted
+// once, times their number; and where the bins are four bytes wide or a multiple of it, two bytes are counted by one
+// addition to a table of 64 x 64 pairs.
 #pragma once
 
 #include "core/macros.h"
+#include "cpu/color_histogram_bits.h"
 #include "cpu/color_histogram_zone.h"
 
 namespace iuscore::IUSCORE_ZONE {
@@ -32,62 +34,77 @@ IUSCORE_HD bool same(const Block& x, const Block& y) {
   return x.first == y.first && x.second == y.second && x.third == y.third;
 }
 
-IUSCORE_HD std::uint8_t byte_of(const Block& block, int k) {
-  const std::uint64_t word = k < 8 ? block.first : k < 16 ? block.second : block.third;
-  return static_cast<std::uint8_t>(word >> (8 * (k % 8)));
+// How many times the block at p stands there in a row, at least once, before the end.
+IUSCORE_HD std::int64_t repeats(const std::uint8_t* p, const std::uint8_t* end) {
+  const Block block = load_block(p);
+  const std::uint8_t* next = p + kBlock;
+  while (end - next >= kBlock && same(load_block(next), block)) next += kBlock;
+  return (next - p) / kBlock;
 }
 
-// Of the repeats of a block. Apart, as in line its addresses would be kept in registers that the main loop needs.
-#define IUSCORE_NOT_INLINE __attribute__((noinline))
+// Bytes that are counted without looking for repeats, and how often one counter can be met by them: of three channels
+// two histograms stand in turn for each, of one channel six.
+constexpr int kSpan = 96;
+constexpr int kMeetings = 16;
+constexpr int kHistograms = 6;
 
-// Histogram that byte k of a block goes to: two in turn for each of three channels, or four in turn for one.
+// Histograms of bytes, [kHistograms, 256] in memory.tables, that are added to totals [kChannels, 256] when they are
+// full.
 template <int kChannels>
-IUSCORE_HD int histogram_of(int k) {
-  return kChannels == 3 ? k % 3 * 2 + k / 3 % 2 : k % 4;
-}
-template <int kChannels>
-constexpr int kHistograms = kChannels == 3 ? 6 : 4;
+struct ByteCounter {
+  std::uint16_t* tables;
+  std::uint32_t* totals;
+  std::int64_t room;  // spans
 
-template <int kChannels>
-IUSCORE_HD void add_block(const Block& block, std::uint32_t times, std::uint32_t* counters) {
-#pragma GCC unroll 24
-  for (int k = 0; k < kBlock; ++k) counters[histogram_of<kChannels>(k) * 256 + byte_of(block, k)] += times;
-}
+  static constexpr int kOfChannel = kHistograms / kChannels;
 
-template <int kChannels>
-IUSCORE_NOT_INLINE void add_repeats(const std::uint8_t* p, std::uint32_t times, std::uint32_t* counters) {
-  for (int k = 0; k < kBlock; ++k) counters[histogram_of<kChannels>(k) * 256 + p[k]] += times;
-}
-
-// counters: [kHistograms, 256]. `size` bytes from a first channel on.
-template <int kChannels>
-void count_bytes(const std::uint8_t* p, std::int64_t size, std::uint32_t* counters) {
-  const std::uint8_t* end = p + size;
-  while (end - p >= kBlock) {
-    const Block block = load_block(p);
-    add_block<kChannels>(block, 1, counters);
-    const std::uint8_t* begin = p;
-    for (p += kBlock; end - p >= kBlock && same(load_block(p), block);) p += kBlock;
-    if (__builtin_expect(p - begin > kBlock, 0))
-      add_repeats<kChannels>(begin, static_cast<std::uint32_t>((p - begin) / kBlock - 1), counters);
+  void begin() {
+    clear(tables, kHistograms * 256);
+    room = 65535 / kMeetings;
   }
-  for (int k = 0; p < end; ++p, ++k) ++counters[histogram_of<kChannels>(k) * 256 + *p];
-}
 
-// Adds the histograms of each channel to totals [kChannels, 256].
-template <int kChannels>
-void fold_bytes(const std::uint32_t* counters, std::uint32_t* totals) {
-  constexpr int kOfChannel = kHistograms<kChannels> / kChannels;
-  for (int c = 0; c < kChannels; ++c)
-    for (int h = 0; h < kOfChannel; ++h)
-      for (int v = 0; v < 256; ++v) totals[c * 256 + v] += counters[(c * kOfChannel + h) * 256 + v];
-}
+  void end() {
+    for (int h = 0; h < kHistograms; ++h)
+      for (int v = 0; v < 256; ++v) totals[h / kOfChannel * 256 + v] += tables[h * 256 + v];
+  }
+
+  // `size` bytes from a first channel on.
+  void add(const std::uint8_t* p, std::int64_t size) {
+    const std::uint8_t* end_of_bytes = p + size;
+    while (end_of_bytes - p >= kSpan) {
+      const std::int64_t times = repeats(p, end_of_bytes);
+      if (__builtin_expect(times > 1, 0)) {
+        for (int k = 0; k < kBlock; ++k) totals[k % kChannels * 256 + p[k]] += static_cast<std::uint32_t>(times);
+        p += times * kBlock;
+        continue;
+      }
+      add_span(p);
+      p += kSpan;
+      if (--room == 0) renew();
+    }
+    for (int k = 0; p < end_of_bytes; ++p, ++k) ++totals[k % kChannels * 256 + *p];
+  }
+
+ private:
+  void add_span(const std::uint8_t* p) {
+    std::uint16_t* const to = tables;
+#pragma GCC unroll 3
+    for (int c = 0; c < kChannels; ++c)
+#pragma GCC unroll 96
+      for (int k = 0; k < kSpan / kChannels; ++k) ++to[(c * kOfChannel + k % kOfChannel) * 256 + p[k * kChannels + c]];
+  }
+
+  void renew() {
+    end();
+    begin();
+  }
+};
 
 // Tables of pairs: one per channel, or two in turn.
 template <int kChannels>
 constexpr int kTables = kChannels == 3 ? 3 : 2;
 
-constexpr int kGroup = 12;  // codes: a multiple of the number of tables, and 24 bytes
+constexpr int kGroup = 12;  // codes: a multiple of the number of tables, and one block
 
 template <int kChannels>
 IUSCORE_HD void add_codes(const std::uint16_t* codes, std::uint16_t* tables) {
@@ -95,8 +112,9 @@ IUSCORE_HD void add_codes(const std::uint16_t* codes, std::uint16_t* tables) {
   for (int k = 0; k < kGroup; ++k) ++tables[k % kTables<kChannels> * kPairs + codes[k]];
 }
 
+// Of the repeats of a block. Apart, as in line its addresses would be kept in registers that the main loop needs.
 template <int kChannels>
-IUSCORE_NOT_INLINE void add_repeated_codes(const std::uint16_t* codes, int times, std::uint16_t* tables) {
+__attribute__((noinline)) void add_repeated_codes(const std::uint16_t* codes, int times, std::uint16_t* tables) {
   for (int k = 0; k < kGroup; ++k) {
     std::uint16_t& counter = tables[k % kTables<kChannels> * kPairs + codes[k]];
     counter = static_cast<std::uint16_t>(counter + times);
@@ -131,99 +149,102 @@ void fold_pairs(const std::uint16_t* table, std::uint32_t* totals) {
   for (int b = 0; b < 64; ++b) totals[4 * b] += second[b];
 }
 
-template <class T>
-void clear(T* values, std::int64_t n) {
-  __builtin_memset(values, 0, static_cast<std::size_t>(n) * sizeof(T));
-}
-
-// Adds the histograms of `size` consecutive bytes to totals [kChannels, 256].
-template <int kChannels>
-void count_span(const std::uint8_t* p, std::int64_t size, bool by_fours, HistogramMemory& memory,
-                std::uint32_t* totals) {
-  while (by_fours && size >= kFewestForPairs<kChannels>) {
-    clear(memory.pairs, kTables<kChannels> * kPairs);
-    for (std::int64_t chunk = 0; chunk < kChunksAtOnce && size >= 2 * kHalf; ++chunk) {
-      count_pairs<kChannels>(p, memory.pairs);
-      p += 2 * kHalf;
-      size -= 2 * kHalf;
-    }
-    for (int t = 0; t < kTables<kChannels>; ++t) fold_pairs(memory.pairs + t * kPairs, totals + t % kChannels * 256);
-  }
-  if (size == 0) return;
-  clear(memory.counters, kHistograms<kChannels> * 256);
-  count_bytes<kChannels>(p, size, memory.counters);
-  fold_bytes<kChannels>(memory.counters, totals);
-}
-
-// Adds the histograms of an image whose rows are dense and `stride` apart.
+// Adds the histograms of `rows` rows of consecutive bytes, `stride` apart, to totals [kChannels, 256].
 template <int kChannels>
 void count_rows(const std::uint8_t* p, std::int64_t rows, std::int64_t row_size, std::int64_t stride, bool by_fours,
                 HistogramMemory& memory, std::uint32_t* totals) {
-  if (stride == row_size || rows == 1) return count_span<kChannels>(p, rows * row_size, by_fours, memory, totals);
-  clear(memory.counters, kHistograms<kChannels> * 256);
-  for (std::int64_t y = 0; y < rows; ++y) count_bytes<kChannels>(p + y * stride, row_size, memory.counters);
-  fold_bytes<kChannels>(memory.counters, totals);
+  if (stride == row_size) {
+    row_size *= rows;
+    rows = 1;
+  }
+  if (rows == 1) {
+    const std::int64_t counted = kChannels * count_bits<kChannels>(p, row_size / kChannels, by_fours, memory, totals);
+    p += counted;
+    row_size -= counted;
+  }
+  std::int64_t size = rows == 1 ? row_size : 0;
+  while (by_fours && size >= kFewestForPairs<kChannels>) {
+    clear(memory.tables, kTables<kChannels> * kPairs);
+    for (std::int64_t chunk = 0; chunk < kChunksAtOnce && size >= 2 * kHalf; ++chunk) {
+      count_pairs<kChannels>(p, memory.tables);
+      p += 2 * kHalf;
+      size -= 2 * kHalf;
+    }
+    for (int t = 0; t < kTables<kChannels>; ++t) fold_pairs(memory.tables + t * kPairs, totals + t % kChannels * 256);
+    row_size = size;
+  }
+  if (row_size == 0) return;
+  ByteCounter<kChannels> counter{memory.tables, totals, 0};
+  counter.begin();
+  for (std::int64_t y = 0; y < rows; ++y) counter.add(p + y * stride, row_size);
+  counter.end();
 }
 
 // Joint histogram: two in turn where they are small.
 constexpr std::int32_t kFewCells = 4096;
+constexpr std::int32_t kSlotsAtOnce = 1024;
 
-// The cell of an interleaved pixel by one multiplication where bins are a power of two up to 16: the highest bits of
-// three bytes move side by side, and what else the multiplication makes lies above and below them.
-IUSCORE_HD std::uint32_t packed_cell(const std::uint8_t* p, const PackedKeys& packed) {
-  std::uint32_t word;
-  __builtin_memcpy(&word, p, sizeof word);
-  return static_cast<std::uint32_t>((word & packed.bits) * packed.multiplier >> packed.shift) & packed.last;
+// Slots of n pixels where the highest kBits of each byte are its bin; their channels are kStep apart from pixel to
+// pixel.
+template <int kBits, int kStep>
+void find_slots_of_bits(const std::uint8_t* __restrict r, const std::uint8_t* __restrict g,
+                        const std::uint8_t* __restrict b, std::int32_t n, std::uint16_t* __restrict slots) {
+  constexpr int kRest = 8 - kBits;
+  std::int32_t i = 0;
+#if defined(__x86_64__) && !defined(__AVX2__)
+  // Shuffles of three channels are slow here. By one multiplication the bits of the three bytes of a word move side by
+  // side; what else it makes lies above and below them. The last pixel may have no byte behind it.
+  constexpr std::uint32_t kBitsOfBytes = (0xffu << kRest & 0xffu) * 0x010101u;
+  constexpr std::uint64_t kMultiplier = std::uint64_t{1} << (16 + 2 * kBits) | std::uint64_t{1} << (8 + kBits) | 1;
+  for (; kStep == 3 && i + 1 < n; ++i) {
+    std::uint32_t word;
+    __builtin_memcpy(&word, r + 3 * i, sizeof word);
+    slots[i] = (word & kBitsOfBytes) * kMultiplier >> (24 - kBits) & ((1 << 3 * kBits) - 1);
+  }
+#endif
+  for (; i < n; ++i) {
+    const int cell = r[kStep * i] >> kRest << 2 * kBits | g[kStep * i] >> kRest << kBits | b[kStep * i] >> kRest;
+    slots[i] = static_cast<std::uint16_t>(cell);
+  }
 }
 
-struct JointCounter {
-  const ByteTables* tables;
-  std::uint32_t cells;
-  std::int64_t pitch;  // from one of two histograms in turn to the other; 0 where there is only one
-  std::uint32_t* counters;
-
-  void add(const std::uint8_t* p, std::int64_t stride_c, std::int64_t x, std::uint32_t times) const {
-    const std::uint32_t key = tables->keys[0][p[0]] + tables->keys[1][p[stride_c]] + tables->keys[2][p[2 * stride_c]];
-    counters[(x & 1) * pitch + slot_of_key(key, cells)] += times;
-  }
-
-  IUSCORE_NOT_INLINE void add_repeats(const std::uint8_t* p, std::uint32_t times) const {
-    for (int k = 0; k < 8; ++k) add(p + 3 * k, 1, k, times);
-  }
-};
-
-// Blocks of eight interleaved pixels; returns how many pixels were counted. Reads one byte behind a pixel, and so keeps
-// one pixel away from the end.
-template <bool kPacked>
-std::int64_t count_joint_blocks(const std::uint8_t* p, std::int64_t width, const JointCounter& to) {
-  const JointCounter counter = to;
-  const PackedKeys packed = counter.tables->packed;
-  std::int64_t x = 0;
-  while (x + 8 < width) {
-    const std::uint8_t* begin = p + 3 * x;
-    const Block block = load_block(begin);
-#pragma GCC unroll 8
-    for (int k = 0; k < 8; ++k) {
-      if (kPacked) {
-        ++counter.counters[(k & 1) * counter.pitch + packed_cell(begin + 3 * k, packed)];
-      } else {
-        counter.add(begin + 3 * k, 1, k, 1);
-      }
-    }
-    const std::int64_t first = x;
-    for (x += 8; x + 8 < width && same(load_block(p + 3 * x), block);) x += 8;
-    if (__builtin_expect(x - first > 8, 0)) counter.add_repeats(begin, static_cast<std::uint32_t>((x - first) / 8 - 1));
-  }
-  return x;
+template <int kBits>
+bool find_slots_of_bits(const ImageView& image, const std::uint8_t* p, std::int32_t n, std::uint16_t* slots) {
+  const std::uint8_t* g = p + image.stride_c;
+  const std::uint8_t* b = p + 2 * image.stride_c;
+  if (image.stride_w == 1)
+    find_slots_of_bits<kBits, 1>(p, g, b, n, slots);
+  else if (image.stride_w == 3 && image.stride_c == 1)
+    find_slots_of_bits<kBits, 3>(p, g, b, n, slots);
+  else
+    return false;
+  return true;
 }
 
-void count_joint_row(const std::uint8_t* p, std::int64_t width, std::int64_t stride_w, std::int64_t stride_c,
-                     const JointCounter& counter) {
-  std::int64_t x = 0;
-  if (stride_w == 3 && stride_c == 1)
-    x = counter.tables->packed.multiplier != 0 ? count_joint_blocks<true>(p, width, counter)
-                                               : count_joint_blocks<false>(p, width, counter);
-  for (; x < width; ++x) counter.add(p + x * stride_w, stride_c, x, 1);
+bool find_slots_of_bits(const ImageView& image, const std::uint8_t* p, std::int32_t n, int bits, std::uint16_t* slots) {
+  switch (bits) {
+    case 1:
+      return find_slots_of_bits<1>(image, p, n, slots);
+    case 2:
+      return find_slots_of_bits<2>(image, p, n, slots);
+    case 3:
+      return find_slots_of_bits<3>(image, p, n, slots);
+    case 4:
+      return find_slots_of_bits<4>(image, p, n, slots);
+    default:
+      return false;
+  }
+}
+
+// The joint slots of n pixels from p on.
+void find_joint_slots(const ImageView& image, const std::uint8_t* p, std::int32_t n, const ByteTables& bytes,
+                      std::uint32_t cells, std::uint16_t* slots) {
+  if (find_slots_of_bits(image, p, n, bytes.leading_bits, slots)) return;
+  for (std::int32_t i = 0; i < n; ++i, p += image.stride_w) {
+    const std::uint32_t key =
+        bytes.keys[0][p[0]] + bytes.keys[1][p[image.stride_c]] + bytes.keys[2][p[2 * image.stride_c]];
+    slots[i] = static_cast<std::uint16_t>(slot_of_key(key, cells));
+  }
 }
 
 }  // namespace

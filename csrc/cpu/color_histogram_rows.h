@@ -6,6 +6,7 @@
 #include "core/histogram.h"
 #include "core/pixel.h"
 #include "cpu/color_histogram_zone.h"
+#include "cpu/equal_values.h"
 
 namespace iuscore::IUSCORE_ZONE {
 namespace {
@@ -131,12 +132,17 @@ void join_slots(const BinAxis* axes, Piece& piece) {
 
 // Two histograms in turn, `pitch` apart, so that equal neighbors do not wait for each other.
 void add_slots(const std::uint16_t* slots, std::int32_t n, std::int64_t pitch, std::uint32_t* counters) {
+  std::uint32_t* odd = counters + pitch;
   std::int32_t i = 0;
-  for (; i + 4 <= n; i += 4) {
-    ++counters[slots[i]];
-    ++counters[slots[i + 1] + pitch];
-    ++counters[slots[i + 2]];
-    ++counters[slots[i + 3] + pitch];
+  for (; i + 8 <= n; i += 8) {
+    if (eight_are_equal(slots + i)) {
+      counters[slots[i]] += 8;
+      continue;
+    }
+    for (int k = 0; k < 8; k += 2) {
+      ++counters[slots[i + k]];
+      ++odd[slots[i + k + 1]];
+    }
   }
   for (; i < n; ++i) ++counters[slots[i]];
 }

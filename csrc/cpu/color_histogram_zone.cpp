@@ -63,11 +63,11 @@ void count_gray_of_color(const ColorHistogramJob& job, std::uint32_t* totals) {
       x += n;
       filled += n;
       if (filled < kGrayBytes) continue;
-      count_span<1>(memory.gray, filled, job.bytes->by_fours, memory, totals);
+      count_rows<1>(memory.gray, 1, filled, filled, job.bytes->by_fours, memory, totals);
       filled = 0;
     }
   }
-  count_span<1>(memory.gray, filled, job.bytes->by_fours, memory, totals);
+  count_rows<1>(memory.gray, 1, filled, filled, job.bytes->by_fours, memory, totals);
 }
 
 // Without a mask, where pixels lie close: true if counted.
@@ -105,10 +105,15 @@ void count_joint_bytes(const ColorHistogramJob& job) {
   const auto* p = static_cast<const std::uint8_t*>(image.data);
   const bool dense = image.stride_h == image.width * image.stride_w;
   const std::int64_t rows = dense ? 1 : image.height;
-  const JointCounter counter{job.bytes, static_cast<std::uint32_t>(cells), pitch, counters};
+  const std::int64_t width = dense ? image.height * image.width : image.width;
+  alignas(64) std::uint16_t slots[kSlotsAtOnce];
   for (std::int64_t y = 0; y < rows; ++y)
-    count_joint_row(p + y * image.stride_h, dense ? image.height * image.width : image.width, image.stride_w,
-                    image.stride_c, counter);
+    for (std::int64_t x = 0; x < width; x += kSlotsAtOnce) {
+      const auto n = static_cast<std::int32_t>(width - x < kSlotsAtOnce ? width - x : kSlotsAtOnce);
+      const std::uint8_t* from = p + y * image.stride_h + x * image.stride_w;
+      find_joint_slots(image, from, n, *job.bytes, static_cast<std::uint32_t>(cells), slots);
+      add_slots(slots, n, pitch, counters);
+    }
   write_result(counters, pitch, cells, job.counts, job.outside);
 }
 

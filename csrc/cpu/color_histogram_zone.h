@@ -6,20 +6,12 @@
 
 namespace iuscore {
 
-// cell = (little-endian word of a pixel & bits) * multiplier >> shift & last; multiplier 0: no such numbers.
-struct PackedKeys {
-  std::uint64_t multiplier;
-  std::uint32_t bits;
-  std::uint32_t last;
-  std::int32_t shift;
-};
-
 // What the bytes of uint8 images mean; made once per call.
 struct ByteTables {
   std::uint16_t slots[3][256];  // slot of byte v on the axis of channel c
   std::uint32_t keys[3][256];   // share of byte v of channel c in the key of a joint cell
-  PackedKeys packed;
-  bool by_fours;  // bytes 4 k .. 4 k + 3 share a slot in every channel
+  bool by_fours;                // bytes 4 k .. 4 k + 3 share a slot in every channel
+  int leading_bits;             // in every channel, 1..4, that are the slot; 0: not so
 };
 
 constexpr std::int64_t kHalf = 1536;  // bytes: those at p and p + kHalf make a pair
@@ -29,8 +21,8 @@ constexpr std::int64_t kMostJointCells = kMostJointBins * kMostJointBins * kMost
 
 // What one thread needs to count. Of its own content nothing is left from one image to the next.
 struct HistogramMemory {
-  std::uint32_t counters[kMostJointCells + kOutsideSlots];
-  std::uint16_t pairs[3 * kPairs];
+  alignas(64) std::uint32_t counters[kMostJointCells + kOutsideSlots];
+  alignas(64) std::uint16_t tables[3 * kPairs];  // a line of the cache holds more of them than of `counters`
   std::uint8_t gray[kGrayBytes];
 };
 

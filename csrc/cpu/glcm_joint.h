@@ -4,8 +4,7 @@
 // distance 1 the four usual offsets take two increments a pixel instead of four. Included by zone-compiled files only.
 #pragma once
 
-#include <cstring>
-
+#include "cpu/equal_values.h"
 #include "cpu/glcm_pairs.h"
 
 namespace iuscore::IUSCORE_ZONE {
@@ -85,15 +84,6 @@ struct Stream {
       cells[i] = static_cast<std::uint16_t>((p[i] << (2 * kJointShift)) | (a[i] << kJointShift) | b[i]);
 }
 
-// Whether the cells of a block are all the first one, as in a black border.
-[[maybe_unused]] bool all_equal(const std::uint16_t* cells) {
-  std::uint64_t first;
-  std::uint64_t second;
-  std::memcpy(&first, cells, sizeof first);
-  std::memcpy(&second, cells + 4, sizeof second);
-  return first == second && first == (first << 16 | first >> 48);
-}
-
 template <class Count>
 inline __attribute__((always_inline)) void add_to(Count* cells, std::uint16_t at, Count n) {
   cells[at] = static_cast<Count>(cells[at] + n);
@@ -103,7 +93,7 @@ inline __attribute__((always_inline)) void add_to(Count* cells, std::uint16_t at
 template <class Count>
 void add_stream(const Stream<Count>& x, const std::uint16_t* at, std::int32_t from, std::int32_t end) {
   for (; from + kCellBlock <= end; from += kCellBlock) {
-    if (all_equal(at + from)) {
+    if (eight_are_equal(at + from)) {
       add_to(x.even, at[from], Count{kCellBlock});
       continue;
     }
@@ -121,7 +111,7 @@ void add_streams(const Stream<Count>& x, const Stream<Count>& y, const std::uint
                  std::int32_t n) {
   std::int32_t from = 0;
   for (; from + kCellBlock <= n; from += kCellBlock) {
-    if (all_equal(at + from) && all_equal(to + from)) {
+    if (eight_are_equal(at + from) && eight_are_equal(to + from)) {
       add_to(x.even, at[from], Count{kCellBlock});
       add_to(y.even, to[from], Count{kCellBlock});
       continue;

@@ -1,0 +1,21 @@
+// Included by zone-compiled files only.
+#pragma once
+
+#include <cstdint>
+
+#include "core/macros.h"
+
+namespace iuscore::IUSCORE_ZONE {
+namespace {
+
+// Whether eight values are all the first one, as in a black border.
+IUSCORE_HD bool eight_are_equal(const std::uint16_t* values) {
+  std::uint64_t first;
+  std::uint64_t second;
+  __builtin_memcpy(&first, values, sizeof first);
+  __builtin_memcpy(&second, values + 4, sizeof second);
+  return first == second && first == (first << 16 | first >> 48);
+}
+
+}  // namespace
+}  // namespace iuscore::IUSCORE_ZONE
