@@ -4,8 +4,9 @@ Every contestant is a process of its own, start included, on a folder that lies 
 what no job can be faster than; the published implementation's steps are re-stated with kornia and PyTorch, one image
 at a time, since the original has its paths written in.
 
-    python benchmarks/bench_pipeline.py            # a quarter of an hour; writes benchmarks/results/pipeline.json
-    python benchmarks/bench_pipeline.py --quick    # a minute or two; writes nothing
+    python benchmarks/bench_pipeline.py                  # a quarter of an hour; writes results/pipeline_*.json
+    python benchmarks/bench_pipeline.py --model texture  # that kind of model only
+    python benchmarks/bench_pipeline.py --quick          # a minute or two; writes nothing
 """
 
 from __future__ import annotations
@@ -100,32 +101,43 @@ def differences(model: Path, files: Path, outs: Mapping[str, Path]) -> list[Any]
     return rows
 
 
+def texture_cases(folder: Path, images: int, repetitions: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    model = pipeline.texture_model(folder)
+    return [texture_case(folder, model, kind, images, repetitions) for kind in ("jpg", "png")], []
+
+
+def epu_cases(folder: Path, images: int, repetitions: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    cases, tables = [], []
+    for base, hidden in SIZES:
+        case, rows = epu_case(folder, base, hidden, images, repetitions)
+        cases.append(case)
+        title = f"Differences in IUS from PyTorch's own float32 layers, base {base}, {images:,} images"
+        tables.append({"title": title, "columns": ("precision", "largest", "median"), "rows": rows})
+    return cases, tables
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", choices=["texture", "epu"], help="models of this kind only")
     parser.add_argument("--quick", action="store_true", help="few images, nothing saved")
-    quick = parser.parse_args().quick
-    many, few, repetitions = (600, 8, 1) if quick else (24_000, 1000, 3)
-    tables = []
-    with tempfile.TemporaryDirectory(prefix="iuscore-pipeline-") as root:
-        folder = Path(root)
-        model = pipeline.texture_model(folder)
-        cases = [texture_case(folder, model, kind, many, repetitions) for kind in ("jpg", "png")]
-        for base, hidden in SIZES:
-            case, rows = epu_case(folder, base, hidden, few, 1 if quick else 2)
-            cases.append(case)
-            title = f"Differences in IUS from PyTorch's own float32 layers, base {base}, {few} images"
-            tables.append({"title": title, "columns": ("precision", "largest", "median"), "rows": rows})
-    print(tables)
-    if quick:
-        return
-    content = {
-        "benchmark": f"whole jobs, {WORKERS} processes or threads, start included",
-        "core_build": harness.core_build(),
-        "cases": cases,
-        "tables": tables,
-    }
-    packages = ("torch", "numpy", "pillow", "simplejpeg", "kornia", "pyarrow")
-    print(f"\nwritten: {harness.save('pipeline', content, packages).relative_to(harness.ROOT)}")
+    options = parser.parse_args()
+    many, few, repetitions = (600, 8, 1) if options.quick else (24_000, 1000, 3)
+    for kind, run, images in (("texture", texture_cases, many), ("epu", epu_cases, few)):
+        if options.model not in (None, kind):
+            continue
+        with tempfile.TemporaryDirectory(prefix="iuscore-pipeline-") as root:
+            cases, tables = run(Path(root), images, repetitions)
+        print(tables)
+        if options.quick:
+            continue
+        content = {
+            "benchmark": f"whole jobs with {kind} models, {WORKERS} processes or threads, start included",
+            "core_build": harness.core_build(),
+            "cases": cases,
+            "tables": tables,
+        }
+        packages = ("torch", "numpy", "pillow", "simplejpeg", "kornia", "pyarrow")
+        print(f"\nwritten: {harness.save(f'pipeline_{kind}', content, packages).relative_to(harness.ROOT)}")
 
 
 if __name__ == "__main__":

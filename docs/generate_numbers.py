@@ -42,6 +42,9 @@ HEADLINES = (
     ("the same, of pure noise", "color_histogram", "rgb, 3 x 64 bins, noise"),
     ("four perceptual maps of a color image", "perceptual_maps", "128 -> 128, color"),
     ("64 networks of one input, a row", "additive_mlp", "forward, 64 groups of 1 input, hidden (64, 32)"),
+    ("EPU-CNN's forward pass, base 32", "epu_forward", "base 32, float32"),
+    ("EPU-CNN's forward pass, base 64", "epu_forward", "base 64, float32"),
+    ("the same in 16-bit integers, `fast`", "epu_forward", "base 64, reduced precision"),
 )
 
 _INTRODUCTION = """\
@@ -108,8 +111,9 @@ def _on_one_core(content: Mapping[str, Any]) -> bool:
     return any(case["ranked_by"] == "core_median" for case in content.get("cases", ()))
 
 
-def reckoning(pipeline: Mapping[str, Any]) -> str:
+def reckoning(*pipelines: Mapping[str, Any]) -> str:
     """Core-hours of runs of three sizes, from the rates of whole jobs on two cores."""
+    cases = [case for pipeline in pipelines for case in pipeline["cases"]]
     wanted = {
         "decode JPEG and do nothing else": ("jpg", "only decode, as iuscore does"),
         "`texture`, JPEG": ("jpg", "iuscore"),
@@ -121,12 +125,34 @@ def reckoning(pipeline: Mapping[str, Any]) -> str:
     }
     rows = []
     for what, (part, who) in wanted.items():
-        case = next(case for case in pipeline["cases"] if part in case["case"])
+        case = next(case for case in cases if part in case["case"])
         rate = case["rates"][who]["wall_median"] / 2
         hours = [n / rate / 3600 for n in (1e6, 1e8, 1e10)]
         rows.append((what, _count(rate), *(f"{h:,.1f}" if h < 10 else f"{h:,.0f}" for h in hours)))
     head = ("images of 256 x 256", "images a second and core", "1 million", "100 million", "10 billion")
-    return f"Core-hours, from `benchmarks/results/pipeline.json` ({pipeline['date']}).\n\n{_table(head, rows)}"
+    dates = " and ".join(dict.fromkeys(pipeline["date"] for pipeline in pipelines))
+    return f"Core-hours, from `benchmarks/results/pipeline_*.json` ({dates}).\n\n{_table(head, rows)}"
+
+
+def whole_jobs(pipeline: Mapping[str, Any]) -> str:
+    """Images a second of `iuscore score` with EPU-CNN models, from files to a table, and the published steps'."""
+    rows = []
+    for case in pipeline["cases"]:
+        (published,) = (rate["wall_median"] for who, rate in case["rates"].items() if who.startswith("published"))
+        ours = [case["rates"][who]["wall_median"] for who in ("iuscore", "iuscore --precision fast")]
+        times = (f"{_count(rate)} ({rate / published:.2g}x)" for rate in ours)
+        rows.append((case["case"], _count(published), *times))
+    head = ("images a second, start included", "published steps, one by one", "`exact`", "`fast`")
+    text = f"Two cores, from `benchmarks/results/pipeline_epu.json` ({pipeline['date']}).\n\n{_table(head, rows)}"
+    tables = [f"\n{table['title']}.\n\n{_table(table['columns'], table['rows'])}" for table in pipeline["tables"]]
+    return text + "".join(tables)
+
+
+# Files that come from results of their own: name, what writes it, from which.
+_OF_JOBS = (
+    ("reckoning", reckoning, ("pipeline_texture", "pipeline_epu")),
+    ("whole_jobs", whole_jobs, ("pipeline_epu",)),
+)
 
 
 def _peers(case: Mapping[str, Any]) -> dict[str, float]:
@@ -156,7 +182,11 @@ def pages(results: Path = RESULTS) -> dict[Path, str]:
         PAGE: render(results),
         README: before + TABLE[0] + headlines(found) + TABLE[1] + after,
         **{RATIOS / f"{name}.md": ratios(content) for name, content in found.items() if _on_one_core(content)},
-        **({RATIOS / "reckoning.md": reckoning(found["pipeline"])} if "pipeline" in found else {}),
+        **{
+            RATIOS / f"{name}.md": text(*(found[each] for each in sources))
+            for name, text, sources in _OF_JOBS
+            if all(each in found for each in sources)
+        },
     }
 
 
