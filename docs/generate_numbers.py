@@ -14,6 +14,7 @@ What is read of a results file:
     tables: [{title, columns, rows}]    figures that are no rates
     gpu: name, kernels: {op: verdict}    of a run on a GPU: save() in benchmarks/gpu/run.py
     steps: {measure: {measurements: {rows, left_out}}}    measure_all() in benchmarks/gpu/measure.py
+    steps: {networks: {networks: {models, steps, left_out}}}    measure_all() in benchmarks/gpu/networks.py
 
 A file without cases is listed with its head and nothing else.
 """
@@ -202,7 +203,8 @@ def _kernels(names: Iterable[str], contents: Iterable[Mapping[str, Any]]) -> lis
             what = "not yet run on a GPU"
         rows.append((f"`{name}`", what))
     explanation = (
-        "Without a GPU the source of every kernel is run on the host by the tests, unchanged, against the CPU kernel.\n"
+        "Without a GPU the source of every kernel is run on the host by the tests, unchanged, against the CPU kernel or "
+        "plain loops.\n"
     )
     return [_table(("kernel", "last verified on"), rows), explanation]
 
@@ -228,7 +230,30 @@ def _benchmark(name: str, content: Mapping[str, Any]) -> list[str]:
         ]
     for table in content.get("tables", ()):
         sections += [f"{table['title']}.\n", _table(table["columns"], table["rows"])]
-    return sections + _on_gpu(content)
+    return sections + _networks(content) + _on_gpu(content)
+
+
+def _networks(content: Mapping[str, Any]) -> list[str]:
+    """EPU-CNN on a GPU: benchmarks/gpu/networks.py."""
+    found = content.get("steps", {}).get("networks", {}).get("networks")
+    if found is None:
+        return []
+    sections = []
+    for model in found["models"]:
+        rows = [
+            (who, row["error"], "", "")
+            if "error" in row
+            else (who, _count(row["images_per_s"]), f"{row['share_of_floor']:.0%}", f"{row['off']:.1g}")
+            for who, row in model["rates"].items()
+        ]
+        head = ("", "images per second", "share of the floor", "largest difference of a contribution")
+        title = f"### EPU-CNN on the GPU, base {model['base']}, {model['side']} x {model['side']}\n"
+        sections += [title, _table(head, rows)]
+        if model["times_compiled"]:
+            sections.append(f"iuscore over torch.compile: {model['times_compiled']:.3g}.\n")
+    rows = [(row["step"], row.get("error") or f"{row['share_of_floor']:.0%}") for row in found["steps"]]
+    sections += ["Steps of the larger model, one network but for the first and the last:\n"]
+    return [*sections, _table(("step", "share of its floor"), rows)]
 
 
 def _on_gpu(content: Mapping[str, Any]) -> list[str]:

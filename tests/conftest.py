@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -16,6 +18,8 @@ from torch import Tensor
 from iuscore import ops
 from iuscore.fit import EPUOptions, TextureOptions, TrainingOptions, fit, open_splits
 from iuscore.ops import _backend
+from iuscore.ops._native import additive_cnn_cuda
+from tests.equivalence.host_build import build_module
 from tests.fixtures import class_folders
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -89,6 +93,20 @@ def native(request: pytest.FixtureRequest) -> BackendUnderTest:
 def cuda_native() -> BackendUnderTest:
     """The compiled CUDA kernels alone; for tests marked cuda."""
     return get_backend("cuda-native")
+
+
+@pytest.fixture(scope="module")
+def host_kernels() -> Iterator[ModuleType]:
+    """The CUDA kernels of additive_cnn on the host, in the place of the compiled module."""
+    path = build_module("host_kernels", "tests/cpp/on_host")
+    spec = importlib.util.spec_from_file_location("host_kernels", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(additive_cnn_cuda, "cuda", lambda: module)
+        yield module
 
 
 @pytest.fixture(scope="module")

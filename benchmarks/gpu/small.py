@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import torch
+import torch.nn.functional as F
 from calls import call, same_bits
 from cases import OF_ROWS, VARIANTS, Case
 from torch import Tensor
 
 from iuscore import ops
+from iuscore.models import EPUCNN
+from iuscore.ops._native import additive_cnn_cuda as _cuda
+from iuscore.ops._torch import additive_cnn as _torch
 
 PIXEL_TYPES = (torch.uint8, torch.uint16, torch.float16, torch.float32)
 
@@ -26,6 +32,8 @@ def launches(device: torch.device) -> Iterator[tuple[str, Any, Any]]:
                 yield text, call(case, inputs.to(device), "native"), call(case, inputs, "native")
     for text, make in _others(generator):
         yield text, make(device), make(torch.device("cpu"))
+    if device.type == "cuda":
+        yield "additive_cnn", *network_kernels(device)
 
 
 def _others(generator: torch.Generator) -> Iterator[tuple[str, Callable[[torch.device], Any]]]:
@@ -66,6 +74,26 @@ def _others(generator: torch.Generator) -> Iterator[tuple[str, Callable[[torch.d
     )
     yield "texture_stats masked", lambda to: ops.texture_stats(images.to(to), levels=256, mask=mask.to(to), **native)
     yield "additive_mlp backward", lambda to: _gradients(x.to(to))
+
+
+def network_kernels(device: torch.device) -> tuple[Tensor, Tensor]:
+    """What the kernels of additive_cnn give, to two digits; cuDNN, which is not ours to check, is left out."""
+    torch.manual_seed(2)
+    model = EPUCNN(["a", "b"], size=(17, 24), base_channels=8, hidden_units=6).eval().requires_grad_(False)
+    maps = torch.rand(9, *model.input_shape)
+
+    def copied(x: Tensor, weight: Tensor, bias: Tensor | None = None, padding: int = 1) -> Tensor:
+        if x.shape[1] == 1:
+            return F.conv2d(x, weight, bias, padding=padding)
+        y = x.repeat(1, len(weight) // x.shape[1], 1, 1)
+        return y if bias is None else y + bias.view(-1, 1, 1)
+
+    own = SimpleNamespace(**{**vars(F), "conv2d": copied})
+    with patch.object(_torch, "F", own), patch.object(_cuda, "F", own):
+        expected = _torch.additive_cnn(maps, model.networks())
+        got = _cuda.forward(_cuda.plan_of(model.to(device).networks(), model.size), maps.to(device))
+    close = (got.cpu() - expected).abs().max() < 1e-2 * expected.abs().max()
+    return close, torch.tensor(True)
 
 
 def _gradients(x: Tensor) -> list[Tensor]:

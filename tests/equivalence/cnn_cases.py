@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from iuscore import ops
+from tests import tolerances_cnn as tolerances
 from tests.reference import additive_cnn as reference
 
 
@@ -104,3 +105,14 @@ def doubles(network: ops.CnnNetwork) -> reference.Network:
         for block in network.blocks
     ]  # fmt: skip
     return reference.Network(blocks, [(array(weight), array(bias)) for weight, bias in network.linears])
+
+
+def assert_near_reference(evidence: Tensor, maps: Tensor, networks: list[ops.CnnNetwork]) -> None:
+    """Within the bound of "fast" on a GPU."""
+    got = evidence.double().cpu().numpy()
+    assert got.shape == (len(maps), len(networks), len(networks[0].linears[-1][1]))
+    for g, network in enumerate(map(doubles, networks)):
+        for b in range(len(maps)):
+            trace = reference.forward(maps[b, g].double().numpy(), network)
+            error, allowed = abs(got[b, g] - trace.evidence), tolerances.bound_on_gpu(trace, network)
+            assert (error <= allowed).all(), f"image {b}, map {g}: off by {error}, allowed {allowed}"

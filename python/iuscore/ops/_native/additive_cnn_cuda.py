@@ -216,40 +216,41 @@ def _network(layers: Sequence[Layer], values: Tensor, features: Tensor, broken: 
         # no bias: cuDNN's fused form would add it in float16, and 0 times memory that nobody wrote
         planes = F.conv2d(values.permute(0, 3, 1, 2), layer.kernels, padding=1)
         values = planes.permute(0, 2, 3, 1).contiguous()
-        if layer.norm is None:
-            _call("rectify", values, values=_values(values), **_bias(layer), broken=broken.data_ptr())
-            continue
-        batch, height, width, channels = values.shape
-        out = values.new_empty((batch, height // 2, width // 2, channels)) if i + 1 < len(layers) else features
-        mean, variance, weight, shift, eps = layer.norm
-        _call(
-            "pool",
-            values,
-            values=_values(values),
-            **_bias(layer),
-            mean=mean.data_ptr(),
-            variance=variance.data_ptr(),
-            weight=0 if weight is None else weight.data_ptr(),
-            shift=0 if shift is None else shift.data_ptr(),
-            eps=eps,
-            out=out.data_ptr(),
-            broken=broken.data_ptr(),
-        )
-        values = out
+        values = _epilogue(values, layer, broken, features if i + 1 == len(layers) else None)
+
+
+def _epilogue(values: Tensor, layer: Layer, broken: Tensor, out: Tensor | None = None) -> Tensor:
+    """[B, h, w, C] with bias and ReLU, in place; or [B, h // 2, w // 2, C] with pooling and batch norm too."""
+    batch, height, width, channels = values.shape
+    arguments: dict[str, Any] = {
+        "values": (values.data_ptr(), *values.shape),
+        "used": len(layer.bias),
+        "bias": layer.bias.data_ptr(),
+        "broken": broken.data_ptr(),
+    }
+    if layer.norm is None:
+        _call("rectify", values, **arguments)
+        return values
+    out = values.new_empty((batch, height // 2, width // 2, channels)) if out is None else out
+    mean, variance, weight, shift, eps = layer.norm
+    _call(
+        "pool",
+        values,
+        **arguments,
+        mean=mean.data_ptr(),
+        variance=variance.data_ptr(),
+        weight=0 if weight is None else weight.data_ptr(),
+        shift=0 if shift is None else shift.data_ptr(),
+        eps=eps,
+        out=out.data_ptr(),
+    )
+    return out
 
 
 def _call(kernel: str, like: Tensor, **arguments: Any) -> None:
     device = like.device
     stream = stream_of(device) if like.is_cuda else 0
     getattr(cuda(), f"additive_cnn_{kernel}")(device=device.index or 0, stream=stream, **arguments)
-
-
-def _values(values: Tensor) -> tuple[int, ...]:
-    return (values.data_ptr(), *values.shape)
-
-
-def _bias(layer: Layer) -> dict[str, int]:
-    return {"used": len(layer.bias), "bias": layer.bias.data_ptr()}
 
 
 def _first(plan: Plan, maps: Tensor, broken: Tensor) -> Tensor:
