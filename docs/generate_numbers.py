@@ -203,7 +203,7 @@ def _kernels(names: Iterable[str], contents: Iterable[Mapping[str, Any]]) -> lis
             what = "not yet run on a GPU"
         rows.append((f"`{name}`", what))
     explanation = (
-        "Without a GPU the source of every kernel is run on the host by the tests, unchanged, against the CPU kernel or "
+        "Without a GPU the tests run the source of every kernel on the host, unchanged, against the CPU kernel or "
         "plain loops.\n"
     )
     return [_table(("kernel", "last verified on"), rows), explanation]
