@@ -1,6 +1,7 @@
 """The command ``iuscore``, also as ``python -m iuscore``."""
 
 import gc
+import signal
 
 from iuscore.cli import main
 
@@ -10,6 +11,7 @@ def run() -> None:
     try:
         main()
     finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done
         gc.freeze()  # the interpreter's end would visit each of a million objects of the libraries: half a second
 
 

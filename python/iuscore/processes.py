@@ -6,6 +6,8 @@ import multiprocessing
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 # pyarrow looks for pandas in every process that makes a table.
@@ -33,9 +35,22 @@ def worker_context() -> Any:
     # A terminal sends Ctrl-C to all. The server and what it forks inherit that they do not hear it, from their first
     # instruction on; this process hears it right after.
     resource_tracker.ensure_running()
+    with deaf():
+        forkserver.ensure_running()
+    return context
+
+
+@contextmanager
+def deaf() -> Iterator[None]:
+    """Hear Ctrl-C only after the block, however often it comes, as do processes that start in it.
+
+    For imports too: one that was broken off cannot always be done again.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        forkserver.ensure_running()
+        yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    return context
