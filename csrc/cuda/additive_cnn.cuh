@@ -27,13 +27,18 @@ struct alignas(16) CnnVector {
 
 constexpr float kMostHalf = 65504.0f;
 
-// Rounded to nearest even.
-__device__ inline std::uint32_t half_pair(float low, float high) {
+// Rounded to nearest even; with kRelu what is negative becomes 0.
+template <bool kRelu>
+__device__ std::uint32_t half_pair(float low, float high) {
 #if defined(__CUDA_ARCH__)
   std::uint32_t pair;
-  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  if (kRelu)
+    asm("cvt.rn.relu.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  else
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
   return pair;
 #else
+  if (kRelu) return half_pair<false>(relu(low), relu(high));
   return std::uint32_t{float_to_f16(high)} << 16 | float_to_f16(low);
 #endif
 }
@@ -49,10 +54,11 @@ __device__ inline void take_pair(std::uint32_t pair, float& low, float& high) {
 #endif
 }
 
-__device__ inline CnnVector packed(const float (&values)[kCnnLanes]) {
+template <bool kRelu>
+__device__ CnnVector packed(const float (&values)[kCnnLanes]) {
   CnnVector vector;
   IUSCORE_UNROLLED
-  for (int i = 0; i < kCnnLanes / 2; ++i) vector.pairs[i] = half_pair(values[2 * i], values[2 * i + 1]);
+  for (int i = 0; i < kCnnLanes / 2; ++i) vector.pairs[i] = half_pair<kRelu>(values[2 * i], values[2 * i + 1]);
   return vector;
 }
 
@@ -74,10 +80,11 @@ __device__ inline void take_eight(const float* from, float (&values)[kCnnLanes])
   }
 }
 
-// The largest magnitude so far, to see whether something was too large for float16.
-__device__ inline void widen(float& largest, const float (&values)[kCnnLanes]) {
+// The largest of what is written so far, to see whether something was too large for float16.
+template <bool kRelu>
+__device__ void widen(float& largest, const float (&values)[kCnnLanes]) {
   IUSCORE_UNROLLED
-  for (int i = 0; i < kCnnLanes; ++i) largest = fmaxf(largest, fabsf(values[i]));
+  for (int i = 0; i < kCnnLanes; ++i) largest = fmaxf(largest, kRelu ? values[i] : fabsf(values[i]));
 }
 
 __device__ inline bool not_finite(float value) { return (bits_of(value) & 0x7f800000u) == 0x7f800000u; }
@@ -162,10 +169,8 @@ __global__ void __launch_bounds__(kCnnBlock, 4) additive_cnn_first_kernel(const 
       IUSCORE_UNROLLED
       for (int i = 0; i < kCnnLanes; ++i) sums[i] = multiply_add(taps[t][i], window[t % 3][t / 3], sums[i]);
     }
-    IUSCORE_UNROLLED
-    for (int i = 0; i < kCnnLanes; ++i) sums[i] = fmaxf(sums[i], 0.0f);
-    widen(largest, sums);
-    *reinterpret_cast<CnnVector*>(out) = packed(sums);
+    widen<true>(largest, sums);
+    *reinterpret_cast<CnnVector*>(out) = packed<true>(sums);
     out += args.channels;
     IUSCORE_UNROLLED
     for (int r = 0; r < 3; ++r) {
@@ -215,9 +220,9 @@ __global__ void __launch_bounds__(kCnnBlock, 8)
     float values[kCnnLanes];
     unpack(vector_at(at), values);
     IUSCORE_UNROLLED
-    for (int i = 0; i < kCnnLanes; ++i) values[i] = fmaxf(values[i] + channels.bias[i], 0.0f);
-    widen(largest, values);
-    *reinterpret_cast<CnnVector*>(at) = packed(values);
+    for (int i = 0; i < kCnnLanes; ++i) values[i] = values[i] + channels.bias[i];
+    widen<true>(largest, values);
+    *reinterpret_cast<CnnVector*>(at) = packed<true>(values);
   }
   if (largest > kMostHalf) atomicOr(args.broken + place.image, 1);
 }
@@ -252,8 +257,8 @@ __global__ void __launch_bounds__(kCnnBlock, 6) additive_cnn_pool_kernel(const _
     IUSCORE_UNROLLED
     for (int i = 0; i < kCnnLanes; ++i)
       largest[i] = multiply_add(fmaxf(largest[i] + channels.bias[i], 0.0f), channels.scale[i], channels.shift[i]);
-    widen(most, largest);
-    *reinterpret_cast<CnnVector*>(out) = packed(largest);
+    widen<false>(most, largest);
+    *reinterpret_cast<CnnVector*>(out) = packed<false>(largest);
   }
   if (most > kMostHalf) atomicOr(args.broken + place.image, 1);
 }

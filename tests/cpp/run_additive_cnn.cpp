@@ -87,7 +87,7 @@ bool first(int largest, Random& random) {
                          sum);
     }
     wrong[static_cast<std::size_t>(image)] = wrong[static_cast<std::size_t>(image)] || sum > kMostHalf;
-    if (!same("first", at, f16_to_float(out[at]), rounded(std::fmax(sum, 0.0f)))) return false;
+    if (!same("first", at, f16_to_float(out[at]), rounded(relu(sum)))) return false;
   }
   for (std::int64_t image = 0; image < images; ++image) {
     const float* map = args.maps + image % args.batch * args.stride_image + image / args.batch * args.stride_group;

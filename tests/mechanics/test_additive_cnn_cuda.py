@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib
 import re
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -12,7 +13,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from iuscore import ops
+from iuscore import load, ops
+from iuscore.demo import tiny_model
+from iuscore.engine.local import Loading
 from iuscore.ops import _backend
 from iuscore.ops._native import additive_cnn_cuda as _cuda
 from iuscore.ops._native import cuda_graphs
@@ -208,6 +211,18 @@ def test_precision_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
         assert ops.chosen_precision("auto", "cuda:1") == expected
         assert ops.chosen_precision("exact", "cuda") == "exact"
     assert ops.chosen_precision("fast", "meta") == "exact"
+
+
+def test_a_scorer_knows_what_a_precision_comes_to_on_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """So do the processes of a run, which are told what it came to and not what was asked for."""
+    scorer = load(tiny_model(tmp_path), precision="auto")
+    monkeypatch.setattr(_public, "why_not_cuda", lambda device=None: "")
+    assert scorer.precision_on("cuda:0") == "fast"
+    assert Loading.of(scorer, "cuda:0").precision == "fast"
+    monkeypatch.setattr(_public, "why_not_cuda", lambda device=None: "no driver")
+    assert scorer.precision_on("cuda") == "exact"
+    assert Loading.of(scorer, "cuda").precision == "exact"
+    assert Loading.of(scorer).precision == scorer.precision == scorer.precision_on("cpu")
 
 
 # ---- What the bindings refuse
