@@ -7,6 +7,7 @@ and written once. Started by run.py; batches of random maps, times as in measure
 from __future__ import annotations
 
 import argparse
+import copy
 import functools
 import json
 import sys
@@ -31,6 +32,8 @@ COMPARED = 2  # images
 RATE = 790e12  # operations a second with 16-bit factors that a large matrix product reaches on an H200
 GOALS = {"share_of_floor": 0.5, "times_compiled": 1.5}  # of base 64
 OURS, EXACT = "iuscore, fast", "iuscore, exact"
+OFF = {OURS: 1e-2, EXACT: 1e-4}  # the most that a contribution may differ from float32 on a CPU
+FUSED = "cuDNN's with bias and ReLU"
 COMPILED, EAGER = "torch.compile, bfloat16 autocast", "PyTorch, bfloat16 autocast"
 
 Call = Callable[[Tensor], Tensor]
@@ -61,15 +64,20 @@ class Plain(nn.Module):
         return torch.tanh(torch.stack(evidence, dim=1))
 
 
-def model_of(base: int, hidden: int, side: int) -> EPUCNN:
-    """Random weights, scaled so that the signal does not fade; statistics as of some training."""
+@functools.lru_cache(maxsize=4)
+def _model(base: int, hidden: int, side: int) -> EPUCNN:
     torch.manual_seed(0)
     model = EPUCNN(["a", "b"], size=(side, side), base_channels=base, hidden_units=hidden).requires_grad_(False)
     for weight in model.subnets.parameters():
         if weight.ndim > 1:
             weight.mul_(2.4)
-    model.train()(torch.rand(4, *model.input_shape))
+    model.train()(torch.rand(2, *model.input_shape))
     return model.eval()
+
+
+def model_of(base: int, hidden: int, side: int) -> EPUCNN:
+    """Random weights, scaled so that the signal does not fade; statistics as of some training; on the CPU."""
+    return copy.deepcopy(_model(base, hidden, side))
 
 
 def contestants(model: EPUCNN, place: Place) -> dict[str, Call]:
@@ -132,7 +140,7 @@ def _steps(plan: Any, maps: Tensor) -> Iterator[tuple[str, Callable[[], object],
             fused = functools.partial(
                 torch.cudnn_convolution_relu, planes, layer.kernels, bias, (1, 1), (1, 1), (1, 1), 1
             )
-            yield f"cuDNN's with bias and ReLU {what}", fused, read + size, work
+            yield f"{FUSED} {what}", fused, read + size, work
         values = y.permute(0, 2, 3, 1).contiguous()
         after = functools.partial(_cuda._epilogue, values, layer, broken[0])
         pooled = layer.norm is not None
@@ -195,9 +203,15 @@ def main() -> int:
     deadline = time.monotonic() + options.seconds
     place = Place(DEVICE, on_events, gpu_of(DEVICE, copy_bandwidth(DEVICE, on_events)).bandwidth)
     content = measure_all(place, lambda: time.monotonic() < deadline, lambda found: _write(options.out, found))
-    errors = [row for model in content["models"] for row in model["rates"].values() if "error" in row]
-    errors += [row for row in content["steps"] if "error" in row and not row["step"].startswith("cuDNN's")]
-    return 1 if errors else 0
+    return 0 if is_right(content) else 1
+
+
+def is_right(content: dict[str, Any]) -> bool:
+    """Whether everything of ours ran and is near float32 on a CPU; what a peer does is its own affair."""
+    near = [
+        model["rates"].get(who, {}).get("off", 1.0) <= most for model in content["models"] for who, most in OFF.items()
+    ]
+    return all(near) and not any("error" in row for row in content["steps"] if not row["step"].startswith(FUSED))
 
 
 def _write(out: Path, content: dict[str, Any]) -> None:
