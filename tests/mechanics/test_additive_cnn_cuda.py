@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import gc
 import importlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -157,6 +160,75 @@ def test_what_cannot_be_captured_runs_without(graphs: cuda_graphs.Graphs, caplog
 
 def test_nothing_is_captured_on_a_cpu() -> None:
     assert not cuda_graphs.can_capture(torch.ones(2))
+
+
+class FakeCuda:
+    """Streams, events and graphs that write down what is asked of them."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.said: list[str] = []
+        self.current = ["main"]
+        for name in ("Event", "Stream", "current_stream", "CUDAGraph"):
+            patch.setattr(torch.cuda, name, functools.partial(self.thing, name))
+        patch.setattr(torch.cuda, "stream", self.on)
+        patch.setattr(torch.cuda, "graph", self.graph)
+
+    def thing(self, kind: str, *arguments: object) -> Any:
+        name = (
+            self.current[-1] if kind == "current_stream" else f"{kind} {len(self.said)}" if kind == "Stream" else kind
+        )
+
+        def say(what: str, *others: Any) -> None:
+            self.said.append(" ".join([name, what, *(getattr(other, "name", "") for other in others)]).strip())
+
+        methods = ("record", "synchronize", "wait_stream", "wait_event", "replay")
+        return SimpleNamespace(name=name, **{method: functools.partial(say, method) for method in methods})
+
+    @contextlib.contextmanager
+    def on(self, stream: Any) -> Iterator[None]:
+        self.current.append(stream.name)
+        yield
+        self.current.pop()
+
+    @contextlib.contextmanager
+    def graph(self, graph: Any, *, pool: object, capture_error_mode: str) -> Iterator[None]:
+        self.said.append(f"capture {pool} {capture_error_mode}")
+        yield
+        self.said.append("captured")
+
+
+def test_a_graph_waits_for_its_last_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeCuda(monkeypatch)
+    graph = cuda_graphs.Graph(lambda x: fake.said.append(f"work on {fake.current[-1][:6]}") or x, torch.ones(2), "pool")  # type: ignore[func-returns-value]
+    assert [text.split()[0] for text in fake.said] == ["Event", "Stream", "work", "main", "capture", "work", "captured"]
+    assert "capture pool thread_local" in fake.said
+    fake.said.clear()
+    given = torch.full((2,), 3.0)
+    got = graph(given)
+    assert fake.said == ["main wait_event Event", "CUDAGraph replay", "Event record main"]
+    assert torch.equal(got, given)
+    assert got.data_ptr() != graph.outputs.data_ptr()
+    fake.said.clear()
+    del graph
+    assert fake.said == ["Event synchronize"]
+
+
+def test_networks_fork_from_the_current_stream_and_join_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeCuda(monkeypatch)
+    streams = [
+        SimpleNamespace(name=n, wait_stream=lambda s, n=n: fake.said.append(f"{n} waits for {s.name}")) for n in "ab"
+    ]
+    monkeypatch.setattr(_cuda, "_streams", lambda device, groups: streams)
+    monkeypatch.setattr(_cuda, "_first", lambda plan, maps, broken: torch.zeros(2, 3, 4, 4, 8))
+    monkeypatch.setattr(_cuda, "_network", lambda *arguments: fake.said.append(f"network on {fake.current[-1]}"))
+    monkeypatch.setattr(_cuda, "_heads", lambda plan, features, broken: fake.said.append("heads"))
+    shape = SimpleNamespace(pooled=(False, True))
+    plan: Any = SimpleNamespace(shape=shape, size=(4, 4), dense=torch.zeros(2, 4, 32), layers=[[], []])
+    _cuda.forward(plan, torch.zeros(3, 2, 4, 4))
+    assert fake.said == [
+        "a waits for main", "network on a", "b waits for main", "network on b",
+        "main wait_stream a", "main wait_stream b", "heads",
+    ]  # fmt: skip
 
 
 # ---- Who is asked
