@@ -121,12 +121,15 @@ def main() -> None:
     parser.add_argument("--model", choices=["texture", "epu"], help="models of this kind only")
     parser.add_argument("--quick", action="store_true", help="few images, nothing saved")
     options = parser.parse_args()
-    many, few, repetitions = (600, 8, 1) if options.quick else (24_000, 1000, 3)
-    for kind, run, images in (("texture", texture_cases, many), ("epu", epu_cases, few)):
+    many, few, repetitions = (600, 8, (1, 1)) if options.quick else (24_000, 1000, (3, 2))
+    for kind, run, images, often in (
+        ("texture", texture_cases, many, repetitions[0]),
+        ("epu", epu_cases, few, repetitions[1]),
+    ):
         if options.model not in (None, kind):
             continue
         with tempfile.TemporaryDirectory(prefix="iuscore-pipeline-") as root:
-            cases, tables = run(Path(root), images, repetitions)
+            cases, tables = run(Path(root), images, often)
         print(tables)
         if options.quick:
             continue
