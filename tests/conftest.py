@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,9 @@ REQUIRE_CUDA = os.environ.get("IUSCORE_REQUIRE_CUDA") == "1"
 # Images here are small, and two threads that wait for each other on a busy machine are slower than one by far.
 torch.set_num_threads(1)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of subprocesses
+# What runs in the background ignores Ctrl-C, as do its children; tests of interruptions need it heard.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Session fixtures do not change between examples; deadlines mean nothing on a busy machine.
 _COMMON: dict[str, Any] = {
