@@ -115,12 +115,9 @@ def timed(command: list[object]) -> tuple[float, float]:
     return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-SCORE = "from iuscore.cli import main\nif __name__ == '__main__': main()"
-
-
 def score_command(model: Path, images: Path, out: Path, *options: object) -> list[object]:
     """``iuscore score`` of everything against one class."""
-    command = [sys.executable, "-c", SCORE, "score", model, images, "--target", CLASSES[0], "--out", out, "--quiet"]
+    command = [sys.executable, "-m", "iuscore", "score", model, images, "--target", CLASSES[0], "--out", out, "--quiet"]
     return [*command, *options]
 
 

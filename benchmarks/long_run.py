@@ -114,7 +114,7 @@ def main() -> None:
             for path in sorted((folder / "out/scores.parquet").iterdir())
         )
         verified = subprocess.run(
-            [sys.executable, "-c", pipeline.SCORE, "verify", folder / "out_killed", "--sample", "200"],
+            [sys.executable, "-m", "iuscore", "verify", folder / "out_killed", "--sample", "200"],
             capture_output=True, text=True,
         )  # fmt: skip
         counts = [
