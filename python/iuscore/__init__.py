@@ -15,7 +15,7 @@ _MODULES = {"engine", "errors", "features", "fit", "images", "metrics", "models"
 
 
 def __getattr__(name: str) -> Any:
-    # On first use: torch takes a second, and neither `iuscore --help` nor the start of workers should wait for it.
+    # On first use: neither `iuscore --help` nor the start of workers should wait for torch.
     if name in _MODULE_OF:
         return getattr(import_module(f"iuscore.{_MODULE_OF[name]}"), name)
     if name in _MODULES:

@@ -12,7 +12,7 @@ def run() -> None:
         main()
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done
-        gc.freeze()  # the interpreter's end would visit each of a million objects of the libraries: half a second
+        gc.freeze()  # or the interpreter's end would visit every object of the libraries
 
 
 if __name__ == "__main__":

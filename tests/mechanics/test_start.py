@@ -11,6 +11,13 @@ import pytest
 SLOW = ("torch._dynamo", "sympy", "pandas", "matplotlib", "sklearn", "scipy.stats", "ray", "torchmetrics")
 
 
+def printed(code: str) -> list[str]:
+    """Lines of a fresh process, which says nothing on standard error."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stderr, done.returncode) == ("", 0)
+    return done.stdout.splitlines()
+
+
 @pytest.mark.parametrize("model", ["fitted", "texture"])
 def test_a_score_imports_nothing_slow(model: str, request: pytest.FixtureRequest) -> None:
     """Neither PyTorch's compiler, which arithmetic on the meta device imports, nor what draws and fits."""
@@ -22,8 +29,7 @@ def test_a_score_imports_nothing_slow(model: str, request: pytest.FixtureRequest
         "assert len(scorer(images, target='a').ius) == 2; "
         f"print([name for name in {SLOW!r} if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.stdout.strip(), done.stderr) == ("[]", "")
+    assert printed(code) == ["[]"]
 
 
 def test_help_does_without_torch() -> None:
@@ -32,9 +38,9 @@ def test_help_does_without_torch() -> None:
         "try: runpy.run_module('iuscore', run_name='__main__')\n"
         "except SystemExit as end: print(end.code, 'torch' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.stdout.startswith("Usage: iuscore ")
-    assert done.stdout.splitlines()[-1] == "0 False"
+    first, *_, last = printed(code)
+    assert first.startswith("Usage: iuscore ")
+    assert last == "0 False"
 
 
 def test_names_of_the_package_are_found_on_first_use() -> None:
@@ -43,8 +49,7 @@ def test_names_of_the_package_are_found_on_first_use() -> None:
         "print([getattr(iuscore, name).__name__ for name in iuscore.__all__], iuscore.features.__name__); "
         "from iuscore import *; print(load.__name__, hasattr(iuscore, 'nothing'))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == [
+    assert printed(code) == [
         "['Scorer', 'Scores', 'UserError', 'load', 'iuscore.ops', 'iuscore.phantoms'] iuscore.features",
         "load False",
     ]

@@ -193,7 +193,7 @@ def in_processes(
                 for slot, index in zip(range(slots), todo, strict=False):
                     waiting[pool.submit(_work, index, slot)] = index, slot
             with deaf():
-                import_module("scipy.stats")  # half a second of the summary, while the workers have enough to do
+                import_module("scipy.stats")  # of the summary, while the workers have enough to do
             while waiting:
                 done, _ = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
                 for future in done:

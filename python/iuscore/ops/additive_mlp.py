@@ -67,7 +67,7 @@ class AdditiveWeights:
             torch.empty(n, h2, outputs),
             torch.zeros(n, outputs),
         )
-        if not weights.b1.is_meta:  # where nothing can be drawn, trying imports PyTorch's compiler: a second
+        if not weights.b1.is_meta:  # where nothing can be drawn, trying imports PyTorch's compiler
             scale = torch.tensor([(2.0 / size) ** 0.5 for size in groups for _ in range(size)])
             weights.w1.normal_(generator=generator).mul_(scale[:, None])
             weights.w2.normal_(generator=generator).mul_((2.0 / h1) ** 0.5)

@@ -19,8 +19,8 @@ def define(
 ) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
     """Make a function the custom op ``iuscore::name`` on these types of devices.
 
-    As `torch.library.custom_op`, whose first call in a process imports PyTorch's compiler, but without: that takes a
-    second of every command and of every worker.
+    As `torch.library.custom_op`, whose first call in a process imports PyTorch's compiler, but without:
+    every command and every worker would wait for that.
     """
 
     def refuse(ctx: Any, *gradients: Any) -> None:
