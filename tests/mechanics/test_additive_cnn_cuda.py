@@ -109,12 +109,13 @@ class FakeGraph:
     """Runs the work once and then again on what it was given, as a graph would."""
 
     made: ClassVar[list[int]] = []
+    waits: ClassVar[list[str]] = []
 
     def __init__(self, work: Any, inputs: Tensor, pool: object) -> None:
         if len(inputs) == 13:
             raise RuntimeError("CUDA out of memory")
         FakeGraph.made.append(len(inputs))
-        self.work = work
+        self.work, self.done = work, f"done {len(inputs)}"
 
     def __call__(self, inputs: Tensor) -> Tensor:
         result: Tensor = self.work(inputs)
@@ -126,7 +127,8 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> cuda_graphs.Graphs:
     monkeypatch.setattr(cuda_graphs, "Graph", FakeGraph)
     monkeypatch.setattr(cuda_graphs, "can_capture", lambda inputs: True)
     monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: (0, 1))
-    FakeGraph.made = []
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: SimpleNamespace(wait_event=FakeGraph.waits.append))
+    FakeGraph.made, FakeGraph.waits = [], []
     return cuda_graphs.Graphs()
 
 
@@ -139,6 +141,12 @@ def test_a_size_is_captured_when_it_comes_again(graphs: cuda_graphs.Graphs) -> N
     assert seen == [2.0, 102.0, 102.0, 2.0, 102.0, 102.0]
     assert FakeGraph.made == [3, 5]
     assert graphs(double, torch.ones(0)).shape == (0,)
+
+
+def test_graphs_that_share_memory_wait_for_each_other(graphs: cuda_graphs.Graphs) -> None:
+    for n in (3, 3, 5, 5, 3):
+        graphs(double, torch.ones(n))
+    assert FakeGraph.waits == ["done 3", "done 5"]
 
 
 def test_few_graphs_are_kept(graphs: cuda_graphs.Graphs) -> None:

@@ -60,6 +60,7 @@ class Graphs:
         self._found: OrderedDict[int, Graph | None] = OrderedDict()
         self._lock = threading.Lock()
         self._pool: Any = None
+        self._done: Any = None  # event after the last run of any of them
         self.allowed = True
 
     def __call__(self, work: Work, inputs: Tensor) -> Tensor:
@@ -69,6 +70,9 @@ class Graphs:
         with self._lock:
             graph = self._graph(work, inputs)
             if graph is not None:
+                if self._done is not None:
+                    torch.cuda.current_stream().wait_event(self._done)
+                self._done = graph.done
                 return graph(inputs)
         return work(inputs)
 
