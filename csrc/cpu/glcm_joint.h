@@ -84,6 +84,15 @@ struct Stream {
       cells[i] = static_cast<std::uint16_t>((p[i] << (2 * kJointShift)) | (a[i] << kJointShift) | b[i]);
 }
 
+constexpr int kWordCells = 4;
+
+// Four cells at once: out of a register they cost less than each from memory.
+IUSCORE_HD std::uint64_t word_of(const std::uint16_t* cells) {
+  std::uint64_t word;
+  __builtin_memcpy(&word, cells, sizeof word);
+  return word;
+}
+
 template <class Count>
 inline __attribute__((always_inline)) void add_to(Count* cells, std::uint16_t at, Count n) {
   cells[at] = static_cast<Count>(cells[at] + n);
@@ -116,11 +125,15 @@ void add_streams(const Stream<Count>& x, const Stream<Count>& y, const std::uint
       add_to(y.even, to[from], Count{kCellBlock});
       continue;
     }
-    for (int k = 0; k < kCellBlock; k += 2) {
-      add_to(x.even, at[from + k], Count{1});
-      add_to(y.even, to[from + k], Count{1});
-      add_to(x.odd, at[from + k + 1], Count{1});
-      add_to(y.odd, to[from + k + 1], Count{1});
+    for (int k = 0; k < kCellBlock; k += kWordCells) {
+      const std::uint64_t of_x = word_of(at + from + k);
+      const std::uint64_t of_y = word_of(to + from + k);
+      for (int shift = 0; shift < 64; shift += 32) {
+        add_to(x.even, static_cast<std::uint16_t>(of_x >> shift), Count{1});
+        add_to(y.even, static_cast<std::uint16_t>(of_y >> shift), Count{1});
+        add_to(x.odd, static_cast<std::uint16_t>(of_x >> (shift + 16)), Count{1});
+        add_to(y.odd, static_cast<std::uint16_t>(of_y >> (shift + 16)), Count{1});
+      }
     }
   }
   for (; from < n; ++from) {
