@@ -29,9 +29,14 @@ void load_row(const typename Pixel::Storage* __restrict__ source, std::int64_t s
   load(stride);
 }
 
-void linear_row(const std::uint8_t* __restrict__ source, std::int64_t stride, std::int64_t n,
-                const float* __restrict__ table, float* __restrict__ linear) {
-  for (std::int64_t x = 0; x < n; ++x) linear[x] = table[source[x * stride]];
+// Not inlined: among the rest of an image there are too few registers for it.
+__attribute__((noinline)) void linear_row(const std::uint8_t* __restrict__ source, std::int64_t stride, std::int64_t n,
+                                          const float* __restrict__ table, float* __restrict__ linear) {
+  const auto look_up = [&](std::int64_t step) __attribute__((always_inline)) {
+    for (std::int64_t x = 0; x < n; ++x) linear[x] = table[source[x * step]];
+  };
+  if (stride == 3) return look_up(3);
+  look_up(stride);
 }
 
 void linear_row(const float* __restrict__ unit, std::int64_t n, float* __restrict__ linear) {
@@ -156,7 +161,8 @@ class Image {
     const std::uint8_t* __restrict__ codes = job_.lightness;
     std::uint8_t* __restrict__ level = job_.level;
     const std::int64_t pixels = job_.image.height * width_;
-    for (std::int64_t i = 0; i < pixels; ++i) level[i] = level_of_code(codes[i], job_.levels);
+    const std::int32_t levels = job_.levels;  // a copy: what is written could be `job_` for all a compiler knows
+    for (std::int64_t i = 0; i < pixels; ++i) level[i] = level_of_code(codes[i], levels);
   }
 
   void blocks() {
