@@ -7,6 +7,7 @@ import os
 import platform
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -150,6 +151,20 @@ def core_build() -> dict[str, str]:
     if core is None:
         raise SystemExit(f"the CPU kernels are missing: {why}")
     return dict(core.build_info())
+
+
+def use_threads(threads: int) -> None:
+    """Sets the threads of torch and, where it is imported, numba; BLAS gets one.
+
+    BLAS of NumPy and SciPy would use all cores for one image. With more threads whole images are handed out instead.
+    """
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    if "numba" in sys.modules:
+        sys.modules["numba"].set_num_threads(threads)
+    threadpool_limits(1, user_api="blas")
+    torch.set_num_threads(threads)  # last: starting numba's threads sets it back
 
 
 @contextmanager

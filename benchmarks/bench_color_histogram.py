@@ -204,8 +204,7 @@ def check(job: Job, runs: dict[str, Callable[[], Any]]) -> dict[str, float]:
 
 def run_case(job: Job, content: str, threads: int, *, count: int, repetitions: int, seconds: float) -> dict[str, Any]:
     images = make_content(content, count)
-    torch.set_num_threads(threads)
-    numba.set_num_threads(threads)
+    harness.use_threads(threads)
     cv2.setNumThreads(1)  # it shares none of this out; with two threads whole images are handed out instead
     pool = ThreadPool(threads) if threads > 1 else None
     try:

@@ -10,9 +10,7 @@ before anything is timed.
 from __future__ import annotations
 
 import argparse
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from multiprocessing.pool import ThreadPool
 from typing import Any, Literal
@@ -20,39 +18,14 @@ from typing import Any, Literal
 import _glcm_peers as peers
 import _harness as harness
 import cv2
-import numba
 import numpy as np
 import torch
 
 from iuscore import ops
 
 Job = Literal["counts", "ten properties", "thirteen features"]
-ZONES = ("baseline", "avx2", "avx512")
 SIDE = 128
 TOLERANCE = 1e-9  # of features, relative to 1 or the value; counts are equal
-
-
-@contextmanager
-def cpu_zone(name: str) -> Iterator[None]:
-    before = os.environ.get("IUSCORE_CPU_ZONE")
-    os.environ["IUSCORE_CPU_ZONE"] = name  # read at every call
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["IUSCORE_CPU_ZONE"]
-        else:
-            os.environ["IUSCORE_CPU_ZONE"] = before
-
-
-def available_zones() -> list[str]:
-    """From the slowest to the one that is used."""
-    found = []
-    for zone in ZONES:
-        with cpu_zone(zone):
-            if harness.core_build()["cpu_zone"] == zone:
-                found.append(zone)
-    return found
 
 
 def contestants(images: peers.Bytes, levels: int, job: Job, pool: ThreadPool | None) -> dict[str, Callable[[], Any]]:
@@ -67,7 +40,7 @@ def contestants(images: peers.Bytes, levels: int, job: Job, pool: ThreadPool | N
         return values[:, 0].numpy()
 
     def in_zone(zone: str) -> Any:
-        with cpu_zone(zone):
+        with harness.cpu_zone(zone):
             return run()
 
     def each(function: Callable[[peers.Bytes], Any]) -> Any:
@@ -76,7 +49,7 @@ def contestants(images: peers.Bytes, levels: int, job: Job, pool: ThreadPool | N
         return np.stack(pool.map(function, images, chunksize=max(1, len(images) // 8)))
 
     runs: dict[str, Callable[[], Any]] = {"iuscore": run, "iuscore torch": partial(run, "torch")}
-    runs.update({f"iuscore {zone}": partial(in_zone, zone) for zone in available_zones()[:-1]})
+    runs.update({f"iuscore {zone}": partial(in_zone, zone) for zone in harness.available_zones()[:-1]})
     if job == "counts":
         runs["scikit-image"] = partial(each, partial(peers.skimage_counts, levels=levels))
         runs["opencv"] = partial(each, partial(peers.opencv_counts, levels=levels))
@@ -106,8 +79,7 @@ def run_case(
     job: Job, levels: int, content: str, threads: int, *, count: int, repetitions: int, seconds: float
 ) -> dict[str, Any]:
     images = peers.level_images(count, SIDE, levels, content)
-    torch.set_num_threads(threads)
-    numba.set_num_threads(threads)
+    harness.use_threads(threads)
     cv2.setNumThreads(1)  # images are too small to share; with two threads whole images are handed out instead
     pool = ThreadPool(threads) if threads > 1 else None
     try:

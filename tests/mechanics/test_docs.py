@@ -206,6 +206,28 @@ def harness(monkeypatch: pytest.MonkeyPatch) -> Any:
     return module
 
 
+def test_threads_of_benchmarks() -> None:
+    """In a process of its own, since numba's threads must not have been started."""
+    pytest.importorskip("numba")
+    program = """if True:
+        import _harness, numba, numpy, threadpoolctl, torch
+        torch.get_num_threads()  # settles what it would otherwise settle when asked below
+        for threads in (1, 2, 1):
+            _harness.use_threads(threads)
+            blas = {found["num_threads"] for found in threadpoolctl.threadpool_info() if found["user_api"] == "blas"}
+            print(torch.get_num_threads(), numba.get_num_threads(), max(blas, default=1))
+        """
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "benchmarks"), "NUMBA_NUM_THREADS": "2"},
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert done.stdout.split("\n")[:3] == ["1 1 1", "2 2 1", "1 1 1"], done.stderr
+
+
 def test_numbers_page_of_a_run_on_a_gpu(tmp_path: Path, harness: Any) -> None:
     render = runpy.run_path(str(DOCS / "generate_numbers.py"))["render"]
     program = runpy.run_path(str(ROOT / "benchmarks" / "gpu" / "run.py"))
