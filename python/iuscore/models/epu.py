@@ -1,7 +1,9 @@
 """EPU-CNN: four small convolutional networks, one per perceptual map, whose outputs are added.
 
-Source: Gatoula, Dimas, Iakovidis, "Interpretable Similarity of Synthetic Image Utility", IEEE TMI 2026, and its public
-implementation (backbone "base_one"), from which the order of the layers is taken.
+Source: Dimas, Cholopoulou, Iakovidis, "E pluribus unum interpretable convolutional neural networks", Scientific Reports
+13:11421, 2023, doi 10.1038/s41598-023-38459-1, arXiv 2208.05369. The order of the layers is that of the public
+implementation (backbone "base_one") of Gatoula, Dimas, Iakovidis, "Interpretable Similarity of Synthetic Image
+Utility", IEEE TMI 2026.
 """
 
 from __future__ import annotations

@@ -40,8 +40,8 @@ def additive_cnn(
         TypeError: another type or dtype. ValueError: shapes that do not fit, several devices, an unknown back end or
             precision. RuntimeError: backend="native" where it cannot run.
 
-    Source: Gatoula, Dimas, Iakovidis, IEEE TMI 2026 (the network); Winograd 1980, and Lavin and Gray, CVPR 2016 (its
-        convolutions).
+    Source: Dimas, Cholopoulou, Iakovidis, Scientific Reports 13:11421, 2023 (the network); Winograd 1980, and Lavin
+        and Gray, CVPR 2016 (its convolutions).
 
     Example:
         >>> import torch, iuscore
