@@ -31,6 +31,11 @@ Distances are in pixels of the size measured at: `fine` is 1, `broad` is 4. Co-o
 four directions, so an image turned by 90 degrees has the same ones; how far the directions differ is the group
 `direction`. Lightness there is in 32 steps.
 
+Hues form a circle. It is cut at cyan: from there codes run over blue, magenta, red (in the middle), yellow and green
+back to cyan.
+
+Skewness and kurtosis stay in their ranges up to 170x170 pixels. One pixel that stands out of more gives larger ones.
+
 What an image cannot have is defined too: without a colored pixel all values of `hue` are 0, and in an image of one
 color correlation counts as perfect and all spreads are 0.
 

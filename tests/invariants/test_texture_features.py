@@ -60,6 +60,20 @@ def test_values_lie_in_their_ranges(kind: Kind, seed: int, steps: int, cells: in
     assert [f.name for f, wrong in zip(FEATURES[kind], outside.tolist(), strict=True) if wrong] == []
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_ranges_hold_for_one_pixel_that_stands_out(kind: Kind) -> None:
+    images = np.zeros((3, 170, 170, 3), np.uint8)
+    images[0, 85, 85] = 255
+    images[1], images[1, 85, 85] = 255, 0
+    images[2], images[2, 85, 85] = (255, 0, 0), (0, 255, 0)
+    values = texture_features(images, kind=kind, size=None)
+    low, high = (torch.tensor([f.range[end] for f in FEATURES[kind]]) for end in (0, 1))
+    outside = ((values < low - 1e-6) | (values > high + 1e-6)).any(0)
+    assert [f.name for f, wrong in zip(FEATURES[kind], outside.tolist(), strict=True) if wrong] == []
+    kurtosis = values[0, named(kind, "lightness kurtosis")]
+    assert kurtosis > 10.9  # the range is no wider than it has to be
+
+
 def test_what_higher_means() -> None:
     """One picture each of what the registry says of a few features."""
     black = np.zeros((64, 64, 3), np.uint8)

@@ -29,7 +29,8 @@ class Feature:
         name: unique within a kind: the group, a space, and what is measured.
         group: the component of the model that it belongs to.
         unit: what it is counted in.
-        range: smallest and largest value there can be.
+        range: smallest and largest value there can be; of skewness and kurtosis in at most 170 x 170 pixels, since
+            one pixel that stands out of n gives a skewness near sqrt(n).
         higher: what an image with a higher value looks like.
         reference: where the measure, or the space it is taken in, comes from.
         role: "statistic", or "share" for one bin of a histogram. Explanations name statistics.
@@ -47,27 +48,37 @@ class Feature:
 _FULL = "of full range"
 _HSV = "HSV, Smith, SIGGRAPH 1978"
 _PLANES: Mapping[str, tuple[str, str, str, str]] = MappingProxyType(
-    # what more of it is; both ends; where the plane comes from
+    # what more of it is; what its codes run through; what a large spread is; where the plane comes from
     {
-        "lightness": ("lighter", "dark", "light", _CIELAB),
-        "red-green": ("redder", "green", "red", _CIELAB),
-        "blue-yellow": ("yellower", "blue", "yellow", _CIELAB),
-        "saturation": ("stronger colors", "gray", "pure color", _HSV),
-        "hue": ("hues turned from blue over red to green", "blue", "green", _HSV),
-        "coarse-fine": ("stronger edges and grain", "even surface", "edges and grain", "Sobel operator"),
+        "lightness": ("lighter", "from dark to light", "dark beside light", _CIELAB),
+        "red-green": ("redder", "from green to red", "green beside red", _CIELAB),
+        "blue-yellow": ("yellower", "from blue to yellow", "blue beside yellow", _CIELAB),
+        "saturation": ("stronger colors", "from gray to pure color", "gray beside pure color", _HSV),
+        "hue": (
+            "hues turned from blue over red to green",
+            "from cyan over blue, red and green back to cyan",
+            "blue beside green",
+            _HSV,
+        ),
+        "coarse-fine": (
+            "stronger edges and grain",
+            "from even surface to edges and grain",
+            "even surface beside edges and grain",
+            "Sobel operator",
+        ),
     }
 )
 
 
 def _plane_features(plane: str) -> list[Feature]:
-    more, low, high, source = _PLANES[plane]
+    more, way, spread, source = _PLANES[plane]
     shares = [
         Feature(
             f"{plane} {100 * i / BINS:.0f} to {100 * (i + 1) / BINS:.0f} %",
             plane,
             "square root of the share of pixels",
             (0.0, 1.0),
-            f"more pixels at {100 * i / BINS:g} to {100 * (i + 1) / BINS:g} % of the way from {low} to {high}",
+            f"more pixels at {100 * i / BINS:g} to {100 * (i + 1) / BINS:g} % of the way {way}",
             _SWAIN,
             "share",
         )
@@ -75,7 +86,7 @@ def _plane_features(plane: str) -> list[Feature]:
     ]
     statistics = [
         ("mean", _FULL, (0.0, 1.0), f"{more} on the whole"),
-        ("sd", _FULL, (0.0, 0.5), f"{low} beside {high}"),
+        ("sd", _FULL, (0.0, 0.5), spread),
         ("skewness", "asinh of the third moment", (-6.0, 6.0), f"a few pixels stand out: {more}"),
         ("kurtosis", "asinh of the excess", (-1.5, 11.0), "most pixels alike, a few far off"),
         ("entropy", "bits", (0.0, 8.0), "many different values, none of them common"),
