@@ -9,7 +9,7 @@ comparison is such a sum, the other one too or an integer sum that is exact, so 
   k d times the moment of power k - 1 of magnitudes, besides 2 SUM of the moment of power k of magnitudes.
 - correlation: covariance and variances move by 2 SUM each, relative to the product of the deviations, and by d^2, which
   shows where a deviation is small against the mean.
-- Entropies: 2 SUM (1 + H), for the logarithm of rounded p, and the fixed point, a quarter of 2^-shift
+- Entropies: 2 SUM (1 + H), for the logarithm of rounded p, and the fixed point, a third of 2^-shift and roundings
   (csrc/core/entropy.h): at most 2^-44 for the images of at most 2^13 pixels that this is used for.
 - imc1: three entropies over the larger one. imc2: 1 - imc2^2 = exp(-2 I) moves by 2 exp(-2 I) times the error of I, so
   the squares are compared.

@@ -68,15 +68,16 @@ IUSCORE_HD double one_minus_exp(double x) {
 }
 
 // Fraction bits of entropy_term for counts whose sum is at most `total` (< 2^32): a sum of c log2 c is at most
-// total log2(total) < 2^5 * 2^bits, so a sum of terms stays below 2^63, plus a half for each term.
+// total log2(total) < 2^5 * 2^bits, so a sum of terms stays below 2^63 but for their roundings.
 IUSCORE_HD std::int32_t entropy_shift(std::uint64_t total) {
   std::int32_t bits = 0;
   while (bits < 33 && (total >> bits) != 0) ++bits;
   return 58 - bits;
 }
 
-// round(count log2(count) 2^shift). Each term is off by at most 1/2 and there are at most total / 2 terms that are not
-// exact, so entropies are off by at most 2^-shift / 4.
+// t = count log2(count) 2^shift, rounded. Powers of two are exact. Of the others, at most total / 3, each is off by at
+// most 1 for the step to an integer (1/2 where t < 2^52) and t (2 + 4 / log2(count)) 2^-53 for the roundings of log2_of
+// and of the product. So an entropy is off by at most 2^-shift / 3 + (2 log2(total) + 4) 2^-53 for its terms.
 IUSCORE_HD std::uint64_t entropy_term(std::uint32_t count, std::int32_t shift) {
   if (count < 2) return 0;
   const auto c = static_cast<double>(count);
@@ -84,7 +85,8 @@ IUSCORE_HD std::uint64_t entropy_term(std::uint32_t count, std::int32_t shift) {
 }
 
 // Entropy in bits, more + log2(total) - sum c log2 c / total, of counts that add up to total >= 1; terms: the sum of
-// their entropy_term. An entropy that is not 0 is above 31 / 2^30 for totals up to 2^31; what is smaller is rounding.
+// their entropy_term. The smallest that is not 0 is that of counts 1 and total - 1: at least (log2(total) + 1) / total,
+// and above 16.2 / 2^30 for totals up to 2^31. What is below 16 / 2^30 is rounding.
 IUSCORE_HD double entropy_of(std::uint64_t total, std::uint64_t terms, std::int32_t shift, double more) {
   const auto n = static_cast<double>(total);
   const double entropy = more + (log2_of(n) - static_cast<double>(terms) * power_of_two(-shift) / n);
