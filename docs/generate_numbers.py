@@ -10,7 +10,7 @@ What is read of a results file:
     benchmark, core_build: {cpu_zone}    title and CPU kernels
     items    what rates count; images where it is not there
     cases: [{case, ranked_by, rates, iuscore_over}]    as_case() in benchmarks/_harness.py
-    cases: [{says_little, cores_used_by_other_programs}]    where other programs were in the way
+    cases: [{says_little, cores_used_by_other_programs}]    how far other programs were in the way
     tables: [{title, columns, rows}]    figures that are no rates
     gpu: name, kernels: {op: verdict}    of a run on a GPU: save() in benchmarks/gpu/run.py
     steps: {measure: {measurements: {rows, left_out}}}    measure_all() in benchmarks/gpu/measure.py
@@ -54,11 +54,13 @@ _INTRODUCTION = """\
 # Measured numbers
 
 Every figure here comes from a file in `benchmarks/results`, written by a program in `benchmarks/` that you can run
-yourself. All contestants of a table ran in one process, in turns, on the machine named; where another was faster, that
-stands here too. On another machine the figures differ, and ratios below about 1.3 mean nothing.
+yourself. All contestants of a table ran in turns, on the machine named: in one process, but for whole jobs, where each
+is a process of its own. Where another was faster, that stands here too. On another machine the figures differ, and
+ratios below about 1.3 mean nothing.
 """
 
 _USUAL_BATCH = 4096
+_MUCH = 0.2  # of a core, used by others or by threads that should not be there
 _UNITS = {
     "core_median": "per second of processor time on one core",
     "wall_median": "per second by the clock",
@@ -132,7 +134,16 @@ def reckoning(*pipelines: Mapping[str, Any]) -> str:
         rows.append((what, _count(rate), *(f"{h:,.1f}" if h < 10 else f"{h:,.0f}" for h in hours)))
     head = ("images of 256 x 256", "images a second and core", "1 million", "100 million", "10 billion")
     dates = " and ".join(dict.fromkeys(pipeline["date"] for pipeline in pipelines))
-    return f"Core-hours, from `benchmarks/results/pipeline_*.json` ({dates}).\n\n{_table(head, rows)}"
+    jpeg, png = (_share_of_decoding(cases, kind) for kind in ("jpg", "png"))
+    return (
+        f"Core-hours, from `benchmarks/results/pipeline_*.json` ({dates}).\n\n{_table(head, rows)}\n"
+        f"Decoding alone takes {jpeg:.0%} of the time of `texture` with JPEG files, {png:.0%} with PNG files.\n"
+    )
+
+
+def _share_of_decoding(cases: Iterable[Mapping[str, Any]], kind: str) -> float:
+    rates = next(case["rates"] for case in cases if f" {kind} " in case["case"])
+    return float(rates["iuscore"]["wall_median"] / rates["only decode, as iuscore does"]["wall_median"])
 
 
 def whole_jobs(pipeline: Mapping[str, Any]) -> str:
@@ -220,17 +231,36 @@ def _benchmark(name: str, content: Mapping[str, Any]) -> list[str]:
             for who, rate in order
         ]
         unit = f"{content.get('items', 'images').capitalize()} {_UNITS[which]}."
-        if case.get("says_little"):
-            others = case["cores_used_by_other_programs"]
-            unit += f" Other programs kept {others:g} cores busy meanwhile, so these figures say little."
         sections += [
             f"### {case['case']}\n",
-            f"{unit}\n",
+            f"{' '.join((unit, *_remarks(case)))}\n",
             _table(("", "median", "lowest to highest", "times slower than iuscore"), rows),
         ]
     for table in content.get("tables", ()):
         sections += [f"{table['title']}.\n", _table(table["columns"], table["rows"])]
     return sections + _networks(content) + _on_gpu(content)
+
+
+def _remarks(case: Mapping[str, Any]) -> list[str]:
+    """What was not as it should be while a case was measured."""
+    found = []
+    others = case.get("cores_used_by_other_programs") or 0.0
+    if others > _MUCH:
+        by_processor = case["ranked_by"] == "core_median" and not case.get("says_little")
+        found.append(
+            f"Other programs kept {others:g} cores busy meanwhile, "
+            + (
+                "which disturbs figures by processor time less than those by the clock."
+                if by_processor
+                else "so these figures say little."
+            )
+        )
+    if case["ranked_by"] == "core_median":
+        used = {who: rate["wall_median"] / rate["core_median"] for who, rate in case["rates"].items()}
+        names = [f"{who} ({cores:.1f} cores)" for who, cores in used.items() if cores > 1.0 + _MUCH]
+        if names:
+            found.append(f"Not on one thread as they should have been: {', '.join(names)}.")
+    return found
 
 
 def _networks(content: Mapping[str, Any]) -> list[str]:

@@ -255,7 +255,12 @@ def test_numbers_page_of_a_benchmark(tmp_path: Path, harness: Any) -> None:
     }
     case = harness.as_case("small", "wall_median", rates)
     disturbed = {**case, "case": "large", "says_little": True, "cores_used_by_other_programs": 1.5}
-    content = {"benchmark": "speed of X", "core_build": harness.core_build(), "cases": [case, disturbed]}
+    alone = harness.as_case("alone", "core_median", rates)
+    less = {**alone, "case": "less disturbed", "says_little": False, "cores_used_by_other_programs": 0.6}
+    two = harness.as_case("two", "core_median", {**rates, "pair": harness.Rate(1.9, 1.9, 1.9, 1.0, 1.0, 1.0, 3, 4)})
+    little = {**two, "cores_used_by_other_programs": 0.1}
+    cases = [case, disturbed, less, little]
+    content = {"benchmark": "speed of X", "core_build": harness.core_build(), "cases": cases}
     harness.save("speed", content, ("numpy",), tmp_path)
     page = render(tmp_path)
     assert "## Speed of X\n" in page
@@ -264,7 +269,10 @@ def test_numbers_page_of_a_benchmark(tmp_path: Path, harness: Any) -> None:
     assert re.search(r"^python 3\.[\d.]+, numpy \d[\w.]+\.$", page, re.M)
     assert "| iuscore | 0.5 | 0.25 to 12,350 | 1 |" in page
     assert "| another | 0.25 | 0.2 to 0.3 | 2 |" in page
-    assert page.count("Other programs kept 1.5 cores busy") == 1
+    assert page.count("Other programs kept") == 2
+    assert page.count("Other programs kept 1.5 cores busy meanwhile, so these figures say little.") == 1
+    assert page.count("Other programs kept 0.6 cores busy meanwhile, which disturbs") == 1
+    assert page.count("Not on one thread as they should have been: pair (1.9 cores).") == 1
 
 
 @pytest.fixture(scope="module")
