@@ -4,7 +4,7 @@ The floor of a case is the longest of three times, each for all items of the bat
 
     bytes        (bytes read once + bytes written once) / bandwidth of the GPU's memory
     atomics      increments of shared-memory counters / (16 a clock x multiprocessors x clock)
-    arithmetic   float32 multiplication-additions / (128 a clock x multiprocessors x clock)
+    arithmetic   float32 multiplication-additions / (128 a clock x multiprocessors x clock); of whole numbers 64 a clock
 
 16 a clock is what a multiprocessor does where no two lanes of a warp meet in a bank (two clocks a warp); random bins
 bring it to about 10, so half of such a floor is a good kernel. Work on chip that is none of the three - color spaces,
@@ -42,6 +42,7 @@ VARIANTS: dict[str, tuple[dict[str, Any], ...]] = {
     "glcm": ({"levels": 32}, {"levels": 256}),
     "color_histogram": ({"space": "rgb", "bins": 256}, {"space": "lab", "bins": 64}),
     "perceptual_maps": ({"kind": "color"}, {"kind": "gray"}, {"kind": "color", "mode": "paper"}),
+    "resize": ({"size": (64, 64)},),
     "additive_mlp": ({"inputs": 64, "hidden": (64, 32)}, {"inputs": 64, "hidden": (64, 32), "gradients": True}),
     "additive_lookup": ({"inputs": 64, "points": 4097},),
 }
@@ -110,6 +111,11 @@ def work(case: Case) -> Work:
         return Work(case.input_bytes + 4 * values, (planes + TEXTURE_DISTANCES * ANGLES) * pixels)
     if case.op == "perceptual_maps":
         return Work(case.input_bytes + 4 * MAP_SIDE**2 * 2 + 16)
+    if case.op == "resize":
+        height, width = options["size"]
+        taps = 4 * case.side // width  # of an output, in either direction
+        sums = case.channels * width * (case.side + height)
+        return Work(case.input_bytes + case.channels * height * width, fma=2 * taps * sums)
     inputs = options["inputs"]
     outputs = 4 * (inputs + 1)
     if case.op == "additive_lookup":  # tables stay in the caches

@@ -26,5 +26,6 @@ PYBIND11_MODULE(_core, module) {
   iuscore::bind_glcm(module);
   iuscore::bind_glcm_features(module);
   iuscore::bind_perceptual_maps(module);
+  iuscore::bind_resize(module);
   iuscore::bind_texture_stats(module);
 }

@@ -42,5 +42,6 @@ PYBIND11_MODULE(_cuda, module) {
   iuscore::bind_glcm_cuda(module);
   iuscore::bind_glcm_features_cuda(module);
   iuscore::bind_perceptual_maps_cuda(module);
+  iuscore::bind_resize_cuda(module);
   iuscore::bind_texture_stats_cuda(module);
 }

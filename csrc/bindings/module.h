@@ -19,6 +19,8 @@ void bind_perceptual_maps(pybind11::module_& module);       // _core
 void bind_additive_lookup_cuda(pybind11::module_& module);  // _cuda
 void bind_additive_mlp_cuda(pybind11::module_& module);     // _cuda
 void bind_perceptual_maps_cuda(pybind11::module_& module);  // _cuda
+void bind_resize(pybind11::module_& module);                // _core
+void bind_resize_cuda(pybind11::module_& module);           // _cuda
 void bind_texture_stats(pybind11::module_& module);         // _core
 void bind_texture_stats_cuda(pybind11::module_& module);    // _cuda
 

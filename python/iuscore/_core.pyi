@@ -23,6 +23,7 @@ __all__: list[str] = [
     "guessed_axis",
     "perceptual_maps",
     "resample_table",
+    "resize",
     "texture_stats",
 ]
 
@@ -221,6 +222,19 @@ def resample_table(
 ) -> tuple[typing.Any, ...]:
     """
     (start int32 [out], weight float32 [taps, out]) of one direction of the bicubic resize.
+    """
+
+def resize(
+    views: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
+    *,
+    channels: typing.SupportsInt | typing.SupportsIndex,
+    columns: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(5)"],
+    rows: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(5)"],
+    out: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
+    threads: typing.SupportsInt | typing.SupportsIndex,
+) -> None:
+    """
+    Writes bytes [rows, columns, C] to the address given for each image.
     """
 
 def texture_stats(

@@ -392,6 +392,23 @@ def perceptual_maps_workspace(
     Bytes of device memory the kernel needs besides its arguments; 0 where shared memory is enough.
     """
 
+def resize(
+    *,
+    device: typing.SupportsInt | typing.SupportsIndex,
+    stream: typing.SupportsInt | typing.SupportsIndex,
+    batch: typing.SupportsInt | typing.SupportsIndex,
+    channels: typing.SupportsInt | typing.SupportsIndex,
+    image: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(6)"],
+    batch_stride: typing.SupportsInt | typing.SupportsIndex,
+    columns: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(5)"],
+    rows: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(5)"],
+    out: typing.SupportsInt | typing.SupportsIndex,
+    threads: typing.SupportsInt | typing.SupportsIndex = 0,
+) -> bool:
+    """
+    Queues the kernel that writes bytes [B, rows, columns, C]; False where what one row is made of is too large for the chip.
+    """
+
 def status() -> dict[str, typing.Any]:
     """
     CUDA runtime and driver version (0 without a driver), number of devices, and CUDA's error or None.

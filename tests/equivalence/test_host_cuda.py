@@ -27,13 +27,14 @@ SWEEPS = {
     "glcm": Sweep(plain=160, sanitized=60, cpu_ops=("glcm_features",)),
     "glcm_features": Sweep(plain=120, sanitized=40, cpu_ops=("glcm",)),
     "perceptual_maps": Sweep(plain=160, sanitized=80),
+    "resize": Sweep(plain=240, sanitized=80),
     "texture_stats": Sweep(plain=240, sanitized=120, cpu_ops=("glcm", "glcm_features")),
 }
 LARGEST_BLOCK = {"plain": 256, "address": 64, "thread": 64}
 SEEDS = {"plain": 1, "address": 2, "thread": 3}
 
 # Left out in turn: the n-th barrier of every block.
-BARRIERS = {"additive_lookup": 1}  # where a kernel has fewer than three
+BARRIERS = {"additive_lookup": 1, "resize": 1}  # where a kernel has fewer than three
 PLANTED = [(op, barrier) for op in SWEEPS for barrier in range(1, 1 + BARRIERS.get(op, 3))]
 
 

@@ -26,7 +26,7 @@ COUNTING = {
     "glcm_features": ("glcm_count_kernel",),
     "texture_stats": ("texture_stats_kernel",),
 }
-NOT_COUNTING = {"additive_cnn", "additive_lookup", "additive_mlp", "perceptual_maps"}
+NOT_COUNTING = {"additive_cnn", "additive_lookup", "additive_mlp", "perceptual_maps", "resize"}
 # Ops whose arithmetic is written with explicit multiply-adds.
 WITH_FMA = {"additive_cnn", "additive_mlp"}
 # Kernels that move float16, 16 bytes at a time.

@@ -98,6 +98,8 @@ def test_usual_cases_come_first_and_the_largest_last(gpu: Any) -> None:
         ("texture_stats", {"kind": "color"}, 128, "atomics", 18.23),
         # 4.8e12 / (512^2 * 3 + 4 * 128^2 * 2 + 16)
         ("perceptual_maps", {"kind": "color"}, 512, "bytes", 5.231),
+        # 132 * 128 * 1.98e9 / (2 * 8 * 3 * 64 * (128 + 64))
+        ("resize", {"size": (64, 64)}, 128, "arithmetic", 56.72),
         # 132 * 128 * 1.98e9 / (64 * (64 + 64 * 32 + 32))
         ("additive_mlp", {"inputs": 64, "hidden": (64, 32)}, 0, "arithmetic", 243.8),
         # 4.8e12 / (4 * 64 + 4 * 65)

@@ -10,15 +10,14 @@ from torch import Tensor
 
 from iuscore.errors import UserError
 from iuscore.features.registry import BINS, DISTANCES, FEATURES, LEVELS
-from iuscore.ops import PLANES, PROPERTIES, STATISTICS, Kind, TextureStats, texture_stats
+from iuscore.ops import PLANES, PROPERTIES, STATISTICS, Kind, TextureStats, resize, texture_stats
 from iuscore.ops._backend import Backend
 from iuscore.ops._blocks import in_blocks
 from iuscore.ops._groups import Group, image_groups
-from iuscore.ops._images import Images, Layout
+from iuscore.ops._images import Images, Layout, image_views
 
 _AT = {name: i for i, name in enumerate(PROPERTIES)}
 _HEAVY_TAILED = [STATISTICS.index(name) for name in ("skewness", "kurtosis")]
-_WHOLE_NUMBERS = {torch.uint8: 255.0, torch.uint16: 65535.0}
 
 
 def texture_features(
@@ -32,7 +31,8 @@ def texture_features(
     """Measure the features of `FEATURES` in images.
 
     Texture depends on resolution, so images of another size are brought to ``size`` first: bicubic with antialias,
-    rounded to the steps of their dtype (8-bit images on the CPU by PyTorch's 8-bit arithmetic, others in float32).
+    8-bit images by `iuscore.ops.resize`, whose bits are the same everywhere, others in float32, 16-bit images rounded
+    to whole numbers again.
 
     Args:
         images: tensor or array [B, H, W, C] or [B, C, H, W], C = 1 or 3, uint8, uint16 or floating (nominally in
@@ -59,13 +59,14 @@ def texture_features(
         >>> values.shape == (2, len(FEATURES["color"]))
         True
     """
+    images, layout = _resized_bytes(images, size, layout, backend)
     groups = image_groups(images, None, layout)
     if torch.is_grad_enabled() and any(group.images.requires_grad for group in groups):
         raise UserError(
             "images: a gradient is asked for, but texture features count pixels, which has none: "
             "use a model of kind 'epu' for it, or pass images.detach()"
         )
-    batches = _merged([_sized(group, size) for group in groups])
+    batches = _merged([_sized(group, size, backend) for group in groups])
     parts = [_features(texture_stats(batch, kind=kind, bins=BINS, levels=LEVELS, distances=tuple(DISTANCES.values()),
                                      layout="NHWC", backend=backend), kind)
              for batch, _ in batches]  # fmt: skip
@@ -86,15 +87,34 @@ def _not_finite(group: Group) -> list[int]:
     return [i for i, broken in zip(group.where, found.tolist(), strict=True) if broken]
 
 
-def _sized(group: Group, size: Sequence[int] | None) -> tuple[Tensor, tuple[int, ...]]:
+def _resized_bytes(
+    images: Images, size: Sequence[int] | None, layout: Layout | None, backend: Backend
+) -> tuple[Images, Layout | None]:
+    """A list with its 8-bit images at ``size``: one call for all of them, before any is copied into a batch."""
+    if size is None or not isinstance(images, Sequence) or isinstance(images, str | bytes):
+        return images, layout
+    views = image_views(images, layout)
+    for channels in {view.shape[2] for view in views}:
+        places = [i for i, view in enumerate(views) if view.dtype == torch.uint8 and view.shape[2] == channels]
+        if any(tuple(views[i].shape[:2]) != tuple(size) for i in places):
+            resized = resize([views[i] for i in places], size, layout="NHWC", backend=backend)
+            if len(places) == len(views):
+                return resized, "NHWC"
+            for i, view in zip(places, resized, strict=True):
+                views[i] = view
+    return views, "NHWC"
+
+
+def _sized(group: Group, size: Sequence[int] | None, backend: Backend) -> tuple[Tensor, tuple[int, ...]]:
     images = group.images
     if size is None or tuple(images.shape[1:3]) == tuple(size) or not len(images):
         return images, group.where
-    planes = images.permute(0, 3, 1, 2)
-    exact = images.dtype == torch.uint8 and images.device.type == "cpu"
-    wide = F.interpolate(planes if exact else planes.float(), tuple(size), mode="bicubic", antialias=True)
-    if not exact and images.dtype in _WHOLE_NUMBERS:
-        wide = wide.round().clamp(0.0, _WHOLE_NUMBERS[images.dtype])
+    if images.dtype == torch.uint8:
+        return resize(images, size, layout="NHWC", backend=backend), group.where
+    planes = images.permute(0, 3, 1, 2).float()
+    wide = F.interpolate(planes, tuple(size), mode="bicubic", antialias=True)
+    if images.dtype == torch.uint16:
+        wide = wide.round().clamp(0.0, 65535.0)
     return wide.to(images.dtype).permute(0, 2, 3, 1), group.where
 
 

@@ -16,6 +16,7 @@ from iuscore.ops.perceptual_maps import (
     degenerate_maps,
     perceptual_maps,
 )
+from iuscore.ops.resize import resize
 from iuscore.ops.texture_stats import ANGLES, PLANES, PROPERTIES, STATISTICS, TextureStats, texture_stats
 
 __all__ = [
@@ -51,5 +52,6 @@ __all__ = [
     "glcm",
     "glcm_features",
     "perceptual_maps",
+    "resize",
     "texture_stats",
 ]

@@ -22,6 +22,7 @@ OPS = (
     "glcm",
     "glcm_features",
     "perceptual_maps",
+    "resize",
     "texture_stats",
 )
 NEEDS_FMA = ("additive_cnn",)  # without it in the CPU, PyTorch is faster

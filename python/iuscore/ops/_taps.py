@@ -1,0 +1,68 @@
+"""Whole-number weights of `resize`: one table for every back end, so that all have the same bits."""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+_CUBIC = -0.5  # Keys' parameter with which the kernel is Catmull-Rom's
+_REACH = 2.0  # pixels that the kernel reaches to either side where nothing shrinks
+_MOST_SHIFT = 22
+
+
+class Taps(NamedTuple):
+    """One direction of a resize: output o = (sum over j of weights[o, j] * input[start[o] + j]) / 2^shift, rounded.
+
+    Attributes:
+        start: int32 [out].
+        weights: int16 [out, taps], filled up with zeros.
+        shift: fraction bits of the weights.
+    """
+
+    start: npt.NDArray[np.int32]
+    weights: npt.NDArray[np.int16]
+    shift: int
+
+
+@functools.lru_cache(maxsize=64)
+def taps(size: int, out: int) -> Taps:
+    """Weights that bring ``size`` pixels to ``out``: Keys' cubic, stretched where it shrinks, cut at the border.
+
+    Source: Keys, "Cubic convolution interpolation for digital image processing", IEEE ASSP 1981; the rounding of
+        the weights is that of Pillow and of PyTorch's 8-bit resize.
+
+    Example:
+        >>> table = taps(8, 4)
+        >>> table.weights.shape, int(table.weights[1].sum()) == 1 << table.shift
+        ((4, 8), True)
+    """
+    scale = size / out
+    stretch = max(scale, 1.0)
+    reach = _REACH * stretch
+    center = scale * (np.arange(out) + 0.5)
+    first = np.maximum((center - reach + 0.5).astype(np.int64), 0)  # what is below 0 is cut, however it rounds
+    end = np.minimum((center + reach + 0.5).astype(np.int64), size)
+    most = int((end - first).max())
+    index = first[:, None] + np.arange(most)
+    values = np.where(index < end[:, None], _cubic((index - center[:, None] + 0.5) * (1.0 / stretch)), 0.0)
+    total = np.zeros(out)
+    for column in values.T:  # in their order, as a loop would
+        total += column
+    values *= (1.0 / total)[:, None]
+    largest = values.max()
+    shift = 0
+    while shift < _MOST_SHIFT and int(0.5 + largest * (1 << (shift + 1))) < 1 << 15:
+        shift += 1
+    scaled = values * (1 << shift)
+    weights = np.trunc(scaled + np.where(scaled < 0, -0.5, 0.5)).astype(np.int16)
+    return Taps(first.astype(np.int32), weights, shift)
+
+
+def _cubic(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    x = np.abs(x)
+    near = ((_CUBIC + 2.0) * x - (_CUBIC + 3.0)) * x * x + 1.0
+    far = (((x - 5.0) * x + 8.0) * x - 4.0) * _CUBIC
+    return np.where(x < 1.0, near, np.where(x < _REACH, far, 0.0))

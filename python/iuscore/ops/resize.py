@@ -1,0 +1,93 @@
+"""Images of bytes at another size, in whole numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from iuscore.ops._backend import Backend, choose
+from iuscore.ops._images import Images, Layout, batch_view, image_views
+from iuscore.ops._native import resize as _native
+from iuscore.ops._torch import resize as _torch
+
+
+def resize(images: Images, size: Sequence[int], *, layout: Layout | None = None, backend: Backend = "auto") -> Tensor:
+    """Bring images of bytes to one size: bicubic, with antialias where they shrink.
+
+    All back ends have the same bits: weights are whole numbers, so no order of additions shows. They are also those of
+    PyTorch's ``interpolate(mode="bicubic", antialias=True)`` of bytes on a CPU; on a GPU that takes floats only, whose
+    rounded results differ from the CPU's.
+
+    Args:
+        images: uint8 [B, H, W, C] or [B, C, H, W], C = 1 or 3, any strides, torch (any device) or NumPy; or a list of
+            single images of any sizes, all of one C, which are not copied into a batch first.
+        size: (height, width) of the results, each at least 1.
+        layout: "NHWC" or "NCHW"; needed only where the shape fits both.
+        backend: "auto", "native" or "torch", as in `perceptual_maps`.
+
+    Returns:
+        uint8 [B, height, width, C] on the images' device; a copy also where an image has that size already.
+
+    Raises:
+        TypeError: another type, or a dtype other than uint8. ValueError: another shape or size, or different numbers
+            of channels. RuntimeError: backend="native" where it cannot run.
+
+    Source: Keys, "Cubic convolution interpolation for digital image processing", IEEE ASSP 1981, with a = -1/2,
+        stretched by the scale where an image shrinks; whole-number weights as in Pillow and PyTorch.
+
+    Example:
+        >>> import torch, iuscore
+        >>> images = torch.randint(0, 256, (2, 96, 80, 3), dtype=torch.uint8)
+        >>> iuscore.ops.resize(images, (32, 32)).shape
+        torch.Size([2, 32, 32, 3])
+    """
+    height, width = _size(size)
+    groups = _groups(images, layout)
+    if not groups:
+        return torch.zeros(0, height, width, 3, dtype=torch.uint8)
+    parts = [part for group in groups.values() for _, part in group]
+    choice = choose("resize", parts[0].device, backend=backend)
+    if choice.implementation == "torch":
+        done = [_torch.resize(torch.cat([part for _, part in group]), height, width) for group in groups.values()]
+    else:
+        done = [_native.resize([part for _, part in group], height, width) for group in groups.values()]
+    if len(done) == 1:
+        return done[0]
+    order = torch.tensor([i for group in groups.values() for i, _ in group], device=done[0].device)
+    return torch.cat(done)[order.argsort()]
+
+
+def _size(size: Sequence[int]) -> tuple[int, int]:
+    pair = isinstance(size, Sequence) and not isinstance(size, str) and len(size) == 2
+    if not pair or any(isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1 for n in size):
+        raise ValueError(f"size: expected (height, width), two integers of at least 1, got {size!r}")
+    return int(size[0]), int(size[1])
+
+
+def _groups(images: Images, layout: Layout | None) -> dict[torch.Size, list[tuple[int, Tensor]]]:
+    """Batches [n, H, W, C] of one H and W, each with the place of its first image."""
+    if isinstance(images, Tensor | np.ndarray):
+        batch = batch_view(images, layout)
+        _check_dtype(batch, "images")
+        return {batch.shape[1:]: [(0, batch)]}
+    if not isinstance(images, Sequence) or isinstance(images, str | bytes):
+        kind = type(images).__name__
+        raise TypeError(f"images: expected a torch.Tensor, a numpy.ndarray or a list of them, got {kind}")
+    groups: dict[torch.Size, list[tuple[int, Tensor]]] = {}
+    for i, view in enumerate(image_views(images, layout)):
+        _check_dtype(view, f"images[{i}]")
+        groups.setdefault(view.shape, []).append((i, view[None]))
+    if len({shape[2] for shape in groups}) > 1:
+        raise ValueError("images: expected all with 1 channel or all with 3, got some of each")
+    return groups
+
+
+def _check_dtype(images: Tensor, name: str) -> None:
+    if images.dtype != torch.uint8:
+        raise TypeError(
+            f"{name}: expected dtype uint8, got {str(images.dtype)[6:]}; "
+            "floats go through torch.nn.functional.interpolate(..., mode='bicubic', antialias=True)"
+        )

@@ -1,0 +1,95 @@
+"""Every back end of `resize` gives the bytes of the reference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from iuscore import ops
+from tests.conftest import BackendUnderTest
+from tests.equivalence.perceptual_maps_cases import VIEWS, view_of
+from tests.reference.resize import resize as reference
+
+ZONES = ("baseline", "avx2", "avx512")
+_side = st.one_of(st.sampled_from((1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 31, 32, 33)), st.integers(1, 50))
+
+
+@dataclass(frozen=True)
+class Case:
+    """A batch and the size it is brought to."""
+
+    shape: tuple[int, int]
+    size: tuple[int, int]
+    channels: int
+    batch: int
+    pattern: str
+    view: str
+    seed: int
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    shape = draw(st.tuples(_side, _side))
+    size = draw(st.tuples(_side, _side))
+    keep = draw(st.sampled_from(("neither", "neither", "rows", "columns", "both")))
+    return Case(
+        shape=shape,
+        size=(shape[0] if keep in ("rows", "both") else size[0], shape[1] if keep in ("columns", "both") else size[1]),
+        channels=draw(st.sampled_from((1, 3))),
+        batch=draw(st.integers(1, 3)),
+        pattern=draw(st.sampled_from(("noise", "extremes", "constant"))),  # extremes: overshoots are clamped
+        view=draw(st.sampled_from(VIEWS)),
+        seed=draw(st.integers(0, 2**16)),
+    )
+
+
+def images_of(case: Case) -> Tensor:
+    generator = torch.Generator().manual_seed(case.seed)
+    shape = (case.batch, *case.shape, case.channels)
+    if case.pattern == "constant":
+        return torch.full(shape, case.seed % 256, dtype=torch.uint8)
+    noise = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
+    return noise if case.pattern == "noise" else torch.where(noise > 127, 255, 0).to(torch.uint8)
+
+
+def run(backend: BackendUnderTest, images: Any, size: tuple[int, int], layout: str) -> Tensor:
+    if backend.device.type != "cpu":
+        moved = [torch.as_tensor(i).to(backend.device) for i in images]
+        images = moved if isinstance(images, list) else torch.stack(moved)
+    return ops.resize(images, size, layout=layout, backend=backend.backend).cpu()  # type: ignore[arg-type]
+
+
+@given(case=cases())
+def test_equals_the_reference(backend: BackendUnderTest, case: Case) -> None:
+    images = images_of(case)
+    view, layout = view_of(images, case.view)
+    expected = np.stack([reference(image, *case.size) for image in images.numpy()])
+    assert torch.equal(run(backend, view, case.size, layout), torch.from_numpy(expected))
+
+
+@given(case=cases())
+def test_cpu_zones_give_the_same(case: Case) -> None:
+    images = images_of(case)
+    with pytest.MonkeyPatch.context() as patch:
+        found = []
+        for zone in ZONES:
+            patch.setenv("IUSCORE_CPU_ZONE", zone)  # read at every call, lowered to what the machine has
+            found.append(ops.resize(images, case.size, layout="NHWC", backend="native"))
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("shape", "size"), [((200, 300), (3, 5)), ((5, 9), (150, 130)), ((2, 2000), (2, 64))])
+def test_large_images(backend: BackendUnderTest, channels: int, shape: tuple[int, int], size: tuple[int, int]) -> None:
+    """More weights an output than any path of its own."""
+    image = torch.randint(0, 256, (1, *shape, channels), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    got = run(backend, image, size, "NHWC")
+    assert torch.equal(got[0], torch.from_numpy(reference(image[0].numpy(), *size)))
