@@ -106,11 +106,13 @@ def simulate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulate]:
 
         monkeypatch.setattr(importlib, "import_module", import_module)
         _backend.extension.cache_clear()
+        _backend._able.clear()
         return report_lines()
 
     yield report
     monkeypatch.undo()
     _backend.extension.cache_clear()
+    _backend._able.clear()
 
 
 def core(cuda: str) -> SimpleNamespace:
@@ -173,11 +175,34 @@ def test_a_gpu_older_than_the_kernels(simulate: Simulate, monkeypatch: pytest.Mo
 def test_a_gpu(simulate: Simulate, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: (9, 0))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device=None: "Some GPU")
     lines = simulate(_cuda=cuda())
     assert line_of(lines, "  cuda ").startswith("available: Some GPU")
     assert line_of(lines, "  perceptual_maps on cuda:0:") == "cuda"
+
+
+def test_a_gpu_that_works_is_asked_once(simulate: Simulate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every call of an op asks; another GPU, and one that did not work, are asked again."""
+    asked: list[object] = []
+    status = {"runtime": 13000, "driver": 13000, "devices": 2, "error": "no driver"}
+    module = SimpleNamespace(status=lambda: asked.append("status") or status, build_info=dict)  # type: ignore[func-returns-value]
+    for name, value in (("is_available", True), ("device_count", 0), ("current_device", 1)):
+        monkeypatch.setattr(torch.cuda, name, lambda value=value: value)
+    capabilities = {0: (9, 0), 1: (9, 0), 2: (7, 5), None: (9, 0)}
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda d=None: capabilities[getattr(d, "index", None)])
+    simulate(_cuda=module)
+    for _ in range(2):
+        assert _backend.why_not_cuda(torch.device("cuda:0")) == "built, but no driver"
+    status["error"] = ""
+    asked.clear()
+    current = [None, torch.device("cuda"), torch.device("cuda:1")]
+    assert [_backend.why_not_cuda(device) for device in [*current, torch.device("cuda:0"), *current]] == [""] * 7
+    assert asked == ["status"] * 2
+    for _ in range(2):
+        assert _backend.why_not_cuda(torch.device("cuda:2")).endswith("this GPU has 7.5")
+    assert asked == ["status"] * 4
 
 
 def test_import_and_ops_work_without_compiled_modules() -> None:

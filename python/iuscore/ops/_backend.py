@@ -70,6 +70,8 @@ def why_not_cuda(device: torch.device | None = None) -> str:
         return why
     if why := why_not_cpu():
         return f"built, but it needs the CPU module: {why}"
+    if _able and _index(device) in _able:
+        return ""
     status = module.status()
     if status.get("error"):
         return f"built, but {status['error']}"
@@ -78,7 +80,17 @@ def why_not_cuda(device: torch.device | None = None) -> str:
     capability = torch.cuda.get_device_capability(device)
     if capability < OLDEST_CAPABILITY:
         return f"built for compute capability 8.0 and newer, this GPU has {capability[0]}.{capability[1]}"
+    _able.add(_index(device))
     return ""
+
+
+# GPUs that the kernels were found to run on. Every call of an op asks, and a driver does not go away; what failed is
+# asked again.
+_able: set[int] = set()
+
+
+def _index(device: torch.device | None) -> int:
+    return torch.cuda.current_device() if device is None or device.index is None else device.index
 
 
 def _why_not(op: str, device: torch.device) -> str:
