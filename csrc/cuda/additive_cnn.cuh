@@ -80,12 +80,25 @@ __device__ inline void take_eight(const float* from, float (&values)[kCnnLanes])
   }
 }
 
-// The largest of what is written so far, to see whether something was too large for float16.
+// fmaxf would pass NaN over, and with it what spoiled an image.
+__device__ inline float max_or_nan(float a, float b) {
+#if defined(__CUDA_ARCH__)
+  float most;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(most) : "f"(a), "f"(b));
+  return most;
+#else
+  return a != a || a >= b ? a : b;
+#endif
+}
+
+// The largest of what is written so far, or NaN, to see whether something has no place in float16.
 template <bool kRelu>
 __device__ void widen(float& largest, const float (&values)[kCnnLanes]) {
   IUSCORE_UNROLLED
-  for (int i = 0; i < kCnnLanes; ++i) largest = fmaxf(largest, kRelu ? values[i] : fabsf(values[i]));
+  for (int i = 0; i < kCnnLanes; ++i) largest = max_or_nan(largest, kRelu ? values[i] : fabsf(values[i]));
 }
+
+__device__ inline bool beyond_half(float largest) { return !(largest <= kMostHalf); }
 
 __device__ inline bool not_finite(float value) { return (bits_of(value) & 0x7f800000u) == 0x7f800000u; }
 
@@ -178,7 +191,7 @@ __global__ void __launch_bounds__(kCnnBlock, 4) additive_cnn_first_kernel(const 
       window[1][r] = window[2][r];
     }
   }
-  if (broken || largest > kMostHalf) atomicOr(args.broken + place.image, 1);
+  if (broken || beyond_half(largest)) atomicOr(args.broken + place.image, 1);
 }
 
 // ---- After a convolution
@@ -224,7 +237,7 @@ __global__ void __launch_bounds__(kCnnBlock, 8)
     widen<true>(largest, values);
     *reinterpret_cast<CnnVector*>(at) = packed<true>(values);
   }
-  if (largest > kMostHalf) atomicOr(args.broken + place.image, 1);
+  if (beyond_half(largest)) atomicOr(args.broken + place.image, 1);
 }
 
 // The largest of four, then bias and ReLU, which keep the order: four times less of them.
@@ -252,15 +265,15 @@ __global__ void __launch_bounds__(kCnnBlock, 6) additive_cnn_pool_kernel(const _
       float values[kCnnLanes];
       unpack(four[k], values);
       IUSCORE_UNROLLED
-      for (int i = 0; i < kCnnLanes; ++i) largest[i] = fmaxf(largest[i], values[i]);
+      for (int i = 0; i < kCnnLanes; ++i) largest[i] = max_or_nan(largest[i], values[i]);
     }
     IUSCORE_UNROLLED
     for (int i = 0; i < kCnnLanes; ++i)
-      largest[i] = multiply_add(fmaxf(largest[i] + channels.bias[i], 0.0f), channels.scale[i], channels.shift[i]);
+      largest[i] = multiply_add(max_or_nan(largest[i] + channels.bias[i], 0.0f), channels.scale[i], channels.shift[i]);
     widen<false>(most, largest);
     *reinterpret_cast<CnnVector*>(out) = packed<false>(largest);
   }
-  if (most > kMostHalf) atomicOr(args.broken + place.image, 1);
+  if (beyond_half(most)) atomicOr(args.broken + place.image, 1);
 }
 
 // ---- Linear layers

@@ -70,6 +70,28 @@ def test_what_is_too_large_for_float16_gives_nan(host_kernels: ModuleType, where
     assert torch.equal(after[:, 0], before[:, 0])
 
 
+@pytest.mark.parametrize("value", [float("nan"), -float("nan")])
+@pytest.mark.parametrize(
+    "where", ["first kernel", "first bias", "bias", "last bias", "mean", "variance", "weight", "shift", "linear"]
+)
+def test_weights_that_are_not_numbers_give_nan(host_kernels: ModuleType, where: str, value: float) -> None:
+    """Of the network that they are in: a largest value or a ReLU could pass them over."""
+    maps, networks = make(Case(2, 2, (9, 8), ((3, 2), (4,)), (5, 2), "contiguous", 1))
+    before = _cuda.additive_cnn(maps, networks)
+    first, last = networks[1].blocks
+    assert first.weight is not None
+    assert first.bias is not None
+    parts = {
+        "first kernel": first.kernels[0], "first bias": first.biases[0], "bias": first.biases[1],
+        "last bias": last.biases[0], "mean": first.mean, "variance": first.variance, "weight": first.weight,
+        "shift": first.bias, "linear": networks[1].linears[0][1],
+    }  # fmt: skip
+    parts[where].flatten()[0] = value
+    after = _cuda.additive_cnn(maps, networks)
+    assert after[:, 1].isnan().all()
+    assert torch.equal(after[:, 0], before[:, 0])
+
+
 # ---- Kernel by kernel
 
 
