@@ -7,7 +7,9 @@ import functools
 import gc
 import importlib
 import re
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -176,15 +178,17 @@ class FakeCuda:
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.said: list[str] = []
         self.current = ["main"]
+        self.drawn = 0
+        patch.setattr(cuda_graphs, "_streams", {})
+        patch.setattr(torch.cuda, "is_current_stream_capturing", lambda: self.current[-1] == "capture")
         for name in ("Event", "Stream", "current_stream", "CUDAGraph"):
             patch.setattr(torch.cuda, name, functools.partial(self.thing, name))
         patch.setattr(torch.cuda, "stream", self.on)
         patch.setattr(torch.cuda, "graph", self.graph)
 
     def thing(self, kind: str, *arguments: object) -> Any:
-        name = (
-            self.current[-1] if kind == "current_stream" else f"{kind} {len(self.said)}" if kind == "Stream" else kind
-        )
+        self.drawn += kind == "Stream"
+        name = self.current[-1] if kind == "current_stream" else f"Stream {self.drawn}" if kind == "Stream" else kind
 
         def say(what: str, *others: Any) -> None:
             self.said.append(" ".join([name, what, *(getattr(other, "name", "") for other in others)]).strip())
@@ -199,16 +203,19 @@ class FakeCuda:
         self.current.pop()
 
     @contextlib.contextmanager
-    def graph(self, graph: Any, *, pool: object, capture_error_mode: str) -> Iterator[None]:
+    def graph(self, graph: Any, *, pool: object, stream: Any, capture_error_mode: str) -> Iterator[None]:
         self.said.append(f"capture {pool} {capture_error_mode}")
+        self.current.append(stream.name)
         yield
+        self.current.pop()
         self.said.append("captured")
 
 
 def test_a_graph_waits_for_its_last_run(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = FakeCuda(monkeypatch)
-    graph = cuda_graphs.Graph(lambda x: fake.said.append(f"work on {fake.current[-1][:6]}") or x, torch.ones(2), "pool")  # type: ignore[func-returns-value]
+    graph = cuda_graphs.Graph(lambda x: fake.said.append(f"work on {fake.current[-1]}") or x, torch.ones(2), "pool")  # type: ignore[func-returns-value]
     assert [text.split()[0] for text in fake.said] == ["Event", "Stream", "work", "main", "capture", "work", "captured"]
+    assert fake.said[-2] == f"work on {cuda_graphs.streams_of(torch.device('cpu')).capture.name}"
     assert "capture pool thread_local" in fake.said
     fake.said.clear()
     given = torch.full((2,), 3.0)
@@ -221,12 +228,44 @@ def test_a_graph_waits_for_its_last_run(monkeypatch: pytest.MonkeyPatch) -> None
     assert fake.said == ["Event synchronize"]
 
 
+def test_what_is_captured_and_what_is_not_share_no_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake, device = FakeCuda(monkeypatch), torch.device("cuda:0")
+    eager = [stream.name for stream in _cuda._streams(device)]  # type: ignore[union-attr]
+    fake.current.append("capture")
+    captured = [stream.name for stream in _cuda._streams(device)]  # type: ignore[union-attr]
+    both = [*eager, *captured, cuda_graphs.streams_of(device).capture.name]
+    assert len(set(both)) == len(both) == fake.drawn < 32  # of which PyTorch has no more
+    fake.current.pop()
+    assert [stream.name for stream in _cuda._streams(device)] == eager  # type: ignore[union-attr]
+
+
+def test_one_thread_captures_at_a_time(graphs: cuda_graphs.Graphs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of different networks, whose graphs have different locks."""
+    under_way: list[int] = []
+
+    class Slow(FakeGraph):
+        def __init__(self, *arguments: Any) -> None:
+            under_way.append(1)
+            time.sleep(0.02)
+            seen.append(len(under_way))
+            super().__init__(*arguments)
+            under_way.pop()
+
+    seen: list[int] = []
+    monkeypatch.setattr(cuda_graphs, "Graph", Slow)
+    of_each = [graphs, cuda_graphs.Graphs(), cuda_graphs.Graphs()]
+    with ThreadPoolExecutor(3) as threads:
+        for _ in range(2):
+            list(threads.map(lambda one: one(double, torch.ones(3)), of_each))
+    assert seen == [1, 1, 1]
+
+
 def test_networks_fork_from_the_current_stream_and_join_it(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = FakeCuda(monkeypatch)
     streams = [
         SimpleNamespace(name=n, wait_stream=lambda s, n=n: fake.said.append(f"{n} waits for {s.name}")) for n in "ab"
     ]
-    monkeypatch.setattr(_cuda, "_streams", lambda device, groups: streams)
+    monkeypatch.setattr(_cuda, "_streams", lambda device: streams)
     monkeypatch.setattr(_cuda, "_first", lambda plan, maps, broken: torch.zeros(2, 3, 4, 4, 8))
     monkeypatch.setattr(_cuda, "_network", lambda *arguments: fake.said.append(f"network on {fake.current[-1]}"))
     monkeypatch.setattr(_cuda, "_heads", lambda plan, features, broken: fake.said.append("heads"))

@@ -18,7 +18,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from iuscore.ops._cnn import CnnBlock, CnnNetwork, CnnShape, shape_of, tensors_of
 from iuscore.ops._native.calls import cuda, stream_of
-from iuscore.ops._native.cuda_graphs import Graphs
+from iuscore.ops._native.cuda_graphs import Graphs, side_streams
 
 LANES = 8  # channels stand in multiples of this, units of the first linear layer of UNITS: csrc/ops/additive_cnn_cuda.h
 UNITS = 4
@@ -176,28 +176,26 @@ def _norm(block: CnnBlock) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None
 
 
 def forward(plan: Plan, maps: Tensor) -> Tensor:
-    """Evidence [B, G, K] of maps [B, G, h, w]; queued, one stream a network, joined to the current one."""
+    """Evidence [B, G, K] of maps [B, G, h, w]; queued, networks on streams of their own, joined to the current one."""
     batch, groups = maps.shape[:2]
     height, width = (side >> sum(plan.shape.pooled) for side in plan.size)
     broken = maps.new_zeros((groups, batch), dtype=torch.int32)
     values = _first(plan, maps, broken)
     terms = plan.dense.shape[2]
     features = values.new_empty((groups, batch, height, width, terms // (height * width)))
-    for g, stream in enumerate(_streams(maps.device, groups)):
-        with _forked(stream):
+    streams = _streams(maps.device)
+    for g in range(groups):
+        with _forked(streams[g % len(streams)]):
             _network(plan.layers[g], values[g], features[g], broken[g])
-    for stream in _streams(maps.device, groups):
+    for stream in streams[:groups]:
         if stream is not None:
             torch.cuda.current_stream().wait_stream(stream)
     return _heads(plan, features.view(groups, batch, terms), broken)
 
 
-@functools.lru_cache(maxsize=64)
-def _streams(device: torch.device, groups: int) -> list[torch.cuda.Stream | None]:
-    """None where there are no streams."""
-    if device.type != "cuda":
-        return [None] * groups
-    return [torch.cuda.Stream(device) for _ in range(groups)]  # type: ignore[no-untyped-call]
+def _streams(device: torch.device) -> list[torch.cuda.Stream | None]:
+    """Of which networks take one each, in turns; None where there are no streams."""
+    return list(side_streams(device)) if device.type == "cuda" else [None]
 
 
 @contextlib.contextmanager

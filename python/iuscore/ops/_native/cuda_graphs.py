@@ -7,7 +7,7 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,6 +16,36 @@ log = logging.getLogger("iuscore")
 
 Work = Callable[[Tensor], Tensor]
 MOST_GRAPHS = 4
+MOST_SIDES = 8  # PyTorch deals its 32 streams in turn, so 2 * 8 + 1 drawn at once are different ones
+
+_capturing = threading.Lock()  # PyTorch knows one capture at a time in a process
+
+
+class Streams(NamedTuple):
+    """Those of a device that work may fork to. What is captured must not meet other threads' work, or both fail."""
+
+    sides: list[Any]
+    capture: Any
+    sides_of_capture: list[Any]
+
+
+_streams: dict[torch.device, Streams] = {}
+_drawing = threading.Lock()
+
+
+def streams_of(device: torch.device) -> Streams:
+    """The same ones at every call."""
+    with _drawing:
+        if device not in _streams:
+            drawn: list[Any] = [torch.cuda.Stream(device) for _ in range(2 * MOST_SIDES + 1)]  # type: ignore[no-untyped-call]
+            _streams[device] = Streams(drawn[:MOST_SIDES], drawn[MOST_SIDES], drawn[MOST_SIDES + 1 :])
+        return _streams[device]
+
+
+def side_streams(device: torch.device) -> list[Any]:
+    """Streams that work on the current one may fork to: others while it is captured."""
+    streams = streams_of(device)
+    return streams.sides_of_capture if torch.cuda.is_current_stream_capturing() else streams.sides
 
 
 class Graph:
@@ -27,13 +57,13 @@ class Graph:
         self.done.record()
         cudnn = torch.backends.cudnn
         with cudnn.flags(enabled=True, benchmark=not cudnn.deterministic, deterministic=cudnn.deterministic):
-            side: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-            side.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(side):
+            capture = streams_of(inputs.device).capture  # PyTorch's own may be one that others work on
+            capture.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(capture):
                 work(self.inputs)  # cuDNN tries its algorithms, which a capture cannot
-            torch.cuda.current_stream().wait_stream(side)
+            torch.cuda.current_stream().wait_stream(capture)
             self.graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self.graph, pool=pool, capture_error_mode="thread_local"):
+            with torch.cuda.graph(self.graph, pool=pool, stream=capture, capture_error_mode="thread_local"):
                 self.outputs = work(self.inputs)
 
     def __call__(self, inputs: Tensor) -> Tensor:
@@ -86,7 +116,8 @@ class Graphs:
         if graph is None and seen:
             try:
                 self._pool = self._pool or torch.cuda.graph_pool_handle()
-                graph = self._found[size] = Graph(work, inputs, self._pool)
+                with _capturing:
+                    graph = self._found[size] = Graph(work, inputs, self._pool)
             except RuntimeError as error:  # memory, or a library that cannot be captured
                 log.info("no CUDA graph of %d images: %s", size, error)
                 self.allowed = False
