@@ -8,7 +8,6 @@ Utility", IEEE TMI 2026.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Sequence
 from itertools import pairwise
@@ -32,6 +31,7 @@ from iuscore.ops import (
     perceptual_maps,
 )
 from iuscore.ops._backend import choose
+from iuscore.ops._on_device import on_device
 
 PUBLISHED_SIZES: tuple[tuple[int, int], ...] = ((64, 32), (32, 64))
 """(base_channels, hidden_units) of the published training configuration and of the published code's
@@ -259,11 +259,9 @@ class EPUCNN(AdditiveModel):
         }
 
 
-@functools.lru_cache(maxsize=64)
 def _numbers(values: tuple[float, ...], device: torch.device) -> Tensor:
     """[G, 1, 1] on a device; kept, since copying them there again would end a CUDA graph's capture."""
-    with torch.inference_mode(False):
-        return torch.tensor(values, dtype=torch.float32, device=device).view(-1, 1, 1)
+    return on_device(("maps", values), device, lambda: (torch.tensor(values, dtype=torch.float32)[:, None, None],))[0]
 
 
 def _check_options(color: str, mode: str, size: Sequence[int], base_channels: int, hidden_units: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,12 +10,11 @@ import torch
 from torch import Tensor
 
 from iuscore.ops._native.calls import cuda, stream_of
+from iuscore.ops._on_device import on_device
 
 
-@functools.lru_cache(maxsize=64)
-def _on_device(groups: tuple[int, ...], device: torch.device) -> Tensor:
-    """Kept, so that repeated calls copy nothing and a CUDA graph finds it at one address."""
-    return torch.from_numpy(np.cumsum([0, *groups], dtype=np.int32)).to(device)
+def _first_inputs(groups: tuple[int, ...]) -> tuple[Tensor]:
+    return (torch.from_numpy(np.cumsum([0, *groups], dtype=np.int32)),)
 
 
 def _call(kernel: str, which: int, groups: Sequence[int], x: Tensor, arguments: dict[str, Any]) -> None:
@@ -24,10 +22,12 @@ def _call(kernel: str, which: int, groups: Sequence[int], x: Tensor, arguments: 
     sizes = {name: arguments[name] for name in ("first_input", "sizes")}
     needed = cuda().additive_mlp_workspace(device=device, rows=len(x), **sizes)[which]
     workspace = x.new_empty(max(needed, 1), dtype=torch.uint8)
+    key = tuple(groups)
+    (first_inputs,) = on_device(("groups", key), x.device, lambda: _first_inputs(key))
     getattr(cuda(), kernel)(
         device=device,
         stream=stream_of(x.device),
-        first_input_device=_on_device(tuple(groups), x.device).data_ptr(),
+        first_input_device=first_inputs.data_ptr(),
         workspace=workspace.data_ptr(),
         workspace_bytes=needed,
         **arguments,

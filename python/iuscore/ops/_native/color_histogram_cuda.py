@@ -10,27 +10,9 @@ import torch
 from torch import Tensor
 
 from iuscore.ops._native.calls import core, cuda, dtype_name, stream_of
+from iuscore.ops._on_device import on_device
 
 Edges = npt.NDArray[np.float32]
-
-
-class _OnDevice:
-    """Edges kept on their device, so that repeated calls copy nothing and a CUDA graph finds them at one address."""
-
-    def __init__(self) -> None:
-        self._kept: dict[tuple[torch.device, bytes], Tensor] = {}
-
-    def __call__(self, edges: Sequence[Edges], device: torch.device) -> Tensor:
-        packed = np.concatenate(edges)
-        key = (device, packed.tobytes())
-        if key not in self._kept:
-            if len(self._kept) >= 64:
-                self._kept.pop(next(iter(self._kept)))
-            self._kept[key] = torch.from_numpy(packed).to(device)
-        return self._kept[key]
-
-
-_on_device = _OnDevice()
 
 
 def color_histogram(
@@ -46,7 +28,8 @@ def color_histogram(
     _, height, width, channels = images.shape
     step, *strides = images.stride()
     mask_step, *mask_strides = (0, 0, 0) if mask is None else mask.stride()
-    on_device = _on_device(edges, images.device)
+    packed = np.concatenate(edges)
+    (bounds,) = on_device(("edges", packed.tobytes()), images.device, lambda: (torch.from_numpy(packed),))
     cuda().color_histogram(
         device=images.device.index,
         stream=stream_of(images.device),
@@ -61,7 +44,7 @@ def color_histogram(
         joint=joint,
         bins=[len(e) - 1 for e in edges],
         axes=[core().guessed_axis(e) for e in edges],
-        edges=on_device.data_ptr(),
+        edges=bounds.data_ptr(),
         counts=counts.data_ptr(),
         outside=outside.data_ptr(),
     )

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from iuscore.ops._native.calls import core, cuda, dtype_name, stream_of
+from iuscore.ops._on_device import on_device
 
 Offsets = tuple[int, int, int, int, int, int]
 
@@ -43,13 +44,10 @@ def _packed(
     return torch.cat(starts), torch.cat(weights), offsets
 
 
-@functools.lru_cache(maxsize=64)
-def _device_tables(
-    size: tuple[int, int], height: int, width: int, clean: bool, device: torch.device
-) -> tuple[Tensor, Tensor, Offsets]:
-    """Kept on the device, so that repeated calls copy nothing and a CUDA graph finds them at one address."""
+@functools.lru_cache(maxsize=256)
+def _of_size(size: tuple[int, int], height: int, width: int, clean: bool) -> tuple[tuple[Tensor, Tensor], Offsets]:
     starts, weights, offsets = _packed([size], height, width, clean)
-    return starts.to(device), weights.to(device), offsets[0]
+    return (starts, weights), offsets[0]
 
 
 def _common(images: Tensor, color: bool, clean: bool, maps: Tensor, ranges: Tensor) -> dict[str, Any]:
@@ -81,7 +79,8 @@ def perceptual_maps(images: Tensor, color: bool, clean: bool, maps: Tensor, rang
     _, h, w, _ = images.shape
     height, width = maps.shape[2:]
     resized = (h, w) != (height, width)
-    starts, weights, offsets = _device_tables((h, w), height, width, clean, images.device)
+    tables, offsets = _of_size((h, w), height, width, clean)
+    starts, weights = on_device(("resampling", h, w, height, width, clean), images.device, lambda: tables)
     step, *strides = images.stride()
     _launch(
         _common(images, color, clean, maps, ranges),
@@ -105,15 +104,15 @@ def perceptual_maps_ragged(images: Sequence[Tensor], color: bool, clean: bool, m
     of_size = dict(zip(unique, offsets, strict=True))
     views = np.array([(i.data_ptr(), i.shape[0], i.shape[1], *i.stride()) for i in images], np.int64)
     taps = np.array([of_size[size] for size in sizes], np.int64)
-    on_device = [t.to(device) for t in (starts, weights, torch.from_numpy(views), torch.from_numpy(taps))]
+    tables = [t.to(device) for t in (starts, weights, torch.from_numpy(views), torch.from_numpy(taps))]
     strip_width = max((w for h, w in sizes if (h, w) != (height, width)), default=0)
     _launch(
         _common(images[0], color, clean, maps, ranges),
         images[0],
         strip_width,
-        starts=on_device[0].data_ptr(),
-        weights=on_device[1].data_ptr(),
-        views=on_device[2].data_ptr(),
-        view_taps=on_device[3].data_ptr(),
+        starts=tables[0].data_ptr(),
+        weights=tables[1].data_ptr(),
+        views=tables[2].data_ptr(),
+        view_taps=tables[3].data_ptr(),
         strip_width=strip_width,
     )

@@ -1,0 +1,53 @@
+"""Small tables kept on devices, so that repeated calls copy nothing and a CUDA graph finds them at one address."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class _Entry(NamedTuple):
+    tables: tuple[Tensor, ...]
+    captured: bool  # a CUDA graph may read it for as long as the process lives
+
+
+class OnDevice:
+    """Tables by device and key. Those used last are kept, and all that were handed out while a graph was captured.
+
+    Args:
+        most: keys that are kept beside the captured ones.
+    """
+
+    def __init__(self, most: int = 256) -> None:
+        self.most = most
+        self._kept: OrderedDict[tuple[torch.device, Hashable], _Entry] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __call__(
+        self, key: Hashable, device: torch.device, make: Callable[[], tuple[Tensor, ...]]
+    ) -> tuple[Tensor, ...]:
+        """What ``make`` returns on the CPU, on ``device``; to be held until the kernels that read it are queued."""
+        place = (device, key)
+        capturing = device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+        with self._lock:
+            entry = self._kept.get(place)
+            if entry is None:
+                # Of use outside of inference mode, too. This copy is waited for, so other streams find it finished.
+                with torch.inference_mode(False):
+                    entry = _Entry(tuple(table.to(device) for table in make()), False)
+                for oldest in [kept for kept, found in self._kept.items() if not found.captured][: 1 - self.most]:
+                    del self._kept[oldest]
+            self._kept[place] = entry = _Entry(entry.tables, entry.captured or capturing)
+            self._kept.move_to_end(place)
+        if device.type == "cuda" and not entry.captured:
+            for table in entry.tables:  # once it is not kept, its memory waits for kernels on this stream
+                table.record_stream(torch.cuda.current_stream(device))
+        return entry.tables
+
+
+on_device = OnDevice()

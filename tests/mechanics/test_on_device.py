@@ -1,0 +1,101 @@
+"""Tables kept on devices, with pretended captures and streams: what is kept, what never goes, who is waited for."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from torch import Tensor
+
+from iuscore.ops._on_device import OnDevice
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
+
+
+class FakeTable(Tensor):
+    """On the CPU, wherever it is told to go."""
+
+    streams: list[str]
+
+    def to(self, device: object) -> FakeTable:  # type: ignore[override]
+        self.streams = []
+        return self
+
+    def record_stream(self, stream: str) -> None:  # type: ignore[override]
+        self.streams.append(stream)
+
+
+class Maker:
+    """Makes a table that says how often it was made."""
+
+    def __init__(self) -> None:
+        self.made = 0
+
+    def __call__(self) -> tuple[Tensor]:
+        self.made += 1
+        return (torch.tensor([self.made]).as_subclass(FakeTable),)
+
+
+@pytest.fixture
+def capturing(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether the current stream is captured, in its first place."""
+    state = [False]
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: state[0])
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: "captured" if state[0] else "main")
+    return state
+
+
+def test_tables_are_made_once_a_device_and_key() -> None:
+    kept, make = OnDevice(), Maker()
+    first = kept("a", CPU, make)
+    assert kept("a", CPU, make)[0] is first[0]
+    assert kept("b", CPU, make)[0] is not first[0]
+    assert kept("a", torch.device("meta"), make)[0] is not first[0]
+
+
+def test_those_used_last_are_kept() -> None:
+    kept = OnDevice(most=2)
+    for key in "abaca":
+        kept(key, CPU, Maker())
+    again = Maker()
+    for key in "acb":
+        kept(key, CPU, again)
+    assert again.made == 1
+
+
+def test_what_a_graph_may_read_never_goes(capturing: list[bool]) -> None:
+    """Not even where it was there before the capture; others still make room for each other."""
+    kept, make = OnDevice(most=2), Maker()
+    (before,) = kept("graph", GPU, make)
+    capturing[0] = True
+    kept("graph", GPU, make)
+    capturing[0] = False
+    for i in range(5):
+        kept(i, GPU, Maker())
+    assert kept("graph", GPU, make)[0] is before
+    assert make.made == 1
+    assert len(kept._kept) == 3
+
+
+def test_memory_waits_for_every_stream_that_reads_it(capturing: list[bool], monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = OnDevice()
+    (table,) = kept("a", GPU, Maker())
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: "other")
+    kept("a", GPU, Maker())
+    assert isinstance(table, FakeTable)
+    assert table.streams == ["main", "other"]
+
+
+def test_tables_are_of_use_outside_of_inference_mode() -> None:
+    with torch.inference_mode():
+        (table,) = OnDevice()("a", CPU, lambda: (torch.ones(2),))
+    assert not table.is_inference()
+
+
+def test_threads_share_tables() -> None:
+    kept, make = OnDevice(most=4), Maker()
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda i: kept(i % 4, CPU, make)[0], range(400)))
+    assert make.made == 4
+    assert len({id(table) for table in found}) == 4
