@@ -8,7 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from iuscore.ops._on_device import OnDevice
+from iuscore.engine.shard import Fetched
+from iuscore.models import TextureModel
+from iuscore.ops._on_device import OnDevice, sent
+from iuscore.score import Scores
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 
@@ -99,3 +102,62 @@ def test_threads_share_tables() -> None:
         found = list(threads.map(lambda i: kept(i % 4, CPU, make)[0], range(400)))
     assert make.made == 4
     assert len({id(table) for table in found}) == 4
+
+
+def test_a_table_of_one_call_is_sent_without_waiting(capturing: list[bool], monkeypatch: pytest.MonkeyPatch) -> None:
+    """But not where a graph would read the memory that it came from."""
+    said: list[object] = []
+
+    class Sent(Tensor):
+        def pin_memory(self) -> Sent:  # type: ignore[override]
+            said.append("pinned")
+            return self
+
+        def to(self, device: object, non_blocking: bool = False) -> Sent:  # type: ignore[override]
+            said.append(non_blocking)
+            return self
+
+    table = torch.ones(2).as_subclass(Sent)
+    for device in (GPU, CPU):
+        sent(table, device)
+    capturing[0] = True
+    sent(table, GPU)
+    assert said == ["pinned", True, False, False]
+
+
+def test_the_standardization_of_features_is_copied_once() -> None:
+    model, other = (TextureModel(["a", "b"], feature_mean=[m] * 173) for m in (0.5, 0.25))
+    first = model._standardization(torch.zeros(1))
+    assert all(again is part for again, part in zip(model._standardization(torch.zeros(1)), first, strict=True))
+    assert float(other._standardization(torch.zeros(1))[0][0]) == 0.25
+    assert model._standardization(torch.zeros(1, dtype=torch.float64))[0].dtype == torch.float64
+
+
+def test_scores_are_copied_before_the_next_batch_is_queued(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+
+    class There(Tensor):
+        is_cuda = True  # type: ignore[assignment]
+
+        def to(self, device: str, non_blocking: bool = False) -> Tensor:  # type: ignore[override]
+            said.append(f"to {device}, {'not waited for' if non_blocking else 'waited for'}")
+            return torch.full_like(self.as_subclass(Tensor), 2.0)
+
+    class Event:
+        def synchronize(self) -> None:
+            said.append("wait")
+
+    class Stream:
+        def record_event(self) -> Event:
+            said.append("event")
+            return Event()
+
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: Stream())
+    there = torch.ones(1).as_subclass(There)
+    scores = Scores(("a",), there, None, there, there, there, ((),), ("x",), ("a", "b"))
+    fetched = Fetched(scores)
+    assert said == ["to cpu, not waited for"] * 4 + ["event"]
+    assert float(fetched.wait().ius) == 2.0
+    assert said[5:] == ["wait"]
+    here = Scores(("a",), *[torch.ones(1)] * 5, ((),), ("x",), ("a", "b"))
+    assert Fetched(here).wait() is here

@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from iuscore.engine.batches import Batch, batches
 from iuscore.engine.parts import PartInfo, PartRows, part_path, read_info
@@ -85,7 +89,10 @@ def score_shards(
     on_batch: Callable[[int, int], None] = lambda images, unreadable: None,
     decoders: int = 0,
 ) -> Iterator[PartInfo]:
-    """`score_shard` of several, one after another; while one batch is computed on a device the next is on its way."""
+    """`score_shard` of several, one after another; a GPU computes one batch while the one before is put into its rows.
+
+    What it waits for is the start of a batch: the model's warnings are read before its networks begin.
+    """
     todo = []
     for index in indices:
         if info := existing_part(settings, index):
@@ -93,13 +100,13 @@ def score_shards(
         else:
             todo.append(index)
     gathered: dict[int, PartRows] = {}
-    waiting: deque[tuple[Batch, Scores | None]] = deque()
+    waiting: deque[tuple[Batch, Fetched | None]] = deque()
 
     def finish() -> Iterator[PartInfo]:
         batch, scores = waiting.popleft()
         rows = gathered[batch.shard]
         if scores is not None:
-            rows.put_scores([batch.start + i for i in batch.readable], scores)
+            rows.put_scores([batch.start + i for i in batch.readable], scores.wait())
         on_batch(len(batch.samples), len(batch.samples) - len(batch.readable))
         rows.done += len(batch.samples)
         if rows.done == batch.shard_size:
@@ -133,7 +140,27 @@ def existing_part(settings: Settings, index: int) -> PartInfo | None:
     return info if info is not None and (info.run, info.index) == (settings.run, index) else None
 
 
-def _launch(scorer: Scorer, batch: Batch, rows: PartRows, settings: Settings) -> Scores | None:
+class Fetched:
+    """Scores on their way to the CPU; not behind those of the next batch, as a copy begun later would be."""
+
+    def __init__(self, scores: Scores) -> None:
+        self._scores, self._copied = scores, None
+        if scores.ius.is_cuda:
+            every = {field.name: getattr(scores, field.name) for field in fields(scores)}
+            copies: dict[str, Any] = {
+                name: part.to("cpu", non_blocking=True) for name, part in every.items() if isinstance(part, Tensor)
+            }
+            self._scores = replace(scores, **copies)
+            self._copied = torch.cuda.current_stream(scores.ius.device).record_event()
+
+    def wait(self) -> Scores:
+        """The scores, when they are there."""
+        if self._copied is not None:
+            self._copied.synchronize()
+        return self._scores
+
+
+def _launch(scorer: Scorer, batch: Batch, rows: PartRows, settings: Settings) -> Fetched | None:
     """Begin the scores of a batch; on a GPU they are not there yet when this returns."""
     names = targets_of(batch.labels, settings.target)
     if settings.strict and (errors := [(s.uid, e) for s, e in zip(batch.samples, batch.errors, strict=True) if e]):
@@ -141,7 +168,7 @@ def _launch(scorer: Scorer, batch: Batch, rows: PartRows, settings: Settings) ->
     rows.put(batch.start, batch.samples, names, batch.errors)
     if not batch.readable:
         return None
-    return scorer.score_list(batch.images(settings.device), [names[i] for i in batch.readable])
+    return Fetched(scorer.score_list(batch.images(settings.device), [names[i] for i in batch.readable]))
 
 
 def targets_of(labels: Sequence[str | None], target: str) -> list[str]:

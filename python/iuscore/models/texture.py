@@ -20,6 +20,7 @@ from iuscore.errors import UserError
 from iuscore.features import FEATURES, GROUPS, Feature, group_sizes, texture_features
 from iuscore.models.base import AdditiveModel, Layout, Space, check_precision, check_space, register_kind
 from iuscore.ops import AdditiveWeights, Kind, Precision, additive_mlp
+from iuscore.ops._on_device import on_device
 
 Heads = Literal["linear", "tanh"]
 
@@ -148,10 +149,21 @@ class TextureModel(AdditiveModel):
         check_precision(precision)
         if inputs.ndim != 2 or tuple(inputs.shape[1:]) != self.input_shape:
             raise ValueError(f"inputs: expected features [B, {self.input_shape[0]}], got {list(inputs.shape)}")
-        mean, sd = (torch.from_numpy(part).to(inputs) for part in (self.feature_mean, self.feature_sd))
+        mean, sd = self._standardization(inputs)
         x = ((inputs - mean) / sd).clamp(-FARTHEST, FARTHEST)
         evidence = additive_mlp(F.dropout(x, self.dropout, self.training), self.groups, self.weights()).contributions
         return self.to_paper(evidence) if space == "paper" else evidence
+
+    def _standardization(self, like: Tensor) -> tuple[Tensor, ...]:
+        """Mean and standard deviation of the features, [F] each, kept on the device: copying them would wait for it."""
+
+        def make() -> tuple[Tensor, ...]:
+            return tuple(torch.from_numpy(part).to(like.dtype) for part in (self.feature_mean, self.feature_sd))
+
+        if torch.compiler.is_compiling():
+            return tuple(part.to(like.device) for part in make())
+        key = ("features", like.dtype, self.feature_mean.tobytes(), self.feature_sd.tobytes())
+        return on_device(key, like.device, make)
 
     def to_paper(self, evidence: Tensor) -> Tensor:
         """The tanh with ``heads="tanh"``; the evidence itself with linear heads."""

@@ -21,6 +21,7 @@ from iuscore.models import Ensemble, Space, load_model
 from iuscore.ops import Precision
 from iuscore.ops._blocks import in_blocks
 from iuscore.ops._images import Images, Layout
+from iuscore.ops._on_device import on_device, sent
 from iuscore.profile import Profile, profiles_from_json
 from iuscore.score._range import beyond_unit
 from iuscore.score.explain import Explanation, explain_contributions
@@ -251,9 +252,8 @@ class Scorer:
         with torch.set_grad_enabled(inputs.requires_grad and torch.is_grad_enabled()):
             inputs = inputs.to(self.model.bias.dtype)
             evidence = self.model.member_contributions(inputs, "evidence", precision=self._precision)
-            columns = torch.tensor([self.model.target_column(name) for name in names], device=inputs.device)
-            baselines = self._baselines(names, inputs)
-            finished = in_blocks(self._finish, evidence.transpose(0, 1), columns.long(), baselines)
+            columns, baselines = self._towards(names, inputs.device)
+            finished = in_blocks(self._finish, evidence.transpose(0, 1), columns, baselines)
             parts = torch.split(finished, list(self._widths), dim=1)
             return Scores(
                 target=tuple(names),
@@ -293,12 +293,24 @@ class Scorer:
         logits = self.model.bias + paper.mean(1).sum(1)
         return torch.cat([*found, contributions, parts, self.model.probabilities(logits)], dim=1)
 
-    def _baselines(self, names: Sequence[str], like: Tensor) -> Tensor:
-        """Baseline of each image's class and that of every member, [B, 1 + M, G]."""
-        known = {name: (self.profiles[name].mean, *self.profiles[name].member_means) for name in set(names)}
-        rows = [known[name] for name in names]
-        shape = (len(names), 1 + len(self.model.members), len(self.components))
-        return torch.tensor(rows, dtype=torch.float32, device=like.device).view(shape)
+    def _towards(self, names: Sequence[str], device: torch.device) -> tuple[Tensor, Tensor]:
+        """Output of each image's class, int64 [B], and baselines of the class and of every member, [B, 1 + M, G].
+
+        Those of all classes are kept on the device, as copying them for every batch would wait for the one before.
+        """
+        columns = tuple(self.model.target_column(name) for name in self.profiles)
+        means = tuple((profile.mean, *profile.member_means) for profile in self.profiles.values())
+        tables = on_device(
+            ("targets", columns, means),
+            device,
+            lambda: (torch.tensor(columns), torch.tensor(means, dtype=torch.float32)),
+        )
+        place = {name: i for i, name in enumerate(self.profiles)}
+        if len(set(names)) == 1:
+            which = torch.full((len(names),), place[names[0]], dtype=torch.int64, device=device)
+        else:
+            which = sent(torch.tensor([place[name] for name in names], dtype=torch.int64), device)
+        return tables[0][which], tables[1][which]
 
 
 def load(folder: str | os.PathLike[str], *, space: Space = "paper", precision: Precision = "exact") -> Scorer:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from iuscore.ops._native.calls import core, cuda, dtype_name, stream_of
-from iuscore.ops._on_device import on_device
+from iuscore.ops._on_device import on_device, sent
 
 Offsets = tuple[int, int, int, int, int, int]
 
@@ -104,7 +104,7 @@ def perceptual_maps_ragged(images: Sequence[Tensor], color: bool, clean: bool, m
     of_size = dict(zip(unique, offsets, strict=True))
     views = np.array([(i.data_ptr(), i.shape[0], i.shape[1], *i.stride()) for i in images], np.int64)
     taps = np.array([of_size[size] for size in sizes], np.int64)
-    tables = [t.to(device) for t in (starts, weights, torch.from_numpy(views), torch.from_numpy(taps))]
+    tables = [sent(t, device) for t in (starts, weights, torch.from_numpy(views), torch.from_numpy(taps))]
     strip_width = max((w for h, w in sizes if (h, w) != (height, width)), default=0)
     _launch(
         _common(images[0], color, clean, maps, ranges),
