@@ -2,7 +2,7 @@
 
     python benchmarks/gpu/run.py    # writes benchmarks/results/gpu.json, which docs/generate_numbers.py reads
 
-Needs torch with CUDA, pybind11, scikit-build-core, cmake, ninja, nvcc, pytest and hypothesis. Every step has a time
+Needs torch with CUDA, pybind11, scikit-build-core, cmake, ninja, nvcc and the extra "test". Every step has a time
 budget, and measuring has what the others leave; a step that fails is recorded and the rest goes on; the file is written
 after each step. What is measured: cases.py and networks.py beside this file. Exits 2 without a GPU, 1 where
 a step failed, else 0.
@@ -30,7 +30,7 @@ MEASURE = Path(__file__).with_name("measure.py")
 NETWORKS = Path(__file__).with_name("networks.py")
 # Seconds; a step that needs less leaves more for measuring, which comes last.
 TOTAL = 465.0
-BUDGET = {"build": 120.0, "tests": 90.0, "memcheck": 40.0, "racecheck": 40.0, "networks": 90.0}
+BUDGET = {"build": 120.0, "tests": 105.0, "memcheck": 40.0, "racecheck": 40.0, "networks": 90.0}
 COMPILING = 35.0  # what torch.compile may take of one model, which nothing ends but the end of the step
 WRITING = 20.0  # between the last case of the measurements and their end
 KEPT_CHARACTERS = 4000
@@ -95,11 +95,12 @@ def build(target: Path, seconds: float) -> Report:
 
 
 def tests(target: Path, seconds: float) -> Report:
-    """The tests marked cuda; a skipped one fails."""
+    """The tests marked cuda, of all folders; a skipped one fails, unless what it compares with is not installed."""
     # Plugins named in pyproject.toml may be missing here, so its options are not read.
-    options = ["-o", "addopts=", "-o", "filterwarnings=default", "-p", "no:cacheprovider", "-q", "--durations=5"]
+    options = ["-o", "addopts=", "-o", "filterwarnings=default", "-p", "no:cacheprovider", "-q", "-rs", "--durations=5"]
+    options += ["--continue-on-collection-errors"]  # a file whose imports are missing fails, and the others still run
     return run(
-        [sys.executable, "-m", "pytest", "tests/equivalence", "-m", "cuda", *options],
+        [sys.executable, "-m", "pytest", "tests", "-m", "cuda", *options],
         seconds,
         environment(target),
     )
