@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,8 +11,11 @@ from torch import Tensor
 
 from iuscore.ops._native.calls import core, cuda, stream_of, view_table
 from iuscore.ops._native.library import define, fake, implement
+from iuscore.ops._on_device import on_device
 from iuscore.ops._taps import taps
 from iuscore.ops._torch import resize as torch_op
+
+Addresses = tuple[int, int, int, int, int]
 
 
 def _output(parts: Sequence[Tensor], height: int, width: int) -> Tensor:
@@ -24,12 +26,12 @@ def _output(parts: Sequence[Tensor], height: int, width: int) -> Tensor:
 def resize(parts: Sequence[Tensor], height: int, width: int) -> Tensor:
     """``parts``: at least one uint8 [n, H, W, C], all of one H, W and C; the results are one batch, in their order."""
     out = _output(parts, height, width)
-    kept = [_on_device(size, to, "cpu") for size, to in zip(parts[0].shape[1:3], (height, width), strict=True)]
+    (rows, _held), (columns, _held_too) = _directions(parts[0], height, width)
     core().resize(
         _views(parts),
         channels=out.shape[3],
-        rows=_addresses(kept[0], height),
-        columns=_addresses(kept[1], width),
+        rows=rows,
+        columns=columns,
         out=out.data_ptr() + np.arange(len(out), dtype=np.int64) * (height * width * out.shape[3]),
         threads=torch.get_num_threads(),
     )
@@ -50,7 +52,7 @@ def _(parts: Sequence[Tensor], height: int, width: int) -> Tensor:
     images = parts[0] if len(parts) == 1 else torch.cat(list(parts))
     batch, *sizes, channels = images.shape
     step, *strides = images.stride()
-    kept = [_on_device(size, to, str(images.device)) for size, to in zip(sizes, (height, width), strict=True)]
+    (rows, _held), (columns, _held_too) = _directions(images, height, width)
     out = _output([images], height, width)
     done = cuda().resize(
         device=images.device.index,
@@ -59,8 +61,8 @@ def _(parts: Sequence[Tensor], height: int, width: int) -> Tensor:
         channels=channels,
         image=(images.data_ptr(), *sizes, *strides),
         batch_stride=step,
-        rows=_addresses(kept[0], height),
-        columns=_addresses(kept[1], width),
+        rows=rows,
+        columns=columns,
         out=out.data_ptr(),
     )
     return out if done else torch_op.resize(images, height, width)
@@ -71,17 +73,17 @@ def _(parts: Sequence[Tensor], height: int, width: int) -> Tensor:
     return _output(parts, height, width)
 
 
-@functools.lru_cache(maxsize=64)
-def _on_device(size: int, out: int, device: str) -> tuple[Tensor, Tensor, int] | None:
-    """Starts, weights and shift of one direction; kept, so that a CUDA graph finds them at one address."""
+def _directions(images: Tensor, height: int, width: int) -> list[tuple[Addresses, tuple[Tensor, ...]]]:
+    """Of rows and of columns: the addresses and sizes of the weights, and what holds them."""
+    sizes = zip(images.shape[1:3], (height, width), strict=True)
+    return [_direction(size, out, images.device) for size, out in sizes]
+
+
+def _direction(size: int, out: int, device: torch.device) -> tuple[Addresses, tuple[Tensor, ...]]:
     if size == out:
-        return None
+        return (0, 0, 0, 0, out), ()
     table = taps(size, out)
-    return torch.from_numpy(table.start).to(device), torch.from_numpy(table.weights).to(device), table.shift
-
-
-def _addresses(kept: tuple[Tensor, Tensor, int] | None, out: int) -> tuple[int, int, int, int, int]:
-    if kept is None:
-        return 0, 0, 0, 0, out
-    start, weights, shift = kept
-    return start.data_ptr(), weights.data_ptr(), weights.shape[1], shift, out
+    held = on_device(
+        ("resize", size, out), device, lambda: (torch.from_numpy(table.start), torch.from_numpy(table.weights))
+    )
+    return (held[0].data_ptr(), held[1].data_ptr(), table.weights.shape[1], table.shift, out), held
