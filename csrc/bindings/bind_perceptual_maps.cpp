@@ -32,7 +32,9 @@ void perceptual_maps(const ViewTable& views, std::int32_t channels, const std::s
 }
 
 py::tuple resample_table(std::int32_t in, std::int32_t out, bool antialias) {
-  if (in < 1 || out < 1) throw py::value_error("sizes: expected at least 1");
+  if (in < 1 || out < 1 || in > kLongestSide || out > kLongestSide)
+    throw py::value_error("in_size and out_size: expected 1.." + std::to_string(kLongestSide) + ", got " +
+                          std::to_string(in) + " and " + std::to_string(out));
   const OwnedTaps table = make_taps(in, out, antialias);
   const py::array_t<std::int32_t> start(static_cast<py::ssize_t>(table.start.size()), table.start.data());
   const py::array_t<float> weight({static_cast<py::ssize_t>(table.taps), static_cast<py::ssize_t>(out)},

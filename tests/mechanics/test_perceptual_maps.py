@@ -38,6 +38,16 @@ BAD_IMAGES: list[tuple[Any, type[Exception], str]] = [
         "images: the channel axis of [2, 3, 8, 3] is ambiguous; pass layout='NHWC' or layout='NCHW'",
     ),
     (RGB[:, :0], ValueError, "images: expected height and width of at least 1, got shape [2, 0, 8, 3]"),
+    (
+        RGB[:1, :1, :1].expand(1, 2**24 + 1, 1, 3),
+        ValueError,
+        "images: expected height and width of at most 2^24, got 16777217 x 1; crop or shrink it first",
+    ),
+    (
+        [RGB[0], RGB[0, :2, :1].expand(2, 34_780_558, 3)],
+        ValueError,
+        "images[1]: expected height and width of at most 2^24, got 2 x 34780558; crop or shrink it first",
+    ),
     (RGB.double(), TypeError, f"images: expected dtype {NAMES}, got float64; {TO_FLOAT32}"),
     (RGB.bool(), TypeError, f"images: expected dtype {NAMES}, got bool; convert it to uint8 with values 0 and 255"),
     (
@@ -64,6 +74,11 @@ BAD_OPTIONS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"mode": "fast"}, ValueError, "mode: expected 'clean' or 'paper', got 'fast'"),
     ({"size": (3, 8)}, ValueError, "size: expected (height, width) of at least 4 each, got (3, 8)"),
     ({"size": (8, 8, 8)}, ValueError, "size: expected (height, width) of at least 4 each, got (8, 8, 8)"),
+    (
+        {"size": (8, 2**24 + 1)},
+        ValueError,
+        "size: expected (height, width) of at most 2^24 each, got (8, 16777217); ask for smaller maps",
+    ),
     ({"dtype": torch.float64}, TypeError, "dtype: expected torch.float32, float16 or bfloat16, got torch.float64"),
     ({"dtype": torch.uint8}, TypeError, "dtype: expected torch.float32, float16 or bfloat16, got torch.uint8"),
     ({"layout": "HWC"}, ValueError, "layout: expected 'NHWC', 'NCHW' or None, got 'HWC'"),

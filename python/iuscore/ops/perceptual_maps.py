@@ -35,6 +35,9 @@ DEGENERATE_RANGE: dict[str, float] = {
 
 a* and b* in CIELab units (those of gray images spread over 0.0024 and 0.0046), the others on the scale of [0, 1]."""
 
+LONGEST_SIDE = 2**24
+"""Of images and maps in pixels: the resize counts pixels in float32, which has no odd numbers beyond."""
+
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 Result: TypeAlias = tuple[Tensor, Tensor]
 Implementation: TypeAlias = Callable[[Tensor, bool, bool, int, int, torch.dtype], Result]
@@ -91,7 +94,8 @@ def perceptual_maps(
         mode: "paper", the published maps: bicubic without antialias, min-max per channel, each map min-max
             stretched; or "clean": antialiased, one min-max over all channels, maps of fixed range, none of which
             can degenerate (formulas in docs/design.md).
-        size: (height, width) of the maps in pixels, each at least 4.
+        size: (height, width) of the maps in pixels, each at least 4. No side of an image or a map may be longer than
+            2^24.
         dtype: of the maps: float32, float16 or bfloat16.
         layout: "NHWC" or "NCHW"; needed only where the shape fits both.
         backend: "auto" takes the compiled kernel where there is one for the device and no gradient is asked
@@ -103,8 +107,9 @@ def perceptual_maps(
         each map before its own min-max ("paper") or of the map itself ("clean"). See `degenerate_maps`.
 
     Raises:
-        TypeError: another type or dtype. ValueError: another shape, an ambiguous channel axis, images of size 0,
-            devices that differ, an unknown option. RuntimeError: backend="native" where it cannot run.
+        TypeError: another type or dtype. ValueError: another shape, an ambiguous channel axis, images of size 0 or
+            with a side longer than 2^24, devices that differ, an unknown option. RuntimeError: backend="native" where
+            it cannot run.
 
     Source: Gatoula, Dimas, Iakovidis, "Interpretable Similarity of Synthetic Image Utility", IEEE TMI 2026, and its
         public implementation; "clean" is this library's.
@@ -118,13 +123,18 @@ def perceptual_maps(
     _check(kind, mode, size, dtype)
     options = (kind == "color", mode == "clean", int(size[0]), int(size[1]), dtype)
     if isinstance(images, Tensor | np.ndarray):
-        maps, ranges = _batch(batch_view(images, layout), backend, options)
+        batch = batch_view(images, layout)
+        _check_sides(batch.shape[1:3], "images")
+        maps, ranges = _batch(batch, backend, options)
     else:
         if not isinstance(images, Sequence):
             raise TypeError(
                 f"images: expected a torch.Tensor, a numpy.ndarray or a list of them, got {type(images).__name__}"
             )
-        maps, ranges = _ragged(image_views(images, layout), backend, options)
+        views = image_views(images, layout)
+        for i, view in enumerate(views):
+            _check_sides(view.shape[:2], f"images[{i}]")
+        maps, ranges = _ragged(views, backend, options)
     return (maps, ranges) if return_ranges else maps
 
 
@@ -159,8 +169,16 @@ def _check(kind: str, mode: str, size: tuple[int, int], dtype: torch.dtype) -> N
         raise ValueError(f"mode: expected 'clean' or 'paper', got {mode!r}")
     if len(tuple(size)) != 2 or min(size) < 4:
         raise ValueError(f"size: expected (height, width) of at least 4 each, got {size!r}")
+    if max(size) > LONGEST_SIDE:
+        raise ValueError(f"size: expected (height, width) of at most 2^24 each, got {size!r}; ask for smaller maps")
     if dtype not in _DTYPES:
         raise TypeError(f"dtype: expected torch.float32, float16 or bfloat16, got {dtype}")
+
+
+def _check_sides(sides: Sequence[int], name: str) -> None:
+    if max(sides) > LONGEST_SIDE:
+        got = " x ".join(map(str, sides))
+        raise ValueError(f"{name}: expected height and width of at most 2^24, got {got}; crop or shrink it first")
 
 
 def _needs_grad(images: Tensor) -> bool:
