@@ -5,12 +5,15 @@
 #include <atomic>
 #include <cstdint>
 #include <exception>
+#include <new>
+#include <system_error>
 #include <thread>
 #include <vector>
 
 namespace iuscore {
 
 // Calls body(worker, index) for every index in [0, count); each worker is one thread. The first exception is rethrown.
+// Where no more threads can be started, those that were do all the work.
 template <class Body>
 void parallel_for(std::int64_t count, std::int32_t threads, const Body& body) {
   const auto workers = static_cast<std::int32_t>(std::min<std::int64_t>(threads, count));
@@ -29,7 +32,12 @@ void parallel_for(std::int64_t count, std::int32_t threads, const Body& body) {
     }
   };
   std::vector<std::thread> pool;
-  for (std::int32_t worker = 1; worker < workers; ++worker) pool.emplace_back(work, worker);
+  pool.reserve(static_cast<std::size_t>(workers));
+  try {
+    for (std::int32_t worker = 1; worker < workers; ++worker) pool.emplace_back(work, worker);
+  } catch (const std::system_error&) {  // a limit of threads
+  } catch (const std::bad_alloc&) {     // no memory for one more
+  }
   work(0);
   for (std::thread& thread : pool) thread.join();
   for (const std::exception_ptr& error : errors)
