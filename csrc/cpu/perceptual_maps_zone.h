@@ -24,8 +24,8 @@ struct PerceptualMapsJob {
 };
 
 // Floats of strip memory one thread needs for images of up to this width and number of vertical taps.
-inline std::int64_t perceptual_maps_strip_size(std::int64_t image_width, std::int64_t row_taps,
-                                               std::int64_t map_width) {
+IUSCORE_HD std::int64_t perceptual_maps_strip_size(std::int64_t image_width, std::int64_t row_taps,
+                                                   std::int64_t map_width) {
   const std::int64_t source = 3 * image_width + 4;
   const std::int64_t rings = kRing * (2 * map_width + 6);
   return source * (1 + row_taps) + rings + 3 * map_width;

@@ -28,7 +28,7 @@ struct TextureCodesJob {
 constexpr int kRowSlack = 32;  // a row may be computed up to a multiple of this
 
 // Floats of row memory one thread needs for images of up to this width.
-inline std::int64_t texture_codes_rows(std::int64_t width) { return 6 * width + 3 * (width + 2 + kRowSlack); }
+IUSCORE_HD std::int64_t texture_codes_rows(std::int64_t width) { return 6 * width + 3 * (width + 2 + kRowSlack); }
 
 namespace baseline {
 void texture_codes_image(const TextureCodesJob& job);

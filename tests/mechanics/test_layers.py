@@ -80,6 +80,37 @@ def test_planted_includes_are_found(layer: str, text: str) -> None:
     assert len(include_violations(layer, "planted", f"#pragma once\n{text}\n")) == 1
 
 
+INLINE = re.compile(r"^[ \t]*(?:template *<[^\n]*> *)?(?:constexpr )?inline\b.*\(", re.MULTILINE)
+
+
+def _with_includes(path: Path, seen: set[Path]) -> set[Path]:
+    if path not in seen:
+        seen.add(path)
+        for bracket, header in INCLUDE.findall(path.read_text()):
+            if bracket == '"':
+                _with_includes(ROOT / "csrc" / header, seen)
+    return seen
+
+
+def test_zones_see_no_function_that_the_linker_could_share() -> None:
+    seen: set[Path] = set()
+    for zone in (ROOT / "csrc" / "cpu").glob("*_zone.cpp"):
+        _with_includes(zone, seen)
+    assert ROOT / "csrc" / "core" / "macros.h" in seen
+    # What is in a zone's own namespace has a name of its own.
+    texts = {
+        path: text for path in sorted(seen) if "namespace iuscore::IUSCORE_ZONE {" not in (text := path.read_text())
+    }
+    found = [f"{path.relative_to(ROOT)}: {match[0]}" for path, text in texts.items() for match in INLINE.finditer(text)]
+    assert found == [], "csrc/core/macros.h says why these are IUSCORE_HD"
+
+
+def test_planted_inline_functions_are_found() -> None:
+    assert INLINE.search("inline std::int64_t rows(std::int64_t width) { return width; }")
+    assert INLINE.search("template <class T>\ninline T twice(T x) { return x + x; }")
+    assert not INLINE.search("IUSCORE_HD std::int64_t rows(std::int64_t width) { return width; }")
+
+
 PACKAGE = ROOT / "python" / "iuscore"
 # Module or package of python/iuscore: what of the package it may import, itself always. "" is the package's own
 # __init__, which only re-exports. A new module needs a line here, and with it a place in docs/design.md.
