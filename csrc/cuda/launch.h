@@ -9,6 +9,8 @@
 
 namespace iuscore {
 
+constexpr std::int64_t kGrantedShared = 48 * 1024;  // bytes of shared memory that a block has without asking
+
 // CUDA's answers on behalf of one op, whose name the errors begin with.
 class Launcher {
  public:
@@ -42,8 +44,11 @@ class Launcher {
   template <class... Parameters, class... Arguments>
   void launch(void (*kernel)(Parameters...), std::int64_t blocks, std::int32_t threads, std::int64_t shared_bytes,
               void* stream, const Arguments&... arguments) const {
-    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes)),
-          "cannot reserve shared memory");
+    // Always the same value: it is the kernel's own, for all launches, and two threads with sizes of their own would
+    // undo each other's. No kernel has static shared memory, which would count as well.
+    if (shared_bytes > kGrantedShared)
+      check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_limit())),
+            "cannot reserve shared memory");
     kernel<<<static_cast<unsigned>(blocks), static_cast<unsigned>(threads), static_cast<std::size_t>(shared_bytes),
              static_cast<cudaStream_t>(stream)>>>(arguments...);
     check(cudaGetLastError(), "the kernel was not started");

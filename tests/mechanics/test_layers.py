@@ -111,6 +111,13 @@ def test_planted_inline_functions_are_found() -> None:
     assert not INLINE.search("IUSCORE_HD std::int64_t rows(std::int64_t width) { return width; }")
 
 
+def test_kernels_have_no_static_shared_memory() -> None:
+    """Launcher.launch (csrc/cuda/launch.h) asks for all the shared memory there is, which leaves none for that."""
+    texts = {path.name: path.read_text() for path in (ROOT / "csrc" / "cuda").iterdir()}
+    found = {name: re.findall(r"(\w*) *\b__shared__", text) for name, text in texts.items()}
+    assert {name: words for name, words in found.items() if words} == {"block.cuh": ["extern"]}
+
+
 PACKAGE = ROOT / "python" / "iuscore"
 # Module or package of python/iuscore: what of the package it may import, itself always. "" is the package's own
 # __init__, which only re-exports. A new module needs a line here, and with it a place in docs/design.md.
