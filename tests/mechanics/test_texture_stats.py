@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,43 @@ def test_a_gradient_is_refused() -> None:
         ops.texture_stats(images)
     with torch.no_grad():
         ops.texture_stats(images)
+
+
+def test_only_auto_takes_torch_for_rows_that_do_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = ops.texture_stats(IMAGES, backend="torch")
+    monkeypatch.setattr(_native, "too_large", lambda *arguments: "too wide")
+    monkeypatch.setattr(_native, "texture_stats", None)
+    text = "texture_stats: backend='native' cannot run on cpu: too wide; use backend='auto' or 'torch'"
+    with pytest.raises(RuntimeError, match=f"^{re.escape(text)}$"):
+        ops.texture_stats(IMAGES, backend="native")
+    assert all(torch.equal(a, b) for a, b in zip(ops.texture_stats(IMAGES), expected, strict=True))
+
+
+@pytest.mark.parametrize(("workspace", "why"), [
+    (-1, "rows of 15 pixels with pairs 4 apart do not fit into the shared memory of this GPU"), (0, ""), (64, ""),
+])  # fmt: skip
+def test_the_cuda_module_says_what_does_not_fit(monkeypatch: pytest.MonkeyPatch, workspace: int, why: str) -> None:
+    asked: list[dict[str, Any]] = []
+    module = SimpleNamespace(texture_stats_workspace=lambda **sizes: asked.append(sizes) or workspace)
+    monkeypatch.setattr(_native, "cuda", lambda: module)
+    assert _native.too_large(IMAGES, None, True, 32, [0, 1, -4, 4]) == ""
+    assert asked == []
+    on_gpu: Any = SimpleNamespace(
+        device=torch.device("cuda:0"), dtype=torch.uint8, shape=IMAGES.shape, stride=IMAGES.stride, data_ptr=lambda: 64
+    )
+    assert _native.too_large(on_gpu, None, True, 32, [0, 1, -4, 4]) == why
+    assert asked[0]["offsets"] == [(0, 1), (4, -4)]
+
+
+@pytest.mark.cuda
+def test_rows_too_wide_for_the_gpu(cuda_native: BackendUnderTest) -> None:
+    images = torch.zeros(1, 3, 300_000, 1, dtype=torch.uint8, device=cuda_native.device)
+    with pytest.raises(
+        RuntimeError, match="rows of 300000 pixels with pairs 2 apart do not fit into the shared memory"
+    ):
+        ops.texture_stats(images, distances=(1, 2), backend="native")
+    expected = ops.texture_stats(images, distances=(1, 2), backend="torch")
+    assert all(torch.equal(a, b) for a, b in zip(ops.texture_stats(images, distances=(1, 2)), expected, strict=True))
 
 
 @pytest.mark.parametrize("kind", ["color", "gray"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Literal
@@ -109,8 +110,18 @@ def _why_slow() -> str:
     )
 
 
-def choose(op: str, device: torch.device, *, needs_grad: bool = False, backend: Backend = "auto") -> Choice:
+def choose(
+    op: str,
+    device: torch.device,
+    *,
+    needs_grad: bool = False,
+    too_large: Callable[[], str] | None = None,
+    backend: Backend = "auto",
+) -> Choice:
     """The implementation ``op`` uses on ``device``.
+
+    ``too_large``: why the kernels of this device cannot take arguments of these sizes, empty where they can; asked only
+    where the kernels exist.
 
     Raises:
         ValueError: ``backend`` is none of "auto", "native", "torch".
@@ -123,6 +134,8 @@ def choose(op: str, device: torch.device, *, needs_grad: bool = False, backend: 
     why_not = _why_not(op, device)
     if not why_not and needs_grad:
         why_not = "the kernels have no gradient"
+    if not why_not and too_large is not None:
+        why_not = too_large()
     if not why_not and backend == "auto" and op in NEEDS_FMA and device.type == "cpu":
         why_not = _why_slow()
     if not why_not:

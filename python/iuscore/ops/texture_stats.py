@@ -81,7 +81,8 @@ def texture_stats(
         mask: bool or uint8 [B, H, W], or one per image of a list; nonzero = counted. Pixels that are not finite are
             never counted.
         layout: "NHWC" or "NCHW"; needed only where the shape fits both.
-        backend: "auto", "native" or "torch", as in `perceptual_maps`.
+        backend: "auto", "native" or "torch", as in `perceptual_maps`. The CUDA kernel keeps rows in shared memory;
+            "auto" takes "torch" for images too wide for that.
 
     Returns:
         `TextureStats`. Statistics are of the codes: mean, sd and percentiles divided by 256 (a code c counts as
@@ -107,20 +108,26 @@ def texture_stats(
     for group in groups:
         if torch.is_grad_enabled() and group.images.requires_grad:
             raise ValueError("images: expected images without a gradient, as counts have none; pass images.detach()")
-    choice = choose("texture_stats", groups[0].images.device, backend=backend)
-    parts = [_run(group, choice.implementation != "torch", kind == "color", bins, levels, offsets) for group in groups]
+    parts = [_run(group, kind == "color", bins, levels, offsets, backend) for group in groups]
     histograms, statistics, counted, features, blocks = (in_order(part, groups) for part in zip(*parts, strict=True))
     features = features.view(len(features), len(distances), len(ANGLES), len(PROPERTIES))
     return TextureStats(histograms, statistics, counted, features, blocks)
 
 
 def _run(
-    group: Group, native: bool, color: bool, bins: int, levels: int, offsets: list[tuple[int, int]]
+    group: Group, color: bool, bins: int, levels: int, offsets: list[tuple[int, int]], backend: Backend
 ) -> _torch.Result:
-    if native:
-        flat = [number for offset in offsets for number in offset]
-        return _native.texture_stats(group.images, group.mask, color, bins, levels, flat)
-    return _torch.texture_stats(group.images, group.mask, color, bins, levels, offsets)
+    images, mask = group.images, group.mask
+    flat = [number for offset in offsets for number in offset]
+    choice = choose(
+        "texture_stats",
+        images.device,
+        too_large=lambda: _native.too_large(images, mask, color, levels, flat),
+        backend=backend,
+    )
+    if choice.implementation == "torch":
+        return _torch.texture_stats(images, mask, color, bins, levels, offsets)
+    return _native.texture_stats(images, mask, color, bins, levels, flat)
 
 
 def _check(kind: str, bins: int, levels: int, distances: Sequence[int]) -> list[tuple[int, int]]:

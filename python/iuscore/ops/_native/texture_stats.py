@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from iuscore.ops._native.calls import core, cuda, dtype_name, mask_table, stream_of, view_table
 from iuscore.ops._native.library import define, fake, implement
-from iuscore.ops._torch import texture_stats as torch_op
 
 GRID = 8
 N_STATISTICS = 8
@@ -53,37 +53,47 @@ def texture_stats(
     return outputs
 
 
-@implement("texture_stats", "cuda")
-def _(
-    images: Tensor, mask: Tensor | None, color: bool, bins: int, levels: int, offsets: Sequence[int]
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    outputs = _outputs(images, color, bins, len(offsets) // 2)
-    step, *strides = images.stride()
-    mask_step, *mask_strides = mask.stride() if mask is not None else (0, 0, 0)
+def _cuda_sizes(
+    images: Tensor, mask: Tensor | None, color: bool, levels: int, offsets: Sequence[int]
+) -> dict[str, Any]:
     # A pair and its opposite are one in a symmetric matrix; the kernel wants the first pixel not below the second.
     pairs = [(r, c) if r >= 0 else (-r, -c) for r, c in zip(offsets[::2], offsets[1::2], strict=True)]
-    sizes = {
+    return {
         "device": images.device.index,
-        "image": (images.data_ptr(), *images.shape[1:3], *strides),
-        "mask": (mask.data_ptr() if mask is not None else 0, *mask_strides),
+        "image": (images.data_ptr(), *images.shape[1:3], *images.stride()[1:]),
+        "mask": (mask.data_ptr(), *mask.stride()[1:]) if mask is not None else (0, 0, 0),
         "batch": images.shape[0],
         "pixel_type": dtype_name(images.dtype),
         "color": color,
         "levels": levels,
         "offsets": pairs,
     }
+
+
+def too_large(images: Tensor, mask: Tensor | None, color: bool, levels: int, offsets: Sequence[int]) -> str:
+    """Why the kernel of the images' device cannot take them; empty where it can."""
+    if images.device.type != "cuda":
+        return ""
+    if cuda().texture_stats_workspace(**_cuda_sizes(images, mask, color, levels, offsets)) >= 0:
+        return ""
+    rows = max((abs(row) for row in offsets[::2]), default=0)
+    return f"rows of {images.shape[2]} pixels with pairs {rows} apart do not fit into the shared memory of this GPU"
+
+
+@implement("texture_stats", "cuda")
+def _(
+    images: Tensor, mask: Tensor | None, color: bool, bins: int, levels: int, offsets: Sequence[int]
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    outputs = _outputs(images, color, bins, len(offsets) // 2)
+    sizes = _cuda_sizes(images, mask, color, levels, offsets)
     needed = cuda().texture_stats_workspace(**sizes)
-    if needed < 0:  # a strip of so many rows of this width does not fit on the chip
-        return torch_op.texture_stats(
-            images, mask, color, bins, levels, list(zip(offsets[::2], offsets[1::2], strict=True))
-        )
     workspace = images.new_empty(max(needed, 8), dtype=torch.uint8)
     names = ("histograms", "statistics", "counted", "properties", "blocks")
     cuda().texture_stats(
         **sizes,
         stream=stream_of(images.device),
-        batch_stride=step,
-        mask_batch_stride=mask_step,
+        batch_stride=images.stride(0),
+        mask_batch_stride=mask.stride(0) if mask is not None else 0,
         channels=images.shape[3],
         bins=bins,
         **{name: tensor.data_ptr() for name, tensor in zip(names, outputs, strict=True)},
