@@ -16,6 +16,15 @@ namespace iuscore {
 using ViewTable = pybind11::array_t<std::int64_t, pybind11::array::c_style>;
 using MaskTable = ViewTable;
 
+// For what is read or written: not where a batch is empty, as the address may be null there.
+template <class T>
+T* checked_address(std::uintptr_t value, const char* name, std::uintptr_t alignment = alignof(T)) {
+  if (value == 0 || value % alignment != 0)
+    throw pybind11::value_error(std::string(name) + ": expected a nonzero address divisible by " +
+                                std::to_string(alignment) + ", got " + std::to_string(value));
+  return reinterpret_cast<T*>(value);
+}
+
 inline PixelType pixel_type_of(const std::string& name) {
   if (name == "uint8") return PixelType::u8;
   if (name == "uint16") return PixelType::u16;
@@ -62,6 +71,8 @@ inline std::vector<MaskView> masks_of(const MaskTable& table, std::size_t batch)
     masks.push_back({reinterpret_cast<const std::uint8_t*>(rows(i, 0)), rows(i, 1), rows(i, 2)});
   return masks;
 }
+
+inline std::uintptr_t map_alignment(MapType type) { return type == MapType::f32 ? 4 : 2; }
 
 inline void check_maps(std::int32_t channels, std::int32_t height, std::int32_t width) {
   if (channels != 1 && channels != 3) throw pybind11::value_error("channels: expected 1 or 3");

@@ -7,6 +7,7 @@
 #include <tuple>
 #include <vector>
 
+#include "bindings/arguments.h"
 #include "bindings/module.h"
 #include "ops/additive_cnn_cuda.h"
 
@@ -24,17 +25,11 @@ using CnnValues = std::tuple<Address, std::int64_t, std::int32_t, std::int32_t, 
 // Address, then G, batch, terms.
 using CnnFeatures = std::tuple<Address, std::int32_t, std::int32_t, std::int64_t>;
 
-template <class T>
-T* address(Address value, const char* name, std::size_t alignment) {
-  if (value == 0 || value % alignment != 0) throw py::value_error(std::string(name) + ": null or misaligned address");
-  return reinterpret_cast<T*>(value);
-}
-
 float* floats(Address value, const char* name, std::size_t alignment = alignof(float)) {
-  return address<float>(value, name, alignment);
+  return checked_address<float>(value, name, alignment);
 }
 
-std::uint16_t* halves(Address value, const char* name) { return address<std::uint16_t>(value, name, 16); }
+std::uint16_t* halves(Address value, const char* name) { return checked_address<std::uint16_t>(value, name, 16); }
 
 // So that blocks of threads can be counted in 31 bits, and elements in 63.
 void check_sizes(std::int64_t images, std::int64_t height, std::int64_t width, std::int32_t channels) {
@@ -60,7 +55,7 @@ void first(std::int32_t device, Address stream, const CnnMaps& maps, std::int32_
   args.kernels = floats(kernels, "kernels", 16);
   args.bias = floats(bias, "bias", 16);
   args.out = halves(out, "out");
-  args.broken = address<std::int32_t>(broken, "broken", alignof(std::int32_t));
+  args.broken = checked_address<std::int32_t>(broken, "broken");
   const py::gil_scoped_release released;
   additive_cnn_first_cuda(args, device, reinterpret_cast<void*>(stream));
 }
@@ -75,7 +70,7 @@ CnnEpilogueArgs epilogue_args(const CnnValues& values, std::int32_t used, Addres
   if (args.images == 0) return args;
   args.in = halves(in, "values");
   args.bias = floats(bias, "bias");
-  args.broken = address<std::int32_t>(broken, "broken", alignof(std::int32_t));
+  args.broken = checked_address<std::int32_t>(broken, "broken");
   return args;
 }
 
@@ -139,7 +134,7 @@ void heads(std::int32_t device, Address stream, const CnnFeatures& features, con
   args.features = halves(values, "features");
   args.weights = halves(weights, "weights");
   args.rest = floats(std::get<0>(rest), "rest");
-  args.broken = address<std::int32_t>(broken, "broken", alignof(std::int32_t));
+  args.broken = checked_address<std::int32_t>(broken, "broken");
   args.sums = floats(sums, "sums");
   args.evidence = floats(evidence, "evidence");
   const py::gil_scoped_release released;

@@ -2,6 +2,7 @@
 // numbers as first_input; `stream` is torch's `Stream.cuda_stream`; workspace: what the functions that end with
 // _workspace say; threads: of a block, 0 to have it chosen.
 #include "bindings/additive_mlp_arguments.h"
+#include "bindings/arguments.h"
 #include "bindings/module.h"
 
 namespace py = pybind11;
@@ -21,12 +22,8 @@ AdditiveMlpCudaArgs cuda_args(const AdditiveMlpArgs& mlp, std::int32_t device, s
 
 void set_memory(AdditiveMlpCudaArgs& args, std::uintptr_t first_input_device, std::uintptr_t workspace,
                 std::int64_t workspace_bytes) {
-  if (first_input_device == 0 || first_input_device % alignof(std::int32_t) != 0)
-    throw py::value_error("first_input_device: null or misaligned address");
-  if (workspace_bytes > 0 && (workspace == 0 || workspace % 16 != 0))
-    throw py::value_error("workspace: null or misaligned address");
-  args.mlp.first_input = reinterpret_cast<const std::int32_t*>(first_input_device);
-  args.workspace = reinterpret_cast<float*>(workspace);
+  args.mlp.first_input = checked_address<const std::int32_t>(first_input_device, "first_input_device");
+  if (workspace_bytes > 0) args.workspace = checked_address<float>(workspace, "workspace", 16);
   args.workspace_bytes = workspace_bytes;
 }
 

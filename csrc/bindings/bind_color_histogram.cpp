@@ -33,8 +33,9 @@ void color_histogram(const ViewTable& views, const ViewTable& masks, std::int32_
     args.bins[c] = static_cast<std::int32_t>(edges[c].size()) - 1;
     args.edges[c] = edges[c].data();
   }
-  args.counts = reinterpret_cast<std::int32_t*>(counts);
-  args.outside = reinterpret_cast<std::int32_t*>(outside);
+  if (images.empty()) return;
+  args.counts = checked_address<std::int32_t>(counts, "counts");
+  args.outside = checked_address<std::int32_t>(outside, "outside");
   args.threads = std::max(threads, 1);
   const py::gil_scoped_release released;
   color_histogram_cpu(args);

@@ -18,12 +18,6 @@ namespace py = pybind11;
 namespace iuscore {
 namespace {
 
-template <class T>
-T* device_address(std::uintptr_t value, const char* name) {
-  if (value == 0 || value % alignof(T) != 0) throw py::value_error(std::string(name) + ": null or misaligned address");
-  return reinterpret_cast<T*>(value);
-}
-
 using GuessedAxis = std::tuple<float, float, bool>;
 
 void set_axes(ColorHistogramCudaArgs& args, const std::vector<std::int32_t>& bins, const std::vector<GuessedAxis>& axes,
@@ -62,14 +56,14 @@ void color_histogram(std::int32_t device, std::uintptr_t stream, std::int64_t ba
   args.joint = joint;
   args.threads = threads;
   if (batch == 0) return;
-  set_axes(args, bins, axes, device_address<const float>(edges, "edges"));
+  set_axes(args, bins, axes, checked_address<const float>(edges, "edges"));
   if (data == 0) throw py::value_error("image: null address");
   args.image = {reinterpret_cast<const void*>(data), height, width, stride_h, stride_w, stride_c};
   args.batch_stride = batch_stride;
   args.mask = {reinterpret_cast<const std::uint8_t*>(mask[0]), mask[1], mask[2]};
   args.mask_batch_stride = mask_batch_stride;
-  args.counts = device_address<std::int32_t>(counts, "counts");
-  args.outside = device_address<std::int32_t>(outside, "outside");
+  args.counts = checked_address<std::int32_t>(counts, "counts");
+  args.outside = checked_address<std::int32_t>(outside, "outside");
   const py::gil_scoped_release released;
   color_histogram_cuda(args, reinterpret_cast<void*>(stream));
 }

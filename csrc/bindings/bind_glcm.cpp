@@ -19,6 +19,7 @@ std::int32_t glcm(const ViewTable& views, const MaskTable& masks, std::int32_t c
   const PixelType type = pixel_type_of(pixel_type);
   check_glcm_images(images, channels, type, by);
   std::int32_t largest = 0;
+  if (images.empty()) return largest;
   const GlcmArgs args{images.data(),
                       mask_views.empty() ? nullptr : mask_views.data(),
                       static_cast<std::int64_t>(images.size()),
@@ -28,7 +29,7 @@ std::int32_t glcm(const ViewTable& views, const MaskTable& masks, std::int32_t c
                       pairs.data(),
                       static_cast<std::int32_t>(pairs.size()),
                       symmetric,
-                      reinterpret_cast<std::int32_t*>(counts),
+                      checked_address<std::int32_t>(counts, "counts"),
                       &largest,
                       std::max(threads, 1)};
   const py::gil_scoped_release released;

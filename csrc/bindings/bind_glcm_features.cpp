@@ -30,10 +30,11 @@ std::int32_t glcm_features(const ViewTable& views, const MaskTable& masks, std::
   args.features = names.data();
   args.feature_count = static_cast<std::int32_t>(names.size());
   args.wide = wide;
-  args.values = reinterpret_cast<void*>(values);
   args.threads = std::max(threads, 1);
   check_glcm_images(images, channels, args.pixel_type, args.quantization);
   std::int32_t largest = 0;
+  if (images.empty()) return largest;
+  args.values = checked_address<void>(values, "values", wide ? 8 : 4);
   args.largest = &largest;
   const py::gil_scoped_release released;
   glcm_features_cpu(args);
@@ -50,13 +51,13 @@ void glcm_matrix_features(std::uintptr_t counts, std::int64_t batch, std::int32_
   args.quantization.levels = checked_levels(levels);
   args.offset_count = offsets;
   args.symmetric = symmetric;
-  args.counts = reinterpret_cast<const std::int32_t*>(counts);
   args.features = names.data();
   args.feature_count = static_cast<std::int32_t>(names.size());
   args.wide = wide;
-  args.values = reinterpret_cast<void*>(values);
   args.threads = std::max(threads, 1);
-  if (batch > 0 && counts == 0) throw py::value_error("counts: null address");
+  if (batch == 0) return;
+  args.counts = checked_address<const std::int32_t>(counts, "counts");
+  args.values = checked_address<void>(values, "values", wide ? 8 : 4);
   const py::gil_scoped_release released;
   glcm_features_cpu(args);
 }

@@ -58,7 +58,7 @@ void glcm_matrix_features(std::int32_t device, std::uintptr_t stream, std::uintp
   args.quantization.levels = checked_levels(levels);
   args.offset_count = offsets;
   args.symmetric = symmetric;
-  args.counts = checked_address<const std::int32_t>(counts, "counts", 4);
+  args.counts = checked_address<const std::int32_t>(counts, "counts");
   set_output(args, names, wide, values, workspace, workspace_bytes);
   args.device = device;
   const py::gil_scoped_release released;

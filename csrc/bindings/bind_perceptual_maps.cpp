@@ -15,17 +15,20 @@ void perceptual_maps(const ViewTable& views, std::int32_t channels, const std::s
                      const std::string& map_type, std::uintptr_t ranges, std::int32_t threads) {
   check_maps(channels, height, width);
   const std::vector<ImageView> images = views_of(views);
+  const PixelType from = pixel_type_of(pixel_type);
+  const MapType to = map_type_of(map_type);
+  if (images.empty()) return;
   const PerceptualMapsArgs args{images.data(),
                                 static_cast<std::int64_t>(images.size()),
                                 channels,
-                                pixel_type_of(pixel_type),
+                                from,
                                 color,
                                 clean,
                                 height,
                                 width,
-                                reinterpret_cast<void*>(maps),
-                                map_type_of(map_type),
-                                reinterpret_cast<float*>(ranges),
+                                checked_address<void>(maps, "maps", map_alignment(to)),
+                                to,
+                                checked_address<float>(ranges, "ranges"),
                                 std::max(threads, 1)};
   const py::gil_scoped_release released;
   perceptual_maps_cpu(args);

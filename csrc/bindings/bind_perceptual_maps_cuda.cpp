@@ -27,14 +27,6 @@ namespace {
 
 using SixNumbers = std::array<std::int64_t, 6>;
 
-template <class T>
-T* address(std::uintptr_t value, const char* name, std::uintptr_t alignment) {
-  if (value == 0) throw py::value_error(std::string(name) + ": null address");
-  if (value % alignment != 0)
-    throw py::value_error(std::string(name) + ": expected an address divisible by " + std::to_string(alignment));
-  return reinterpret_cast<T*>(value);
-}
-
 // Sizes and choices, which the workspace depends on; addresses stay null.
 PerceptualMapsCudaArgs sizes_of(std::int32_t device, std::int64_t batch, std::int32_t channels, bool color, bool clean,
                                 std::int32_t height, std::int32_t width, std::int64_t strip_width,
@@ -85,19 +77,19 @@ void perceptual_maps(std::int32_t device, std::uintptr_t stream, std::int64_t ba
   args.pixel_type = pixel_type_of(pixel_type);
   args.map_type = map_type_of(map_type);
   if (batch == 0) return;
-  args.maps = address<void>(maps, "maps", args.map_type == MapType::f32 ? 4 : 2);
-  args.ranges = address<float>(ranges, "ranges", 4);
+  args.maps = checked_address<void>(maps, "maps", map_alignment(args.map_type));
+  args.ranges = checked_address<float>(ranges, "ranges");
   if (views != 0) {
-    args.images = address<const ImageView>(views, "views", 8);
-    args.image_taps = address<const ImageTaps>(view_taps, "view_taps", 8);
+    args.images = checked_address<const ImageView>(views, "views");
+    args.image_taps = checked_address<const ImageTaps>(view_taps, "view_taps");
   } else {
     set_equal_images(args, image, batch_stride, taps);
   }
   if (args.strip_width > 0) {
-    args.starts = address<const std::int32_t>(starts, "starts", 4);
-    args.weights = address<const float>(weights, "weights", 4);
+    args.starts = checked_address<const std::int32_t>(starts, "starts");
+    args.weights = checked_address<const float>(weights, "weights");
   }
-  if (workspace_bytes > 0) args.workspace = address<float>(workspace, "workspace", 16);
+  if (workspace_bytes > 0) args.workspace = checked_address<float>(workspace, "workspace", 16);
   args.workspace_bytes = workspace_bytes;
   const py::gil_scoped_release released;
   perceptual_maps_cuda(args, reinterpret_cast<void*>(stream));

@@ -24,23 +24,25 @@ void texture_stats(const ViewTable& views, const MaskTable& masks, std::int32_t 
     if (image.height * image.width > std::numeric_limits<std::int32_t>::max())
       throw py::value_error("views: expected fewer than 2^31 pixels");
   const std::vector<MaskView> masks_of_images = masks_of(masks, images.size());
+  const PixelType type = pixel_type_of(pixel_type);
+  if (images.empty()) return;
   std::vector<PixelOffset> pairs;
   for (const auto& [rows, columns] : offsets) pairs.push_back({rows, columns});
   const TextureStatsArgs args{images.data(),
                               masks_of_images.empty() ? nullptr : masks_of_images.data(),
                               static_cast<std::int64_t>(images.size()),
                               channels,
-                              pixel_type_of(pixel_type),
+                              type,
                               color,
                               bins,
                               levels,
                               pairs.data(),
                               static_cast<std::int32_t>(pairs.size()),
-                              reinterpret_cast<std::int32_t*>(histograms),
-                              reinterpret_cast<float*>(statistics),
-                              reinterpret_cast<std::int32_t*>(counted),
-                              reinterpret_cast<float*>(properties),
-                              reinterpret_cast<float*>(blocks),
+                              checked_address<std::int32_t>(histograms, "histograms"),
+                              checked_address<float>(statistics, "statistics"),
+                              checked_address<std::int32_t>(counted, "counted"),
+                              pairs.empty() ? nullptr : checked_address<float>(properties, "properties"),
+                              checked_address<float>(blocks, "blocks"),
                               std::max(threads, 1)};
   const py::gil_scoped_release released;
   texture_stats_cpu(args);

@@ -47,13 +47,6 @@ TextureStatsCudaArgs sizes_of(std::int32_t device, const std::array<std::int64_t
   return args;
 }
 
-template <class T>
-T* address(std::uintptr_t value, const char* name) {
-  if (value == 0 || value % alignof(T) != 0)
-    throw py::value_error(std::string(name) + ": expected an aligned address that is not null");
-  return reinterpret_cast<T*>(value);
-}
-
 void texture_stats(std::int32_t device, std::uintptr_t stream, const std::array<std::int64_t, 6>& image,
                    std::int64_t batch_stride, const std::array<std::int64_t, 3>& mask, std::int64_t mask_batch_stride,
                    std::int64_t batch, std::int32_t channels, const std::string& pixel_type, bool color,
@@ -69,12 +62,12 @@ void texture_stats(std::int32_t device, std::uintptr_t stream, const std::array<
   args.mask_batch_stride = mask_batch_stride;
   args.channels = channels;
   args.bins = bins;
-  args.histograms = address<std::int32_t>(histograms, "histograms");
-  args.statistics = address<float>(statistics, "statistics");
-  args.counted = address<std::int32_t>(counted, "counted");
-  if (args.n_offsets > 0) args.properties = address<float>(properties, "properties");
-  args.blocks = address<float>(blocks, "blocks");
-  if (workspace_bytes > 0) args.workspace = address<std::uint64_t>(workspace, "workspace");
+  args.histograms = checked_address<std::int32_t>(histograms, "histograms");
+  args.statistics = checked_address<float>(statistics, "statistics");
+  args.counted = checked_address<std::int32_t>(counted, "counted");
+  if (args.n_offsets > 0) args.properties = checked_address<float>(properties, "properties");
+  args.blocks = checked_address<float>(blocks, "blocks");
+  if (workspace_bytes > 0) args.workspace = checked_address<std::uint64_t>(workspace, "workspace");
   args.workspace_bytes = workspace_bytes;
   const py::gil_scoped_release released;
   texture_stats_cuda(args, reinterpret_cast<void*>(stream));

@@ -34,11 +34,4 @@ void set_glcm_images(Args& args, const ImageNumbers& image, std::int64_t batch_s
   check_glcm_images({args.image}, channels, args.pixel_type, args.quantization);
 }
 
-template <class T>
-T* checked_address(std::uintptr_t value, const char* name, std::uintptr_t alignment) {
-  if (value == 0 || value % alignment != 0)
-    throw pybind11::value_error(std::string(name) + ": expected an address divisible by " + std::to_string(alignment));
-  return reinterpret_cast<T*>(value);
-}
-
 }  // namespace iuscore
