@@ -47,7 +47,7 @@ if(NOT TARGET CUDA::cudart_static)
 endif()
 
 # Contraction is off as on the host: the same bits.
-set(cuda_flags --fmad=false)
+set(cuda_flags --fmad=false -Xcompiler=-ffp-contract=off)
 if(CMAKE_CUDA_COMPILER_VERSION VERSION_GREATER_EQUAL 12.8)
   list(APPEND cuda_flags --compress-mode=size)
 endif()
@@ -58,7 +58,7 @@ endif()
 
 pybind11_add_module(_cuda MODULE csrc/bindings/cuda_module.cpp ${cuda_sources})
 target_include_directories(_cuda PRIVATE csrc)
-target_compile_options(_cuda PRIVATE "$<$<COMPILE_LANGUAGE:CXX>:${IUSCORE_WARNINGS}>"
+target_compile_options(_cuda PRIVATE "$<$<COMPILE_LANGUAGE:CXX>:${IUSCORE_FLAGS};${IUSCORE_WARNINGS}>"
                                      "$<$<COMPILE_LANGUAGE:CUDA>:${cuda_flags};${cuda_warnings}>")
 target_link_libraries(_cuda PRIVATE CUDA::cudart_static)
 target_compile_definitions(

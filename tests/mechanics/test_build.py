@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -52,6 +53,13 @@ def test_no_warning(compiler: str, tmp_path: Path) -> None:
     done = run([require_program("cmake"), "--build", tmp_path])
     assert done.returncode == 0, done.stdout + done.stderr
     assert "warning" not in done.stdout
+
+
+def test_no_file_is_compiled_with_contraction(tmp_path: Path) -> None:
+    configure(tmp_path, "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON")
+    commands = json.loads((tmp_path / "compile_commands.json").read_text())
+    assert {"bind_color_histogram.cpp", "texture_stats_zone.cpp"} <= {Path(c["file"]).name for c in commands}
+    assert [c["file"] for c in commands if "-ffp-contract=off" not in c["command"]] == []
 
 
 def test_a_missing_nvcc_is_one_line(tmp_path: Path, compiler_only: str) -> None:
