@@ -1,6 +1,6 @@
 """Images of bytes at half their size: images a second of iuscore, PyTorch, OpenCV and Pillow.
 
-PyTorch's results are compared with ours byte by byte before anything is timed, Pillow's within 1. OpenCV has no bicubic
+PyTorch's results are compared with ours byte by byte before anything is timed, Pillow's within 2. OpenCV has no bicubic
 form with antialias; INTER_AREA, the mean of four pixels at this scale, stands for what its users take instead.
 
     python benchmarks/bench_resize.py           # minutes; writes benchmarks/results/resize.json
@@ -67,7 +67,7 @@ def check(runs: dict[str, Callable[[], Any]]) -> dict[str, int]:
         if name.startswith("opencv"):
             continue
         found[name] = int(np.abs(np.asarray(run()).astype(int) - expected).max())
-        if found[name] > (1 if name == "pillow" else 0):
+        if found[name] > (2 if name == "pillow" else 0):
             raise SystemExit(f"{name}: differs from ours by {found[name]}")
     return found
 

@@ -29,14 +29,24 @@ ResizeCudaArgs args_of(std::int32_t device, std::int64_t batch, std::int32_t cha
           threads};
 }
 
-bool resize(std::int32_t device, std::uintptr_t stream, std::int64_t batch, std::int32_t channels,
+void resize(std::int32_t device, std::uintptr_t stream, std::int64_t batch, std::int32_t channels,
             const std::array<std::int64_t, 6>& image, std::int64_t batch_stride, const TapAddresses& columns,
             const TapAddresses& rows, std::uintptr_t out, std::int32_t threads) {
   const ResizeCudaArgs args = args_of(device, batch, channels, image, batch_stride, columns, rows, out, threads);
   const py::gil_scoped_release released;
-  if (!resize_cuda_fits(args)) return false;
   resize_cuda(args, reinterpret_cast<void*>(stream));
-  return true;
+}
+
+bool resize_fits(std::int32_t device, std::int32_t channels, std::int64_t height, std::int32_t width,
+                 std::int32_t row_taps) {
+  ResizeCudaArgs args{};
+  args.device = device;
+  args.channels = channels;
+  args.image.height = height;
+  args.columns.out = width;
+  args.rows.taps = row_taps;
+  args.rows.out = 1;
+  return resize_cuda_fits(args);
 }
 
 }  // namespace
@@ -45,8 +55,9 @@ void bind_resize_cuda(py::module_& module) {
   using namespace py::literals;
   module.def("resize", &resize, py::kw_only(), "device"_a, "stream"_a, "batch"_a, "channels"_a, "image"_a,
              "batch_stride"_a, "columns"_a, "rows"_a, "out"_a, "threads"_a = 0,
-             "Queues the kernel that writes bytes [B, rows, columns, C]; False where what one row is made of is too large "
-             "for the chip.");
+             "Queues the kernel that writes bytes [B, rows, columns, C].");
+  module.def("resize_fits", &resize_fits, py::kw_only(), "device"_a, "channels"_a, "height"_a, "width"_a, "row_taps"_a,
+             "Whether the input rows that one output row of this width is made of fit a block's shared memory.");
 }
 
 }  // namespace iuscore

@@ -1,13 +1,14 @@
 // One image on one thread. Compiled once per CPU zone; no std containers or templates with external linkage inside.
 #pragma once
 
+#include "core/macros.h"
 #include "ops/resize.h"
 
 namespace iuscore {
 
 constexpr std::int64_t kResizeSlack = 64;  // bytes that may be read and written after a row
 
-constexpr std::int64_t resize_rounded(std::int64_t bytes) { return (bytes + 63) / 64 * 64; }
+IUSCORE_HD constexpr std::int64_t resize_rounded(std::int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
 // Where the parts of a thread's memory begin, in bytes; each at a multiple of 64.
 struct ResizeMemory {
@@ -20,7 +21,7 @@ struct ResizeMemory {
   std::int32_t ring_rows;
 };
 
-inline ResizeMemory resize_memory(const ResizeArgs& args) {
+IUSCORE_HD ResizeMemory resize_memory(const ResizeArgs& args) {
   ResizeMemory memory{};
   const std::int64_t out = args.columns.out;
   // Weights as cpu/resize_zone.cpp repeats them: 64 bytes for four taps of two pixels, or 16 for eight of one.

@@ -5,7 +5,7 @@
 namespace iuscore {
 
 bool resize_cuda_fits(const ResizeCudaArgs& args) {
-  return args.batch == 0 || resize_layout(args, Launcher("resize", args.device).shared_limit()).band > 0;
+  return resize_layout(args, Launcher("resize", args.device).shared_limit()).band > 0;
 }
 
 void resize_cuda(const ResizeCudaArgs& args, void* stream) {
@@ -13,6 +13,7 @@ void resize_cuda(const ResizeCudaArgs& args, void* stream) {
   const Launcher launcher("resize", args.device);
   launcher.use_device();
   const ResizeLayout layout = resize_layout(args, launcher.shared_limit());
+  if (layout.band == 0) throw std::runtime_error("resize: the rows that one row is made of do not fit on the chip");
   launcher.launch(resize_kernel_of(args), layout.blocks, layout.threads, layout.shared_bytes, stream, args, layout);
 }
 

@@ -50,7 +50,8 @@ struct ResizeCudaArgs {
 // Queues the kernel on `stream` (a cudaStream_t). Throws std::runtime_error with CUDA's reason.
 void resize_cuda(const ResizeCudaArgs& args, void* stream);
 
-// Whether the rows that one output row is made of fit a block's shared memory.
+// Whether the rows that one output row is made of fit a block's shared memory. Reads device, channels, the image's
+// height, the columns' number and the rows' taps.
 bool resize_cuda_fits(const ResizeCudaArgs& args);
 
 }  // namespace iuscore

@@ -404,9 +404,21 @@ def resize(
     rows: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(5)"],
     out: typing.SupportsInt | typing.SupportsIndex,
     threads: typing.SupportsInt | typing.SupportsIndex = 0,
+) -> None:
+    """
+    Queues the kernel that writes bytes [B, rows, columns, C].
+    """
+
+def resize_fits(
+    *,
+    device: typing.SupportsInt | typing.SupportsIndex,
+    channels: typing.SupportsInt | typing.SupportsIndex,
+    height: typing.SupportsInt | typing.SupportsIndex,
+    width: typing.SupportsInt | typing.SupportsIndex,
+    row_taps: typing.SupportsInt | typing.SupportsIndex,
 ) -> bool:
     """
-    Queues the kernel that writes bytes [B, rows, columns, C]; False where what one row is made of is too large for the chip.
+    Whether the input rows that one output row of this width is made of fit a block's shared memory.
     """
 
 def status() -> dict[str, typing.Any]:

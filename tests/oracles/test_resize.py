@@ -20,11 +20,11 @@ def test_equals_pytorch_on_a_cpu(case: Case) -> None:
 
 
 @given(case=cases())
-def test_is_within_one_of_pillow(case: Case) -> None:
-    """Its weights have more bits; a value of the first direction that rounds otherwise can change the second's."""
+def test_is_within_two_of_pillow(case: Case) -> None:
+    """Its weights have more bits: a byte of either direction can round otherwise, and the second adds up the first's."""
     images = images_of(case)
     for image, ours in zip(images.numpy(), ops.resize(images, case.size, layout="NHWC").numpy(), strict=True):
         theirs = Image.fromarray(image[..., 0] if case.channels == 1 else image)
         theirs = theirs.resize(case.size[::-1], Image.Resampling.BICUBIC)
         pixels = np.asarray(theirs).reshape(ours.shape)
-        assert np.abs(pixels.astype(int) - ours).max() <= 1
+        assert np.abs(pixels.astype(int) - ours).max() <= 2

@@ -26,7 +26,8 @@ def resize(images: Images, size: Sequence[int], *, layout: Layout | None = None,
             single images of any sizes, all of one C, which are not copied into a batch first.
         size: (height, width) of the results, each at least 1.
         layout: "NHWC" or "NCHW"; needed only where the shape fits both.
-        backend: "auto", "native" or "torch", as in `perceptual_maps`.
+        backend: "auto", "native" or "torch", as in `perceptual_maps`. The CUDA kernel keeps rows in shared memory;
+            "auto" takes "torch" where those that one row is made of do not fit.
 
     Returns:
         uint8 [B, height, width, C] on the images' device; a copy also where an image has that size already.
@@ -48,16 +49,21 @@ def resize(images: Images, size: Sequence[int], *, layout: Layout | None = None,
     groups = _groups(images, layout)
     if not groups:
         return torch.zeros(0, height, width, 3, dtype=torch.uint8)
-    parts = [part for group in groups.values() for _, part in group]
-    choice = choose("resize", parts[0].device, backend=backend)
-    if choice.implementation == "torch":
-        done = [_torch.resize(torch.cat([part for _, part in group]), height, width) for group in groups.values()]
-    else:
-        done = [_native.resize([part for _, part in group], height, width) for group in groups.values()]
+    done = [_resized([part for _, part in group], height, width, backend) for group in groups.values()]
     if len(done) == 1:
         return done[0]
     order = torch.tensor([i for group in groups.values() for i, _ in group], device=done[0].device)
     return torch.cat(done)[order.argsort()]
+
+
+def _resized(parts: Sequence[Tensor], height: int, width: int, backend: Backend) -> Tensor:
+    """Batches [n, H, W, C] of one H and W as one."""
+    choice = choose(
+        "resize", parts[0].device, too_large=lambda: _native.too_large(parts[0], height, width), backend=backend
+    )
+    if choice.implementation == "torch":
+        return _torch.resize(torch.cat(list(parts)), height, width)
+    return _native.resize(parts, height, width)
 
 
 def _size(size: Sequence[int]) -> tuple[int, int]:

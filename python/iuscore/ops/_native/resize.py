@@ -13,7 +13,6 @@ from iuscore.ops._native.calls import core, cuda, stream_of, view_table
 from iuscore.ops._native.library import define, fake, implement
 from iuscore.ops._on_device import on_device
 from iuscore.ops._taps import taps
-from iuscore.ops._torch import resize as torch_op
 
 Addresses = tuple[int, int, int, int, int]
 
@@ -47,6 +46,18 @@ def _views(parts: Sequence[Tensor]) -> npt.NDArray[np.int64]:
     return np.array([(part.data_ptr(), *part.shape[1:3], *part.stride()[1:]) for part in parts], np.int64)
 
 
+def too_large(images: Tensor, height: int, width: int) -> str:
+    """Why the kernel of the images' device cannot bring them to this size; empty where it can."""
+    size = images.shape[1]
+    if images.device.type != "cuda" or size == height:
+        return ""
+    row_taps = taps(size, height).weights.shape[1]
+    fits = cuda().resize_fits(
+        device=images.device.index, channels=images.shape[3], height=size, width=width, row_taps=row_taps
+    )
+    return "" if fits else f"{row_taps} rows of {width} pixels do not fit into the shared memory of this GPU"
+
+
 @implement("resize", "cuda")
 def _(parts: Sequence[Tensor], height: int, width: int) -> Tensor:
     images = parts[0] if len(parts) == 1 else torch.cat(list(parts))
@@ -54,7 +65,7 @@ def _(parts: Sequence[Tensor], height: int, width: int) -> Tensor:
     step, *strides = images.stride()
     (rows, _held), (columns, _held_too) = _directions(images, height, width)
     out = _output([images], height, width)
-    done = cuda().resize(
+    cuda().resize(
         device=images.device.index,
         stream=stream_of(images.device),
         batch=batch,
@@ -65,7 +76,7 @@ def _(parts: Sequence[Tensor], height: int, width: int) -> Tensor:
         columns=columns,
         out=out.data_ptr(),
     )
-    return out if done else torch_op.resize(images, height, width)
+    return out
 
 
 @fake("resize")
