@@ -4,8 +4,6 @@
 
 namespace iuscore {
 
-std::int64_t glcm_cuda_workspace(const GlcmCudaArgs&) { return 0; }
-
 void glcm_cuda(const GlcmCudaArgs& args, void* stream) {
   if (args.batch == 0) return;
   const Launcher launcher("glcm", args.device);

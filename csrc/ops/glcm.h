@@ -56,16 +56,11 @@ struct GlcmCudaArgs {
   std::int32_t offset_count;   // 1 .. kMostOffsets
   bool symmetric;
   std::int32_t* counts;  // [batch, offset_count, levels, levels], contiguous; all of it is written
-  void* workspace;       // glcm_cuda_workspace() bytes; not read where that is 0
-  std::int64_t workspace_bytes;
   std::int32_t device;   // ordinal; becomes the calling thread's current device
   std::int32_t threads;  // of a block: a multiple of 32 up to kLargestGlcmBlock, or 0 to have it chosen
 };
 
 // Queues the kernel on `stream` (a cudaStream_t). Throws std::runtime_error with CUDA's reason.
 void glcm_cuda(const GlcmCudaArgs& args, void* stream);
-
-// Bytes of device memory args.workspace must hold. Reads the sizes and choices of `args`, no address.
-std::int64_t glcm_cuda_workspace(const GlcmCudaArgs& args);
 
 }  // namespace iuscore

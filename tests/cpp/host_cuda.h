@@ -4,14 +4,14 @@
 // One std::thread per CUDA thread, one block at a time, so a sanitizer sees every access a GPU would make:
 //   __global__, __device__, ...    nothing;  __shared__ is static: one copy, as only one block runs
 //   dynamic shared memory          exactly shared_bytes on the heap (AddressSanitizer sees the end), 0xff at first
-//   __syncthreads, __syncwarp      std::barrier over the block or the warp: ThreadSanitizer sees what they order and
-//                                  what a missing one leaves unordered. A thread that returns early counts as arrived
+//   __syncthreads                  std::barrier over the block: ThreadSanitizer sees what it orders and what a
+//                                  missing one leaves unordered. A thread that returns early counts as arrived
 //                                  IUSCORE_OMITTED_BARRIER=n in the environment leaves out every block's n-th one,
 //                                  which a sanitizer must notice
-//   shuffles, votes                exchange arrays and one barrier each; the whole warp takes part (mask 0xffffffff)
+//   shuffles, reductions           exchange arrays and one barrier each; the whole warp takes part (mask 0xffffffff)
 //   atomics                        std::atomic_ref, relaxed, integers only: float atomics would have no order
 // Static __shared__ arrays keep their content between blocks; a kernel must not rely on it. Not modelled: clusters,
-// asynchronous copies, fences, textures, warp-synchronous code without __syncwarp.
+// asynchronous copies, fences, textures, warp-synchronous code.
 #pragma once
 
 #include <atomic>
@@ -137,7 +137,6 @@ void launch(void (*kernel)(Parameters...), dim3 grid, dim3 threads, std::size_t 
 inline void __syncthreads() {
   if (++host_cuda::barriers_seen != host_cuda::omitted_barrier) host_cuda::block->all.meet();
 }
-inline void __syncwarp(unsigned mask = 0xffffffffu) { host_cuda::show_warp(mask, 0); }
 inline int __syncthreads_count(int vote) {
   int count = 0;
   for (const std::uint64_t v : host_cuda::block->all.show(host_cuda::rank, vote != 0, host_cuda::turn_in_block))
@@ -145,28 +144,10 @@ inline int __syncthreads_count(int vote) {
   return count;
 }
 inline int __syncthreads_or(int vote) { return __syncthreads_count(vote) > 0; }
-inline int __syncthreads_and(int vote) { return __syncthreads_count(vote == 0) == 0; }
 
-inline unsigned __ballot_sync(unsigned mask, int vote) {
-  unsigned ballot = 0;
-  const auto& votes = host_cuda::show_warp(mask, static_cast<int>(vote != 0));
-  for (unsigned lane = 0; lane < votes.size(); ++lane) ballot |= static_cast<unsigned>(votes[lane]) << lane;
-  return ballot;
-}
-inline int __any_sync(unsigned mask, int vote) { return __ballot_sync(mask, vote) != 0; }
-inline int __all_sync(unsigned mask, int vote) { return __ballot_sync(mask, vote == 0) == 0; }
-
-template <class T>
-T __shfl_sync(unsigned mask, T value, int lane) {
-  return host_cuda::take(host_cuda::show_warp(mask, value), value, static_cast<unsigned>(lane) % 32);
-}
 template <class T>
 T __shfl_xor_sync(unsigned mask, T value, int bits) {
   return host_cuda::take(host_cuda::show_warp(mask, value), value, host_cuda::rank % 32 ^ static_cast<unsigned>(bits));
-}
-template <class T>
-T __shfl_down_sync(unsigned mask, T value, unsigned by) {
-  return host_cuda::take(host_cuda::show_warp(mask, value), value, host_cuda::rank % 32 + by);
 }
 template <class T>
 T __shfl_up_sync(unsigned mask, T value, unsigned by) {
@@ -201,22 +182,6 @@ T atomicAdd(T* address, std::type_identity_t<T> value) {
 template <std::integral T>
 T atomicOr(T* address, std::type_identity_t<T> value) {
   return std::atomic_ref<T>(*address).fetch_or(value, std::memory_order_relaxed);
-}
-template <std::integral T>
-T atomicExch(T* address, std::type_identity_t<T> value) {
-  return std::atomic_ref<T>(*address).exchange(value, std::memory_order_relaxed);
-}
-template <std::integral T>
-T atomicCAS(T* address, std::type_identity_t<T> expected, std::type_identity_t<T> value) {
-  std::atomic_ref<T>(*address).compare_exchange_strong(expected, value, std::memory_order_relaxed);
-  return expected;
-}
-template <std::integral T>
-T atomicMin(T* address, std::type_identity_t<T> value) {
-  T old = std::atomic_ref<T>(*address).load(std::memory_order_relaxed);
-  while (value < old && !std::atomic_ref<T>(*address).compare_exchange_weak(old, value, std::memory_order_relaxed)) {
-  }
-  return old;
 }
 template <std::integral T>
 T atomicMax(T* address, std::type_identity_t<T> value) {

@@ -94,7 +94,7 @@ def _index(device: torch.device | None) -> int:
     return torch.cuda.current_device() if device is None or device.index is None else device.index
 
 
-def _why_not(op: str, device: torch.device) -> str:
+def _why_not(device: torch.device) -> str:
     if device.type == "cpu":
         return why_not_cpu()
     return why_not_cuda(device) if device.type == "cuda" else f"no kernels for {device.type} devices"
@@ -131,7 +131,7 @@ def choose(
         raise ValueError(f"backend: expected 'auto', 'native' or 'torch', got {backend!r}")
     if backend == "torch":
         return Choice("torch", "backend='torch' was asked for")
-    why_not = _why_not(op, device)
+    why_not = _why_not(device)
     if not why_not and needs_grad:
         why_not = "the kernels have no gradient"
     if not why_not and too_large is not None:
