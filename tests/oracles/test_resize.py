@@ -21,7 +21,7 @@ def test_equals_pytorch_on_a_cpu(case: Case) -> None:
 
 @given(case=cases())
 def test_is_within_two_of_pillow(case: Case) -> None:
-    """Its weights have more bits: a byte of either direction can round otherwise, and the second adds up the first's."""
+    """Its weights have more bits: bytes of either direction round otherwise, and the second adds up the first's."""
     images = images_of(case)
     for image, ours in zip(images.numpy(), ops.resize(images, case.size, layout="NHWC").numpy(), strict=True):
         theirs = Image.fromarray(image[..., 0] if case.channels == 1 else image)
