@@ -22,7 +22,9 @@ def ensemble(classes: str = "ab") -> Ensemble:
     members: list[AdditiveModel] = []
     for seed in (0, 1):
         torch.manual_seed(seed)
-        mean, sd = np.linspace(-1, 1, N).tolist(), np.linspace(0.1, 2, N).tolist()
+        # Within the ranges of the features, so that all values are possible ones.
+        low, high = np.array([f.range for f in FEATURES["gray"]]).T
+        mean, sd = ((low + high) / 2).tolist(), ((high - low) / 9).tolist()
         members.append(TextureModel(list(classes), color="gray", feature_mean=mean, feature_sd=sd))
     return Ensemble(members).eval()
 
@@ -48,6 +50,23 @@ def test_curves_are_differences_of_the_logit(classes: str, target: str, column: 
         assert shape.contributions[len(shape.contributions) // 2] == 0
         ends = member.feature_mean[i] + REACH * np.array([-1, 1]) * member.feature_sd[i]
         np.testing.assert_allclose(shape.values[[0, -1]], ends)
+
+
+def test_shapes_end_where_values_do(tmp_path: Path) -> None:
+    """No share below 0, and nothing of a feature that never varied in training."""
+    model = ensemble()
+    for member in model.members:
+        assert isinstance(member, TextureModel)
+        member.feature_mean[0], member.feature_sd[0] = 0.1, 1.0
+        member.feature_mean[1], member.feature_sd[1] = 0.1, 0.05
+    never, narrow, *others = shape_functions(model, "b")
+    assert (never.effect, int(never.possible.sum()), never.varies) == (0.0, 1, False)
+    assert narrow.values[narrow.possible].min() >= 0
+    assert not narrow.possible.all()
+    assert all(shape.possible.all() for shape in others)
+    with open(write_shapes([never, narrow], tmp_path / "t.csv"), newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 1 + int(narrow.possible.sum())
 
 
 def test_table(tmp_path: Path) -> None:

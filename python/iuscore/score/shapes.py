@@ -35,6 +35,7 @@ class ShapeFunction:
         values: the same in the feature's own unit, [P].
         contributions: of the feature's group towards the class's output, less that at the mean, [P].
         error: bound on the error of straight lines between these points, computed from all kinks of the networks.
+        varies: False where all training images had one value, so that the networks learned nothing of others.
     """
 
     feature: Feature
@@ -42,12 +43,20 @@ class ShapeFunction:
     values: Array
     contributions: Array
     error: float
+    varies: bool = True
+
+    @property
+    def possible(self) -> npt.NDArray[np.bool_]:
+        """Which positions have a value that there can be; none but the mean of what never varied in training, [P]."""
+        low, high = self.feature.range
+        found: npt.NDArray[np.bool_] = (self.values >= low) & (self.values <= high)
+        return found if self.varies else np.arange(len(found)) == len(found) // 2
 
     @property
     def effect(self) -> float:
-        """Largest less smallest contribution within two standard deviations."""
-        near = self.contributions[np.abs(self.positions) <= 2.0 + 1e-9]
-        return float(np.ptp(near))
+        """Largest less smallest contribution of values that there can be within two standard deviations."""
+        near = self.contributions[self.possible & (np.abs(self.positions) <= 2.0 + 1e-9)]
+        return float(np.ptp(near)) if len(near) else 0.0
 
 
 def shape_functions(model: Ensemble, target: str) -> list[ShapeFunction]:
@@ -76,9 +85,9 @@ def shape_functions(model: Ensemble, target: str) -> list[ShapeFunction]:
     # Of the curve itself and of the value at the mean that is taken off.
     values, errors = values - values[:, POINTS // 2, None], 2.0 * errors
     positions = np.linspace(-REACH, REACH, POINTS)
-    mean, sd = members[0].feature_mean, members[0].feature_sd
+    mean, sd = members[0].feature_mean, members[0].feature_sd  # exactly 1 stands for a spread of 0
     return [
-        ShapeFunction(feature, positions, mean[i] + positions * sd[i], values[i], float(errors[i]))
+        ShapeFunction(feature, positions, mean[i] + positions * sd[i], values[i], float(errors[i]), bool(sd[i] != 1.0))
         for i, feature in enumerate(model.features)
     ]
 
@@ -92,13 +101,15 @@ def _one_by_one(member: TextureModel) -> AdditiveWeights:
 
 
 def write_shapes(shapes: Sequence[ShapeFunction], path: str | os.PathLike[str]) -> Path:
-    """Write shape functions as a table in CSV: group, feature, unit, value, standardized, contribution, error."""
+    """Write shape functions, at values that there can be, as CSV: group, feature, unit, value, standardized,
+    contribution, error."""
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["group", "feature", "unit", "value", "standardized", "contribution", "error"])
         for shape in shapes:
             f = shape.feature
-            for row in zip(shape.values, shape.positions, shape.contributions, strict=True):
+            keep = shape.possible
+            for row in zip(shape.values[keep], shape.positions[keep], shape.contributions[keep], strict=True):
                 writer.writerow([f.group, f.name, f.unit, *(f"{x:.6g}" for x in row), f"{shape.error:.2g}"])
     return Path(path)
 
@@ -137,7 +148,13 @@ def _panel(axis: Any, group: str, shapes: Sequence[ShapeFunction]) -> None:
         middle = len(shape.values) // 2
         mean, step = shape.values[middle], (shape.values[-1] - shape.values[middle]) / REACH
         name = shape.feature.name.removeprefix(f"{group} ")
-        axis.plot(shape.positions, shape.contributions, color=color, label=f"{name} (mean {mean:.2g}, sd {step:.1g})")
+        keep = shape.possible
+        axis.plot(
+            shape.positions[keep],
+            shape.contributions[keep],
+            color=color,
+            label=f"{name} (mean {mean:.2g}, sd {step:.1g})",
+        )
     axis.axhline(0, color="black", linewidth=0.6)
     axis.set_title(group, fontsize=10)
     axis.tick_params(labelsize=8)
