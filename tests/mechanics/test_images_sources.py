@@ -157,6 +157,12 @@ def test_splits_are_not_classes(tmp_path: Path) -> None:
     assert fails(tmp_path, labels_from="auto") == (
         "ROOT holds train, val: these are splits, not classes; open one of them"
     )
+    fill(tmp_path / "named", "real_train/a/1.png", "real_test/a/2.png", "synthetic/b/3.png")
+    assert "real_test, real_train, synthetic: these are splits, not classes" in fails(
+        tmp_path / "named", labels_from="auto"
+    )
+    classes = fill(tmp_path / "virus", "test_negative/1.png", "test_positive/2.png")
+    assert labels(open_source(classes, labels_from="auto")) == ["test_negative", "test_positive"]
     source = open_source(tmp_path, labels_from="auto", split="train")
     assert uids(source) == ["a/1.png", "b/1.png"]
     assert fails(tmp_path, split="test") == "split: no test folder in ROOT: it has train, val"

@@ -13,7 +13,7 @@ from typing import Literal
 from iuscore.errors import UserError
 from iuscore.images.decode import MAX_PIXELS
 from iuscore.images.listing import (
-    SPLIT_NAMES,
+    are_splits,
     beside_class_folders,
     is_image_name,
     is_passed_over,
@@ -175,7 +175,7 @@ def _by_folder(path: Path, listing: _Listing, wanted: tuple[str, ...] | None) ->
     if loose:
         raise UserError(beside_class_folders(path, loose, present))
     if wanted is None:
-        if {name.lower() for name in present} <= set(SPLIT_NAMES):
+        if are_splits(present):
             raise UserError(splits_not_classes(path, present))
         return heads
     names = _match_folders(path, present, wanted)

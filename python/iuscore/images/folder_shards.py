@@ -12,7 +12,7 @@ from typing import ClassVar, NamedTuple
 from iuscore.errors import UserError
 from iuscore.images.decode import MAX_PIXELS
 from iuscore.images.listing import (
-    SPLIT_NAMES,
+    are_splits,
     beside_class_folders,
     is_folder,
     is_image_name,
@@ -188,5 +188,5 @@ def _require_class_folders(root: Path, names: list[tuple[str, str]]) -> None:
         raise UserError(no_class_folders(root))
     if loose:
         raise UserError(beside_class_folders(root, loose, folders))
-    if folders and {name.lower() for name in folders} <= set(SPLIT_NAMES):
+    if are_splits(folders):
         raise UserError(splits_not_classes(root, folders))

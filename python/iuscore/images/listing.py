@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Sequence
 from pathlib import Path
@@ -83,6 +84,17 @@ def beside_class_folders(path: Path, loose: Sequence[str], classes: Sequence[str
 
 def no_class_folders(path: Path) -> str:
     return f"no class folders in {path}: its images lie in no sub-folder"
+
+
+def are_splits(names: Sequence[str]) -> bool:
+    """Whether folders are the parts of a data set rather than its classes: all named so, or by different parts.
+
+    Example:
+        >>> are_splits(["real_train", "real_val", "synthetic"]), are_splits(["test_negative", "test_positive"])
+        (True, False)
+    """
+    parts = [{SPLIT_NAMES[word] for word in re.split(r"[\W_]+", name.lower()) if word in SPLIT_NAMES} for name in names]
+    return len(set().union(*parts)) > 1 or (bool(names) and {name.lower() for name in names} <= set(SPLIT_NAMES))
 
 
 def splits_not_classes(path: Path, present: Sequence[str]) -> str:
