@@ -193,10 +193,13 @@ def _print_summary(summary: dict[str, Any]) -> None:
 def _print_why(name: str, entry: dict[str, Any]) -> None:
     """What changed and what matters, of a model that knows both."""
     changed = next(c for c in entry["changes"] if c["name"] == entry["most_changed"])
-    click.echo(
-        f"  what changed most: {changed['name']}, by {times(changed['moved'])} times the spread of real {name} "
-        f"({changed['feature']}: {times(changed['shift'], signed=True)})"
-    )
+    if changed["moved"] < 0.05:
+        click.echo("  what changed most: nothing, on average")
+    else:
+        click.echo(
+            f"  what changed most: {changed['name']}, by {times(changed['moved'])} times the spread of real {name} "
+            f"({changed['feature']}: {times(changed['shift'], signed=True)})"
+        )
     matters = next((c for c in entry["components"] if c["name"] == entry["matters_most"]), None)
     if matters is not None:
         click.echo(

@@ -21,7 +21,7 @@ from iuscore.versions import versions
 Array = npt.NDArray[np.floating[Any]]
 
 
-OUTSIDE = 3.0
+OUTSIDE = 1.5
 """Spreads of real images beyond which a model's opinion of a set is a guess."""
 
 COPIES = 0.5
@@ -231,6 +231,14 @@ def _notes(scorer: Scorer, targets: Mapping[str, Any], warnings: Counter[str], s
         "their spread): the model was trained on nothing like them, so trust what changed before the IUS"
         for name, entry in targets.items()
         if entry["outside"] is not None and entry["outside"] > OUTSIDE
+    ]
+    notes += [
+        f"the images against {name} score {entry['ius']['mean']:.2f} on average, above 95 % of the real images of that "
+        "class: more of what tells it from the others than real ones have, which is a difference too"
+        for name, entry in targets.items()
+        if entry["ceiling"] is not None
+        and entry["n"] > 1
+        and entry["ius"]["mean"] > entry["ceiling"]["quantiles"]["0.95"]
     ]
     notes += [
         f"the images against {name} are nearly copies of each other: the nearest neighbor of each is at "
