@@ -24,7 +24,7 @@ def ensemble(classes: str = "ab") -> Ensemble:
         torch.manual_seed(seed)
         # Within the ranges of the features, so that all values are possible ones.
         low, high = np.array([f.range for f in FEATURES["gray"]]).T
-        mean, sd = ((low + high) / 2).tolist(), ((high - low) / 9).tolist()
+        mean, sd = ((low + high) / 2).tolist(), ((high - low) / 8.3).tolist()
         members.append(TextureModel(list(classes), color="gray", feature_mean=mean, feature_sd=sd))
     return Ensemble(members).eval()
 
