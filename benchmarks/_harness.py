@@ -213,8 +213,13 @@ def _short(value: float) -> float:
 
 
 def save(name: str, content: Mapping[str, Any], packages: tuple[str, ...], folder: Path = RESULTS) -> Path:
-    """Writes `content` with machine, versions, commit and date to <folder>/<name>.json."""
+    """Writes `content` with machine, versions, commit and date to <folder>/<name>.json.
+
+    Of a processor without AVX-512 the name ends with what it has, so that both kinds of results stand side by side.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    zone = content.get("core_build", {}).get("cpu_zone", ZONES[-1])
+    name += "" if zone == ZONES[-1] else f"_{zone}"
     path = folder / f"{name}.json"
     head = {
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),

@@ -59,6 +59,7 @@ is a process of its own. Where another was faster, that stands here too. On anot
 ratios below about 1.3 mean nothing.
 """
 
+_ZONES = ("_avx2", "_baseline")  # at the end of a file's name: save() in benchmarks/_harness.py
 _USUAL_BATCH = 4096
 _MUCH = 0.2  # of a core, used by others or by threads that should not be there
 _UNITS = {
@@ -108,6 +109,15 @@ def headlines(found: Mapping[str, Mapping[str, Any]]) -> str:
                 against = ", ".join(f"{_times(case, peer)} {peer}" for peer in list(_peers(case))[:3])
                 rows.append((what, _count(case["rates"]["iuscore"]["core_median"]), against))
     return _table(("on one core", "per second", "times the rate of"), rows)
+
+
+def _by_benchmark(found: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """Results on one core, those of processors without AVX-512 behind those of the same benchmark with it."""
+    grouped: dict[str, list[Mapping[str, Any]]] = {}
+    for name, content in sorted(found.items(), key=lambda item: item[0].endswith(_ZONES)):
+        if _on_one_core(content):
+            grouped.setdefault(name.removesuffix(_ZONES[0]).removesuffix(_ZONES[1]), []).append(content)
+    return grouped
 
 
 def _on_one_core(content: Mapping[str, Any]) -> bool:
@@ -193,7 +203,7 @@ def pages(results: Path = RESULTS) -> dict[Path, str]:
     return {
         PAGE: render(results),
         README: before + TABLE[0] + headlines(found) + TABLE[1] + after,
-        **{RATIOS / f"{name}.md": ratios(content) for name, content in found.items() if _on_one_core(content)},
+        **{RATIOS / f"{name}.md": "\n".join(map(ratios, contents)) for name, contents in _by_benchmark(found).items()},
         **{
             RATIOS / f"{name}.md": text(*(found[each] for each in sources))
             for name, text, sources in _OF_JOBS
