@@ -114,7 +114,7 @@ def headlines(found: Mapping[str, Mapping[str, Any]]) -> str:
 def _by_benchmark(found: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
     """Results on one core, those of processors without AVX-512 behind those of the same benchmark with it."""
     grouped: dict[str, list[Mapping[str, Any]]] = {}
-    for name, content in sorted(found.items(), key=lambda item: item[0].endswith(_ZONES)):
+    for name, content in sorted(found.items(), key=lambda item: (item[0].endswith(_ZONES), item[0])):
         if _on_one_core(content):
             grouped.setdefault(name.removesuffix(_ZONES[0]).removesuffix(_ZONES[1]), []).append(content)
     return grouped
