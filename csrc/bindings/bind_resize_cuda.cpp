@@ -13,8 +13,8 @@ ResizeCudaArgs args_of(std::int32_t device, std::int64_t batch, std::int32_t cha
                        const TapAddresses& rows, std::uintptr_t out, std::int32_t threads) {
   if (channels != 1 && channels != 3) throw py::value_error("channels: expected 1 or 3");
   if (batch < 0) throw py::value_error("batch: expected at least 0");
-  if (threads < 0 || threads > 1024 || threads % 32 != 0)
-    throw py::value_error("threads: expected 0 or a multiple of 32 up to 1024");
+  if (threads < 0 || threads > kResizeBlock || threads % 32 != 0)
+    throw py::value_error("threads: expected 0 or a multiple of 32 up to " + std::to_string(kResizeBlock));
   const auto [data, height, width, stride_h, stride_w, stride_c] = image;
   if (height < 1 || width < 1) throw py::value_error("image: height and width must be at least 1");
   if (batch > 0 && (data == 0 || out == 0)) throw py::value_error("image and out: null address");

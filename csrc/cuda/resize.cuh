@@ -24,7 +24,7 @@ __device__ std::uint8_t resized_column(const ResizeCudaArgs& args, const std::ui
 }
 
 template <int kChannels>
-__global__ void resize_kernel(ResizeCudaArgs args, ResizeLayout layout) {
+__global__ void __launch_bounds__(kResizeBlock) resize_kernel(ResizeCudaArgs args, ResizeLayout layout) {
   auto* done = reinterpret_cast<std::uint8_t*>(dynamic_shared());
   const auto row_bytes = args.columns.out * kChannels;
   const auto thread = static_cast<std::int32_t>(threadIdx.x);

@@ -44,7 +44,7 @@ struct ResizeCudaArgs {
   ResizeTaps rows;
   std::uint8_t* out;     // [batch, rows.out, columns.out, channels]
   std::int32_t device;   // ordinal; becomes the calling thread's current device
-  std::int32_t threads;  // of a block: a multiple of 32, 32..1024, or 0 to have it chosen
+  std::int32_t threads;  // of a block: a multiple of 32, 32..kResizeBlock, or 0 to have it chosen
 };
 
 // Queues the kernel on `stream` (a cudaStream_t). Throws std::runtime_error with CUDA's reason.

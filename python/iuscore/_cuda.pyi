@@ -28,6 +28,8 @@ __all__: list[str] = [
     "glcm_matrix_features",
     "perceptual_maps",
     "perceptual_maps_workspace",
+    "resize",
+    "resize_fits",
     "status",
     "texture_stats",
     "texture_stats_workspace",
