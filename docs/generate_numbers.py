@@ -38,7 +38,7 @@ HEADLINES = (
     ("all texture features of a color image", "texture_stats", "128x128, color"),
     ("10 co-occurrence properties, 256 levels", "glcm", "ten properties, 256 levels, smooth"),
     ("10 co-occurrence properties, 32 levels", "glcm", "ten properties, 32 levels, smooth"),
-    ("13 Haralick features, 256 levels", "glcm", "thirteen features, 256 levels, smooth"),
+    ("13 Haralick features, 256 levels, with AVX2 only", "glcm_avx2", "thirteen features, 256 levels, smooth"),
     ("three 64-bin histograms of a color image", "color_histogram", "rgb, 3 x 64 bins, medical"),
     ("the same, of pure noise", "color_histogram", "rgb, 3 x 64 bins, noise"),
     ("four perceptual maps of a color image", "perceptual_maps", "128 -> 128, color"),
