@@ -19,10 +19,8 @@ void resize(const ViewTable& views, std::int32_t channels, const TapAddresses& c
     if (image.height != images[0].height || image.width != images[0].width)
       throw py::value_error("views: expected images of one size");
   std::vector<std::uint8_t*> results;
-  for (py::ssize_t i = 0; i < out.shape(0); ++i) {
-    if (out.at(i) == 0) throw py::value_error("out: null address");
-    results.push_back(reinterpret_cast<std::uint8_t*>(out.at(i)));
-  }
+  for (py::ssize_t i = 0; i < out.shape(0); ++i)
+    results.push_back(checked_address<std::uint8_t>(static_cast<std::uintptr_t>(out.at(i)), "out"));
   const ResizeArgs args{images.data(),
                         static_cast<std::int64_t>(images.size()),
                         channels,

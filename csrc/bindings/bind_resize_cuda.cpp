@@ -17,14 +17,15 @@ ResizeCudaArgs args_of(std::int32_t device, std::int64_t batch, std::int32_t cha
     throw py::value_error("threads: expected 0 or a multiple of 32 up to " + std::to_string(kResizeBlock));
   const auto [data, height, width, stride_h, stride_w, stride_c] = image;
   if (height < 1 || width < 1) throw py::value_error("image: height and width must be at least 1");
-  if (batch > 0 && (data == 0 || out == 0)) throw py::value_error("image and out: null address");
-  return {{reinterpret_cast<const void*>(data), height, width, stride_h, stride_w, stride_c},
+  const auto* pixels =
+      batch > 0 ? checked_address<const std::uint8_t>(static_cast<std::uintptr_t>(data), "image") : nullptr;
+  return {{pixels, height, width, stride_h, stride_w, stride_c},
           batch_stride,
           batch,
           channels,
           taps_of(columns, width, "columns"),
           taps_of(rows, height, "rows"),
-          reinterpret_cast<std::uint8_t*>(out),
+          batch > 0 ? checked_address<std::uint8_t>(out, "out") : nullptr,
           device,
           threads};
 }

@@ -19,9 +19,11 @@ inline ResizeTaps taps_of(const TapAddresses& given, std::int64_t size, const ch
     throw pybind11::value_error(std::string(name) + ": expected out of at least 1 and taps of 0.." +
                                 std::to_string(size));
   if (taps == 0 && out != size) throw pybind11::value_error(std::string(name) + ": without taps the size is kept");
-  if (taps > 0 && (start == 0 || weights == 0 || shift < kLeastResizeShift || shift > kMostResizeShift))
-    throw pybind11::value_error(std::string(name) + ": expected addresses and a shift of 1..22");
-  return {reinterpret_cast<const std::int32_t*>(start), reinterpret_cast<const std::int16_t*>(weights),
+  if (taps == 0) return {nullptr, nullptr, 0, 0, static_cast<std::int32_t>(out)};
+  if (shift < kLeastResizeShift || shift > kMostResizeShift)
+    throw pybind11::value_error(std::string(name) + ": expected a shift of 1..22");
+  return {checked_address<const std::int32_t>(static_cast<std::uintptr_t>(start), name),
+          checked_address<const std::int16_t>(static_cast<std::uintptr_t>(weights), name),
           static_cast<std::int32_t>(taps), static_cast<std::int32_t>(shift), static_cast<std::int32_t>(out)};
 }
 

@@ -9,9 +9,8 @@ namespace iuscore {
 constexpr std::int64_t kResizeBandBytes = 32 * 1024;  // several blocks a multiprocessor
 
 struct ResizeLayout {
-  std::int32_t band;     // output rows of a block
-  std::int32_t bands;    // of an image
-  std::int32_t reserve;  // input rows there is room for
+  std::int32_t band;   // output rows of a block
+  std::int32_t bands;  // of an image
   std::int64_t shared_bytes;
   std::int64_t blocks;
   std::int32_t threads;
@@ -36,8 +35,7 @@ IUSCORE_HD ResizeLayout resize_layout(const ResizeCudaArgs& args, std::int64_t s
   while (band < args.rows.out && bytes_of(band + 1) <= wanted) ++band;
   layout.band = static_cast<std::int32_t>(band);
   layout.bands = static_cast<std::int32_t>((args.rows.out + band - 1) / band);
-  layout.reserve = static_cast<std::int32_t>(resize_rows(args.rows, args.image.height, band));
-  layout.shared_bytes = layout.reserve * row_bytes;
+  layout.shared_bytes = bytes_of(band);
   layout.blocks = args.batch * layout.bands;
   layout.threads = args.threads > 0 ? args.threads : kResizeBlock;
   return layout;

@@ -1,4 +1,4 @@
-// Contract of the op `resize`. What it computes: docs/design.md, "Resize".
+// Contract of the op `resize`. What it computes: docs/design.md, "Texture ops".
 #pragma once
 
 #include <cstdint>

@@ -85,12 +85,12 @@ def test_the_kernel_refuses_what_it_cannot_read() -> None:
     for changed, text in [
         ({"channels": 2}, "channels: expected 1 or 3"),
         ({"out": addresses[:1]}, "out: expected one address per image"),
-        ({"out": addresses * 0}, "out: null address"),
+        ({"out": addresses * 0}, "out: expected a nonzero address divisible by 1, got 0"),
         ({"rows": (*direction[:2], 10, 14, 4)}, "rows: expected out of at least 1 and taps of 0..9"),
         ({"columns": (*direction[:4], 0)}, "columns: expected out of at least 1 and taps of 0..8"),
         ({"columns": (0, 0, 0, 0, 4)}, "columns: without taps the size is kept"),
-        ({"columns": (0, *direction[1:])}, "columns: expected addresses and a shift of 1..22"),
-        ({"rows": (*direction[:3], 23, 4)}, "rows: expected addresses and a shift of 1..22"),
+        ({"columns": (0, *direction[1:])}, "columns: expected a nonzero address divisible by 4, got 0"),
+        ({"rows": (*direction[:3], 23, 4)}, "rows: expected a shift of 1..22"),
     ]:
         with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
             core().resize(view_table(RGB), **{**good, **changed})

@@ -193,7 +193,7 @@ def _print_summary(summary: dict[str, Any]) -> None:
 def _print_why(name: str, entry: dict[str, Any]) -> None:
     """What changed and what matters, of a model that knows both."""
     changed = next(c for c in entry["changes"] if c["name"] == entry["most_changed"])
-    if changed["moved"] < 0.05:
+    if times(changed["moved"]) == times(0.0):
         click.echo("  what changed most: nothing, on average")
     else:
         click.echo(

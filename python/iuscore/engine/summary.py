@@ -233,12 +233,7 @@ def _notes(scorer: Scorer, targets: Mapping[str, Any], warnings: Counter[str], s
         if entry["outside"] is not None and entry["outside"] > OUTSIDE
     ]
     notes += [
-        f"the images against {name} score {entry['ius']['mean']:.2f} on average, above 95 % of the real images of that "
-        "class: more of what tells it from the others than real ones have, which is a difference too"
-        for name, entry in targets.items()
-        if entry["ceiling"] is not None
-        and entry["n"] > 1
-        and entry["ius"]["mean"] > entry["ceiling"]["quantiles"]["0.95"]
+        note for name, entry in targets.items() if (note := above_note(name, entry["ius"]["mean"], entry["ceiling"]))
     ]
     notes += [
         f"the images against {name} are nearly copies of each other: the nearest neighbor of each is at "
@@ -291,4 +286,21 @@ def separation_note(name: str, ceiling: Mapping[str, Any] | None, floor: Mapping
     return (
         f"real images of other classes reach {floor['mean']:.2f} against {name}, its own {ceiling['mean']:.2f}, and "
         f"they overlap: with this model an IUS against {name} does not tell the class"
+    )
+
+
+def above_note(name: str, mean: float, ceiling: Mapping[str, Any] | None) -> str | None:
+    """A set whose mean is above nearly all real images is no better for it.
+
+    Example:
+        >>> above_note("benign", 0.6, {"quantiles": {"0.95": 0.7}}) is None
+        True
+        >>> above_note("benign", 0.8, {"quantiles": {"0.95": 0.7}}).split(":")[0]
+        'the images against benign score 0.80 on average, above 95 % of real ones'
+    """
+    if ceiling is None or mean <= ceiling["quantiles"]["0.95"]:
+        return None
+    return (
+        f"the images against {name} score {mean:.2f} on average, above 95 % of real ones: they have more of what tells "
+        "the class from others than real images have, which is a difference too"
     )

@@ -101,8 +101,10 @@ def _one_by_one(member: TextureModel) -> AdditiveWeights:
 
 
 def write_shapes(shapes: Sequence[ShapeFunction], path: str | os.PathLike[str]) -> Path:
-    """Write shape functions, at values that there can be, as CSV: group, feature, unit, value, standardized,
-    contribution, error."""
+    """Write shape functions as a table in CSV, at values that there can be.
+
+    Its columns: group, feature, unit, value, standardized, contribution, error.
+    """
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["group", "feature", "unit", "value", "standardized", "contribution", "error"])
