@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -210,6 +211,79 @@ def _as_json(rates: Mapping[str, Rate]) -> dict[str, dict[str, float]]:
 
 def _short(value: float) -> float:
     return value if isinstance(value, int) else float(f"{value:.4g}")
+
+
+def run_case(
+    name: str,
+    threads: int,
+    runs: Mapping[str, Callable[[], object]],
+    *,
+    items: int,
+    differences: Mapping[str, float],
+    of: str = "images",
+    **options: Any,
+) -> dict[str, Any]:
+    """Measures contestants in turns and prints a table: one case of a results file.
+
+    Args:
+        name: what is done; the number of threads is added.
+        threads: one is ranked by processor time, which other programs do not spoil, more by the clock.
+        runs: name -> a call that processes `items` items.
+        items: per call.
+        differences: of each contestant's result from ours.
+        of: what the items are.
+        options: of `measure`.
+    """
+    others = OtherPrograms()
+    rates = measure(runs, items=items, **options)
+    other_cores = others.cores()
+    which = "core_median" if threads == 1 else "wall_median"
+    case = as_case(f"{name}, {threads} thread{'s' if threads > 1 else ''}", which, rates)
+    # Threads that wait for each other stand still where another program has their core.
+    disturbed = threads > 1 and (other_cores or 0.0) > 0.2
+    print(f"\n{case['case']}{f'; says little, others used {other_cores} cores' if disturbed else ''}")
+    print(f"{'':40}{f'{of}/s':>12}{'min':>12}{'max':>12}{'iuscore is':>13}")
+    for who, rate in sorted(rates.items(), key=lambda item: case["iuscore_over"][item[0]]):
+        middle, low, high = (getattr(rate, which.replace("median", part)) for part in ("median", "min", "max"))
+        print(f"{who:40}{middle:12,.0f}{low:12,.0f}{high:12,.0f}{case['iuscore_over'][who]:11.2f} x")
+    return {
+        **case,
+        "cores_used_by_other_programs": other_cores,
+        "says_little": disturbed,
+        "largest_difference_from_iuscore": dict(differences),
+    }
+
+
+def main(
+    description: str | None,
+    name: str,
+    benchmark: str,
+    packages: tuple[str, ...],
+    cases: Callable[..., list[dict[str, Any]]],
+    *,
+    usual: Mapping[str, Any],
+    quick: Mapping[str, Any],
+) -> None:
+    """The command of a benchmark of images: all cases, or with ``--quick`` little of each and nothing saved.
+
+    Args:
+        description: of the program.
+        name, packages: see `save`.
+        benchmark: title of the results.
+        cases: what runs them, given ``usual`` or ``quick``: `count` images a call, and options of `measure`.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="few images and repetitions, nothing saved")
+    if parser.parse_args().quick:
+        cases(**quick)
+        return
+    content = {
+        "benchmark": benchmark,
+        "core_build": core_build(),
+        "images_per_call": usual["count"],
+        "cases": cases(**usual),
+    }
+    print(f"\nwritten: {save(name, content, packages).relative_to(ROOT)}")
 
 
 def save(name: str, content: Mapping[str, Any], packages: tuple[str, ...], folder: Path = RESULTS) -> Path:

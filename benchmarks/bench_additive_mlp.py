@@ -304,22 +304,7 @@ def run_case(
         if zone != "baseline":  # software fma: correct and slow, see docs/additive_mlp.md
             runs[f"iuscore {zone}"] = partial(in_zone, zone, runs["iuscore"])
     differences = check(runs, relative)
-    others = harness.OtherPrograms()
-    rates = harness.measure(runs, items=items, **options)
-    other_cores = others.cores()
-    which = "core_median" if threads == 1 else "wall_median"
-    case = harness.as_case(f"{name}, {threads} thread{'s' if threads > 1 else ''}", which, rates)
-    disturbed = threads > 1 and (other_cores or 0.0) > 0.2
-    print(f"\n{case['case']}{f'; says little, others used {other_cores} cores' if disturbed else ''}")
-    ratios = case["iuscore_over"]
-    for who, rate in sorted(rates.items(), key=lambda item: ratios[item[0]]):
-        print(f"{who:40}{getattr(rate, which):14,.0f} rows/s{ratios[who]:10.2f} x")
-    return {
-        **case,
-        "cores_used_by_other_programs": other_cores,
-        "says_little": disturbed,
-        "largest_difference_from_iuscore": differences,
-    }
+    return harness.run_case(name, threads, runs, items=items, differences=differences, of="rows", **options)
 
 
 def main() -> None:

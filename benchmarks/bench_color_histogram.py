@@ -8,7 +8,6 @@ Each peer is written as a competent user would, and its counts are compared with
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -202,57 +201,35 @@ def check(job: Job, runs: dict[str, Callable[[], Any]]) -> dict[str, float]:
     return found
 
 
-def run_case(job: Job, content: str, threads: int, *, count: int, repetitions: int, seconds: float) -> dict[str, Any]:
+def run_case(job: Job, content: str, threads: int, *, count: int, **options: Any) -> dict[str, Any]:
     images = make_content(content, count)
     harness.use_threads(threads)
     cv2.setNumThreads(1)  # it shares none of this out; with two threads whole images are handed out instead
+    name = f"{job.name}, {content}"
     pool = ThreadPool(threads) if threads > 1 else None
     try:
         runs = contestants(job, images, pool)
-        differences = check(job, runs)
-        others = harness.OtherPrograms()
-        rates = harness.measure(runs, items=count, repetitions=repetitions, seconds=seconds)
-        other_cores = others.cores()
+        return harness.run_case(name, threads, runs, items=count, differences=check(job, runs), **options)
     finally:
         if pool is not None:
             pool.terminate()
-    which = "core_median" if threads == 1 else "wall_median"
-    case = harness.as_case(f"{job.name}, {content}, {threads} thread{'s' if threads > 1 else ''}", which, rates)
-    disturbed = threads > 1 and (other_cores or 0.0) > 0.2
-    print(f"\n{case['case']}{f'; says little, others used {other_cores} cores' if disturbed else ''}")
-    for name, rate in sorted(rates.items(), key=lambda item: case["iuscore_over"][item[0]]):
-        print(f"{name:20}{getattr(rate, which):12,.0f} images/s, iuscore is {case['iuscore_over'][name]:8.2f} x")
-    return {
-        **case,
-        "cores_used_by_other_programs": other_cores,
-        "says_little": disturbed,
-        "largest_difference_from_iuscore": differences,
-    }
+
+
+def cases(**options: Any) -> list[dict[str, Any]]:
+    contents = ("medical", "noise")
+    return [run_case(job, content, t, **options) for t in (1, 2) for job in JOBS for content in contents]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="few images and repetitions, nothing saved")
-    quick = parser.parse_args().quick
-    options: dict[str, Any] = {"count": 256, "repetitions": 9, "seconds": 0.1}
-    if quick:
-        options = {"count": 8, "repetitions": 2, "seconds": 0.01}
-    cases = [
-        run_case(job, content, threads, **options)
-        for threads in (1, 2)
-        for job in JOBS
-        for content in ("medical", "noise")
-    ]
-    if quick:
-        return
-    content = {
-        "benchmark": "color histograms, 128x128 uint8 images",
-        "core_build": harness.core_build(),
-        "images_per_call": options["count"],
-        "cases": cases,
-    }
-    packages = ("torch", "numpy", "numba", "opencv-python-headless")
-    print(f"\nwritten: {harness.save('color_histogram', content, packages).relative_to(harness.ROOT)}")
+    harness.main(
+        __doc__,
+        "color_histogram",
+        "color histograms, 128x128 uint8 images",
+        ("torch", "numpy", "numba", "opencv-python-headless"),
+        cases,
+        usual={"count": 256, "repetitions": 9, "seconds": 0.1},
+        quick={"count": 8, "repetitions": 2, "seconds": 0.01},
+    )
 
 
 if __name__ == "__main__":

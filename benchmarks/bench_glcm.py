@@ -9,7 +9,6 @@ before anything is timed.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from functools import partial
 from multiprocessing.pool import ThreadPool
@@ -75,40 +74,18 @@ def check(runs: dict[str, Callable[[], Any]], job: Job) -> dict[str, float]:
     return differences
 
 
-def run_case(
-    job: Job, levels: int, content: str, threads: int, *, count: int, repetitions: int, seconds: float
-) -> dict[str, Any]:
+def run_case(job: Job, levels: int, content: str, threads: int, *, count: int, **options: Any) -> dict[str, Any]:
     images = peers.level_images(count, SIDE, levels, content)
     harness.use_threads(threads)
     cv2.setNumThreads(1)  # images are too small to share; with two threads whole images are handed out instead
+    name = f"{job}, {levels} levels, {content}"
     pool = ThreadPool(threads) if threads > 1 else None
     try:
         runs = contestants(images, levels, job, pool)
-        differences = check(runs, job)
-        others = harness.OtherPrograms()
-        rates = harness.measure(runs, items=count, repetitions=repetitions, seconds=seconds)
-        other_cores = others.cores()
+        return harness.run_case(name, threads, runs, items=count, differences=check(runs, job), **options)
     finally:
         if pool is not None:
             pool.terminate()
-    # One thread: by processor time, which other programs do not spoil. More: by the clock.
-    which = "core_median" if threads == 1 else "wall_median"
-    name = f"{job}, {levels} levels, {content}, {threads} thread{'s' if threads > 1 else ''}"
-    case = harness.as_case(name, which, rates)
-    ratios = case["iuscore_over"]
-    # Threads that wait for each other stand still where another program has their core.
-    disturbed = threads > 1 and (other_cores or 0.0) > 0.2
-    print(f"\n{name}{f'; says little, others used {other_cores} cores' if disturbed else ''}")
-    print(f"{'':22}{'images/s':>10}{'min':>9}{'max':>9}{'iuscore is':>13}")
-    for who, rate in sorted(rates.items(), key=lambda item: ratios[item[0]]):
-        middle, low, high = (getattr(rate, which.replace("median", part)) for part in ("median", "min", "max"))
-        print(f"{who:22}{middle:10,.0f}{low:9,.0f}{high:9,.0f}{ratios[who]:11.2f} x")
-    return {
-        **case,
-        "cores_used_by_other_programs": other_cores,
-        "says_little": disturbed,
-        "largest_difference_from_iuscore": differences,
-    }
 
 
 CASES: tuple[tuple[Job, int, str], ...] = (
@@ -123,26 +100,20 @@ CASES: tuple[tuple[Job, int, str], ...] = (
 )
 
 
+def cases(**options: Any) -> list[dict[str, Any]]:
+    return [run_case(job, levels, content, t, **options) for t in (1, 2) for job, levels, content in CASES]
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="few images and repetitions, nothing saved")
-    parser.add_argument("--threads", type=int, choices=(1, 2), help="only this many; nothing saved")
-    given = parser.parse_args()
-    options: dict[str, Any] = {"count": 64, "repetitions": 7, "seconds": 0.15}
-    if given.quick:
-        options = {"count": 4, "repetitions": 2, "seconds": 0.01}
-    threads = (given.threads,) if given.threads else (1, 2)
-    cases = [run_case(job, levels, content, t, **options) for t in threads for job, levels, content in CASES]
-    if given.quick or given.threads:
-        return
-    content = {
-        "benchmark": "co-occurrence matrices and features, 128 x 128 levels in, distance 1, four angles",
-        "core_build": harness.core_build(),
-        "images_per_call": options["count"],
-        "cases": cases,
-    }
-    packages = ("torch", "numpy", "scikit-image", "opencv-python-headless", "mahotas", "numba")
-    print(f"\nwritten: {harness.save('glcm', content, packages).relative_to(harness.ROOT)}")
+    harness.main(
+        __doc__,
+        "glcm",
+        "co-occurrence matrices and features, 128 x 128 levels in, distance 1, four angles",
+        ("torch", "numpy", "scikit-image", "opencv-python-headless", "mahotas", "numba"),
+        cases,
+        usual={"count": 64, "repetitions": 7, "seconds": 0.15},
+        quick={"count": 4, "repetitions": 2, "seconds": 0.01},
+    )
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ Each peer is written as a competent user would, and its maps are compared with o
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from functools import partial
 from multiprocessing.pool import ThreadPool
@@ -155,66 +154,36 @@ def check(runs: dict[str, Callable[[], Any]], kind: str) -> dict[str, list[float
     return differences
 
 
-def run_case(
-    source: int, channels: int, threads: int, *, count: int, repetitions: int, seconds: float
-) -> dict[str, Any]:
+def run_case(source: int, channels: int, threads: int, *, count: int, **options: Any) -> dict[str, Any]:
     size, kind = (128, 128), "color" if channels == 3 else "gray"
     images = make_images(count, source, channels)
-    torch.set_num_threads(threads)
+    harness.use_threads(threads)
     cv2.setNumThreads(1)  # images are too small to share; with two threads whole images are handed out instead
+    name = f"{source} -> 128, {kind}"
     pool = ThreadPool(threads) if threads > 1 else None
     try:
         runs = contestants(images, size, pool)
-        differences = check(runs, kind)
-        others = harness.OtherPrograms()
-        rates = harness.measure(runs, items=count, repetitions=repetitions, seconds=seconds)
-        other_cores = others.cores()
+        return harness.run_case(name, threads, runs, items=count, differences=check(runs, kind), **options)
     finally:
         if pool is not None:
             pool.terminate()
-    # One thread: by processor time, which other programs do not spoil. More: by the clock.
-    which = "core_median" if threads == 1 else "wall_median"
-    name = f"{source} -> 128, {kind}, {threads} thread{'s' if threads > 1 else ''}"
-    case = harness.as_case(name, which, rates)
-    ratios = case["iuscore_over"]
-    # Threads that wait for each other stand still where another program has their core.
-    disturbed = threads > 1 and (other_cores or 0.0) > 0.2
-    print(f"\n{name}{f'; says little, others used {other_cores} cores' if disturbed else ''}")
-    print(f"{'':22}{'images/s':>10}{'min':>9}{'max':>9}{'iuscore is':>13}")
-    for name, rate in sorted(rates.items(), key=lambda item: ratios[item[0]]):
-        middle, low, high = (getattr(rate, which.replace("median", part)) for part in ("median", "min", "max"))
-        print(f"{name:22}{middle:10,.0f}{low:9,.0f}{high:9,.0f}{ratios[name]:11.2f} x")
-    return {
-        **case,
-        "cores_used_by_other_programs": other_cores,
-        "says_little": disturbed,
-        "largest_difference_from_iuscore": differences,
-    }
+
+
+def cases(**options: Any) -> list[dict[str, Any]]:
+    sizes = ((256, 3), (256, 1), (128, 3), (128, 1))
+    return [run_case(source, channels, t, **options) for t in (1, 2) for source, channels in sizes]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="few images and repetitions, nothing saved")
-    quick = parser.parse_args().quick
-    options: dict[str, Any] = {"count": 32, "repetitions": 7, "seconds": 0.15}
-    if quick:
-        options = {"count": 4, "repetitions": 2, "seconds": 0.01}
-    cases = [
-        run_case(source, channels, threads, **options)
-        for threads in (1, 2)
-        for source in (256, 128)
-        for channels in (3, 1)
-    ]
-    if quick:
-        return
-    content = {
-        "benchmark": "perceptual maps, paper mode unless named clean, uint8 in, float32 out",
-        "core_build": harness.core_build(),
-        "images_per_call": options["count"],
-        "cases": cases,
-    }
-    packages = ("torch", "numpy", "kornia", "opencv-python-headless")
-    print(f"\nwritten: {harness.save('perceptual_maps', content, packages).relative_to(harness.ROOT)}")
+    harness.main(
+        __doc__,
+        "perceptual_maps",
+        "perceptual maps, paper mode unless named clean, uint8 in, float32 out",
+        ("torch", "numpy", "kornia", "opencv-python-headless"),
+        cases,
+        usual={"count": 32, "repetitions": 7, "seconds": 0.15},
+        quick={"count": 4, "repetitions": 2, "seconds": 0.01},
+    )
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ form with antialias; INTER_AREA, the mean of four pixels at this scale, stands f
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -18,7 +17,7 @@ import _harness as harness
 import cv2
 import numpy as np
 import torch
-from bench_perceptual_maps import available_zones, cpu_zone, make_images
+from bench_perceptual_maps import make_images
 from PIL import Image
 
 from iuscore import ops
@@ -34,7 +33,7 @@ def contestants(images: list[np.ndarray[Any, Any]]) -> dict[str, Callable[[], An
         return ops.resize(ours, (OUT, OUT), layout="NHWC", backend=backend)
 
     def in_zone(zone: str) -> torch.Tensor:
-        with cpu_zone(zone):
+        with harness.cpu_zone(zone):
             return native()
 
     def pytorch() -> torch.Tensor:
@@ -55,7 +54,7 @@ def contestants(images: list[np.ndarray[Any, Any]]) -> dict[str, Callable[[], An
         "pillow": pillow,
         "opencv, mean of four": opencv,
     }
-    runs.update({f"iuscore {zone}": partial(in_zone, zone) for zone in available_zones()[:-1]})
+    runs.update({f"iuscore {zone}": partial(in_zone, zone) for zone in harness.available_zones()[:-1]})
     return runs
 
 
@@ -72,47 +71,29 @@ def check(runs: dict[str, Callable[[], Any]]) -> dict[str, int]:
     return found
 
 
-def run_case(channels: int, threads: int, *, count: int, repetitions: int, seconds: float) -> dict[str, Any]:
+def run_case(channels: int, threads: int, *, count: int, **options: Any) -> dict[str, Any]:
     images = list(make_images(count, SIDE, channels))
-    torch.set_num_threads(threads)
+    harness.use_threads(threads)
     cv2.setNumThreads(threads)
     runs = contestants(images)
-    differences = check(runs)
-    others = harness.OtherPrograms()
-    rates = harness.measure(runs, items=count, repetitions=repetitions, seconds=seconds)
-    kind = "color" if channels == 3 else "gray"
-    name = f"{SIDE} -> {OUT}, {kind}, {threads} thread{'s' if threads > 1 else ''}"
-    case = harness.as_case(name, "core_median" if threads == 1 else "wall_median", rates)
-    print(f"\n{case['case']}")
-    for who, rate in rates.items():
-        print(
-            f"{who:26}{getattr(rate, case['ranked_by']):10,.0f} images/s, iuscore is {case['iuscore_over'][who]:.2f} x"
-        )
-    return {
-        **case,
-        "cores_used_by_other_programs": others.cores(),
-        "largest_difference_from_iuscore": differences,
-    }
+    name = f"{SIDE} -> {OUT}, {'color' if channels == 3 else 'gray'}"
+    return harness.run_case(name, threads, runs, items=count, differences=check(runs), **options)
+
+
+def cases(**options: Any) -> list[dict[str, Any]]:
+    return [run_case(channels, threads, **options) for threads in (1, 2) for channels in (3, 1)]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="few images and repetitions, nothing saved")
-    quick = parser.parse_args().quick
-    options: dict[str, Any] = {"count": 64, "repetitions": 9, "seconds": 0.3}
-    if quick:
-        options = {"count": 4, "repetitions": 2, "seconds": 0.01}
-    cases = [run_case(channels, threads, **options) for threads in (1, 2) for channels in (3, 1)]
-    if quick:
-        return
-    content = {
-        "benchmark": "resize of lists of 8-bit images, bicubic with antialias",
-        "core_build": harness.core_build(),
-        "images_per_call": options["count"],
-        "cases": cases,
-    }
-    packages = ("torch", "numpy", "pillow", "opencv-python-headless")
-    print(f"\nwritten: {harness.save('resize', content, packages).relative_to(harness.ROOT)}")
+    harness.main(
+        __doc__,
+        "resize",
+        "resize of lists of 8-bit images, bicubic with antialias",
+        ("torch", "numpy", "pillow", "opencv-python-headless"),
+        cases,
+        usual={"count": 64, "repetitions": 9, "seconds": 0.3},
+        quick={"count": 4, "repetitions": 2, "seconds": 0.01},
+    )
 
 
 if __name__ == "__main__":

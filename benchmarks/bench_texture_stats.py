@@ -9,7 +9,6 @@ its results are compared with ours before anything is timed.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from functools import partial
 from multiprocessing.pool import ThreadPool
@@ -20,7 +19,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-from bench_perceptual_maps import available_zones, cpu_zone, make_images
+from bench_perceptual_maps import make_images
 from skimage.feature import graycomatrix, graycoprops
 
 from iuscore import ops
@@ -95,7 +94,7 @@ def contestants(images: Bytes, pool: ThreadPool | None) -> dict[str, Callable[[]
         return ops.texture_stats(ours, kind=kind, layout="NHWC", backend=backend)
 
     def in_zone(zone: str) -> ops.TextureStats:
-        with cpu_zone(zone):
+        with harness.cpu_zone(zone):
             return native()
 
     def libraries() -> list[Result]:
@@ -106,7 +105,7 @@ def contestants(images: Bytes, pool: ThreadPool | None) -> dict[str, Callable[[]
         "iuscore torch": lambda: native("torch"),
         "scikit-image and opencv": libraries,
     }
-    runs.update({f"iuscore {zone}": partial(in_zone, zone) for zone in available_zones()[:-1]})
+    runs.update({f"iuscore {zone}": partial(in_zone, zone) for zone in harness.available_zones()[:-1]})
     return runs
 
 
@@ -128,56 +127,34 @@ def check(runs: dict[str, Callable[[], Any]], color: bool) -> dict[str, float]:
     return found
 
 
-def run_case(channels: int, threads: int, *, count: int, repetitions: int, seconds: float) -> dict[str, Any]:
+def run_case(channels: int, threads: int, *, count: int, **options: Any) -> dict[str, Any]:
     images = make_images(count, SIDE, channels)
-    torch.set_num_threads(threads)
+    harness.use_threads(threads)
     cv2.setNumThreads(1)  # images are too small to share; with two threads whole images are handed out instead
+    name = f"{SIDE}x{SIDE}, {'color' if channels == 3 else 'gray'}"
     pool = ThreadPool(threads) if threads > 1 else None
     try:
         runs = contestants(images, pool)
-        differences = check(runs, channels == 3)
-        others = harness.OtherPrograms()
-        rates = harness.measure(runs, items=count, repetitions=repetitions, seconds=seconds)
-        other_cores = others.cores()
+        return harness.run_case(name, threads, runs, items=count, differences=check(runs, channels == 3), **options)
     finally:
         if pool is not None:
             pool.terminate()
-    which = "core_median" if threads == 1 else "wall_median"
-    case = harness.as_case(
-        f"{SIDE}x{SIDE}, {'color' if channels == 3 else 'gray'}, {threads} thread{'s' if threads > 1 else ''}",
-        which,
-        rates,
-    )
-    disturbed = threads > 1 and (other_cores or 0.0) > 0.2
-    print(f"\n{case['case']}{f'; says little, others used {other_cores} cores' if disturbed else ''}")
-    for name, rate in rates.items():
-        print(f"{name:26}{getattr(rate, which):10,.0f} images/s, iuscore is {case['iuscore_over'][name]:8.2f} x")
-    return {
-        **case,
-        "cores_used_by_other_programs": other_cores,
-        "says_little": disturbed,
-        "largest_difference_from_iuscore": differences,
-    }
+
+
+def cases(**options: Any) -> list[dict[str, Any]]:
+    return [run_case(channels, threads, **options) for threads in (1, 2) for channels in (3, 1)]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="few images and repetitions, nothing saved")
-    quick = parser.parse_args().quick
-    options: dict[str, Any] = {"count": 64, "repetitions": 9, "seconds": 0.3}
-    if quick:
-        options = {"count": 4, "repetitions": 2, "seconds": 0.01}
-    cases = [run_case(channels, threads, **options) for threads in (1, 2) for channels in (3, 1)]
-    if quick:
-        return
-    content = {
-        "benchmark": "texture statistics: histograms, statistics, 10 properties at 2 distances and 4 angles",
-        "core_build": harness.core_build(),
-        "images_per_call": options["count"],
-        "cases": cases,
-    }
-    packages = ("torch", "numpy", "scikit-image", "opencv-python-headless")
-    print(f"\nwritten: {harness.save('texture_stats', content, packages).relative_to(harness.ROOT)}")
+    harness.main(
+        __doc__,
+        "texture_stats",
+        "texture statistics: histograms, statistics, 10 properties at 2 distances and 4 angles",
+        ("torch", "numpy", "scikit-image", "opencv-python-headless"),
+        cases,
+        usual={"count": 64, "repetitions": 9, "seconds": 0.3},
+        quick={"count": 4, "repetitions": 2, "seconds": 0.01},
+    )
 
 
 if __name__ == "__main__":
