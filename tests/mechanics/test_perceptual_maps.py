@@ -72,8 +72,10 @@ BAD_IMAGES: list[tuple[Any, type[Exception], str]] = [
 BAD_OPTIONS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"kind": "grey"}, ValueError, "kind: expected 'color' or 'gray', got 'grey'"),
     ({"mode": "fast"}, ValueError, "mode: expected 'clean' or 'paper', got 'fast'"),
-    ({"size": (3, 8)}, ValueError, "size: expected (height, width) of at least 4 each, got (3, 8)"),
-    ({"size": (8, 8, 8)}, ValueError, "size: expected (height, width) of at least 4 each, got (8, 8, 8)"),
+    ({"size": (3, 8)}, ValueError, "size: expected (height, width), two integers of at least 4, got (3, 8)"),
+    ({"size": 64}, ValueError, "size: expected (height, width), two integers of at least 4, got 64"),
+    ({"size": (8.5, 9.9)}, ValueError, "size: expected (height, width), two integers of at least 4, got (8.5, 9.9)"),
+    ({"size": (8, 8, 8)}, ValueError, "size: expected (height, width), two integers of at least 4, got (8, 8, 8)"),
     (
         {"size": (8, 2**24 + 1)},
         ValueError,

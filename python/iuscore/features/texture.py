@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -14,7 +15,7 @@ from iuscore.ops import PLANES, PROPERTIES, STATISTICS, Kind, TextureStats, resi
 from iuscore.ops._backend import Backend
 from iuscore.ops._blocks import in_blocks
 from iuscore.ops._groups import Group, image_groups
-from iuscore.ops._images import Images, Layout, image_views
+from iuscore.ops._images import Images, Layout, batch_view, image_views
 
 _AT = {name: i for i, name in enumerate(PROPERTIES)}
 _HEAVY_TAILED = [STATISTICS.index(name) for name in ("skewness", "kurtosis")]
@@ -66,7 +67,7 @@ def texture_features(
             "images: a gradient is asked for, but texture features count pixels, which has none: "
             "use a model of kind 'epu' for it, or pass images.detach()"
         )
-    batches = _merged([_sized(group, size, backend) for group in groups])
+    batches = _merged([_sized(group, size) for group in groups])
     parts = [_features(texture_stats(batch, kind=kind, bins=BINS, levels=LEVELS, distances=tuple(DISTANCES.values()),
                                      layout="NHWC", backend=backend), kind)
              for batch, _ in batches]  # fmt: skip
@@ -90,13 +91,20 @@ def _not_finite(group: Group) -> list[int]:
 def _resized_bytes(
     images: Images, size: Sequence[int] | None, layout: Layout | None, backend: Backend
 ) -> tuple[Images, Layout | None]:
-    """A list with its 8-bit images at ``size``: one call for all of them, before any is copied into a batch."""
-    if size is None or not isinstance(images, Sequence) or isinstance(images, str | bytes):
+    """Images with those of 8 bits at ``size``; of a list all in one call, before any is copied into a batch."""
+    if size is None or isinstance(images, str | bytes) or not isinstance(images, Tensor | np.ndarray | Sequence):
         return images, layout
+
+    def other_size(view: Tensor) -> bool:
+        return view.dtype == torch.uint8 and tuple(view.shape[-3:-1]) != tuple(size)
+
+    if isinstance(images, Tensor | np.ndarray):
+        batch = batch_view(images, layout)
+        return (resize(batch, size, layout="NHWC", backend=backend) if other_size(batch) else batch), "NHWC"
     views = image_views(images, layout)
-    for channels in {view.shape[2] for view in views}:
-        places = [i for i, view in enumerate(views) if view.dtype == torch.uint8 and view.shape[2] == channels]
-        if any(tuple(views[i].shape[:2]) != tuple(size) for i in places):
+    for channels in (1, 3):
+        places = [i for i, view in enumerate(views) if view.shape[2] == channels and other_size(view)]
+        if places:
             resized = resize([views[i] for i in places], size, layout="NHWC", backend=backend)
             if len(places) == len(views):
                 return resized, "NHWC"
@@ -105,12 +113,10 @@ def _resized_bytes(
     return views, "NHWC"
 
 
-def _sized(group: Group, size: Sequence[int] | None, backend: Backend) -> tuple[Tensor, tuple[int, ...]]:
+def _sized(group: Group, size: Sequence[int] | None) -> tuple[Tensor, tuple[int, ...]]:
     images = group.images
     if size is None or tuple(images.shape[1:3]) == tuple(size) or not len(images):
         return images, group.where
-    if images.dtype == torch.uint8:
-        return resize(images, size, layout="NHWC", backend=backend), group.where
     planes = images.permute(0, 3, 1, 2).float()
     wide = F.interpolate(planes, tuple(size), mode="bicubic", antialias=True)
     if images.dtype == torch.uint16:

@@ -22,6 +22,14 @@ _ADVICE = {
 }
 
 
+def checked_size(size: Sequence[int], least: int) -> tuple[int, int]:
+    """(height, width); ValueError where it is something else."""
+    pair = isinstance(size, Sequence) and not isinstance(size, str) and len(size) == 2
+    if not pair or any(isinstance(n, bool) or not isinstance(n, int | np.integer) or n < least for n in size):
+        raise ValueError(f"size: expected (height, width), two integers of at least {least}, got {size!r}")
+    return int(size[0]), int(size[1])
+
+
 def batch_view(images: ArrayLike, layout: Layout | None) -> Tensor:
     """``images`` [B, H, W, C] or [B, C, H, W] as a [B, H, W, C] view."""
     tensor = _tensor(images)

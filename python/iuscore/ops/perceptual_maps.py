@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from iuscore.ops._backend import Backend, choose
-from iuscore.ops._images import Images, Layout, batch_view, image_views
+from iuscore.ops._images import Images, Layout, batch_view, checked_size, image_views
 from iuscore.ops._native import perceptual_maps as _native
 from iuscore.ops._torch import perceptual_maps as _torch
 
@@ -167,9 +167,7 @@ def _check(kind: str, mode: str, size: tuple[int, int], dtype: torch.dtype) -> N
         raise ValueError(f"kind: expected 'color' or 'gray', got {kind!r}")
     if mode not in ("clean", "paper"):
         raise ValueError(f"mode: expected 'clean' or 'paper', got {mode!r}")
-    if len(tuple(size)) != 2 or min(size) < 4:
-        raise ValueError(f"size: expected (height, width) of at least 4 each, got {size!r}")
-    if max(size) > LONGEST_SIDE:
+    if max(checked_size(size, 4)) > LONGEST_SIDE:
         raise ValueError(f"size: expected (height, width) of at most 2^24 each, got {size!r}; ask for smaller maps")
     if dtype not in _DTYPES:
         raise TypeError(f"dtype: expected torch.float32, float16 or bfloat16, got {dtype}")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from iuscore.ops._backend import Backend, choose
-from iuscore.ops._images import Images, Layout, batch_view, image_views
+from iuscore.ops._images import Images, Layout, batch_view, checked_size, image_views
 from iuscore.ops._native import resize as _native
 from iuscore.ops._torch import resize as _torch
 
@@ -45,7 +45,7 @@ def resize(images: Images, size: Sequence[int], *, layout: Layout | None = None,
         >>> iuscore.ops.resize(images, (32, 32)).shape
         torch.Size([2, 32, 32, 3])
     """
-    height, width = _size(size)
+    height, width = checked_size(size, 1)
     groups = _groups(images, layout)
     if not groups:
         return torch.zeros(0, height, width, 3, dtype=torch.uint8)
@@ -64,13 +64,6 @@ def _resized(parts: Sequence[Tensor], height: int, width: int, backend: Backend)
     if choice.implementation == "torch":
         return _torch.resize(torch.cat(list(parts)), height, width)
     return _native.resize(parts, height, width)
-
-
-def _size(size: Sequence[int]) -> tuple[int, int]:
-    pair = isinstance(size, Sequence) and not isinstance(size, str) and len(size) == 2
-    if not pair or any(isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1 for n in size):
-        raise ValueError(f"size: expected (height, width), two integers of at least 1, got {size!r}")
-    return int(size[0]), int(size[1])
 
 
 def _groups(images: Images, layout: Layout | None) -> dict[torch.Size, list[tuple[int, Tensor]]]:
