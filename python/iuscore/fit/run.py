@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -144,7 +145,7 @@ def fit(
         }
         save_model(folder, ensemble, record=record)
     if not interrupted:
-        shutil.rmtree(folder / "training")
+        _remove_own(folder / "training", _STATE)
     return Fitted(folder, record, interrupted, tuple(unreadable))
 
 
@@ -229,6 +230,12 @@ def _check_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
     if resume and overwrite:
         raise UserError("--resume and --overwrite exclude each other: give one of them")
     state = folder / "training"
+    _require_own(state, _STATE)
+    _require_own(folder / "tensorboard", _EVENTS)
+    if not (state.exists() or (folder / "config.json").exists()):
+        for name in ("log.jsonl", "tensorboard"):
+            if (folder / name).exists():
+                raise UserError(f"{folder} holds {name}, but no model that it belongs to: give another folder")
     if resume and not state.is_dir():
         done = (folder / "config.json").exists()
         raise UserError(f"--resume: {folder} holds {'a finished model' if done else 'no interrupted training'}")
@@ -239,10 +246,32 @@ def _check_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
 
 def _clear(folder: Path) -> None:
     """Remove what an earlier training left beside the model, which stays until the new one replaces it."""
-    for file in (folder / "training").iterdir():
-        file.unlink()
-    shutil.rmtree(folder / "tensorboard", ignore_errors=True)
+    _remove_own(folder / "training", _STATE)
+    (folder / "training").mkdir(exist_ok=True)
+    _remove_own(folder / "tensorboard", _EVENTS)
     (folder / "log.jsonl").unlink(missing_ok=True)
+
+
+_STATE = re.compile(r"member\d+\.safetensors(\.tmp)?")
+_EVENTS = re.compile(r"events\.out\.tfevents\..*")
+
+
+def _require_own(path: Path, names: re.Pattern[str]) -> None:
+    """The user's own files may lie in a folder of this name, and are never taken for those of a training."""
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{path} is a file: give another folder to write the model to")
+    others = sorted(file.name for file in path.iterdir() if not names.fullmatch(file.name)) if path.exists() else []
+    if others:
+        raise UserError(f"{path} holds files of another kind, such as {others[0]}: give another folder for the model")
+
+
+def _remove_own(path: Path, names: re.Pattern[str]) -> None:
+    """And the folder, if nothing else is in it."""
+    for file in list(path.iterdir()) if path.is_dir() else []:
+        if names.fullmatch(file.name):
+            file.unlink()
+    with suppress(OSError):
+        path.rmdir()
 
 
 @contextmanager
