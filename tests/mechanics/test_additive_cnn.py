@@ -178,6 +178,31 @@ def test_changed_weights_are_packed_again(change: str, packings: list[int]) -> N
     torch.testing.assert_close(after, expected, rtol=1e-5, atol=1e-5)
 
 
+def other_networks(network: ops.CnnNetwork) -> dict[str, ops.CnnNetwork]:
+    """Of the same tensors."""
+    first, *others = network.blocks
+    (weight, bias), *linears = network.linears
+    return {
+        "eps": network._replace(blocks=(first._replace(eps=1.0), *others)),
+        "weight as bias": network._replace(blocks=(first._replace(weight=None, bias=first.weight), *others)),
+        "transposed": network._replace(linears=((weight.T, bias), *linears)),
+    }
+
+
+@pytest.mark.parametrize("change", ["eps", "weight as bias", "transposed"])
+def test_other_networks_of_the_same_tensors_are_others(change: str) -> None:
+    torch.manual_seed(0)
+    kernels = torch.randn(4, 1, 3, 3), torch.randn(4, 4, 3, 3)
+    block = ops.CnnBlock(kernels, (torch.zeros(4),) * 2, torch.zeros(4), torch.ones(4), torch.rand(4), None)
+    network = ops.CnnNetwork((block,), ((torch.randn(16, 16), torch.zeros(16)), (torch.randn(1, 16), torch.zeros(1))))
+    maps = torch.rand(2, 1, 4, 4)
+    before = ops.additive_cnn(maps, [network])
+    other = other_networks(network)[change]
+    after, expected = (ops.additive_cnn(maps, [other], backend=backend) for backend in ("native", "torch"))
+    torch.testing.assert_close(after, expected, rtol=1e-5, atol=1e-5)
+    assert not torch.equal(after, before)
+
+
 def test_weights_are_packed_once_for_each_precision_and_size(packings: list[int]) -> None:
     model = small()
     for _ in range(3):

@@ -43,7 +43,17 @@ BAD_X: list[tuple[Any, Any, type[Exception], str]] = [
     (X.double(), TABLES, TypeError, "x: expected dtype float32, got float64; convert it with .float()"),
     (X[:, :1], TABLES, ValueError, "x: expected [B, 2] for 2 tables, got [3, 1]"),
     (X.to("meta"), TABLES, ValueError, "x: expected on the tables' device, cpu, got meta"),
-]
+    (X, replace(TABLES, values=TABLES.values.double()), TypeError,
+     "tables.values: expected dtype float32, got float64"),
+    (X, replace(TABLES, high=TABLES.high.half()), TypeError, "tables.high: expected dtype float32, got float16"),
+    (X, replace(TABLES, low=TABLES.low[:1]), ValueError, "tables.low: expected [2], got [1]"),
+    (X, replace(TABLES, high=TABLES.high.to("meta")), ValueError,
+     "tables.high: expected on the device of the values, cpu, got meta"),
+    (X, replace(TABLES, values=TABLES.values[:, :1]), ValueError,
+     "tables.values: expected [G, P, C] of at least 2 knots, got [2, 1, 2]"),
+    (X, replace(TABLES, values=TABLES.values[0]), ValueError,
+     "tables.values: expected [G, P, C] of at least 2 knots, got [9, 2]"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("weights", "options", "error", "text"), BAD_TABLES, ids=[case[-1] for case in BAD_TABLES])

@@ -69,6 +69,20 @@ def tensors_of(network: CnnNetwork) -> Iterator[tuple[str, Tensor]]:
         yield f"linears[{i}] bias", bias
 
 
+def identity_of(networks: Sequence[CnnNetwork]) -> list[object]:
+    """What changes with anything that packed weights are made of, while the memory of these tensors is held.
+
+    But statistics: batch norm changes them in training without a new version. Not of inference tensors, which do not
+    tell when they change.
+    """
+    of_tensors = [
+        (g, name, tensor.data_ptr(), tensor._version, tensor.shape, tensor.stride())
+        for g, network in enumerate(networks)
+        for name, tensor in tensors_of(network)
+    ]
+    return [*of_tensors, *(block.eps for network in networks for block in network.blocks)]
+
+
 def shape_of(network: CnnNetwork, size: Sequence[int]) -> CnnShape:
     """The numbers of a network for maps of ``size`` (height, width).
 

@@ -118,8 +118,8 @@ def additive_lookup(x: Tensor, tables: AdditiveTables, *, backend: Backend = "au
         Contributions [B, G, C] and their sum [B, C] on x's device.
 
     Raises:
-        TypeError: another type or dtype. ValueError: another shape or device, an unknown back end. RuntimeError:
-            backend="native" where it cannot run.
+        TypeError: another type or dtype, of x or of a table. ValueError: another shape or device, an unknown back end.
+            RuntimeError: backend="native" where it cannot run.
 
     Example:
         >>> import torch, iuscore
@@ -134,7 +134,7 @@ def additive_lookup(x: Tensor, tables: AdditiveTables, *, backend: Backend = "au
         raise TypeError(f"x: expected a torch.Tensor, got {type(x).__name__}")
     if x.dtype != torch.float32:
         raise TypeError(f"x: expected dtype float32, got {str(x.dtype)[6:]}; convert it with .float()")
-    groups, knots, _ = tables.values.shape
+    groups, knots = _check_tables(tables)
     if x.ndim != 2 or x.shape[1] != groups:
         raise ValueError(f"x: expected [B, {groups}] for {groups} tables, got {list(x.shape)}")
     if x.device != tables.values.device:
@@ -143,6 +143,23 @@ def additive_lookup(x: Tensor, tables: AdditiveTables, *, backend: Backend = "au
     choice = choose("additive_lookup", x.device, needs_grad=needs_grad, backend=backend)
     run = _torch.additive_lookup if choice.implementation == "torch" else cast(Implementation, _native.additive_lookup)
     return AdditiveOutput(*run(x, tables.values, tables.low, _scale(tables.low, tables.high, knots)))
+
+
+def _check_tables(tables: AdditiveTables) -> tuple[int, int]:
+    """Groups and knots; what the kernel reads must be what it takes it for."""
+    values = tables.values
+    if values.ndim != 3 or values.shape[0] < 1 or values.shape[1] < 2 or values.shape[2] < 1:
+        raise ValueError(f"tables.values: expected [G, P, C] of at least 2 knots, got {list(values.shape)}")
+    for name in ("low", "high"):
+        if (ends := getattr(tables, name)).shape != values.shape[:1]:
+            raise ValueError(f"tables.{name}: expected [{len(values)}], got {list(ends.shape)}")
+    for name in ("values", "low", "high"):
+        part = getattr(tables, name)
+        if part.dtype != torch.float32:
+            raise TypeError(f"tables.{name}: expected dtype float32, got {str(part.dtype)[6:]}")
+        if part.device != values.device:
+            raise ValueError(f"tables.{name}: expected on the device of the values, {values.device}, got {part.device}")
+    return values.shape[0], values.shape[1]
 
 
 def _scale(low: Tensor, high: Tensor, knots: int) -> Tensor:

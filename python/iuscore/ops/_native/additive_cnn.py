@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
-from iuscore.ops._cnn import CnnNetwork, CnnShape, shape_of, tensors_of
+from iuscore.ops._cnn import CnnNetwork, CnnShape, identity_of, shape_of, tensors_of
 from iuscore.ops._native.additive_cnn_pack import pack
 from iuscore.ops._native.calls import core
 from iuscore.ops._native.library import define, fake
@@ -54,7 +54,8 @@ class Packed(NamedTuple):
     shape: CnnShape
     size: tuple[int, ...]
     parts: list[Tensor]
-    weights: list[tuple[Tensor, int]]  # other names of them, which keep their memory, and their versions
+    identity: list[object]  # of the weights
+    held: list[Tensor]  # other names of them, which keep their memory
     statistics: list[Tensor]  # copies: batch norm changes them in training without a new version
 
 
@@ -67,23 +68,12 @@ def packed_of(networks: Sequence[CnnNetwork], size: tuple[int, ...], narrow: boo
     statistics = [value for network in networks for block in network.blocks for value in (block.mean, block.variance)]
     shape = shape_of(networks[0], size)
     if any(weight.is_inference() for weight in weights):  # such a tensor does not tell when it changes
-        return Packed(shape, size, pack(networks, shape, size, narrow), [], [])
+        return Packed(shape, size, pack(networks, shape, size, narrow), [], [], [])
     kept: dict[bool, Packed] = _kept.setdefault(weights[0], {})
-    found = kept.get(narrow)
-    if found is not None and found.size == size and _unchanged(found, weights, statistics):
+    found, identity = kept.get(narrow), identity_of(networks)
+    same = found is not None and (found.size, found.identity) == (size, identity)
+    if found is not None and same and all(map(torch.equal, statistics, found.statistics)):
         return found
-    seen = [(weight.detach(), weight._version) for weight in weights]
-    made = Packed(shape, size, pack(networks, shape, size, narrow), seen, [value.clone() for value in statistics])
-    kept[narrow] = made
+    held, copies = [weight.detach() for weight in weights], [value.clone() for value in statistics]
+    made = kept[narrow] = Packed(shape, size, pack(networks, shape, size, narrow), identity, held, copies)
     return made
-
-
-def _unchanged(packed: Packed, weights: Sequence[Tensor], statistics: Sequence[Tensor]) -> bool:
-    return (
-        len(weights) == len(packed.weights)
-        and all(
-            weight.data_ptr() == was.data_ptr() and weight._version == version
-            for weight, (was, version) in zip(weights, packed.weights, strict=True)
-        )
-        and all(map(torch.equal, statistics, packed.statistics))
-    )

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
-from iuscore.ops._cnn import CnnBlock, CnnNetwork, CnnShape, shape_of, tensors_of
+from iuscore.ops._cnn import CnnBlock, CnnNetwork, CnnShape, identity_of, shape_of, tensors_of
 from iuscore.ops._native.calls import cuda, stream_of
 from iuscore.ops._native.cuda_graphs import Graphs, side_streams
 
@@ -46,7 +46,8 @@ class Plan:
     layers: list[list[Layer]]  # of every network
     dense: Tensor  # float16 [G, units in fours, terms]
     rest: Tensor  # float32 [G, ...]: the first linear layer's bias; weights [in, out] and bias of each other
-    seen: list[tuple[Tensor, int]]  # other names of all weights, which keep their memory, and their versions
+    identity: list[object]  # of the weights
+    held: list[Tensor]  # other names of them, which keep their memory
     graphs: Graphs = field(default_factory=Graphs)
 
     @property
@@ -100,10 +101,11 @@ def plan_of(networks: Sequence[CnnNetwork], size: tuple[int, ...]) -> Plan:
     capturing = first.is_cuda and torch.cuda.is_current_stream_capturing()
     inference = any(weight.is_inference() for weight in weights)
     found: Plan | None = None if inference else _kept.get(first)
-    if found is not None and found.size == size and _unchanged(found, weights):
+    # Batch norm changes statistics in training without a new version, which does no harm: they are not packed.
+    identity = [] if inference else identity_of(networks)
+    if found is not None and (found.size, found.identity) == (size, identity):
         return found
-    seen = [] if inference else [(weight.detach(), weight._version) for weight in weights]
-    plan = pack(networks, size, seen)
+    plan = pack(networks, size, identity)
     if inference or capturing:
         plan.graphs.allowed = False
     else:
@@ -113,15 +115,7 @@ def plan_of(networks: Sequence[CnnNetwork], size: tuple[int, ...]) -> Plan:
     return plan
 
 
-def _unchanged(plan: Plan, weights: Sequence[Tensor]) -> bool:
-    """Batch norm changes statistics in training without a new version, which does no harm: they are not packed."""
-    return len(weights) == len(plan.seen) and all(
-        weight.data_ptr() == was.data_ptr() and weight._version == version
-        for weight, (was, version) in zip(weights, plan.seen, strict=True)
-    )
-
-
-def pack(networks: Sequence[CnnNetwork], size: tuple[int, ...], seen: list[tuple[Tensor, int]]) -> Plan:
+def pack(networks: Sequence[CnnNetwork], size: tuple[int, ...], identity: list[object]) -> Plan:
     """Weights in the types and the order in which they are read."""
     shape = shape_of(networks[0], size)
     height, width = (side >> sum(shape.pooled) for side in size)
@@ -147,7 +141,8 @@ def pack(networks: Sequence[CnnNetwork], size: tuple[int, ...], seen: list[tuple
         layers,
         half,
         torch.stack([part + zero for part, zero in zip(rest, spoiled, strict=True)]),
-        seen,
+        identity,
+        [tensor.detach() for network in networks for _, tensor in tensors_of(network)],
     )
 
 
