@@ -117,7 +117,11 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        try:
+            os.replace(temporary, path)
+        except FileNotFoundError:  # another process found all done, and removed what seemed left over
+            if not path.exists():
+                raise
     finally:
         temporary.unlink(missing_ok=True)
     if os.name == "posix":

@@ -16,7 +16,7 @@ from iuscore.engine import run as engine_run
 from iuscore.engine import score_source
 from iuscore.engine.ranks import rank_of
 from iuscore.errors import UserError
-from tests.fixtures import Command, class_folders, write_images
+from tests.fixtures import Command, class_folders, run_apart, write_images
 
 
 @pytest.fixture
@@ -89,6 +89,18 @@ class TestAnotherRun:
         assert len(list((done / "scores.parquet").iterdir())) == 1
         assert set(pq.read_table(done / "scores.parquet").column("target").to_pylist()) == {"b"}
         assert (done / "mine.txt").read_text() == "stays"
+
+    def test_a_record_that_cannot_be_read(self, command: Command, fitted: Path, images: Path, done: Path) -> None:
+        (done / "run.json").unlink()
+        (done / "run.json").mkdir()
+        said = command("score", fitted, images, "--target", "a", "--out", done).refusal()
+        assert said == f"cannot read {done / 'run.json'}: Is a directory"
+
+    def test_standard_error_is_closed(self, fitted: Path, images: Path, tmp_path: Path) -> None:
+        out = tmp_path / "s"
+        ran = run_apart("score", fitted, images, "--target", "a", "--out", out, code="import sys; sys.stderr = None")
+        assert ran.status == 0
+        assert (out / "summary.json").exists()
 
     def test_damaged_record(self, command: Command, fitted: Path, images: Path, done: Path) -> None:
         (done / "run.json").write_text("{")

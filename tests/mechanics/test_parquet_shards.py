@@ -170,3 +170,37 @@ def test_signature_tells_changes(tmp_path: Path) -> None:
 
 def test_no_rows(tmp_path: Path) -> None:
     assert fails(table(tmp_path / "x.parquet", [])) == "no images in ROOT"
+
+
+def test_a_damaged_label_ends_its_file_alone(tmp_path: Path) -> None:
+    columns = {"image": pa.array([pgm(i) for i in range(4)]), "label": pa.array(["benign"] * 4)}
+    options: dict[str, Any] = {"compression": "none", "use_dictionary": False}
+    path = write(tmp_path / "a.parquet", columns, **options)
+    write(tmp_path / "b.parquet", columns, **options)
+    content = path.read_bytes()
+    at = content.index(b"\x06\0\0\0benign")
+    path.write_bytes(content[:at] + b"\xff\xff\xff\x7f" + content[at + 4 :])
+    found = errors(open_shards(tmp_path, labeled=True))
+    assert str(found.pop("a.parquet/#damaged")).startswith("damaged: label: ")
+    assert found == {f"b.parquet/{i:09d}": None for i in range(4)}
+
+
+def test_a_damaged_footer_says_what_is_wrong(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.parquet", {"image": pa.array([pgm(1)])})
+    content = path.read_bytes()
+    path.write_bytes(content[:-60] + b"\xff" * 40 + content[-20:])
+    assert fails(path).startswith("ROOT: damaged")
+    assert "None" not in fails(path)
+
+
+def test_bytes_of_bytes_are_no_images(tmp_path: Path) -> None:
+    kind = pa.struct([("bytes", pa.struct([("bytes", pa.binary())]))])
+    path = write(tmp_path / "x.parquet", {"image": pa.array([{"bytes": {"bytes": pgm(1)}}], kind)})
+    assert "has no column of bytes" in fails(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("suffix", ["parquet", "tar", "npz", "npy"])
+def test_named_pipes_are_not_waited_for(tmp_path: Path, suffix: str) -> None:
+    os.mkfifo(tmp_path / f"pipe.{suffix}")
+    assert fails(tmp_path / f"pipe.{suffix}").endswith("no regular file")

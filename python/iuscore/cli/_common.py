@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -25,7 +26,8 @@ class _Lines:
             click.echo(text, err=True)
 
     def flush(self) -> None:
-        sys.stderr.flush()
+        if sys.stderr is not None:  # None where it was closed
+            sys.stderr.flush()
 
 
 class Progress(Report):
@@ -42,7 +44,7 @@ class Progress(Report):
 
         self.stop()
         common: dict[str, Any] = {"total": total, "initial": done, "desc": what, "unit": unit}
-        if sys.stderr.isatty():
+        if sys.stderr is not None and sys.stderr.isatty():
             self.bar = tqdm(**common, file=sys.stderr, dynamic_ncols=True)
         else:
             self.bar = tqdm(**common, file=_Lines(), mininterval=60.0, miniters=1, bar_format=_LINE)
@@ -59,6 +61,13 @@ class Progress(Report):
         if self.bar is not None:
             self.bar.close()
             self.bar = None
+
+
+def shown(path: Path) -> str:
+    """A path as text that any standard output takes, also where its name is not UTF-8."""
+    from iuscore.images.listing import uid_of
+
+    return uid_of(str(path))
 
 
 def number(value: float | None) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from iuscore.cli._common import EXIT_INTERRUPTED, EXIT_UNREADABLE, SEED, Progress, check_device, number
+from iuscore.cli._common import EXIT_INTERRUPTED, EXIT_UNREADABLE, SEED, Progress, check_device, number, shown
 from iuscore.errors import UserError
 
 
@@ -111,7 +111,9 @@ def fit(real: Path, out: Path, **options: Any) -> int:
         report.stop()
         kept = (out / "training").is_dir()
         what = (
-            f"{out} keeps the finished epochs; --resume goes on" if kept else "no epoch was complete, nothing is kept"
+            f"{shown(out)} keeps the finished epochs; --resume goes on"
+            if kept
+            else "no epoch was complete, nothing is kept"
         )
         click.echo(f"interrupted: {what}", err=True)
         return EXIT_INTERRUPTED
@@ -121,7 +123,7 @@ def fit(real: Path, out: Path, **options: Any) -> int:
     for uid, reason in fitted.unreadable:
         click.echo(f"left out: {uid}: {reason}", err=True)
     if fitted.interrupted:
-        click.echo(f"interrupted: {out} holds the best weights so far; --resume goes on", err=True)
+        click.echo(f"interrupted: {shown(out)} holds the best weights so far; --resume goes on", err=True)
         return EXIT_INTERRUPTED
     if fitted.unreadable:
         click.echo(f"images that could not be read and were left out: {len(fitted.unreadable)}", err=True)
@@ -160,7 +162,7 @@ def _print_fitted(record: Any, out: Path) -> None:
     from iuscore.engine.summary import separation_note
 
     figures = record["validation"]
-    click.echo(f"model written to {out}: validation AUROC {number(figures['auroc'])} on {figures['n']} images")
+    click.echo(f"model written to {shown(out)}: validation AUROC {number(figures['auroc'])} on {figures['n']} images")
     if record["test"]:
         click.echo(f"test AUROC {number(record['test']['auroc'])} on {record['test']['n']} images")
     notes: list[str | None] = []
@@ -191,4 +193,6 @@ def import_reference(reference: Path, out: Path) -> None:
         raise UserError(f"{out} already holds a model: give another folder")
     model, record = import_reference(reference)
     save_model(out, model, record=record)
-    click.echo(f"model written to {out}: classes {', '.join(model.classes)}; components {', '.join(model.components)}")
+    click.echo(
+        f"model written to {shown(out)}: classes {', '.join(model.classes)}; components {', '.join(model.components)}"
+    )

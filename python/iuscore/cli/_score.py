@@ -16,6 +16,7 @@ from iuscore.cli._common import (
     number,
     percent,
     require_matplotlib,
+    shown,
     times,
 )
 from iuscore.errors import UserError
@@ -112,7 +113,7 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
     if plot and run.summary["targets"]:
         from iuscore.score.plot import plot_contributions
 
-        click.echo(f"written: {uid_of(str(plot_contributions(scorer, run.summary, picture)))}")
+        click.echo(f"written: {shown(plot_contributions(scorer, run.summary, picture))}")
     done = run.summary["n_scored"] + run.summary["n_unreadable"]
     if rank and not (run.summary["complete"] or run.interrupted):
         click.echo(f"{done} of {run.summary['n_listed']} images are there so far: the other ranks do the rest")
@@ -228,8 +229,8 @@ def plot_features(model: Path, out: Path, target: str | None, table: Path | None
     loaded, _ = load_model(model)
     target = target or loaded.classes[-1]
     shapes = shape_functions(loaded, target)
-    click.echo(f"written: {plot_shapes(loaded, target, shapes, out)}")
+    click.echo(f"written: {shown(plot_shapes(loaded, target, shapes, out))}")
     if table is not None:
-        click.echo(f"written: {write_shapes(shapes, table)}")
+        click.echo(f"written: {shown(write_shapes(shapes, table))}")
     for shape in sorted(shapes, key=lambda shape: -shape.effect)[:3]:
         click.echo(f"{shape.feature.name}: {shape.effect:.2f} from low to high; higher means {shape.feature.higher}")

@@ -151,7 +151,9 @@ def read_record(path: Path) -> dict[str, Any] | None:
             return dict(record)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError):
         pass
     raise UserError(f"{path} is damaged, or of another version: give a new folder, or --overwrite")
 

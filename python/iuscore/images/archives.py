@@ -62,12 +62,14 @@ class ArchiveShards(ShardedSource):
         for name in archives:
             path = self._folder / name
             try:
+                if path.exists() and not path.is_file():  # opening a named pipe would wait for ever
+                    raise Damaged("no regular file")
                 for images, where in self._parts(path, uid_of(name), size):
                     labels = {"labels": [image.label for image in images]} if self.labeled else {}
                     yield new_shard(index, images, {"archive": name, **labels, **where})
                     index += 1
             except (Damaged, OSError) as error:
-                reason = f"cannot be opened: {error.strerror}" if isinstance(error, OSError) else str(error)
+                reason = str(error) if isinstance(error, Damaged) else reason_of(error)
                 if index == 0 and len(archives) == 1:
                     raise UserError(f"{path}: {reason}") from error
                 listed = Listed(_damaged(name), None, *size_and_date(path))
@@ -109,10 +111,15 @@ def _to_the_end(stored: Iterator[Stored]) -> Generator[Stored]:
     try:
         yield from stored
     except Exception as error:  # what zip, zlib and Parquet readers raise
-        known = isinstance(error, OSError) and error.strerror
-        reason = f"cannot be opened: {known}" if known else f"damaged: {one_line(error)}"
+        reason = reason_of(error)
     while True:
         yield StoredNothing(reason)
+
+
+def reason_of(error: Exception) -> str:
+    """The system's own word, where it is one: readers of Parquet raise OSErrors of their own, for damage."""
+    known = isinstance(error, OSError) and error.strerror
+    return f"cannot be opened: {known}" if known else f"damaged: {one_line(error)}"
 
 
 def one_line(error: Exception) -> str:

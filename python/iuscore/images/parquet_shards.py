@@ -203,7 +203,7 @@ def _image_column(path: Path, schema: pa.Schema, wanted: str | None) -> str:
 def _holds_bytes(kind: pa.DataType) -> bool:
     if pa.types.is_struct(kind):
         index = kind.get_field_index("bytes")
-        return index >= 0 and _holds_bytes(kind.field(index).type)
+        return index >= 0 and not pa.types.is_struct(inner := kind.field(index).type) and _holds_bytes(inner)
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind))
 
 
@@ -217,8 +217,13 @@ class _Labels:
 
     def of(self, group: int) -> Sequence[str]:
         if group != self._group:  # a large row group is in many shards
-            column = self._file.read_row_group(group, columns=[_LABEL], use_threads=False).column(0)
-            self._group, self._labels = group, [_label(self._path, v, self._names) for v in column.to_pylist()]
+            try:
+                values = self._file.read_row_group(group, columns=[_LABEL], use_threads=False).column(0).to_pylist()
+            except (pa.ArrowException, OSError) as error:
+                raise Damaged(f"damaged: {_LABEL}: {one_line(error)}") from error
+            if len(values) != (n := self._file.metadata.row_group(group).num_rows):
+                raise Damaged(f"damaged: {_LABEL}: {len(values)} of {n} rows of a row group")
+            self._group, self._labels = group, [_label(self._path, value, self._names) for value in values]
         return self._labels
 
 

@@ -157,6 +157,7 @@ def _panel(axis: Any, group: str, shapes: Sequence[ShapeFunction]) -> None:
             color=color,
             label=f"{name} (mean {mean:.2g}, sd {step:.1g})",
         )
+    axis.set_xlim(-1.05 * REACH, 1.05 * REACH)  # of curves that end where values do, too
     axis.axhline(0, color="black", linewidth=0.6)
     axis.set_title(group, fontsize=10)
     axis.tick_params(labelsize=8)

@@ -1,0 +1,26 @@
+"""Files that take the place of others as a whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from iuscore.runs import replacing
+
+
+def write_while_another_tidies(path: Path) -> None:
+    """Another process found all done, and removed what seemed left over."""
+    with replacing(path):
+        next(path.parent.glob(f".{path.name}.*")).unlink()
+
+
+def test_what_another_process_has_written_stays(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("the same")
+    write_while_another_tidies(tmp_path / "a.txt")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["the same"]
+
+
+def test_a_file_that_nobody_has_written_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        write_while_another_tidies(tmp_path / "a.txt")
