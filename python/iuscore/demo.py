@@ -147,7 +147,10 @@ def table_lines(result: DemoResult) -> list[str]:
             f"{_matters(row.texture):<23}{hit or '-'}"
         )
     best = max(result.rows, key=lambda row: row.texture.ius)
-    return [*lines, "", f"most useful: {best.name}"]
+    faithful, *defective = result.rows
+    missed = ", ".join(row.name for row in defective if row.epu.ius >= faithful.epu.ius)
+    heard = [f"not noticed by this small epu model: {missed}"] if missed else []
+    return [*lines, "", *heard, f"most useful: {best.name}"]
 
 
 def _changed(score: DemoScore) -> str:

@@ -43,7 +43,7 @@ def test_table() -> None:
         DemoRow("faithful", score(0.71), score(0.43, 0.12, 0.3, 1.0), None),
         DemoRow("blurred", score(-0.094), score(-0.31, 5.04, -2.36, 0.9), blur),
         DemoRow("three pictures repeated", score(0.5), score(0.07, 0.5, 0.8, 0.2), None),
-        DemoRow("unknown", score(0.5), score(0.07, difference=0.1), None),
+        DemoRow("unknown", score(0.72), score(0.07, difference=0.1), None),
     )
     lines = table_lines(DemoResult(rows, DemoModel(0.987, 0.745, -0.2), DemoModel(0.91, 0.34, -0.6)))
     text = "\n".join(lines)
@@ -55,7 +55,8 @@ def test_table() -> None:
         "faithful 0.71 0.43 hue, 0.1 sd hue, +0.3 -",
         "blurred -0.09 -0.31 hue, 5.0 sd hue, -2.4 blue-yellow or coarse-fine",
         "three pictures repeated 0.50 0.07 near copies of each other hue, +0.8 -",
-        "unknown 0.50 0.07 unknown hue, +0.1 -",
+        "unknown 0.72 0.07 unknown hue, +0.1 -",
+        "not noticed by this small epu model: unknown",
     ):
         assert line in said
     assert "most useful: faithful" in text
