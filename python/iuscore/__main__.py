@@ -2,12 +2,18 @@
 
 import gc
 import signal
+import sys
 
-from iuscore.cli import main
+from iuscore.runs import uninterrupted
 
 
 def run() -> None:
     """The command line in a process of its own."""
+    try:
+        with uninterrupted(always=True):
+            from iuscore.cli import main
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
     try:
         main()
     finally:

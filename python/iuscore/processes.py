@@ -42,10 +42,7 @@ def worker_context() -> Any:
 
 @contextmanager
 def deaf() -> Iterator[None]:
-    """Hear Ctrl-C only after the block, however often it comes, as do processes that start in it.
-
-    For imports too: one that was broken off cannot always be done again.
-    """
+    """Processes that start in the block never hear Ctrl-C; this thread hears it after the block."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return

@@ -14,11 +14,11 @@ from typing import BinaryIO
 
 
 @contextmanager
-def uninterrupted() -> Iterator[None]:
+def uninterrupted(*, always: bool = False) -> Iterator[None]:
     """Put off Ctrl-C until the block is done, so that it never finds a result half counted.
 
-    For blocks of milliseconds. A second Ctrl-C does not wait. Outside the main thread, where no signal arrives,
-    nothing is changed.
+    For blocks of milliseconds: a second Ctrl-C does not wait, unless ``always``. That is for imports, as one that was
+    broken off cannot always be done again. Outside the main thread, where no signal arrives, nothing is changed.
 
     Example:
         >>> done = []
@@ -38,7 +38,8 @@ def uninterrupted() -> Iterator[None]:
 
     def note(number: int, frame: FrameType | None) -> None:
         caught.append((number, frame))
-        signal.signal(signal.SIGINT, before)
+        if not always:
+            signal.signal(signal.SIGINT, before)
 
     signal.signal(signal.SIGINT, note)
     try:

@@ -23,12 +23,12 @@ SWEEPS = {
     "additive_cnn": Sweep(plain=120, sanitized=45, cpu_ops=None),  # the loops it is compared with are its own
     "additive_lookup": Sweep(plain=100, sanitized=30),
     "additive_mlp": Sweep(plain=48, sanitized=24),
-    "color_histogram": Sweep(plain=280, sanitized=140),
-    "glcm": Sweep(plain=160, sanitized=60, cpu_ops=("glcm_features",)),
-    "glcm_features": Sweep(plain=120, sanitized=40, cpu_ops=("glcm",)),
-    "perceptual_maps": Sweep(plain=160, sanitized=80),
-    "resize": Sweep(plain=240, sanitized=80),
-    "texture_stats": Sweep(plain=240, sanitized=120, cpu_ops=("glcm", "glcm_features")),
+    "color_histogram": Sweep(plain=140, sanitized=140),
+    "glcm": Sweep(plain=80, sanitized=60, cpu_ops=("glcm_features",)),
+    "glcm_features": Sweep(plain=60, sanitized=40, cpu_ops=("glcm",)),
+    "perceptual_maps": Sweep(plain=80, sanitized=80),
+    "resize": Sweep(plain=120, sanitized=80),
+    "texture_stats": Sweep(plain=120, sanitized=120, cpu_ops=("glcm", "glcm_features")),
 }
 LARGEST_BLOCK = {"plain": 256, "address": 64, "thread": 64}
 SEEDS = {"plain": 1, "address": 2, "thread": 3}

@@ -1,12 +1,13 @@
-"""Files that take the place of others as a whole."""
+"""Files that take the place of others as a whole, and what Ctrl-C waits for."""
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
 
-from iuscore.runs import replacing
+from iuscore.runs import replacing, uninterrupted
 
 
 def write_while_another_tidies(path: Path) -> None:
@@ -24,3 +25,19 @@ def test_what_another_process_has_written_stays(tmp_path: Path) -> None:
 def test_a_file_that_nobody_has_written_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         write_while_another_tidies(tmp_path / "a.txt")
+
+
+def interrupt_twice(done: list[str], *, always: bool) -> None:
+    with uninterrupted(always=always):
+        signal.raise_signal(signal.SIGINT)
+        done.append("after one")
+        signal.raise_signal(signal.SIGINT)
+        done.append("after two")
+
+
+@pytest.mark.parametrize(("always", "expected"), [(False, ["after one"]), (True, ["after one", "after two"])])
+def test_how_long_interruptions_wait(always: bool, expected: list[str]) -> None:
+    done: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        interrupt_twice(done, always=always)
+    assert done == expected

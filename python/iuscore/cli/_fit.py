@@ -10,6 +10,7 @@ import click
 
 from iuscore.cli._common import EXIT_INTERRUPTED, EXIT_UNREADABLE, SEED, Progress, check_device, number, shown
 from iuscore.errors import UserError
+from iuscore.runs import uninterrupted
 
 
 def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:
@@ -85,7 +86,10 @@ def fit(real: Path, out: Path, **options: Any) -> int:
     REAL is a folder with one sub-folder a class (or with class prefixes in the file names), a folder with train, val
     and perhaps test inside, or a MedMNIST .npz file.
     """
-    from iuscore.fit import fit, open_splits
+    with uninterrupted(always=True):
+        import sklearn.metrics  # noqa: F401 (used first after an epoch, and again after an interruption)
+
+        from iuscore.fit import fit, open_splits
 
     classes = _names(options.pop("classes"))
     model_options, training = _model_options(options)

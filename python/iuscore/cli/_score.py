@@ -22,7 +22,7 @@ from iuscore.cli._common import (
 from iuscore.errors import UserError
 from iuscore.processes import processors, worker_context
 from iuscore.report import Report
-from iuscore.runs import terminated_as_interrupted
+from iuscore.runs import terminated_as_interrupted, uninterrupted
 
 
 @click.command()
@@ -70,11 +70,12 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
     """
     if engine == "local" and device == "cpu" and (workers or processors()) > 1:
         worker_context()  # its imports take as long as those that follow
-    from iuscore.engine import FROM_FOLDER, score_source
-    from iuscore.engine.ranks import rank_of, require_alone
-    from iuscore.images import open_shards
-    from iuscore.images.listing import uid_of
-    from iuscore.score import load
+    with uninterrupted(always=True):
+        from iuscore.engine import FROM_FOLDER, score_source
+        from iuscore.engine.ranks import rank_of, require_alone
+        from iuscore.images import open_shards
+        from iuscore.images.listing import uid_of
+        from iuscore.score import load
 
     if plot:
         require_matplotlib()

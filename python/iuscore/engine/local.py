@@ -23,7 +23,7 @@ from iuscore.errors import UserError
 from iuscore.images import ShardedSource
 from iuscore.models import Space
 from iuscore.ops import Precision
-from iuscore.processes import deaf, worker_context
+from iuscore.processes import worker_context
 from iuscore.report import Report
 from iuscore.runs import uninterrupted
 from iuscore.score import Scorer, load
@@ -192,7 +192,7 @@ def in_processes(
             with uninterrupted():  # a process that is half started would be left behind
                 for slot, index in zip(range(slots), todo, strict=False):
                     waiting[pool.submit(_work, index, slot)] = index, slot
-            with deaf():
+            with uninterrupted(always=True):
                 import_module("scipy.stats")  # of the summary, while the workers have enough to do
             while waiting:
                 done, _ = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)

@@ -163,7 +163,8 @@ def _score(
             new += info.n
             if rank[0] == 0 and time.perf_counter() - last > EVERY:
                 live.add_all(there(skip=live.parts))
-                write_summary(scorer, run, live, seconds=last - started, new=new, interrupted=False)
+                with uninterrupted(always=True):  # the first one imports
+                    write_summary(scorer, run, live, seconds=last - started, new=new, interrupted=False)
                 last = time.perf_counter()
     except KeyboardInterrupt:
         interrupted = True
