@@ -17,8 +17,9 @@ from typing import BinaryIO
 def uninterrupted(*, always: bool = False) -> Iterator[None]:
     """Put off Ctrl-C until the block is done, so that it never finds a result half counted.
 
-    For blocks of milliseconds: a second Ctrl-C does not wait, unless ``always``. That is for imports, as one that was
-    broken off cannot always be done again. Outside the main thread, where no signal arrives, nothing is changed.
+    For blocks of milliseconds: a second Ctrl-C does not wait, unless ``always``. That is for what cannot be done again
+    once it was broken off: imports, and the start of processes. Outside the main thread, where no signal arrives,
+    nothing is changed.
 
     Example:
         >>> done = []

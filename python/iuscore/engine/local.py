@@ -189,7 +189,7 @@ def in_processes(
         waiting: dict[Future[PartInfo | None], tuple[int, int]] = {}
         todo = iter(tuple(left))
         try:
-            with uninterrupted():  # a process that is half started would be left behind
+            with uninterrupted(always=True):  # a process that is half started would be left behind
                 for slot, index in zip(range(slots), todo, strict=False):
                     waiting[pool.submit(_work, index, slot)] = index, slot
             with uninterrupted(always=True):
