@@ -145,7 +145,7 @@ ALLOWED: dict[str, set[str]] = {
     "metrics": {"errors", "ops", "score"},
     "doctor": BASE | {"ops"},
 }
-ALLOWED["__main__"] = {"cli"}
+ALLOWED["__main__"] = {"cli", "runs"}
 ALLOWED["cli"] = set(ALLOWED) - {"", "__main__"}
 EXTENSIONS = {"_core", "_cuda"}
 # Third-party packages, and the only places they belong to.
