@@ -87,8 +87,6 @@ def fit(real: Path, out: Path, **options: Any) -> int:
     and perhaps test inside, or a MedMNIST .npz file.
     """
     with uninterrupted(always=True):
-        import sklearn.metrics  # noqa: F401 (used first after an epoch, and again after an interruption)
-
         from iuscore.fit import fit, open_splits
 
     classes = _names(options.pop("classes"))

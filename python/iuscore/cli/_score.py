@@ -74,7 +74,6 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
         from iuscore.engine import FROM_FOLDER, score_source
         from iuscore.engine.ranks import rank_of, require_alone
         from iuscore.images import open_shards
-        from iuscore.images.listing import uid_of
         from iuscore.score import load
 
     if plot:
@@ -107,8 +106,8 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
     _print_summary(run.summary)
     if run.ignored:
         click.echo(f"note: files that are no images: {run.ignored}, left out")
-    written = [str(path) for path in (run.table, run.summary_path) if path.exists()]
-    click.echo(f"written: {uid_of(', '.join(written))}")
+    written = [shown(path) for path in (run.table, run.summary_path) if path.exists()]
+    click.echo(f"written: {', '.join(written)}")
     picture = out / "contributions.png"
     picture.unlink(missing_ok=True)  # of an earlier run
     if plot and run.summary["targets"]:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import safetensors.torch
 import torch
 import torch.nn.functional as F
+from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from iuscore.errors import UserError
@@ -283,8 +284,6 @@ def auroc(probabilities: npt.NDArray[np.floating[Any]], labels: npt.NDArray[np.i
         >>> auroc(np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([0, 1]))
         1.0
     """
-    from sklearn.metrics import roc_auc_score
-
     if len(np.unique(labels)) < probabilities.shape[1]:
         return None
     if probabilities.shape[1] == 2:
