@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 from pathlib import Path
 
 import click
 
-from iuscore.cli._common import EXIT_INTERRUPTED, EXIT_USER, SEED, Progress
+from iuscore.cli._common import EXIT_INTERRUPTED, EXIT_USER, SEED, PrintableFormatter, Progress, printable, say
 from iuscore.cli._fit import fit, import_reference
 from iuscore.cli._score import plot_features, score, verify
 from iuscore.errors import UserError
@@ -18,7 +19,7 @@ def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> N
     if value:
         from iuscore.versions import package_version
 
-        click.echo(f"iuscore {package_version()}")
+        say(f"iuscore {package_version()}")
         ctx.exit()
 
 
@@ -35,7 +36,10 @@ def cli(context: click.Context, verbose: bool) -> None:
     if context.invoked_subcommand is None:
         click.echo(context.get_help(), err=True)
         context.exit(EXIT_USER)
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(name)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(PrintableFormatter("%(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler])
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {printable(str(message))}\n"
 
 
 @cli.command()
@@ -43,7 +47,8 @@ def doctor() -> None:
     """Say which back ends exist, which one each op uses, and why one is missing."""
     from iuscore.doctor import report_lines
 
-    click.echo("\n".join(report_lines()))
+    for line in report_lines():
+        say(line)
 
 
 @cli.command()
@@ -53,7 +58,8 @@ def demo(out: Path | None, seed: int) -> None:
     """Draw phantoms, fit both models, and score a faithful and five defective sets; no data, no network."""
     from iuscore.demo import run_demo, table_lines
 
-    click.echo("\n".join(table_lines(run_demo(out, seed=seed, report=Progress()))))
+    for line in table_lines(run_demo(out, seed=seed, report=Progress())):
+        say(line)
 
 
 for command in (fit, import_reference, score, verify, plot_features):
@@ -65,16 +71,16 @@ def main() -> None:
     try:
         status = cli.main(prog_name="iuscore", standalone_mode=False)
     except UserError as error:
-        click.echo(f"iuscore: {' '.join(str(error).split())}", err=True)
+        say(f"iuscore: {' '.join(str(error).split())}", err=True)
         status = EXIT_USER
     except click.ClickException as error:
-        click.echo(f"iuscore: {error.format_message()}", err=True)
+        say(f"iuscore: {error.format_message()}", err=True)
         status = EXIT_USER
     except (KeyboardInterrupt, click.Abort):
-        click.echo("iuscore: interrupted", err=True)
+        say("iuscore: interrupted", err=True)
         status = EXIT_INTERRUPTED
     except OSError as error:
-        click.echo(f"iuscore: {error.strerror or error}{f': {error.filename}' if error.filename else ''}", err=True)
+        say(f"iuscore: {error.strerror or error}{f': {error.filename}' if error.filename else ''}", err=True)
         status = EXIT_USER
     except (MemoryError, RuntimeError) as error:
         import torch
@@ -83,6 +89,6 @@ def main() -> None:
         if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
             raise
         reason = (str(error).splitlines() or ["no room"])[0]
-        click.echo(f"iuscore: not enough memory, use a smaller --size or --batch-size: {reason}", err=True)
+        say(f"iuscore: not enough memory, use a smaller --size or --batch-size: {reason}", err=True)
         status = EXIT_USER
     sys.exit(status if isinstance(status, int) else 0)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,44 @@ EXIT_UNREADABLE, EXIT_USER, EXIT_INTERRUPTED = 1, 2, 130
 _LINE = "{desc}: {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
 
 
+_INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+
+
+def printable(text: str) -> str:
+    """``text`` with all that moves a cursor, recolors or reorders a terminal written out as an escape.
+
+    Names of files, archive members, columns and classes come from whoever made the images.
+
+    Example:
+        >>> print(printable("a\\x1b[2Jb"))
+        a\\x1b[2Jb
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        char.encode("unicode_escape").decode("ascii") if unicodedata.category(char) in _INVISIBLE else char
+        for char in text
+    )
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print one line, on standard output or standard error; the only place where a command prints."""
+    click.echo(printable(text), err=err)
+
+
+class PrintableFormatter(logging.Formatter):
+    """Log records as `say` would print them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(map(printable, super().format(record).split("\n")))
+
+
 class _Lines:
     """Standard error for what is no terminal: where a bar would be drawn anew there is one more line."""
 
     def write(self, text: str) -> None:
         if text := text.strip():
-            click.echo(text, err=True)
+            say(text, err=True)
 
     def flush(self) -> None:
         if sys.stderr is not None:  # None where it was closed
@@ -37,7 +71,7 @@ class Progress(Report):
         self.bar: Any = None
 
     def line(self, text: str) -> None:
-        click.echo(text, err=True)
+        say(text, err=True)
 
     def start(self, what: str, total: int, unit: str, *, done: int = 0) -> None:
         from tqdm import tqdm

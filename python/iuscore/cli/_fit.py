@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from iuscore.cli._common import EXIT_INTERRUPTED, EXIT_UNREADABLE, SEED, Progress, check_device, number, shown
+from iuscore.cli._common import EXIT_INTERRUPTED, EXIT_UNREADABLE, SEED, Progress, check_device, number, say, shown
 from iuscore.errors import UserError
 from iuscore.runs import uninterrupted
 
@@ -102,7 +102,7 @@ def fit(real: Path, out: Path, **options: Any) -> int:
         group_by=options.pop("group_by"),
     )
     for warning in splits.warnings:
-        click.echo(f"warning: {warning}", err=True)
+        say(f"warning: {warning}", err=True)
     check_device(options["device"])
     report = Progress()
     try:
@@ -117,18 +117,18 @@ def fit(real: Path, out: Path, **options: Any) -> int:
             if kept
             else "no epoch was complete, nothing is kept"
         )
-        click.echo(f"interrupted: {what}", err=True)
+        say(f"interrupted: {what}", err=True)
         return EXIT_INTERRUPTED
     finally:
         report.stop()
     _print_fitted(fitted.record, out)
     for uid, reason in fitted.unreadable:
-        click.echo(f"left out: {uid}: {reason}", err=True)
+        say(f"left out: {uid}: {reason}", err=True)
     if fitted.interrupted:
-        click.echo(f"interrupted: {shown(out)} holds the best weights so far; --resume goes on", err=True)
+        say(f"interrupted: {shown(out)} holds the best weights so far; --resume goes on", err=True)
         return EXIT_INTERRUPTED
     if fitted.unreadable:
-        click.echo(f"images that could not be read and were left out: {len(fitted.unreadable)}", err=True)
+        say(f"images that could not be read and were left out: {len(fitted.unreadable)}", err=True)
     return EXIT_UNREADABLE if fitted.unreadable else 0
 
 
@@ -164,21 +164,21 @@ def _print_fitted(record: Any, out: Path) -> None:
     from iuscore.engine.summary import separation_note
 
     figures = record["validation"]
-    click.echo(f"model written to {shown(out)}: validation AUROC {number(figures['auroc'])} on {figures['n']} images")
+    say(f"model written to {shown(out)}: validation AUROC {number(figures['auroc'])} on {figures['n']} images")
     if record["test"]:
-        click.echo(f"test AUROC {number(record['test']['auroc'])} on {record['test']['n']} images")
+        say(f"test AUROC {number(record['test']['auroc'])} on {record['test']['n']} images")
     notes: list[str | None] = []
     if figures["auroc"] is not None and figures["auroc"] < 0.6:
         notes.append("the model hardly tells the classes apart (AUROC near 0.5): scores of it mean little")
     for name, ceiling in record["ceiling"]["paper"].items():
         floor = record["floor"]["paper"][name]
         notes.append(separation_note(name, ceiling, floor))
-        click.echo(
+        say(
             f"IUS against {name}: real {name} {number(ceiling['mean'])} (ceiling, {ceiling['source']}), "
             f"other real images {number(floor['mean'])} (floor)"
         )
     for note in filter(None, notes):
-        click.echo(f"note: {note}")
+        say(f"note: {note}")
 
 
 @click.command("import-reference")
@@ -195,6 +195,4 @@ def import_reference(reference: Path, out: Path) -> None:
         raise UserError(f"{out} already holds a model: give another folder")
     model, record = import_reference(reference)
     save_model(out, model, record=record)
-    click.echo(
-        f"model written to {shown(out)}: classes {', '.join(model.classes)}; components {', '.join(model.components)}"
-    )
+    say(f"model written to {shown(out)}: classes {', '.join(model.classes)}; components {', '.join(model.components)}")

@@ -16,6 +16,7 @@ from iuscore.cli._common import (
     number,
     percent,
     require_matplotlib,
+    say,
     shown,
     times,
 )
@@ -105,24 +106,24 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
         )
     _print_summary(run.summary)
     if run.ignored:
-        click.echo(f"note: files that are no images: {run.ignored}, left out")
+        say(f"note: files that are no images: {run.ignored}, left out")
     written = [shown(path) for path in (run.table, run.summary_path) if path.exists()]
-    click.echo(f"written: {', '.join(written)}")
+    say(f"written: {', '.join(written)}")
     picture = out / "contributions.png"
     picture.unlink(missing_ok=True)  # of an earlier run
     if plot and run.summary["targets"]:
         from iuscore.score.plot import plot_contributions
 
-        click.echo(f"written: {shown(plot_contributions(scorer, run.summary, picture))}")
+        say(f"written: {shown(plot_contributions(scorer, run.summary, picture))}")
     done = run.summary["n_scored"] + run.summary["n_unreadable"]
     if rank and not (run.summary["complete"] or run.interrupted):
-        click.echo(f"{done} of {run.summary['n_listed']} images are there so far: the other ranks do the rest")
+        say(f"{done} of {run.summary['n_listed']} images are there so far: the other ranks do the rest")
     if run.interrupted:
         listed = run.summary["n_listed"]
-        click.echo(f"interrupted: {done} of {listed} images are done; run the same command again to go on", err=True)
+        say(f"interrupted: {done} of {listed} images are done; run the same command again to go on", err=True)
         return EXIT_INTERRUPTED
     if run.summary["n_unreadable"] and (rank is None or run.summary["complete"]):  # torchrun ends all if one fails
-        click.echo(f"{run.summary['n_unreadable']} of {done} images could not be read: see the column error", err=True)
+        say(f"{run.summary['n_unreadable']} of {done} images could not be read: see the column error", err=True)
         return EXIT_UNREADABLE
     return 0
 
@@ -160,23 +161,23 @@ def verify(out: Path, model: Path | None, images: Path | None, split: Any, colum
     )
     found = check(out, scorer, source, sample=sample, seed=seed, report=Progress())
     for problem in found.problems:
-        click.echo(problem)
-    click.echo(f"{found.parts} parts, {found.rows} rows")
+        say(problem)
+    say(f"{found.parts} parts, {found.rows} rows")
     if found.largest_difference is not None:
-        click.echo(f"{found.rescored} images scored again: largest difference {found.largest_difference:.2g}")
-    click.echo("all is well" if not found.problems else f"{len(found.problems)} problems")
+        say(f"{found.rescored} images scored again: largest difference {found.largest_difference:.2g}")
+    say("all is well" if not found.problems else f"{len(found.problems)} problems")
     return EXIT_UNREADABLE if found.problems else 0
 
 
 def _print_summary(summary: dict[str, Any]) -> None:
     for name, entry in summary["targets"].items():
         ius = entry["ius"]
-        click.echo(
+        say(
             f"{entry['n']} images against real {name}: IUS {number(ius['mean'])} "
             f"[{number(ius['low'])}, {number(ius['high'])}]"
         )
         if entry["ceiling"] and entry["floor"]:
-            click.echo(
+            say(
                 f"  real {name}: {number(entry['ceiling']['mean'])} (ceiling); other real images: "
                 f"{number(entry['floor']['mean'])} (floor); {percent(entry['above_ceiling_lower_quartile'])} of the "
                 "images are above the ceiling's lower quartile"
@@ -186,29 +187,29 @@ def _print_summary(summary: dict[str, Any]) -> None:
         elif entry["most_shifted"]:
             shift = next(c["shift"] for c in entry["components"] if c["name"] == entry["most_shifted"])
             by = f"{shift:+.1f}" if abs(shift) <= 10 else f"more than {'+' if shift > 0 else '-'}10"
-            click.echo(f"  farthest from real: {entry['most_shifted']}, by {by} of its standard deviations")
+            say(f"  farthest from real: {entry['most_shifted']}, by {by} of its standard deviations")
     for note in summary["notes"]:
-        click.echo(f"note: {note}")
+        say(f"note: {note}")
 
 
 def _print_why(name: str, entry: dict[str, Any]) -> None:
     """What changed and what matters, of a model that knows both."""
     changed = next(c for c in entry["changes"] if c["name"] == entry["most_changed"])
     if times(changed["moved"]) == times(0.0):
-        click.echo("  what changed most: nothing, on average")
+        say("  what changed most: nothing, on average")
     else:
-        click.echo(
+        say(
             f"  what changed most: {changed['name']}, by {times(changed['moved'])} times the spread of real {name} "
             f"({changed['feature']}: {times(changed['shift'], signed=True)})"
         )
     matters = next((c for c in entry["components"] if c["name"] == entry["matters_most"]), None)
     if matters is not None:
-        click.echo(
+        say(
             f"  what matters most: {matters['name']}, contribution {matters['contribution']:+.2f} where real {name} "
             f"have {matters['baseline']:+.2f}"
         )
     if entry["toward_other"] is not None and entry["toward_other"] >= 0.5:
-        click.echo(f"  taken together, {percent(entry['toward_other'])} of the way to the other class")
+        say(f"  taken together, {percent(entry['toward_other'])} of the way to the other class")
 
 
 @click.command("plot-features")
@@ -229,8 +230,8 @@ def plot_features(model: Path, out: Path, target: str | None, table: Path | None
     loaded, _ = load_model(model)
     target = target or loaded.classes[-1]
     shapes = shape_functions(loaded, target)
-    click.echo(f"written: {shown(plot_shapes(loaded, target, shapes, out))}")
+    say(f"written: {shown(plot_shapes(loaded, target, shapes, out))}")
     if table is not None:
-        click.echo(f"written: {shown(write_shapes(shapes, table))}")
+        say(f"written: {shown(write_shapes(shapes, table))}")
     for shape in sorted(shapes, key=lambda shape: -shape.effect)[:3]:
-        click.echo(f"{shape.feature.name}: {shape.effect:.2f} from low to high; higher means {shape.feature.higher}")
+        say(f"{shape.feature.name}: {shape.effect:.2f} from low to high; higher means {shape.feature.higher}")
