@@ -1,0 +1,64 @@
+"""The corpus and every input that once failed, and a minute of fuzzing."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.fuzz import mutators
+from tests.fuzz.seeds import CORPUS, SEEDS
+from tests.fuzz.targets import TARGETS
+from tests.mechanics.tree import python
+
+SECONDS = 60
+INPUTS = sorted(path for path in CORPUS.rglob("*") if path.is_file())
+
+
+def test_every_target_has_a_corpus() -> None:
+    assert set(TARGETS) == set(SEEDS) == {path.name for path in CORPUS.iterdir()}
+
+
+@pytest.mark.parametrize("path", INPUTS, ids=lambda path: f"{path.parent.name}/{path.name}")
+@pytest.mark.filterwarnings("ignore")
+def test_the_corpus_is_read_or_refused_in_words(path: Path) -> None:
+    TARGETS[path.parent.name](path.read_bytes())
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_minute_of_fuzzing(target: str, tmp_path: Path) -> None:
+    if importlib.util.find_spec("atheris") is None:
+        pytest.skip("atheris has no wheel for this Python or platform")
+    seconds = round(SECONDS / len(TARGETS))
+    done = python("-W", "ignore", "-m", "tests.fuzz", target, "--seconds", str(seconds), "--out", tmp_path)
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, f"python -m tests.fuzz {target} FILE, with the file in {tmp_path}:\n{said[-5000:]}"
+    assert int(re.search(r"number_of_executed_units: (\d+)", said)[1]) > len(list((CORPUS / target).iterdir()))  # type: ignore[index]
+
+
+def test_a_planted_fault_is_found(tmp_path: Path) -> None:
+    if importlib.util.find_spec("atheris") is None:
+        pytest.skip("atheris has no wheel for this Python or platform")
+    fault = "lambda data: 1 / (data[512:513] != b'a')"
+    code = f"import tests.fuzz.targets as t; t.TARGETS['tar'] = {fault}; from tests.fuzz.__main__ import main; main()"
+    done = python("-W", "ignore", "-c", code, "tar", "--seconds", "30", "--out", tmp_path)
+    assert done.returncode != 0
+    assert "ZeroDivisionError" in done.stdout + done.stderr
+    (failed,) = tmp_path.iterdir()
+    assert failed.name.startswith("tar-crash-")
+    assert failed.read_bytes()[512:513] == b"a"
+
+
+def test_checksums_stay_right() -> None:
+    png, tar = (CORPUS / "image" / "gray.png").read_bytes(), (CORPUS / "tar" / "ustar.tar").read_bytes()
+    assert mutators.png_checksums(png) == png
+    assert mutators.tar_checksums(tar) == tar
+    assert mutators.png_checksums(png[:19] + b"\x09" + png[20:]) != png[:19] + b"\x09" + png[20:]
+
+
+def test_json_is_changed_in_one_place() -> None:
+    config = (CORPUS / "config" / "epu.json").read_bytes()
+    changed = {mutators.change_json(config, seed) for seed in range(50)}
+    assert len(changed) > 40
