@@ -32,7 +32,7 @@ def taps(size: int, out: int) -> Taps:
     """Weights that bring ``size`` pixels to ``out``: Keys' cubic, stretched where it shrinks, cut at the border.
 
     Source: Keys, "Cubic convolution interpolation for digital image processing", IEEE ASSP 1981; the rounding of
-        the weights is that of Pillow and of PyTorch's 8-bit resize.
+        the weights is that of PyTorch's 8-bit resize.
 
     Example:
         >>> taps(8, 4).weights[1].tolist(), taps(8, 4).shift

@@ -37,7 +37,7 @@ def resize(images: Images, size: Sequence[int], *, layout: Layout | None = None,
             of channels. RuntimeError: backend="native" where it cannot run.
 
     Source: Keys, "Cubic convolution interpolation for digital image processing", IEEE ASSP 1981, with a = -1/2,
-        stretched by the scale where an image shrinks; whole-number weights as in Pillow and PyTorch.
+        stretched by the scale where an image shrinks; whole-number weights as in PyTorch.
 
     Example:
         >>> import torch, iuscore

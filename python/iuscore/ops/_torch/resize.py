@@ -11,7 +11,7 @@ _ELEMENTS_AT_ONCE = 1 << 24  # bounds the sums of a large batch
 
 
 def resize(images: Tensor, height: int, width: int) -> Tensor:
-    """uint8 [B, H, W, C] -> [B, height, width, C], columns first."""
+    """uint8 [B, H, W, C] -> [B, height, width, C], the width first."""
     step = max(1, _ELEMENTS_AT_ONCE // (max(images.shape[1], height) * width * images.shape[3]))
     parts = [_along(_along(images[i : i + step], 2, width), 1, height) for i in range(0, max(len(images), 1), step)]
     return torch.cat(parts)
