@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import importlib.util
+import json
 import re
 import shutil
 import tarfile
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -142,3 +144,30 @@ def test_constraints_pin_what_pyproject_names(project: dict[str, Any]) -> None:
         assert pin.url is None
         assert direct[name].specifier.contains(exact.version)
     assert str(here["torch"]) == "torch==2.13.0"
+
+
+def test_the_citation_is_of_this_version(project: dict[str, Any]) -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == project["project"]["version"]
+    assert citation["license"] == project["project"]["license"]
+    assert citation["preferred-citation"]["doi"] in (ROOT / "README.md").read_text()
+
+
+def test_sessions_of_nox_run_what_the_pages_say() -> None:
+    require_module("nox")
+    sessions = ("test", "lint", "sanitize", "fuzz", "docs", "bench", "wheel")
+    done = python("-m", "nox", "--list", "--json", "--sessions", *sessions)
+    assert done.returncode == 0, done.stderr
+    assert [session["name"] for session in json.loads(done.stdout)] == list(sessions)
+    text = (ROOT / "noxfile.py").read_text()
+    named = re.findall(r"tests/[\w/]+\.py|benchmarks/[\w/]+\.py", text)
+    assert named
+    assert [name for name in named if not (ROOT / name).is_file()] == []
+
+
+def test_hooks_are_the_tools_of_the_tests() -> None:
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    words = {hook["entry"].split()[0] for hook in hooks}
+    style = (ROOT / "tests" / "mechanics" / "test_style.py").read_text()
+    assert words == {"ruff", "clang-format", "mypy"}
+    assert [word for word in words if word not in style] == []
