@@ -135,7 +135,9 @@ def _version(package: str) -> str:
 
 
 def commit() -> str:
-    """Of the working tree; with "+changes" where the code differs from it."""
+    """Of the working tree; with "+changes" where the code differs from it. IUSCORE_COMMIT says it of a bare copy."""
+    if given := os.environ.get("IUSCORE_COMMIT"):
+        return given
     try:
         head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
         changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", "csrc", "python"], cwd=ROOT, check=False)

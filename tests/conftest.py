@@ -11,9 +11,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from torch import Tensor
 
 from iuscore import ops
@@ -41,6 +42,8 @@ _COMMON: dict[str, Any] = {
 }
 settings.register_profile("dev", max_examples=25, **_COMMON)
 settings.register_profile("ci", max_examples=100, derandomize=True, **_COMMON)
+# On a GPU that is lent for minutes, a failing test does not take the others' time to find a smaller example.
+settings.register_profile("gpu", max_examples=25, phases=(Phase.explicit, Phase.generate), **_COMMON)
 settings.register_profile("nightly", max_examples=10_000, **_COMMON)
 settings.load_profile(os.environ.get("IUSCORE_TEST_PROFILE", "ci" if os.environ.get("CI") else "dev"))
 
@@ -53,9 +56,16 @@ class BackendUnderTest:
     device: torch.device
     backend: _backend.Backend
 
+    def moved(self, given: Any) -> Any:
+        """Tensors, arrays, or a list of them, on the device. Arrays are copied: torch takes no negative strides."""
+        if self.device.type == "cpu" or given is None:
+            return given
+        if isinstance(given, list):
+            return [self.moved(one) for one in given]
+        return (torch.from_numpy(np.array(given)) if isinstance(given, np.ndarray) else given).to(self.device)
+
     def maps(self, images: Any, **options: Any) -> tuple[Tensor, Tensor]:
-        if self.device.type != "cpu":
-            images = images.to(self.device) if isinstance(images, Tensor) else [i.to(self.device) for i in images]
+        images = self.moved(images)
         maps, ranges = ops.perceptual_maps(images, backend=self.backend, return_ranges=True, **options)
         assert maps.device.type == ranges.device.type == self.device.type
         return maps.cpu(), ranges.cpu()

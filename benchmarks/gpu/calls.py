@@ -92,11 +92,12 @@ def tensors_of(result: Any) -> list[Tensor]:
 def same_bits(one: Any, other: Any) -> bool:
     """Whether two results are equal in every bit, wherever they are."""
     pairs = zip(tensors_of(one), tensors_of(other), strict=True)
-    return all(torch.equal(_bytes(a), _bytes(b)) for a, b in pairs)
+    return all(torch.equal(bits(a.cpu()), bits(b.cpu())) for a, b in pairs)
 
 
-def _bytes(tensor: Tensor) -> Tensor:
-    return tensor.cpu().contiguous().flatten().view(torch.uint8)
+def bits(tensor: Tensor) -> Tensor:
+    """The bytes of a tensor, where it lies."""
+    return tensor.contiguous().flatten().view(torch.uint8)
 
 
 def calls_of(case: Case, sets: list[Tensor], backend: Implementation) -> list[Callable[[], object]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +10,7 @@ from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
-from calls import call, same_bits
+from calls import call, same_bits, tensors_of
 from cases import OF_ROWS, VARIANTS, Case
 from torch import Tensor
 
@@ -29,11 +30,34 @@ def launches(device: torch.device) -> Iterator[tuple[str, Any, Any]]:
             case = Case(op, 0 if op in OF_ROWS else 13, 3, "noise", variant)
             for inputs in _inputs(case, generator):
                 text = f"{op} {dict(variant)} {str(inputs.dtype)[6:]} {list(inputs.shape)}"
-                yield text, call(case, inputs.to(device), "native"), call(case, inputs, "native")
+                expected = call(case, inputs, "native")
+                for how, got in _ways(functools.partial(call, case, inputs.to(device), "native"), device):
+                    yield f"{text}{how}", got, expected
     for text, make in _others(generator):
         yield text, make(device), make(torch.device("cpu"))
     if device.type == "cuda":
         yield "additive_cnn", *network_kernels(device)
+
+
+def _ways(make: Callable[[], Any], device: torch.device) -> Iterator[tuple[str, Any]]:
+    """The result of a call: as it is; on another stream; and from a CUDA graph, whose output was spoiled before."""
+    yield "", make()
+    if device.type != "cuda":
+        return
+    current, side = torch.cuda.current_stream(device), torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    side.wait_stream(current)
+    with torch.cuda.stream(side):
+        aside = make()
+    current.wait_stream(side)
+    yield ", on another stream", aside
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        captured = make()
+    for tensor in tensors_of(captured):
+        tensor.view(torch.uint8).fill_(0xA5)
+    graph.replay()
+    torch.cuda.synchronize(device)
+    yield ", in a CUDA graph", captured
 
 
 def _others(generator: torch.Generator) -> Iterator[tuple[str, Callable[[torch.device], Any]]]:
@@ -113,6 +137,10 @@ def _inputs(case: Case, generator: torch.Generator) -> Iterator[Tensor]:
     for dtype in PIXEL_TYPES[:1] if case.op == "resize" else PIXEL_TYPES:
         largest = 1.0 if dtype.is_floating_point else float(torch.iinfo(dtype).max)
         yield (unit * largest).to(dtype)
+    if case.op != "resize":
+        broken = unit.clone()
+        broken[0, 2, 3, 0], broken[-1, 0, 0, -1] = torch.nan, torch.inf
+        yield broken
 
 
 def run(device: torch.device) -> int:

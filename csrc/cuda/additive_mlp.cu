@@ -31,7 +31,7 @@ void additive_mlp_cuda(const AdditiveMlpCudaArgs& args, void* stream) {
   const AdditiveMlpArgs& mlp = args.mlp;
   if (mlp.rows == 0) return;
   const Launcher launcher = launcher_for(args);
-  launcher.use_device();
+  const CurrentDevice current = launcher.use_device();
   const AdditiveMlpLayout layout = forward_layout(launcher, args);
   launcher.check_workspace(kFloat * additive_workspace(layout), args.workspace_bytes);
   launcher.launch(additive_mlp_kernel_of(layout), layout.blocks, layout.threads, layout.shared_bytes, stream, mlp,
@@ -44,7 +44,7 @@ void additive_mlp_cuda(const AdditiveMlpCudaArgs& args, void* stream) {
 void additive_mlp_backward_cuda(const AdditiveMlpCudaArgs& args, const AdditiveMlpGradients& gradients, void* stream) {
   const AdditiveMlpArgs& mlp = args.mlp;
   const Launcher launcher = launcher_for(args);
-  launcher.use_device();
+  const CurrentDevice current = launcher.use_device();
   const AdditiveMlpLayout layout = backward_layout(launcher, args);
   launcher.check_workspace(kFloat * additive_workspace(layout), args.workspace_bytes);
   const std::int64_t chunks = ceil_div(mlp.rows, kGradientRows);

@@ -7,7 +7,7 @@ namespace iuscore {
 void color_histogram_cuda(const ColorHistogramCudaArgs& args, void* stream) {
   if (args.batch == 0) return;
   const Launcher launcher("color_histogram", args.device);
-  launcher.use_device();
+  const CurrentDevice current = launcher.use_device();
   const ColorHistogramLayout layout = color_histogram_layout(args, launcher.shared_limit(), launcher.multiprocessors());
   if (adds_to_counts(layout)) {
     const auto words = static_cast<std::size_t>(args.batch * histogram_size(args.axes, args.space, args.joint));

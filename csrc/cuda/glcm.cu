@@ -7,7 +7,7 @@ namespace iuscore {
 void glcm_cuda(const GlcmCudaArgs& args, void* stream) {
   if (args.batch == 0) return;
   const Launcher launcher("glcm", args.device);
-  launcher.use_device();
+  const CurrentDevice current = launcher.use_device();
   const GlcmLayout layout = glcm_layout(glcm_task(args), launcher.shared_limit(), launcher.multiprocessors());
   const auto kernel = has_few_levels(args.quantization.levels) ? glcm_kernel<true> : glcm_kernel<false>;
   launcher.launch(kernel, layout.blocks, layout.threads, layout.shared_bytes, stream, glcm_images(args), layout,

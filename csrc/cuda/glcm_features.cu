@@ -37,7 +37,7 @@ std::int64_t glcm_features_cuda_workspace(const GlcmFeaturesCudaArgs& args) {
 void glcm_features_cuda(const GlcmFeaturesCudaArgs& args, void* stream) {
   if (args.batch == 0) return;
   const Launcher launcher("glcm_features", args.device);
-  launcher.use_device();
+  const CurrentDevice current = launcher.use_device();
   launcher.check_workspace(glcm_features_cuda_workspace(args), args.workspace_bytes);
   const GlcmSumsTask task = glcm_sums_task(args);
   const std::int64_t most = 16 * std::int64_t{launcher.multiprocessors()};

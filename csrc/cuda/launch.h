@@ -7,6 +7,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "cuda/device.h"
+
 namespace iuscore {
 
 constexpr std::int64_t kGrantedShared = 48 * 1024;  // bytes of shared memory that a block has without asking
@@ -16,11 +18,7 @@ class Launcher {
  public:
   Launcher(const char* op, std::int32_t device) : op_(op), device_(device) {}
 
-  void check(cudaError_t error, const char* what) const {
-    if (error == cudaSuccess) return;
-    throw std::runtime_error(std::string(op_) + ": " + what + ": " + cudaGetErrorName(error) + ": " +
-                             cudaGetErrorString(error));
-  }
+  void check(cudaError_t error, const char* what) const { check_cuda(error, op_, what); }
 
   std::int32_t attribute(cudaDeviceAttr which) const {
     int value = 0;
@@ -32,8 +30,8 @@ class Launcher {
   std::int64_t shared_limit() const { return attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin); }
   std::int32_t multiprocessors() const { return attribute(cudaDevAttrMultiProcessorCount); }
 
-  // The caller's CUDA runtime keeps a current device of its own; both mean the same primary context.
-  void use_device() const { check(cudaSetDevice(device_), "cannot use the device"); }
+  // The device is current for as long as what this returns lives.
+  [[nodiscard]] CurrentDevice use_device() const { return CurrentDevice(device_, op_); }
 
   void check_workspace(std::int64_t needed, std::int64_t given) const {
     if (needed > given)

@@ -24,7 +24,7 @@ std::int64_t perceptual_maps_cuda_workspace(const PerceptualMapsCudaArgs& args) 
 void perceptual_maps_cuda(const PerceptualMapsCudaArgs& args, void* stream) {
   if (args.batch == 0) return;
   const Launcher launcher = launcher_for(args);
-  launcher.use_device();
+  const CurrentDevice current = launcher.use_device();
   const PerceptualMapsLayout layout = layout_on(launcher, args);
   launcher.check_workspace(workspace_bytes(layout), args.workspace_bytes);
   launcher.launch(perceptual_maps_kernel_of(args), layout.blocks, layout.threads, layout.shared_bytes, stream, args,

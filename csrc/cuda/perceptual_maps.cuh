@@ -8,6 +8,7 @@
 #pragma once
 
 #include "core/color.h"
+#include "core/mlp.h"
 #include "core/perceptual.h"
 #include "core/stencil.h"
 #include "cuda/block.cuh"
@@ -295,7 +296,7 @@ class PerceptualMapsBlock {
   }
 
   __device__ void note(int map, const Range& range) {
-    if (threadIdx.x == 0) args_.ranges[index_ * kMaps + map] = noise_ ? 0.0f : range.high - range.low;
+    if (threadIdx.x == 0) args_.ranges[index_ * kMaps + map] = noise_ ? 0.0f : one_nan(range.high - range.low);
   }
 
   __device__ void store(int map, std::int32_t i, float value) {

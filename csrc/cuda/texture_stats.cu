@@ -19,7 +19,7 @@ std::int64_t texture_stats_cuda_workspace(const TextureStatsCudaArgs& args) {
 void texture_stats_cuda(const TextureStatsCudaArgs& args, void* stream) {
   if (args.batch == 0) return;
   const Launcher launcher("texture_stats", args.device);
-  launcher.use_device();
+  const CurrentDevice current = launcher.use_device();
   const TextureStatsLayout layout = layout_on(launcher, args);
   if (layout.ring == 0) throw std::runtime_error("texture_stats: rows and distances too large for shared memory");
   launcher.check_workspace(layout.blocks * layout.workspace_bytes, args.workspace_bytes);

@@ -119,15 +119,7 @@ def make_mask(case: Case, batch: int = 2) -> Tensor | None:
 
 def run(backend: BackendUnderTest, images: Any, mask: Any = None, **options: Any) -> ops.ColorHistogram:
     """`color_histogram` there; results on the CPU."""
-
-    def moved(given: Any) -> Any:
-        if backend.device.type == "cpu" or given is None:
-            return given
-        if isinstance(given, list):
-            return [moved(one) for one in given]
-        return torch.as_tensor(given).to(backend.device)
-
-    result = ops.color_histogram(moved(images), mask=moved(mask), backend=backend.backend, **options)
+    result = ops.color_histogram(backend.moved(images), mask=backend.moved(mask), backend=backend.backend, **options)
     assert {part.device.type for part in result} == {backend.device.type}
     return ops.ColorHistogram(*(part.cpu() for part in result))
 

@@ -24,9 +24,7 @@ ZONES = ("baseline", "avx2", "avx512")
 
 
 def count(backend: BackendUnderTest, images: Any, mask: Any = None, **options: Any) -> Tensor:
-    if backend.device.type != "cpu":
-        images = torch.as_tensor(images).to(backend.device)
-        mask = None if mask is None else mask.to(backend.device)
+    images, mask = backend.moved(images), backend.moved(mask)
     counts = ops.glcm(images, mask=mask, backend=backend.backend, **options)
     assert counts.device.type == backend.device.type
     return counts.cpu()

@@ -29,9 +29,7 @@ FEWER = settings(max_examples=max(settings().max_examples // 2, 1))
 
 
 def features(backend: BackendUnderTest, images: Any, mask: Any = None, **options: Any) -> Tensor:
-    if backend.device.type != "cpu":
-        images = torch.as_tensor(images).to(backend.device)
-        mask = None if mask is None else mask.to(backend.device)
+    images, mask = backend.moved(images), backend.moved(mask)
     options = {"features": NAMES, "dtype": torch.float64, **options}
     values, names = ops.glcm_features(images, mask=mask, backend=backend.backend, **options)
     assert values.device.type == backend.device.type

@@ -60,10 +60,7 @@ def images_of(case: Case) -> Tensor:
 
 
 def run(backend: BackendUnderTest, images: Any, size: tuple[int, int], layout: str) -> Tensor:
-    if backend.device.type != "cpu":
-        moved = [torch.as_tensor(i).to(backend.device) for i in images]
-        images = moved if isinstance(images, list) else torch.stack(moved)
-    return ops.resize(images, size, layout=layout, backend=backend.backend).cpu()  # type: ignore[arg-type]
+    return ops.resize(backend.moved(images), size, layout=layout, backend=backend.backend).cpu()  # type: ignore[arg-type]
 
 
 @given(case=cases())

@@ -7,6 +7,7 @@ import json
 import re
 import runpy
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -153,6 +154,29 @@ def test_small_launches_equal_the_cpu(gpu: Any, monkeypatch: pytest.MonkeyPatch)
     assert gpu.small.run(torch.device("cpu")) == 1
 
 
+def test_a_wrong_image_late_in_a_large_batch_is_noticed(gpu: Any) -> None:
+    case = gpu.cases.Case("resize", 8, 700, "noise", {"size": (4, 4)})
+    images = gpu.calls.make_inputs(case, 700, torch.device("cpu"))
+    found = gpu.calls.call(case, images, "native")
+    assert gpu.measure.begins_and_repeats(found, found[:3], case)
+    for image in (1, 600, 699):
+        wrong = found.clone()
+        wrong[image, 0, 0, 0] += 1
+        assert not gpu.measure.begins_and_repeats(wrong, found[:3], case)
+
+
+def test_what_the_torch_form_cannot_do_is_no_fault_of_the_kernel(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("out of memory")
+
+    case = replace(next(c for c in gpu.cases.cases() if c.torch and c.op == "resize"), side=12, batch=4, threads=0)
+    monkeypatch.setattr(gpu.measure, "_torch", fails)
+    row = gpu.measure.measure(replace(case, graph=False), on_cpu(gpu))
+    assert row["equals_cpu"]
+    assert row["native_ms"]["median"] == 2.0
+    assert row["torch_error"] == "RuntimeError: out of memory"
+
+
 def test_what_does_not_fit_is_skipped_with_a_reason(gpu: Any) -> None:
     case = gpu.cases.Case("perceptual_maps", 512, 65536, "noise", {"kind": "color"})
     row = gpu.measure.measure(case, on_cpu(gpu, free=10_000_000_000))
@@ -193,6 +217,8 @@ def test_medical_images_are_45_percent_black(gpu: Any) -> None:
     [
         ("run.py", [], 2, "no GPU run: torch sees no CUDA device on this machine"),
         ("run.py", ["--out"], 2, "expected one argument"),
+        ("run.py", ["--site", "nowhere"], 2, "--site: expected a folder with an installed iuscore and its CUDA module"),
+        ("run.py", ["--plan"], 0, "memcheck  70 s at most"),
         ("measure.py", [], 2, "one of the arguments --out --small is required"),
         ("measure.py", ["--out", "x.json", "--seconds", "soon"], 2, "invalid float value"),
     ],
@@ -210,6 +236,42 @@ def test_budgets_leave_measuring_its_time() -> None:
     assert program["TOTAL"] < 480.0
     assert program["TOTAL"] - sum(program["BUDGET"].values()) >= 70.0
     assert list(program["STEPS"]) == [*program["BUDGET"], "measure"]
+
+
+def test_what_a_step_started_ends_with_it(tmp_path: Path) -> None:
+    run = runpy.run_path(str(FOLDER / "run.py"))["run"]
+    child = f"import time; time.sleep(3); open({str(tmp_path / 'late')!r}, 'w')"
+    code = f"import subprocess, sys; print('begun', flush=True); subprocess.run([sys.executable, '-c', {child!r}])"
+    report = run([sys.executable, "-c", code], 1.5)
+    assert (report["ok"], report["exit"]) == (False, "out of time")
+    assert report["output"].endswith("begun\n")
+    time.sleep(3.5)
+    assert not (tmp_path / "late").exists()
+
+
+def test_results_are_short_and_the_log_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = runpy.run_path(str(FOLDER / "run.py"))
+    monkeypatch.setenv("IUSCORE_COMMIT", "0123abcd")
+    steps = {"build": {"ok": True, "output": "a" * 9000, "pip": {"ok": False, "output": "b" * 9000}}}
+    program["save"](tmp_path / "gpu.json", {}, steps)
+    results = json.loads((tmp_path / "gpu.json").read_text())
+    assert results["commit"] == "0123abcd"
+    assert results["steps"]["build"]["output"] == "a" * program["KEPT_CHARACTERS"]
+    assert (tmp_path / "gpu.log").read_text() == "b" * 9000 + "\n" + "a" * 9000
+
+
+@pytest.mark.parametrize(("printed", "ok"), [("Error: Device not supported", True), ("Invalid write", False)])
+def test_a_machine_without_sanitizers_fails_nothing(
+    printed: str, ok: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "compute-sanitizer"
+    program.write_text(f"#!/bin/sh\necho $PYTORCH_NO_CUDA_MEMORY_CACHING '{printed}'; exit 9\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    report = runpy.run_path(str(FOLDER / "run.py"))["sanitizer"]("memcheck")(tmp_path, 20.0)
+    assert report["ok"] is ok
+    assert ("skipped" in report) is ok
+    assert f"1 {printed}" in report["output"]
 
 
 def test_all_tests_marked_cuda_are_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,7 +105,7 @@ def test_threads_share_tables() -> None:
 
 
 def test_a_table_of_one_call_is_sent_without_waiting(capturing: list[bool], monkeypatch: pytest.MonkeyPatch) -> None:
-    """But not where a graph would read the memory that it came from."""
+    """But not into a graph, which would read the memory that it came from."""
     said: list[object] = []
 
     class Sent(Tensor):
@@ -120,9 +120,23 @@ def test_a_table_of_one_call_is_sent_without_waiting(capturing: list[bool], monk
     table = torch.ones(2).as_subclass(Sent)
     for device in (GPU, CPU):
         sent(table, device)
+    assert said == ["pinned", True, False]
     capturing[0] = True
-    sent(table, GPU)
-    assert said == ["pinned", True, False, False]
+    with pytest.raises(RuntimeError, match="Lists of images and one target per image"):
+        sent(table, GPU)
+    assert said == ["pinned", True, False]
+
+
+def test_a_table_that_is_not_there_cannot_be_copied_into_a_graph(capturing: list[bool]) -> None:
+    kept, make = OnDevice(), Maker()
+    capturing[0] = True
+    with pytest.raises(RuntimeError, match="make the same call once before capturing"):
+        kept("new", GPU, make)
+    capturing[0] = False
+    kept("new", GPU, make)
+    capturing[0] = True
+    kept("new", GPU, make)
+    assert make.made == 1
 
 
 def test_the_standardization_of_features_is_copied_once() -> None:

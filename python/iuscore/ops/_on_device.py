@@ -10,6 +10,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+NOT_CAPTURED = (
+    "a CUDA graph is being captured, and this call needs a table on the GPU that is not there yet: make the same call "
+    "once before capturing. Lists of images and one target per image copy a table at every call and cannot be "
+    "captured: give one tensor, and one target"
+)
+"""A copy from pageable memory waits for its stream, which CUDA does not allow while it captures."""
+
 
 class _Entry(NamedTuple):
     tables: tuple[Tensor, ...]
@@ -37,6 +44,8 @@ class OnDevice:
         with self._lock:
             entry = self._kept.get(place)
             if entry is None:
+                if capturing:
+                    raise RuntimeError(NOT_CAPTURED)
                 # Of use outside of inference mode, too. This copy is waited for, so other streams find it finished.
                 with torch.inference_mode(False):
                     entry = _Entry(tuple(table.to(device) for table in make()), False)
@@ -54,7 +63,13 @@ on_device = OnDevice()
 
 
 def sent(table: Tensor, device: torch.device) -> Tensor:
-    """A copy on ``device`` that nobody waits for; of a table that is needed once."""
-    if device.type != "cuda" or torch.cuda.is_current_stream_capturing():  # a graph would read the table at every run
+    """A copy on ``device`` that nobody waits for; of a table that is needed once.
+
+    Raises:
+        RuntimeError: while a CUDA graph is captured, which would read the table at every run.
+    """
+    if device.type != "cuda":
         return table.to(device)
+    if torch.cuda.is_current_stream_capturing():
+        raise RuntimeError(NOT_CAPTURED)
     return table.pin_memory().to(device, non_blocking=True)

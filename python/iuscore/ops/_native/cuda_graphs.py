@@ -77,7 +77,15 @@ class Graph:
 
     def __del__(self) -> None:
         with contextlib.suppress(Exception):  # while the interpreter ends, or never captured
-            self.done.synchronize()
+            if torch.cuda.is_current_stream_capturing():
+                _outlived.append(vars(self))  # waiting would end that capture, so its memory stays for now
+            else:
+                _outlived.clear()
+                self.done.synchronize()
+
+
+_outlived: list[dict[str, Any]] = []
+"""What graphs were made of that ended while another was captured."""
 
 
 class Graphs:
@@ -119,7 +127,7 @@ class Graphs:
                 with _capturing:
                     graph = self._found[size] = Graph(work, inputs, self._pool)
             except RuntimeError as error:  # memory, or a library that cannot be captured
-                log.info("no CUDA graph of %d images: %s", size, error)
+                log.warning("no CUDA graphs for this model from now on, each batch costs its launches: %s", error)
                 self.allowed = False
         return graph
 

@@ -9,10 +9,14 @@
 
 namespace iuscore {
 
+struct CurrentDevice {
+  ~CurrentDevice() {}  // not trivial, so that a variable which only lives is no warning
+};
+
 class Launcher {
  public:
   Launcher(const char*, std::int32_t) {}
-  void use_device() const {}
+  [[nodiscard]] CurrentDevice use_device() const { return {}; }
 
   template <class... Parameters, class... Arguments>
   void launch(void (*kernel)(Parameters...), std::int64_t blocks, std::int32_t threads, std::int64_t shared_bytes,
