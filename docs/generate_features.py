@@ -25,7 +25,9 @@ network together.
 Images are brought to one size first (128x128 unless `--size` says otherwise), because texture depends on resolution.
 Each pixel gets one 8-bit code per plane ([Texture statistics](texture_stats.md)); "of full range" below is in units of
 256 such codes. **Share** features are square roots of the share of pixels in one of 16 parts of a plane's range. The
-model uses them, but explanations name **statistics** only.
+model uses them, but explanations name **statistics** only. The last two columns are the sentences that explanations
+use: what an image with a higher value looks like, compared with other images, and one with a lower value. What stands in
+brackets after "perhaps" are common causes, not findings: different causes can move one statistic the same way.
 
 Distances are in pixels of the size measured at: `fine` is 1, `broad` is 4. Co-occurrence statistics are means over
 four directions, so an image turned by 90 degrees has the same ones; how far the directions differ is the group
@@ -64,16 +66,17 @@ def render() -> str:
 
 
 def _table(features: list[Feature]) -> str:
-    lines = ["| feature | unit | range | a higher value: |", "|---|---|---|---|"]
+    lines = ["| feature | unit | range | a higher value | a lower value |", "|---|---|---|---|---|"]
     shares = [feature for feature in features if feature.role == "share"]
     if shares:
         first, last = shares[0], shares[-1]
         names = f"{first.name}, ..., {last.name.removeprefix(first.group).strip()}"
-        lines.append(f"| {names} | {first.unit} | 0 to 1 | {first.higher}, and so on |")
+        lines.append(f"| {names} | {first.unit} | 0 to 1 | {first.higher}, and so on | {first.lower}, and so on |")
     for feature in features:
         if feature.role == "statistic":
             low, high = feature.range
-            lines.append(f"| {feature.name} | {feature.unit} | {low:g} to {high:g} | {feature.higher} |")
+            span = f"{low:g} to {high:g}"
+            lines.append(f"| {feature.name} | {feature.unit} | {span} | {feature.higher} | {feature.lower} |")
     return "\n".join(lines) + "\n"
 
 

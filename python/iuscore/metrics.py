@@ -18,6 +18,7 @@ from torch import Tensor
 from iuscore.errors import UserError
 from iuscore.score import Scorer, load
 from iuscore.score._range import beyond_unit
+from iuscore.score.scorer import Target
 
 try:
     from torchmetrics import Metric
@@ -73,7 +74,8 @@ class UtilitySimilarity(Metric):
 
     Args:
         model: a model folder, or a `iuscore.Scorer` (`iuscore.load` with a space or precision of one's own).
-        target: the real class to compare with; None where every update names it.
+        target: the real class to compare with, by its name or its index in ``scorer.classes``; None where every
+            update gives it.
         layout: "NHWC" or "NCHW" where a shape fits both.
         batch_size: images scored at once.
         components: whether `compute` returns ``share/`` and ``contribution/``.
@@ -90,7 +92,7 @@ class UtilitySimilarity(Metric):
         ...     metric = UtilitySimilarity(demo.tiny_model(folder), target="abnormal")
         >>> for seed in range(3):
         ...     images = iuscore.phantoms.draw("radiograph", "abnormal", 4, size=32, seed=seed)
-        ...     metric.update(torch.from_numpy(images))
+        ...     metric.update(torch.from_numpy(images))  # or metric.update(images, labels)
         >>> values = metric.compute()
         >>> int(values["scored"]), bool(values["ius"].abs() <= 1)
         (12, True)
@@ -108,7 +110,7 @@ class UtilitySimilarity(Metric):
     def __init__(
         self,
         model: str | os.PathLike[str] | Scorer,
-        target: str | None = None,
+        target: str | int | None = None,
         *,
         layout: Layout | None = None,
         batch_size: int = 64,
@@ -117,8 +119,7 @@ class UtilitySimilarity(Metric):
     ) -> None:
         super().__init__(**kwargs)
         self._model = _Shared(model if isinstance(model, Scorer) else load(model))
-        if target is not None:
-            self.scorer.targets(target, 0)
+        target = None if target is None else self.scorer.targets(target, 1)[0]
         if batch_size < 1:
             raise UserError(f"batch_size: expected at least 1, got {batch_size}")
         self.target = target
@@ -145,14 +146,14 @@ class UtilitySimilarity(Metric):
         """Whether the value of a batch carries a gradient to the pixels; not where features are counted."""
         return not self.scorer.model.features
 
-    def update(self, images: Tensor, *, target: str | Sequence[str] | Sequence[int] | Tensor | None = None) -> None:
+    def update(self, images: Tensor, target: Target | None = None) -> None:
         """Add images.
 
         Args:
             images: [B, C, H, W] or [B, H, W, C], C = 1 or 3, uint8, uint16 or floating in [0, 1], on any device; scored
                 there. B may be 0.
-            target: the real class to compare these with instead of the metric's: a name, or one per image as names or
-                labels (integers [B], positions in ``scorer.classes``).
+            target: the real class to compare these with instead of the metric's: a name or a label (an index in
+                ``scorer.classes``), or one per image, such as integers [B].
 
         Raises:
             UserError: unknown class or label, or no target at all. TypeError, ValueError: images that are none.
@@ -239,27 +240,11 @@ class UtilitySimilarity(Metric):
             setattr(self, name, getattr(self, name).to(where))
         return self
 
-    def _names(self, target: str | Sequence[str] | Sequence[int] | Tensor | None, n: int) -> tuple[str, ...]:
+    def _names(self, target: Target | None, n: int) -> tuple[str, ...]:
         target = self.target if target is None else target
         if target is None:
             raise UserError("target: expected a class, of the metric or of this update, got none")
-        if isinstance(target, str):
-            return self.scorer.targets(target, n)
-        given = target.tolist() if hasattr(target, "tolist") else target
-        if not isinstance(given, Sequence):
-            raise UserError(f"target: expected one class, or one per image, got {given!r}")
-        return self.scorer.targets([self._name(label) for label in given], n)
-
-    def _name(self, label: Any) -> str:
-        classes = self.scorer.classes
-        if isinstance(label, str):
-            return label
-        if not isinstance(label, int) or isinstance(label, bool) or not 0 <= label < len(classes):
-            raise UserError(
-                f"target: expected names of classes, or labels 0 to {len(classes) - 1} of {', '.join(classes)}, "
-                f"got {label!r}"
-            )
-        return classes[label]
+        return self.scorer.targets(target, n)
 
     def _check_range(self, images: Tensor) -> None:
         """Warns once of floats on a GPU that are plainly no [0, 1]; of those on the CPU the scorer does."""

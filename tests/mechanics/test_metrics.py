@@ -91,7 +91,8 @@ def test_refusals(scorer: Scorer, folder: Path) -> None:
         (["normal"], "expected one class or 9 classes, got 1"),
         ([0, 1] * 4 + [2], "labels 0 to 1 of normal, abnormal, got 2"),
         (torch.rand(9), "expected names of classes, or labels 0 to 1"),
-        (torch.tensor(1), "target: expected one class, or one per image, got 1"),
+        (1.5, r"target: expected names of classes, or labels 0 to 1 of .*; or one class per image; got 1\.5"),
+        (True, "target: expected names of classes, or labels 0 to 1 of .*, got True"),
     ):
         with pytest.raises(UserError, match=said):
             metric.update(PIXELS, target=target)

@@ -108,18 +108,6 @@ def number(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.3f}"
 
 
-def times(value: float, *, signed: bool = False) -> str:
-    """A number of standard deviations; beyond 100 it says no more than that.
-
-    Example:
-        >>> times(2.34), times(-0.5, signed=True), times(1e6)
-        ('2.3', '-0.5', 'more than 100')
-    """
-    if abs(value) > 100:
-        return f"more than {'-' if value < 0 else ''}100"
-    return f"{value:{'+' if signed else ''}.1f}"
-
-
 def percent(value: float | None) -> str:
     return "an unknown part" if value is None else f"{100 * value:.0f} %"
 

@@ -18,7 +18,6 @@ from iuscore.cli._common import (
     require_matplotlib,
     say,
     shown,
-    times,
 )
 from iuscore.errors import UserError
 from iuscore.processes import processors, worker_context
@@ -185,31 +184,28 @@ def _print_summary(summary: dict[str, Any]) -> None:
         if entry["most_changed"]:
             _print_why(name, entry)
         elif entry["most_shifted"]:
+            from iuscore.score.words import shift_line
+
             shift = next(c["shift"] for c in entry["components"] if c["name"] == entry["most_shifted"])
-            by = f"{shift:+.1f}" if abs(shift) <= 10 else f"more than {'+' if shift > 0 else '-'}10"
-            say(f"  farthest from real: {entry['most_shifted']}, by {by} of its standard deviations")
+            say(f"  {shift_line(entry['most_shifted'], shift, name)}")
     for note in summary["notes"]:
         say(f"note: {note}")
 
 
 def _print_why(name: str, entry: dict[str, Any]) -> None:
     """What changed and what matters, of a model that knows both."""
-    changed = next(c for c in entry["changes"] if c["name"] == entry["most_changed"])
-    if times(changed["moved"]) == times(0.0):
-        say("  what changed most: nothing, on average")
-    else:
-        say(
-            f"  what changed most: {changed['name']}, by {times(changed['moved'])} times the spread of real {name} "
-            f"({changed['feature']}: {times(changed['shift'], signed=True)})"
-        )
+    from iuscore.features import GroupChange
+    from iuscore.score.words import change_lines, diversity_line
+
+    for line in change_lines([GroupChange(**change) for change in entry["changes"]], name, entry["n"]):
+        say(f"  {line}")
     matters = next((c for c in entry["components"] if c["name"] == entry["matters_most"]), None)
     if matters is not None:
         say(
             f"  what matters most: {matters['name']}, contribution {matters['contribution']:+.2f} where real {name} "
             f"have {matters['baseline']:+.2f}"
         )
-    if entry["toward_other"] is not None and entry["toward_other"] >= 0.5:
-        say(f"  taken together, {percent(entry['toward_other'])} of the way to the other class")
+    say(f"  {diversity_line(entry['nearest'], name, entry['n'])}")
 
 
 @click.command("plot-features")

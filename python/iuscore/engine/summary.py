@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from iuscore.features import MOST, nearest_ratio
 from iuscore.images import decoders
 from iuscore.profile import QUANTILES, mean_interval
 from iuscore.score import Scorer
+from iuscore.score.words import Resolution, label_notes
 from iuscore.versions import versions
 
 Array = npt.NDArray[np.floating[Any]]
@@ -93,6 +94,8 @@ class Summary:
         self.warnings: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()
         self.parts: set[int] = set()
+        height, width = scorer.record["model"].get("size", (0, 0))
+        self.resolution = Resolution((height, width)) if height else None
 
     def add_all(self, infos: Iterable[PartInfo]) -> Summary:
         """Take parts; one that was taken before is passed over."""
@@ -107,7 +110,7 @@ class Summary:
         self.parts.add(info.index)
         names = self.scorer.components
         columns = ["ius", *(f"contribution_{n}" for n in names), *(f"share_{n}" for n in names)]
-        table = read_part(part_path(self.out, info.index), ["target", *columns, "warnings", "error"])
+        table = read_part(part_path(self.out, info.index), ["target", *columns, "width", "height", "warnings", "error"])
         errors, warnings = table.column("error").to_pylist(), table.column("warnings").to_pylist()
         self.errors.update(error for error in errors if error is not None)
         for texts in warnings:
@@ -115,6 +118,9 @@ class Summary:
                 self.warnings.update(texts.split("; "))
         values = np.stack([table.column(name).to_numpy() for name in columns], axis=1).astype(np.float32)
         readable = np.array([error is None for error in errors], dtype=bool)
+        if self.resolution is not None:
+            widths, heights = (table.column(name).to_numpy()[readable] for name in ("width", "height"))
+            self.resolution.add(widths, heights)
         targets = np.array(table.column("target").to_pylist(), dtype=object)
         for name in dict.fromkeys(targets[readable]):
             found = self.targets.setdefault(name, _Target())
@@ -151,7 +157,10 @@ class Summary:
             "targets": targets,
             "warnings": dict(self.warnings.most_common()),
             "errors": dict(self.errors.most_common()),
-            "notes": _notes(scorer, targets, self.warnings, self.scored),
+            "notes": [
+                *_notes(scorer, targets, self.warnings, self.scored),
+                *([note] if self.resolution and (note := self.resolution.note()) else []),
+            ],
             "model": {
                 "kind": record["kind"],
                 "weights_sha256": record["weights_sha256"],
@@ -181,7 +190,7 @@ def _describe_target(scorer: Scorer, target: str, found: _Target) -> dict[str, A
     ius = np.concatenate(found.ius)
     mean = found.total / found.n
     contributions, shares = mean[1 : 1 + components], mean[1 + components :]
-    why = replace(scorer.explained(target, contributions, shares, found.feature_mean), n=found.n)
+    why = scorer.explained(target, contributions, shares, found.feature_mean, n=found.n)
     low, high = found.interval(components)
     return {
         "n": found.n,
@@ -223,12 +232,13 @@ def _entry(scorer: Scorer, key: str, target: str) -> dict[str, Any] | None:
 
 def _notes(scorer: Scorer, targets: Mapping[str, Any], warnings: Counter[str], scored: int) -> list[str]:
     """What a reader of the numbers has to know."""
-    notes = [
-        note for name, entry in targets.items() if (note := separation_note(name, entry["ceiling"], entry["floor"]))
-    ]
+    separation = {name: separation_note(name, entry["ceiling"], entry["floor"]) for name, entry in targets.items()}
+    notes = [note for note in separation.values() if note]
+    doubtful = [name for name, entry in targets.items() if separation[name] or (entry["outside"] or 0) > OUTSIDE]
+    notes += label_notes(targets, scorer.classes, doubtful)
     notes += [
-        f"the images against {name} lie far outside real ones of any class ({min(entry['outside'], 100):.0f} times "
-        "their spread): the model was trained on nothing like them, so trust what changed before the IUS"
+        f"the images against {name} lie far outside real ones of any class: the model was trained on nothing like "
+        "them, so trust what changed before the IUS"
         for name, entry in targets.items()
         if entry["outside"] is not None and entry["outside"] > OUTSIDE
     ]

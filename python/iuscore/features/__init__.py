@@ -1,6 +1,7 @@
 """Named features of an image that a texture model adds up, group by group."""
 
 from iuscore.features.change import (
+    FEWEST,
     MOST,
     FeatureProfile,
     GroupChange,
@@ -8,11 +9,13 @@ from iuscore.features.change import (
     feature_profile,
     nearest_ratio,
 )
-from iuscore.features.registry import FEATURES, GROUPS, Feature, group_sizes
+from iuscore.features.registry import DISTANCES, FEATURES, GROUPS, Feature, group_sizes
 from iuscore.features.texture import texture_features
 
 __all__ = [
+    "DISTANCES",
     "FEATURES",
+    "FEWEST",
     "GROUPS",
     "MOST",
     "Feature",

@@ -70,13 +70,23 @@ class GroupChange:
         moved: root mean square, over the group's statistics, of the distance from the real mean in real standard
             deviations. Of a set near 0 where nothing changed; a single real image has about 1.
         feature: the statistic that moved farthest.
-        shift: how far that one moved, with its sign.
+        shift: how far that one moved, in real standard deviations ("spreads"), with its sign.
+        noise: what ``moved`` of real images reaches by chance: in 95 % of sets of as many images no group is beyond.
+        words: what images look like whose ``feature`` moved that way, and whose mean did, where that says more; ""
+            where the move is not known.
     """
 
     name: str
     moved: float
     feature: str
     shift: float
+    noise: float = 0.0
+    words: str = ""
+
+    @property
+    def beyond_chance(self) -> bool:
+        """Whether so many real images rarely move as far."""
+        return self.moved > self.noise
 
 
 def feature_profile(values: Array, features: Sequence[Feature], *, seed: int = 0) -> FeatureProfile | None:
@@ -100,13 +110,42 @@ def feature_profile(values: Array, features: Sequence[Feature], *, seed: int = 0
     return FeatureProfile(len(wide), tuple(mean.tolist()), tuple(sd.tolist()), nearest)
 
 
-def changes(profile: FeatureProfile, values: Array, features: Sequence[Feature]) -> tuple[GroupChange, ...]:
+def chance(n: int, profile: FeatureProfile, groups: int) -> float:
+    """How far the farthest of some groups of statistics moves where nothing changed.
+
+    The mean of n images of a class, less that of the profile's N in their standard deviation, has Student's
+    distribution with N - 1 degrees of freedom, times sqrt(1/n + 1/N). Of the root mean square of several such numbers,
+    dependent or not, far values are no likelier than of one (Szekely, Bakirov, Probab. Theory Relat. Fields 2003), and
+    the 5 % are divided among the groups (Bonferroni). Images are taken as independent: several of one patient are not,
+    and their mean strays farther.
+
+    Args:
+        n: images in the set.
+        profile: of the real class.
+        groups: how many there are.
+
+    Returns:
+        What ``moved`` exceeds, in any group, in at most about 5 % of real sets.
+
+    Example:
+        >>> profile = FeatureProfile(400, (0.0,), (1.0,), {})
+        >>> [round(chance(n, profile, 12), 2) for n in (1, 20, 400)]
+        [2.89, 0.66, 0.2]
+    """
+    from scipy.special import stdtrit
+
+    quantile = float(stdtrit(max(profile.n - 1, 1), 1 - 0.05 / (2 * groups)))
+    return quantile * math.sqrt(1 / max(n, 1) + 1 / max(profile.n, 1))
+
+
+def changes(profile: FeatureProfile, values: Array, features: Sequence[Feature], n: int = 1) -> tuple[GroupChange, ...]:
     """How far each group lies from real images.
 
     Args:
         profile: of the real class.
         values: [F], of an image or the mean of a set.
         features: what the columns are.
+        n: number of images that ``values`` are the mean of.
 
     Returns:
         One a group, in the order of the groups. Shares of a histogram are left out: statistics have names that can be
@@ -118,18 +157,42 @@ def changes(profile: FeatureProfile, values: Array, features: Sequence[Feature])
         >>> real = np.random.default_rng(0).random((60, len(features)))
         >>> moved = real.mean(axis=0)
         >>> moved[[f.name for f in features].index("coarse-fine mean")] += 1
-        >>> max(changes(feature_profile(real, features), moved, features), key=lambda c: c.moved).feature
-        'coarse-fine mean'
+        >>> found = max(changes(feature_profile(real, features), moved, features), key=lambda c: c.moved)
+        >>> found.feature, found.words
+        ('coarse-fine mean', 'on average, edges and grain are stronger')
     """
     shifts = (np.asarray(values, dtype=np.float64) - profile.mean) / np.maximum(profile.sd, SMALLEST_SD)
     found = []
-    for group in dict.fromkeys(feature.group for feature in features):
+    groups = tuple(dict.fromkeys(feature.group for feature in features))
+    noise = chance(n, profile, len(groups))
+    for group in groups:
         columns = [i for i, f in enumerate(features) if f.group == group and f.role == "statistic"]
         part = shifts[columns]
         farthest = int(np.abs(part).argmax())
         moved = float(np.sqrt(np.square(part).mean()))
-        found.append(GroupChange(group, moved, features[columns[farthest]].name, float(part[farthest])))
+        feature, shift = features[columns[farthest]], float(part[farthest])
+        words = _words([features[i] for i in columns], part, farthest, noise) if math.isfinite(moved) else ""
+        found.append(GroupChange(group, moved, feature.name, shift, noise, words))
     return tuple(found)
+
+
+LEVELS = ("mean", "p05", "median", "p95")
+"""Statistics that say by themselves whether a plane's values are higher or lower."""
+
+
+def _words(statistics: Sequence[Feature], shifts: Array, farthest: int, noise: float) -> str:
+    """The sentence of the statistic that moved farthest; a shape of the histogram has that of the mean before it.
+
+    A dark image has fewer different values too, and that may be what moved farthest; but it is dark.
+    """
+    said = statistics[farthest].words(shifts[farthest])
+    names = [feature.name.removeprefix(f"{feature.group} ") for feature in statistics]
+    if "mean" not in names or names[farthest] in LEVELS:
+        return said
+    mean = names.index("mean")
+    if abs(shifts[mean]) <= max(noise, 1.0):
+        return said
+    return f"{statistics[mean].words(shifts[mean])}; {said}"
 
 
 def nearest_ratio(profile: FeatureProfile, values: Array, features: Sequence[Feature]) -> float | None:

@@ -1,4 +1,4 @@
-"""Every feature by name: what it measures, in which unit and range, and what an image with more of it looks like."""
+"""Every feature by name: what it measures, in which unit and range, and what more or less of it looks like."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ class Feature:
         unit: what it is counted in.
         range: smallest and largest value there can be; of skewness and kurtosis in at most 170 x 170 pixels, since
             one pixel that stands out of n gives a skewness near sqrt(n).
-        higher: what an image with a higher value looks like.
+        higher: what an image with a higher value looks like, compared with others; a clause that can stand alone.
+        lower: the same of a lower value.
         reference: where the measure, or the space it is taken in, comes from.
         role: "statistic", or "share" for one bin of a histogram. Explanations name statistics.
     """
@@ -41,111 +42,203 @@ class Feature:
     unit: str
     range: tuple[float, float]
     higher: str
+    lower: str
     reference: str
     role: Literal["statistic", "share"] = "statistic"
+
+    def words(self, shift: float) -> str:
+        """What an image looks like whose value lies ``shift`` from that of others: only the sign counts.
+
+        Example:
+            >>> next(f for f in FEATURES["gray"] if f.name == "lightness mean").words(-2.0)
+            'on average, pixels are darker'
+        """
+        return self.higher if shift >= 0 else self.lower
 
 
 _FULL = "of full range"
 _HSV = "HSV, Smith, SIGGRAPH 1978"
-_PLANES: Mapping[str, tuple[str, str, str, str]] = MappingProxyType(
-    # what more of it is; what its codes run through; what a large spread is; where the plane comes from
+
+
+@dataclass(frozen=True)
+class _Plane:
+    """How a plane and what its statistics show are said.
+
+    Attributes:
+        way: what its codes run through.
+        subject, more, less: "<subject> <more>" where the codes are higher, "<subject> <less>" where they are lower.
+        low, high: the pixels with the lowest and the highest codes.
+        spread: a larger, and a smaller, standard deviation.
+        quantity: what varies from pixel to pixel.
+        few: what may leave that few values.
+        source: where the plane comes from.
+    """
+
+    way: str
+    subject: str
+    more: str
+    less: str
+    low: str
+    high: str
+    spread: tuple[str, str]
+    quantity: str
+    few: str
+    source: str
+
+
+_ORDER = "in the order cyan, blue, magenta, red, yellow, green"
+_PLANES: Mapping[str, _Plane] = MappingProxyType(
     {
-        "lightness": ("lighter", "from dark to light", "dark beside light", _CIELAB),
-        "red-green": ("redder", "from green to red", "green beside red", _CIELAB),
-        "blue-yellow": ("yellower", "from blue to yellow", "blue beside yellow", _CIELAB),
-        "saturation": ("stronger colors", "from gray to pure color", "gray beside pure color", _HSV),
-        "hue": (
-            "hues turned from blue over red to green",
-            "from cyan over blue, red and green back to cyan",
-            "blue beside green",
-            _HSV,
+        "lightness": _Plane(
+            "from dark to light", "pixels", "are lighter", "are darker", "the darkest parts", "the lightest parts",
+            ("light and dark differ more (higher contrast)", "light and dark differ less (lower contrast)"),
+            "lightness", "even areas, a border, clipping, or lower contrast", _CIELAB,
         ),
-        "coarse-fine": (
-            "stronger edges and grain",
-            "from even surface to edges and grain",
-            "even surface beside edges and grain",
+        "red-green": _Plane(
+            "from green to red", "colors", "are redder or less green", "are greener or less red",
+            "the greenest parts", "the reddest parts",
+            ("red and green tints differ more", "red and green tints differ less"),
+            "the tint between green and red", "even areas, paler colors, or JPEG compression", _CIELAB,
+        ),
+        "blue-yellow": _Plane(
+            "from blue to yellow", "colors", "are yellower or less blue", "are bluer or less yellow",
+            "the bluest parts", "the yellowest parts",
+            ("blue and yellow tints differ more", "blue and yellow tints differ less"),
+            "the tint between blue and yellow", "even areas, paler colors, or JPEG compression", _CIELAB,
+        ),
+        "saturation": _Plane(
+            "from gray to pure color", "colors", "are stronger", "are paler", "the palest colors",
+            "the strongest colors", ("pale and strong colors differ more", "pale and strong colors differ less"),
+            "the strength of color", "even or gray areas, or JPEG compression", _HSV,
+        ),
+        "hue": _Plane(
+            "from cyan over blue, red and green back to cyan", "hues", f"lie farther right {_ORDER}",
+            f"lie farther left {_ORDER}", "the leftmost hues", "the rightmost hues",
+            ("hues differ more from each other", "hues differ less from each other"),
+            "the hue", "even or gray areas, or JPEG compression", _HSV,
+        ),
+        "coarse-fine": _Plane(
+            "from even surface to edges and grain", "edges and grain", "are stronger", "are weaker",
+            "the smoothest parts", "the strongest edges",
+            ("smooth parts and edges differ more", "smooth parts and edges differ less"),
+            "the strength of edges", "blur, lower contrast, even areas, a border, or JPEG compression",
             "Sobel operator",
         ),
     }
-)
+)  # fmt: skip
 
 
-def _plane_features(plane: str) -> list[Feature]:
-    more, way, spread, source = _PLANES[plane]
-    shares = [
-        Feature(
-            f"{plane} {100 * i / BINS:.0f} to {100 * (i + 1) / BINS:.0f} %",
-            plane,
-            "square root of the share of pixels",
-            (0.0, 1.0),
-            f"more pixels at {100 * i / BINS:g} to {100 * (i + 1) / BINS:g} % of the way {way}",
-            _SWAIN,
-            "share",
-        )
-        for i in range(BINS)
-    ]
-    statistics = [
-        ("mean", _FULL, (0.0, 1.0), f"{more} on the whole"),
-        ("sd", _FULL, (0.0, 0.5), spread),
-        ("skewness", "asinh of the third moment", (-6.0, 6.0), f"a few pixels stand out: {more}"),
-        ("kurtosis", "asinh of the excess", (-1.5, 11.0), "most pixels alike, a few far off"),
-        ("entropy", "bits", (0.0, 8.0), "many different values, none of them common"),
-        ("p05", _FULL, (0.0, 1.0), f"{more} in the lowest 5 % of pixels"),
-        ("median", _FULL, (0.0, 1.0), f"{more} in the typical pixel"),
-        ("p95", _FULL, (0.0, 1.0), f"{more} in the highest 5 % of pixels"),
-    ]
-    found = shares + [
-        Feature(f"{plane} {name}", plane, unit, span, text, source) for name, unit, span, text in statistics
-    ]
-    if plane == "hue":
+def _plane_statistics(name: str, plane: _Plane) -> list[tuple[str, str, tuple[float, float], str, str]]:
+    """Statistic, unit, range, higher, lower."""
+    more, less = plane.more, plane.less
+    lowest = ("are rougher (perhaps grain or noise)", "are smoother") if name == "coarse-fine" else (more, less)
+    order = f", {_ORDER}" if name == "hue" else ""
+    return [
+        ("mean", _FULL, (0.0, 1.0), f"on average, {plane.subject} {more}", f"on average, {plane.subject} {less}"),
+        ("sd", _FULL, (0.0, 0.5), *plane.spread),
+        ("skewness", "asinh of the third moment", (-6.0, 6.0),
+         f"{plane.high} stand out more, or {plane.low} less{order}",
+         f"{plane.low} stand out more, or {plane.high} less{order}"),
+        ("kurtosis", "asinh of the excess", (-1.5, 11.0),
+         f"{plane.quantity} is nearly the same in more of the image, with a few pixels far off",
+         f"{plane.quantity} is spread more evenly, with fewer pixels far off"),
+        ("entropy", "bits", (0.0, 8.0), f"{plane.quantity} takes more different values",
+         f"{plane.quantity} takes fewer different values (perhaps {plane.few})"),
+        ("p05", _FULL, (0.0, 1.0), f"{plane.low} {lowest[0]}", f"{plane.low} {lowest[1]}"),
+        ("median", _FULL, (0.0, 1.0), f"typical {plane.subject} {more}", f"typical {plane.subject} {less}"),
+        ("p95", _FULL, (0.0, 1.0), f"{plane.high} {more}", f"{plane.high} {less}"),
+    ]  # fmt: skip
+
+
+def _plane_features(name: str) -> list[Feature]:
+    plane = _PLANES[name]
+    found = []
+    for i in range(BINS):
+        part = f"pixels at {100 * i / BINS:g} to {100 * (i + 1) / BINS:g} % of the way {plane.way}"
         found.append(
-            Feature("hue colored", "hue", "share of pixels", (0.0, 1.0), "more pixels with a color at all", source)
-        )
+            Feature(f"{name} {100 * i / BINS:.0f} to {100 * (i + 1) / BINS:.0f} %", name,
+                    "square root of the share of pixels", (0.0, 1.0), f"more {part}", f"fewer {part}", _SWAIN, "share")
+        )  # fmt: skip
+    found += [
+        Feature(f"{name} {statistic}", name, unit, span, higher, lower, plane.source)
+        for statistic, unit, span, higher, lower in _plane_statistics(name, plane)
+    ]
+    if name == "hue":
+        found.append(
+            Feature("hue colored", "hue", "share of pixels", (0.0, 1.0), "more pixels have a color at all",
+                    "fewer pixels have a color at all (more are gray or black)", plane.source)
+        )  # fmt: skip
     return found
 
 
 def _pair_features(scale: str) -> list[Feature]:
-    far = f"pixels {DISTANCES[scale]} apart"
+    far = "neighboring pixels" if scale == "fine" else f"pixels {DISTANCES[scale]} apart"
+    grain = "fine grain" if scale == "fine" else "coarse grain"
+    more = ("edges are sharper, grain or noise is stronger, or contrast is higher" if scale == "fine"
+            else "texture or noise is stronger, or contrast is higher") + f" ({far} differ more)"  # fmt: skip
+    less = ("edges are softer, grain is weaker, or contrast is lower" if scale == "fine"
+            else "texture is weaker, or contrast is lower") + f" ({far} differ less)"  # fmt: skip
     contrast, regularity = f"{scale}-contrast", f"{scale}-regularity"
     rows = [
-        (contrast, "difference", _FULL, (0.0, 1.0), f"{far} differ strongly in lightness, root mean square"),
-        (contrast, "mean difference", _FULL, (0.0, 1.0), f"{far} differ in lightness"),
-        (contrast, "homogeneity", "1", (0.0, 1.0), f"{far} are of the same lightness"),
-        (regularity, "energy", "1", (0.0, 1.0), f"few pairs of lightness, again and again, among {far}"),
-        (regularity, "correlation", "inverse tanh", (-4.0, 5.0), f"lightness of a pixel foretells that of {far}"),
-        (regularity, "entropy", "nats", (0.0, 7.0), f"many different pairs of lightness among {far}"),
+        (contrast, "difference", _FULL, (0.0, 1.0),
+         f"{far} differ more (perhaps noise, sharper edges, a border, or higher contrast)",
+         f"{far} differ less (perhaps softer edges, less noise, or lower contrast)"),
+        (contrast, "mean difference", _FULL, (0.0, 1.0), more, less),
+        (contrast, "homogeneity", "1", (0.0, 1.0), less, more),
+        (regularity, "energy", "1", (0.0, 1.0),
+         "a few lightness values fill more of the image (perhaps even areas, a border, clipping, or lower contrast)",
+         "a few lightness values fill less of the image (perhaps texture, noise, or higher contrast)"),
+        (regularity, "correlation", "inverse tanh", (-4.0, 5.0),
+         f"{grain} is weaker relative to the contrast of the whole image ({far} are more alike)",
+         f"{grain} or noise is stronger relative to the contrast of the whole image ({far} are less alike)"),
+        (regularity, "entropy", "nats", (0.0, 7.0),
+         f"lightness values of {far} combine in more ways (perhaps texture, noise, or higher contrast)",
+         f"lightness values of {far} combine in fewer ways (perhaps even areas, blur, a border, or lower contrast)"),
+    ]  # fmt: skip
+    return [
+        Feature(f"{group} {name}", group, unit, span, higher, lower, _HARALICK)
+        for group, name, unit, span, higher, lower in rows
     ]
-    return [Feature(f"{group} {name}", group, unit, span, text, _HARALICK) for group, name, unit, span, text in rows]
 
 
 def _direction_features(scale: str) -> list[Feature]:
-    far = f"pixels {DISTANCES[scale]} apart"
     rows = [
         ("contrast", "spread over four directions, of the mean", (0.0, 2.0)),
         ("correlation", "spread over four directions", (0.0, 1.0)),
         ("homogeneity", "spread over four directions", (0.0, 0.5)),
         ("entropy", "spread over four directions, nats", (0.0, 3.5)),
     ]
+    what = "fine structure" if scale == "fine" else "broad structure"
+    higher = f"{what} depends more on its direction (perhaps stripes, lines, edges of blocks, or blur)"
+    lower = f"{what} depends less on its direction (perhaps grain or noise, or fewer lines)"
     return [
-        Feature(f"direction {scale} {name}", "direction", unit, span,
-                f"stripes: the {name} of {far} depends on the direction", _HARALICK)
+        Feature(f"direction {scale} {name}", "direction", unit, span, higher, lower, _HARALICK)
         for name, unit, span in rows
-    ]  # fmt: skip
+    ]
 
 
 def _layout_features() -> list[Feature]:
     rows = [
-        ("spread", (0.0, 0.5), "large light areas beside large dark ones"),
-        ("center", (-1.0, 1.0), "the middle is lighter than the rim"),
-        ("top", (-1.0, 1.0), "the upper half is lighter than the lower"),
-        ("left", (-1.0, 1.0), "the left half is lighter than the right"),
-        ("asymmetry", (0.0, 1.0), "left and right are no mirror images"),
-        ("lightest", (0.0, 1.0), "one area is much lighter than the rest"),
-        ("darkest", (0.0, 1.0), "one area is much darker than the rest"),
-        ("unevenness", (0.0, 2.0), "neighboring areas differ in lightness"),
-    ]
+        ("spread", (0.0, 0.5), "large light and dark areas differ more", "large light and dark areas differ less"),
+        ("center", (-1.0, 1.0), "the middle is lighter, or the rim darker (perhaps a black border)",
+         "the middle is darker, or the rim lighter"),
+        ("top", (-1.0, 1.0), "the upper half is lighter, or the lower darker",
+         "the upper half is darker, or the lower lighter"),
+        ("left", (-1.0, 1.0), "the left half is lighter, or the right darker",
+         "the left half is darker, or the right lighter"),
+        ("asymmetry", (0.0, 1.0), "left and right differ more in light", "left and right differ less in light"),
+        ("lightest", (0.0, 1.0), "the lightest area stands out more from the average",
+         "the lightest area stands out less from the average"),
+        ("darkest", (0.0, 1.0), "the darkest area stands out more from the average",
+         "the darkest area stands out less from the average"),
+        ("unevenness", (0.0, 2.0), "areas side by side differ more in lightness",
+         "areas side by side differ less in lightness"),
+    ]  # fmt: skip
     source = "means over an 8x8 grid, this library"
-    return [Feature(f"light-dark {name}", "light-dark", _FULL, span, text, source) for name, span, text in rows]
+    return [
+        Feature(f"light-dark {name}", "light-dark", _FULL, span, higher, lower, source)
+        for name, span, higher, lower in rows
+    ]
 
 
 def _of_kind(kind: Kind) -> tuple[Feature, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from iuscore.features import GroupChange
 from iuscore.profile import Profile
+from iuscore.score.words import change_lines
 
 Array = npt.NDArray[np.floating[Any]]
 
@@ -46,9 +47,11 @@ class ComponentReason:
         return self.contribution - self.baseline
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explanation:
     """Two things apart: what CHANGED in the image, and what of it MATTERS to the model; and the IUS in its shares.
+
+    ``print(explanation)`` prints all of it as a table; `to_dict` gives it as plain values.
 
     Attributes:
         target: the real class.
@@ -59,6 +62,19 @@ class Explanation:
         toward_other: how far the contributions have gone from the real class (0) to the other one (1); None where
             there are not two classes, or the other has no profile.
         n: number of images that were explained together.
+
+    Example:
+        >>> reasons = (ComponentReason("color", 0.5, 0.8, 0.3, 3.0), ComponentReason("shape", -1.0, -1.0, 0.6, 0.0))
+        >>> why = Explanation("benign", 0.9, reasons)
+        >>> why
+        Explanation(target='benign', ius=0.900, n=1, first='color')
+        >>> print(why)
+        1 image against real benign: IUS 0.900
+        component  contribution  of real  difference  share  shift
+        color             +0.80    +0.50       +0.30  +0.30   +3.0
+        shape             -1.00    -1.00       +0.00  +0.60   +0.0
+        >>> why.to_dict()["components"]["color"]["contribution"]
+        0.8
     """
 
     target: str
@@ -101,6 +117,57 @@ class Explanation:
         known = [c for c in self.components if c.shift is not None and np.isfinite(c.shift)]
         return max(known, key=lambda c: abs(c.shift or 0.0)).name if known else None
 
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain values, ready for ``json.dumps``.
+
+        Returns:
+            target, ius, n, first, most_changed, matters_most and most_shifted (names, or None), toward_other;
+            ``components``: name -> contribution, baseline, difference, share and shift; ``changes``: group -> moved,
+            feature, shift, noise, words and beyond_chance, or None where unknown. A number that is not finite is None.
+        """
+        changes = self.changes and {c.name: {**asdict(c), "beyond_chance": c.beyond_chance} for c in self.changes}
+        found: dict[str, Any] = _plain(
+            {
+                "target": self.target,
+                "ius": self.ius,
+                "n": self.n,
+                "first": self.first,
+                "most_changed": self.most_changed.name if self.most_changed else None,
+                "matters_most": self.matters_most.name if self.matters_most else None,
+                "most_shifted": self.most_shifted,
+                "toward_other": self.toward_other,
+                "components": {c.name: {**asdict(c), "difference": c.difference} for c in self.components},
+                "changes": changes,
+            }
+        )
+        return found
+
+    def __repr__(self) -> str:
+        return f"Explanation(target={self.target!r}, ius={self.ius:.3f}, n={self.n}, first={self.first!r})"
+
+    def __str__(self) -> str:
+        """A table of the components, and what changed, in words."""
+        images = "1 image" if self.n == 1 else f"{self.n} images"
+        rows = [["component", "contribution", "of real", "difference", "share", *([] if self.changes else ["shift"])]]
+        for c in self.components:
+            shift = [] if self.changes else ["unknown" if c.shift is None else f"{c.shift:+.1f}"]
+            numbers = (c.contribution, c.baseline, c.difference, c.share)
+            rows.append([c.name, *(f"{number:+.2f}" for number in numbers), *shift])
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        table = [
+            "  ".join([f"{row[0]:<{widths[0]}}", *(f"{x:>{w}}" for x, w in zip(row[1:], widths[1:], strict=True))])
+            for row in rows
+        ]
+        words = change_lines(self.changes, self.target, self.n) if self.changes else []
+        return "\n".join([f"{images} against real {self.target}: IUS {self.ius:.3f}", *table, *words])
+
+
+def _plain(value: Any) -> Any:
+    """``value`` with None for numbers that JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
 
 def explain_contributions(
     profile: Profile,
@@ -111,6 +178,7 @@ def explain_contributions(
     components: Sequence[str],
     other: Profile | None = None,
     changes: tuple[GroupChange, ...] | None = None,
+    n: int | None = None,
 ) -> Explanation:
     """Compare contributions with a baseline profile, component by component.
 
@@ -122,6 +190,7 @@ def explain_contributions(
         components: G names.
         other: profile of the only other class, for ``toward_other``.
         changes: what moved, as `iuscore.features.changes` says.
+        n: number of images; None: as many as there are rows.
 
     Returns:
         `Explanation`; images with NaN are left out of a set's mean.
@@ -142,8 +211,12 @@ def explain_contributions(
         shift = (float(mean[g]) - profile.mean[g]) / sd if sd is not None else None
         reasons.append(ComponentReason(name, profile.mean[g], float(mean[g]), float(part[g]), shift))
     toward = None if other is None else _way(np.subtract(other.mean, profile.mean), mean - np.array(profile.mean))
-    n = 1 if np.ndim(contributions) == 1 else len(contributions)
-    return Explanation(target, float(part.sum()), tuple(reasons), changes, toward, max(n, 1))
+    return Explanation(target, float(part.sum()), tuple(reasons), changes, toward, n or n_images(contributions))
+
+
+def n_images(contributions: Array) -> int:
+    """How many images contributions [G] or [N, G] are of, 1 at least."""
+    return 1 if np.ndim(contributions) == 1 else max(len(contributions), 1)
 
 
 def _way(whole: Array, gone: Array) -> float | None:

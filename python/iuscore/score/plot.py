@@ -11,6 +11,8 @@ from iuscore.errors import UserError
 from iuscore.score.scorer import Scorer
 
 _BASELINE, _SET = "#4477AA", "#EE7733"  # told apart by color-blind readers too
+_CHANCE = "#BBBBBB"
+_LONGEST = 20.0  # bars beyond are cut, or one of a thousand spreads would hide all others; the number says how far
 
 
 def plot_contributions(scorer: Scorer, summary: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
@@ -104,19 +106,27 @@ def _panel(axis: Any, scorer: Scorer, name: str, entry: Mapping[str, Any]) -> No
 
 
 def _changes_panel(axis: Any, name: str, entry: Mapping[str, Any]) -> None:
-    """How far each group of features moved; beyond the line is beyond real images."""
+    """The statistic of each group that moved farthest: the number that is printed, with its sign."""
     changes = entry["changes"] or []
-    moved = [change["moved"] for change in changes]
-    axis.bar(range(len(changes)), moved, 0.6, color=_SET)
-    for x, change in enumerate(changes):
-        if change["moved"] > 1:
-            leading = change["feature"].removeprefix(f"{change['name']} ")
-            axis.annotate(
-                f"{leading}\n{change['shift']:+.1f}", (x, change["moved"]), ha="center", va="bottom", fontsize=8
-            )
-    axis.axhline(1, color="black", linewidth=0.8, linestyle="--")
+    shifts = [max(-_LONGEST, min(_LONGEST, change["shift"])) for change in changes]
+    colors = [_SET if change["moved"] > change["noise"] else _CHANCE for change in changes]
+    axis.bar(range(len(changes)), shifts, 0.6, color=colors)
+    for x, (change, shift) in enumerate(zip(changes, shifts, strict=True)):
+        leading = change["feature"].removeprefix(f"{change['name']} ")
+        axis.annotate(
+            f"{leading}\n{change['shift']:+.1f}",
+            (x, shift),
+            ha="center",
+            va="bottom" if shift >= 0 else "top",
+            fontsize=8,
+        )
+    axis.axhline(0, color="black", linewidth=0.8)
+    for line in (-1, 1):
+        axis.axhline(line, color="black", linewidth=0.8, linestyle="--")
     axis.set_xticks(range(len(changes)), [change["name"] for change in changes], rotation=20, ha="right")
-    axis.set_ylabel(f"distance of the mean from that of real {_plain(name)},\nin the spread of real images", fontsize=8)
+    axis.set_ylabel(
+        f"mean less that of real {_plain(name)}, in their\nstandard deviations (gray: within chance)", fontsize=8
+    )
     axis.set_title(f"What changed in the scored images, compared with real {_plain(name)}", fontsize=10)
     axis.margins(y=0.18)
     axis.spines[["top", "right"]].set_visible(False)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import Any, TypeAlias
 from warnings import warn
 
 import numpy as np
@@ -20,48 +19,16 @@ from iuscore.measure import ius, shares
 from iuscore.models import Ensemble, Space, load_model
 from iuscore.ops import Precision
 from iuscore.ops._blocks import in_blocks
-from iuscore.ops._images import Images, Layout
+from iuscore.ops._images import Layout
 from iuscore.ops._on_device import on_device, sent
 from iuscore.profile import Profile, profiles_from_json
 from iuscore.score._range import beyond_unit
-from iuscore.score.explain import Explanation, explain_contributions
+from iuscore.score.explain import Explanation, explain_contributions, n_images
+from iuscore.score.inputs import Inputs, ScorerInput
+from iuscore.score.scores import Scores, joined
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-ScorerInput: TypeAlias = "Images | Image | Sequence[Image]"
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Scores of B images, on the device of the images.
-
-    Attributes:
-        target: the real class each image is compared with, B names.
-        ius: float32 [B] in [-1, 1]; NaN for an image with non-finite pixels.
-        ius_sd: float32 [B], standard deviation of the members' IUS; None for a single model.
-        contributions: float32 [B, G], towards the target's output.
-        shares: float32 [B, G]; rows sum to ``ius``.
-        probabilities: float32 [B, n_classes].
-        warnings: one tuple of texts an image, such as "degenerate map red-green".
-        components: G names.
-        classes: names in label order.
-        features: float32 [B, F], what the model measured; None of a model without named features.
-    """
-
-    target: tuple[str, ...]
-    ius: Tensor
-    ius_sd: Tensor | None
-    contributions: Tensor
-    shares: Tensor
-    probabilities: Tensor
-    warnings: tuple[tuple[str, ...], ...]
-    components: tuple[str, ...]
-    classes: tuple[str, ...]
-    features: Tensor | None = None
-
-    def __len__(self) -> int:
-        return len(self.target)
+Target: TypeAlias = "str | int | Sequence[str] | Sequence[int] | Tensor | npt.NDArray[np.generic]"
+"""A class as its name or its place in `Scorer.classes`, or one per image."""
 
 
 class Scorer:
@@ -115,25 +82,60 @@ class Scorer:
         """Component names, in the order of contributions."""
         return self.model.components
 
-    def targets(self, target: str | Sequence[str], n: int) -> tuple[str, ...]:
+    def targets(self, target: Target, n: int) -> tuple[str, ...]:
         """``target`` as one class name per image, checked.
 
+        Args:
+            target: a class as its name or its index in ``classes``, or one per image (also integers in a tensor or an
+                array).
+            n: number of images.
+
         Raises:
-            UserError: a class without a profile, or another number of names than images.
+            UserError: no class, a class without a profile, or another number of classes than images.
+
+        Example:
+            >>> import tempfile, iuscore
+            >>> from iuscore import demo
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     scorer = iuscore.load(demo.tiny_model(folder))
+            >>> scorer.targets(0, 2), scorer.targets(["abnormal", 0], 2)
+            (('normal', 'normal'), ('abnormal', 'normal'))
         """
-        names = (target,) * n if isinstance(target, str) else tuple(target)
-        if len(names) != n:
-            raise UserError(f"target: expected one class or {n} classes, got {len(names)}")
-        for name in set(names) | ({target} if isinstance(target, str) else set()):
-            if name not in self.profiles:
-                raise UserError(f"target: no class {name!r}: the model has profiles of {', '.join(self.profiles)}")
-        return names
+        given: Any = target.tolist() if hasattr(target, "tolist") else target
+        if isinstance(given, str | int):
+            return (self._class(given),) * n
+        if not isinstance(given, Sequence) or isinstance(given, bytes):
+            raise UserError(f"target: expected {self._expected_class()}; or one class per image; got {given!r}")
+        if len(given) != n:
+            raise UserError(f"target: expected one class or {n} classes, got {len(given)}")
+        checked = [self._checked_class(each) for each in given]
+        names = {each: self._class(each) for each in dict.fromkeys(checked)}
+        return tuple(names[each] for each in checked)
+
+    def _class(self, given: Any) -> str:
+        given = self._checked_class(given)
+        name = given if isinstance(given, str) else self.classes[given]
+        if name not in self.profiles:
+            raise UserError(f"target: no class {name!r}: the model has profiles of {', '.join(self.profiles)}")
+        return name
+
+    def _checked_class(self, given: Any) -> str | int:
+        """A name, or an index that there is."""
+        if isinstance(given, str):
+            return given
+        index = given.item() if getattr(given, "ndim", None) == 0 else given  # a tensor, or a NumPy scalar
+        if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < len(self.classes):
+            raise UserError(f"target: expected {self._expected_class()}, got {given!r}")
+        return index
+
+    def _expected_class(self) -> str:
+        return f"names of classes, or labels 0 to {len(self.classes) - 1} of {', '.join(self.classes)}"
 
     def __call__(
         self,
         images: ScorerInput,
         *,
-        target: str | Sequence[str],
+        target: Target,
         layout: Layout | None = None,
         batch_size: int = 64,
     ) -> Scores:
@@ -143,9 +145,9 @@ class Scorer:
         a gradient, the scores carry it back to the pixels.
 
         Args:
-            images: [B, H, W, C] or [B, C, H, W] torch or NumPy, a list of single images, or one or more PIL images.
-                dtypes and ranges as in `iuscore.ops.perceptual_maps`.
-            target: the real class to compare with, or one per image.
+            images: [B, H, W, C] or [B, C, H, W] torch or NumPy; a PIL image or the path of an image file; or a list of
+                arrays, PIL images and paths. dtypes and ranges as in `iuscore.ops.perceptual_maps`.
+            target: the real class to compare with, by its name or its index in ``classes``; or one per image.
             layout: "NHWC" or "NCHW" where a shape fits both.
             batch_size: images at once.
 
@@ -153,7 +155,7 @@ class Scorer:
             `Scores`.
 
         Raises:
-            UserError: unknown class. TypeError, ValueError: images that are none.
+            UserError: unknown class, or a file that is no image. TypeError, ValueError: images that are none.
 
         Warns:
             UserWarning: floats, on the CPU, that are far out of 0..1, such as 0..255 or -1..1.
@@ -170,22 +172,22 @@ class Scorer:
         """
         if batch_size < 1:
             raise UserError(f"batch_size: expected at least 1, got {batch_size}")
-        batch, layout = _as_batch(images, layout)
-        if said := beyond_unit([batch] if isinstance(batch, Tensor | np.ndarray) else batch):
+        given = Inputs(images, layout)
+        if said := beyond_unit(given.arrays):
             warn(said, stacklevel=2)
-        names = self.targets(target, len(batch))
-        parts = [
-            self.score_inputs(
-                *self.model.prepare_with_warnings(batch[i : i + batch_size], layout), names[i : i + batch_size]
-            )
-            for i in range(0, max(len(batch), 1), batch_size)
-        ]
-        return parts[0] if len(parts) == 1 else _joined(parts)
+        names = self.targets(target, len(given))
+        parts = []
+        for i in range(0, max(len(given), 1), batch_size):
+            batch, batch_layout, done = given.batch(i, i + batch_size)
+            inputs, warnings = self.model.prepare_with_warnings(batch, batch_layout)
+            every = warnings if done is None else [(*a, *b) for a, b in zip(done, warnings, strict=True)]
+            parts.append(self.score_inputs(inputs, every, names[i : i + batch_size]))
+        return parts[0] if len(parts) == 1 else joined(parts)
 
     def explain(
-        self, images: ScorerInput, *, target: str | Sequence[str], layout: Layout | None = None, batch_size: int = 64
+        self, images: ScorerInput, *, target: Target, layout: Layout | None = None, batch_size: int = 64
     ) -> list[Explanation]:
-        """Why each image scores as it does; arguments as in calling the scorer.
+        """Why each image scores as it does; arguments as in calling the scorer. Print one to read it.
 
         Example:
             >>> import tempfile, iuscore
@@ -206,26 +208,33 @@ class Scorer:
 
     def explained(
         self,
-        target: str,
+        target: str | int,
         contributions: npt.NDArray[np.floating[Any]],
         shares: npt.NDArray[np.floating[Any]],
         features: npt.NDArray[np.floating[Any]] | None = None,
+        *,
+        n: int | None = None,
     ) -> Explanation:
         """Why an image, or a set, scores as it does against ``target``.
 
         Args:
+            target: the real class, by its name or its index in ``classes``.
             contributions, shares: [G] of an image or [N, G] of a set.
             features: [F] of the image or their mean over the set; None where there are none.
+            n: number of images, where ``contributions`` are their mean.
         """
-        others = [name for name in self.classes if name != target]
+        (name,) = self.targets(target, 1)
+        others = [other for other in self.classes if other != name]
+        n = n or n_images(contributions)
         return explain_contributions(
-            self.profiles[target],
+            self.profiles[name],
             contributions,
             shares,
-            target=target,
+            target=name,
             components=self.components,
             other=self.profiles.get(others[0]) if len(others) == 1 else None,
-            changes=self.changes(target, features),
+            changes=self.changes(name, features, n),
+            n=n,
         )
 
     def outside(self, features: npt.NDArray[np.floating[Any]] | None) -> float | None:
@@ -233,12 +242,14 @@ class Scorer:
         every = [self.changes(name, features) for name in self.feature_profiles]
         return min((max(change.moved for change in found) for found in every if found), default=None)
 
-    def changes(self, target: str, features: npt.NDArray[np.floating[Any]] | None) -> tuple[GroupChange, ...] | None:
-        """How far features [F] lie from those of a real class; None where that is not known."""
+    def changes(
+        self, target: str, features: npt.NDArray[np.floating[Any]] | None, n: int = 1
+    ) -> tuple[GroupChange, ...] | None:
+        """How far features [F], of an image or the mean of n, lie from a real class; None where that is not known."""
         profile = self.feature_profiles.get(target)
         if profile is None or features is None:
             return None
-        return changes(profile, features, self.model.features)
+        return changes(profile, features, self.model.features, n)
 
     def score_list(self, images: Sequence[Tensor], names: Sequence[str]) -> Scores:
         """Scores of single images [H, W, C] of any sizes, against one class per image."""
@@ -346,38 +357,3 @@ def _feature_profiles(model: Ensemble, record: Mapping[str, Any]) -> dict[str, F
         name: FeatureProfile.from_json(value, where=f"features.{name}", features=len(model.features))
         for name, value in stored.items()
     }
-
-
-def _as_batch(images: ScorerInput, layout: Layout | None) -> tuple[Any, Layout | None]:
-    """Images as something with a length that slices into batches, and where their channels are."""
-    if isinstance(images, Tensor | np.ndarray):
-        if images.ndim != 4:
-            hint = "; one image: images[None], gray images: images[..., None]"
-            raise ValueError(f"images: expected [B, H, W, C] or [B, C, H, W], got {list(images.shape)}{hint}")
-        return images, layout
-    if hasattr(images, "getbands"):
-        images = cast("Sequence[Image]", [images])
-    if not isinstance(images, Sequence) or isinstance(images, str | bytes):
-        kind = type(images).__name__
-        raise TypeError(f"images: expected a tensor, an array, PIL images or a list of them, got {kind}")
-    if images and hasattr(images[0], "getbands"):
-        from iuscore.images import from_pil
-
-        return [from_pil(cast("Image", image)).pixels for image in images], "NHWC"
-    return list(images), layout
-
-
-def _joined(parts: Sequence[Scores]) -> Scores:
-    spreads = [p.ius_sd for p in parts if p.ius_sd is not None]
-    return Scores(
-        target=sum((p.target for p in parts), ()),
-        ius=torch.cat([p.ius for p in parts]),
-        ius_sd=torch.cat(spreads) if spreads else None,
-        contributions=torch.cat([p.contributions for p in parts]),
-        shares=torch.cat([p.shares for p in parts]),
-        probabilities=torch.cat([p.probabilities for p in parts]),
-        warnings=sum((p.warnings for p in parts), ()),
-        components=parts[0].components,
-        classes=parts[0].classes,
-        features=torch.cat(features) if (features := [p.features for p in parts if p.features is not None]) else None,
-    )

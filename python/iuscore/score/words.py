@@ -1,0 +1,216 @@
+"""What a score says in words: what changed, how varied a set is, and what its reader has to know."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from iuscore.features import DISTANCES, FEWEST, GroupChange
+
+MOST_LINES = 4
+"""Changes that are said in words; others are only named."""
+
+FARTHEST = 100.0
+"""Spreads beyond which a number says no more."""
+
+
+def spreads(shift: float) -> str:
+    """A distance in spreads (standard deviations among real images), with its direction.
+
+    Example:
+        >>> spreads(5.62), spreads(-1e6)
+        ('5.6 spreads higher', 'more than 100 spreads lower')
+    """
+    size = f"more than {FARTHEST:.0f}" if abs(shift) > FARTHEST else f"{abs(shift):.1f}"
+    return f"{size} spreads {'higher' if shift >= 0 else 'lower'}"
+
+
+def change_lines(changes: Sequence[GroupChange], target: str, n: int) -> list[str]:
+    """What changed, in words, as lines to print.
+
+    Args:
+        changes: of a set, or of an image, as `iuscore.features.changes` gives them.
+        target: the real class.
+        n: number of images.
+
+    Returns:
+        A heading and a line for each of the groups that moved farthest, `MOST_LINES` at most, fine and broad scale on
+        one line where they say the same; or one line that says that nothing changed beyond chance.
+
+    Example:
+        >>> moved = GroupChange("lightness", 3.1, "lightness mean", -4.2, 0.6, "on average, pixels are darker")
+        >>> print("\\n".join(change_lines([moved], "benign", 20)))
+        what changed, compared with real benign (1 spread = the standard deviation among its images):
+          on average, pixels are darker: lightness mean 4.2 spreads lower
+        >>> still = GroupChange("lightness", 0.3, "lightness mean", -0.4, 0.6, "on average, pixels are darker")
+        >>> print("\\n".join(change_lines([still], "benign", 20)))
+        what changed, compared with real benign: nothing beyond what real sets of 20 images show by chance
+    """
+    known = sorted((c for c in changes if np.isfinite(c.moved)), key=lambda change: -change.moved)
+    heading = f"what changed, compared with real {target}"
+    if not known:
+        return [f"{heading}: unknown"]
+    beyond = [change for change in known if change.beyond_chance]
+    if not beyond:
+        real = "single real images show" if n == 1 else f"real sets of {n} images show by chance"
+        return [f"{heading}: nothing beyond what {real}"]
+    alike: dict[tuple[str, bool], list[GroupChange]] = {}
+    for change in beyond:
+        alike.setdefault(_said(change), []).append(change)
+    said = list(alike.values())
+    small = "" if abs(beyond[0].shift) >= 1 else ", by less than its images differ from each other"
+    lines = [f"{heading}{small} (1 spread = the standard deviation among its images):"]
+    for first, *others in said[:MOST_LINES]:
+        values = [f"{change.feature} {spreads(change.shift)}" for change in (first, *others)]
+        lines.append(f"  {first.words}: {', '.join(values)}")
+    if rest := [change.name for same in said[MOST_LINES:] for change in same]:
+        lines.append(f"  others beyond chance: {', '.join(rest)}")
+    return lines
+
+
+def _said(change: GroupChange) -> tuple[str, bool]:
+    """What a change is about and which way it goes, the same for both scales of co-occurrence."""
+    group, statistic = change.feature.split(" ", 1)
+    scale, _, family = group.partition("-")
+    if scale not in DISTANCES:
+        return change.name, True
+    topic = statistic if statistic == "correlation" else family
+    return topic, (change.shift > 0) != (statistic in ("homogeneity", "energy"))  # these fall where the others rise
+
+
+def shift_line(component: str, shift: float, target: str) -> str:
+    """The component whose contribution lies farthest from real images, of a model without named features.
+
+    Example:
+        >>> shift_line("coarse-fine", -2.31, "benign")
+        'contribution farthest from real benign: coarse-fine, 2.3 spreads lower (1 spread = the standard deviation)'
+    """
+    return (
+        f"contribution farthest from real {target}: {component}, {spreads(shift)} (1 spread = the standard deviation)"
+    )
+
+
+def diversity_line(nearest: float | None, target: str, n: int) -> str:
+    """How varied a set is, compared with real images.
+
+    Args:
+        nearest: as `iuscore.features.nearest_ratio` gives it; None where it was not measured.
+        target: the real class.
+        n: number of images.
+
+    Example:
+        >>> diversity_line(0.93, "benign", 200)
+        'diversity: 0.93 times that of real benign (distance from an image to the one most like it)'
+        >>> diversity_line(None, "benign", 20)
+        'diversity: not measured, which takes 25 images or more'
+    """
+    if nearest is not None:
+        return f"diversity: {nearest:.2f} times that of real {target} (distance from an image to the one most like it)"
+    if n < FEWEST:
+        return f"diversity: not measured, which takes {FEWEST} images or more"
+    return f"diversity: not measured, as the model was fitted to fewer than {FEWEST} images of {target}"
+
+
+def label_notes(
+    targets: Mapping[str, Mapping[str, Any]], classes: Sequence[str], doubtful: Collection[str] = ()
+) -> list[str]:
+    """What to say of sets that the model takes for the other class.
+
+    Args:
+        targets: class -> an entry of ``summary.json`` with n and ``toward_other``.
+        classes: the two of the model; of more there is no other class.
+        doubtful: classes of which the model's opinion is a guess, so that nothing follows from it.
+
+    Returns:
+        A note for each set that has gone half the way or more to the other class; one for both where both have.
+
+    Example:
+        >>> entry = {"n": 50, "toward_other": 0.96}
+        >>> label_notes({"benign": entry}, ("benign", "malignant"))[0].split(":")[0]
+        'labels may be swapped'
+        >>> label_notes({"benign": {"n": 50, "toward_other": 0.1}}, ("benign", "malignant"))
+        []
+    """
+    if len(classes) != 2:
+        return []
+    ways = {
+        name: entry["toward_other"]
+        for name, entry in targets.items()
+        if name not in doubtful and entry["toward_other"] is not None and entry["toward_other"] >= 0.5
+    }
+    if len(ways) == 2:
+        far = " and ".join(f"{100 * way:.0f} %" for way in ways.values())
+        return [
+            f"labels are probably swapped: the images of {' and '.join(ways)} have each gone {far} of the way to the "
+            "other class; compare the folders' names with what the images show"
+        ]
+    notes = []
+    for name, way in ways.items():
+        other = next(each for each in classes if each != name)
+        notes.append(
+            f"labels may be swapped: what the model sees in the images against {name} is {100 * way:.0f} % of the way "
+            f"from real {name} to real {other}. If the images are meant as {name}, they do not show what tells it from "
+            f"{other}"
+        )
+    return notes
+
+
+@dataclass
+class Resolution:
+    """Which of the images are larger than the size that a model measures at.
+
+    Attributes:
+        size: (height, width) of the model.
+        n: images of a known size.
+        larger: of these, the images that lose detail.
+        least, most: (factor, width, height) of the image that loses least, and most, of those that do.
+
+    Example:
+        >>> seen = Resolution((128, 128))
+        >>> seen.add([512, 512], [512, 512])
+        >>> seen.note()
+        'images are 512x512, measured at 128x128: detail finer than 4 pixels is not seen'
+    """
+
+    size: tuple[int, int]
+    n: int = 0
+    larger: int = 0
+    least: tuple[float, int, int] | None = None
+    most: tuple[float, int, int] | None = None
+
+    def add(self, widths: npt.ArrayLike, heights: npt.ArrayLike) -> None:
+        """Take the sizes of images in pixels; 0 is an unknown one."""
+        width, height = np.asarray(widths, dtype=np.int64), np.asarray(heights, dtype=np.int64)
+        known = (width > 0) & (height > 0)
+        self.n += int(known.sum())
+        factor = np.maximum(width / self.size[1], height / self.size[0])
+        found = np.flatnonzero(known & (factor > 1))
+        self.larger += len(found)
+        for i in found[[factor[found].argmin(), factor[found].argmax()]] if len(found) else ():
+            this = (float(factor[i]), int(width[i]), int(height[i]))
+            self.least = this if self.least is None else min(self.least, this)
+            self.most = this if self.most is None else max(self.most, this)
+
+    def note(self) -> str | None:
+        """What the model cannot see; None where no image is larger."""
+        if self.least is None or self.most is None:
+            return None
+        who = "images are" if self.larger == self.n else f"{self.larger} of {self.n} images are"
+        sizes, details = ([form(end) for end in (self.least, self.most)] for form in (_in_pixels, _detail))
+        at = f"{self.size[1]}x{self.size[0]}"
+        return (
+            f"{who} {' to '.join(dict.fromkeys(sizes))}, measured at {at}: detail finer than "
+            f"{' to '.join(dict.fromkeys(details))} pixels is not seen"
+        )
+
+
+def _in_pixels(seen: tuple[float, int, int]) -> str:
+    return f"{seen[1]}x{seen[2]}"
+
+
+def _detail(seen: tuple[float, int, int]) -> str:
+    return f"{seen[0]:.2g}" if seen[0] < 10 else f"{seen[0]:.0f}"
