@@ -26,8 +26,8 @@ Images are brought to one size first (128x128 unless `--size` says otherwise), b
 Each pixel gets one 8-bit code per plane ([Texture statistics](texture_stats.md)); "of full range" below is in units of
 256 such codes. **Share** features are square roots of the share of pixels in one of 16 parts of a plane's range. The
 model uses them, but explanations name **statistics** only. The last two columns are the sentences that explanations
-use: what an image with a higher value looks like, compared with other images, and one with a lower value. What stands in
-brackets after "perhaps" are common causes, not findings: different causes can move one statistic the same way.
+use: what an image with a higher value looks like, compared with other images, and one with a lower value. What stands
+in brackets after "perhaps" are common causes, not findings: different causes can move one statistic the same way.
 
 Distances are in pixels of the size measured at: `fine` is 1, `broad` is 4. Co-occurrence statistics are means over
 four directions, so an image turned by 90 degrees has the same ones; how far the directions differ is the group

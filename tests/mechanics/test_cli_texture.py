@@ -235,11 +235,21 @@ def test_what_is_printed(command: Command, tmp_path: Path) -> None:
         assert (entry["nearest"] < 0.5) == (dial == "mode_collapse")
         assert (entry["outside"] > 3) == (dial == "blur")
     assert re.search(
-        r"  what changed most: fine-contrast, by [\d.]+ times the spread of real abnormal "
-        r"\(fine-contrast \w+: \+[\d.]+\)\n"
-        r"  what matters most: [\w-]+, contribution [-+][\d.]+ where real abnormal have [-+][\d.]+\n",
+        r"  what changed, compared with real abnormal \(1 spread = the standard deviation among its images\):\n"
+        r"    edges are softer, grain is weaker, or contrast is lower \(neighboring pixels differ less\): "
+        r"fine-contrast homogeneity [\d.]+ spreads higher.*\n"
+        r"(    .*\n)+"
+        r"  what matters most: [\w-]+, contribution [-+][\d.]+ where real abnormal have [-+][\d.]+\n"
+        r"  diversity: [\d.]+ times that of real abnormal ",
         said["blur"],
     )
+    for dial, text in said.items():
+        printed = re.findall(r"homogeneity ([\d.]+) spreads", text)
+        assert not re.search(r"times (the|their) spread", text)  # a second number for the same change
+        assert len(printed) == len(set(printed)) or dial == "none"
+    still = "nothing beyond what real sets of 30 images show by chance"
+    assert said["none"].count(still) == 2
+    assert still not in said["blur"]
     assert said["blur"].count("lie far outside real ones of any class") == 2
     assert "nearly copies of each other: the nearest neighbor of each is at 0." in said["mode_collapse"]
     for note in ("far outside", "nearly copies"):

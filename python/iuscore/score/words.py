@@ -145,8 +145,8 @@ def label_notes(
     if len(ways) == 2:
         far = " and ".join(f"{100 * way:.0f} %" for way in ways.values())
         return [
-            f"labels are probably swapped: the images of {' and '.join(ways)} have each gone {far} of the way to the "
-            "other class; compare the folders' names with what the images show"
+            f"labels are probably swapped: the images against {' and '.join(ways)} have gone {far} of the way to the "
+            "other class. Compare the names of the folders with what the images show"
         ]
     notes = []
     for name, way in ways.items():
