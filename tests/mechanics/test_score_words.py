@@ -191,6 +191,12 @@ class TestExplanation:
         assert "shift" not in said[1]
         assert said[-1] == "  it is hue: hue mean 2.0 spreads higher"
 
+    @pytest.mark.parametrize(("toward", "said"), [(0.96, True), (0.5, True), (0.4, False), (None, False)])
+    def test_the_way_to_the_other_class(self, toward: float | None, said: bool) -> None:
+        text = str(replace(self.why(), toward_other=toward))
+        assert ("of the way to the other class" in text) == said
+        assert toward != 0.96 or text.endswith("taken together: 96 % of the way to the other class")
+
     def test_short(self) -> None:
         assert repr(self.why()) == "Explanation(target='benign', ius=0.400, n=1, first='lightness')"
 
