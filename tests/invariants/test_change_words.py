@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -235,6 +236,25 @@ def test_a_mean_is_said_beside_the_shape_of_the_histogram() -> None:
     assert said(entropy=5.0, mean=-0.9) == entropy  # real images differ more from each other
     assert said(entropy=5.0, mean=-6.0) == mean
     assert said(p95=5.0, mean=-2.0) == "the strongest edges are stronger"
+
+
+@pytest.mark.parametrize("label", ["benign", "malignant"])
+def test_held_out_mammograms_are_rarely_beyond_chance(shared: Path, label: str) -> None:
+    """Sets of other patients; several images come from one of them."""
+    data = shared / "data"
+    if not data.is_dir():
+        pytest.skip("no folder shared/data")
+    train, test = (
+        np.stack([np.asarray(Image.open(path))[..., None] for path in sorted((data / "mammography").glob(found))])
+        for found in (f"real_train/{label}/*.png", f"real_test/{label}/*.png")
+    )
+    profile = feature_profile(measured(train, "gray"), FEATURES["gray"])
+    assert profile is not None
+    real, rng = measured(test, "gray"), np.random.default_rng(0)
+    for n in (1, 5, 20, 50):
+        means = [real[rng.choice(len(real), n, replace=False)].mean(0) for _ in range(200)]
+        beyond = [any(c.beyond_chance for c in changes(profile, mean, FEATURES["gray"], n)) for mean in means]
+        assert np.mean(beyond) <= 0.05
 
 
 def test_what_is_beyond_chance_is_found() -> None:

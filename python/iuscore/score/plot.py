@@ -114,12 +114,9 @@ def _changes_panel(axis: Any, name: str, entry: Mapping[str, Any]) -> None:
     for x, (change, shift) in enumerate(zip(changes, shifts, strict=True)):
         leading = change["feature"].removeprefix(f"{change['name']} ")
         axis.annotate(
-            f"{leading}\n{change['shift']:+.1f}",
-            (x, shift),
-            ha="center",
-            va="bottom" if shift >= 0 else "top",
-            fontsize=8,
-        )
+            f"{leading}\n{change['shift']:+.1f}", (x, shift), ha="center", va="bottom" if shift >= 0 else "top",
+            fontsize=8, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
+        )  # fmt: skip
     axis.axhline(0, color="black", linewidth=0.8)
     for line in (-1, 1):
         axis.axhline(line, color="black", linewidth=0.8, linestyle="--")
