@@ -219,3 +219,134 @@ def test_braces() -> None:
             expand_braces(pattern)
     with pytest.raises(UserError, match=r"\{x\}: expected \{000\.\.099\} or \{a,b\}, got \{x\}"):
         expand_braces("{x}")
+
+
+A, B = b"benign", b"malignant"
+
+
+@pytest.mark.parametrize(
+    ("members", "expected"),
+    [
+        # A repeated member begins a new sample: image first, class first, two images each, more members.
+        ([("1.png", 1), ("1.cls", A), ("1.png", 2), ("1.cls", B)], ["benign", "malignant"]),
+        ([("1.cls", A), ("1.png", 1), ("1.cls", B), ("1.png", 2)], ["benign", "malignant"]),
+        ([("1.png", 1), ("1.cls", A), ("1.PNG", 2), ("1.CLS", B)], ["benign", "malignant"]),
+        (
+            [("1.l.png", 1), ("1.r.png", 2), ("1.cls", A), ("1.l.png", 3), ("1.r.png", 4), ("1.cls", B)],
+            ["benign", "benign", "malignant", "malignant"],
+        ),
+        (
+            [("1.json", b""), ("1.png", 1), ("1.cls", A), ("1.json", b""), ("1.png", 2), ("1.cls", B)],
+            ["benign", "malignant"],
+        ),
+        # The class of an image's whole name, else that of its sample.
+        ([("1.5T.png", 1), ("1.5T.cls", A), ("1.3T.png", 2), ("1.3T.cls", B)], ["benign", "malignant"]),
+        ([("1.png", 1), ("1.cls", A), ("1.5T.png", 2), ("1.5T.cls", B)], ["benign", "malignant"]),
+        ([("1.5T.png", 1), ("1.3T.png", 2), ("1.cls", A)], ["benign", "benign"]),
+        # Contradictions: never one class for all, and never the class of another image.
+        ([("1.png", 1), ("1.cls", A), ("1.cls", B)], [None]),
+        ([("1.cls", A), ("1.cls", B), ("1.png", 1)], [None]),
+        ([("1.png", 1), ("1.png", 2), ("1.cls", B), ("1.png", 3), ("1.cls", A)], [None, None, None]),
+        # The second image is gone: the members after it would be paired with those of the next sample.
+        ([("1.png", 1), ("1.cls", A), ("1.cls", B), ("1.png", 3), ("1.cls", A)], [None, None]),
+        # And the class of the third.
+        (
+            [("1.png", 1), ("1.cls", A), ("1.cls", B), ("1.png", 3), ("1.png", 4), ("1.cls", A)],
+            [None, None, None],
+        ),
+        # What is missing does not matter where there is one class.
+        ([("1.png", 1), ("1.png", 2), ("1.cls", A)], ["benign", "benign"]),
+        ([("1.png", 1), ("1.cls", A), ("1.cls", A)], ["benign"]),
+    ],
+)
+def test_samples_of_one_key_that_follow_each_other(
+    tmp_path: Path, members: list[tuple[str, int | bytes]], expected: list[str | None]
+) -> None:
+    around = [("0.png", pgm(0)), ("0.cls", b"other"), ("2.png", pgm(9)), ("2.cls", b"other")]
+    given = [(name, pgm(content) if isinstance(content, int) else content) for name, content in members]
+    path = tar(tmp_path / "x.tar", [*around[:2], *given, *around[2:]])
+    for size in (1, 3, 100):
+        source = open_shards(path, labeled=True)
+        items = [item for shard in source.shards(size) for item in source.items(shard)]
+        assert [item.label for item in items] == ["other", *expected, "other"]
+        for item in items:
+            error = read_item(item).error
+            assert error == (None if item.label else CONTRADICTION), item
+    assert [error for error in errors(open_shards(path)).values() if error] == []
+
+
+CONTRADICTION = (
+    "class not certain: .cls members of one name contradict each other (benign, malignant): "
+    "give every sample its own name"
+)
+
+
+def test_which_class_was_looked_for(tmp_path: Path) -> None:
+    path = tar(tmp_path / "x.tar", {"1.5T.png": pgm(1), "1.5T.cls": b"a", "1.3T.png": pgm(2)})
+    assert fails(path, labeled=True) == "x.tar/1.3T.png has no class: no member 1.3T.cls or 1.cls beside it"
+
+
+def test_a_class_that_is_cut_off_is_no_class(tmp_path: Path) -> None:
+    path = tar(tmp_path / "x.tar", {"a.png": pgm(1), "a.cls": b"a", "b.png": pgm(2), "b.cls": b"malignant"})
+    path.write_bytes(path.read_bytes()[: 7 * 512 + 3])
+    assert labels(open_shards(path, labeled=True)) == [("x.tar/a.png", "a"), ("x.tar/#damaged", None)]
+
+
+def header(name: str, kind: bytes, size: int, real_size: int | None = None, *, goes_on: bool = False) -> bytes:
+    """A header of GNU tar, by its format: sizes below 0 are two's complement of 12 bytes."""
+    block = bytearray(512)
+    block[: len(name)] = name.encode()
+    block[100:108], block[257:265], block[156:157] = b"0000644\0", b"ustar  \0", kind
+    block[124:136] = b"%011o\0" % size if size >= 0 else size.to_bytes(12, "big", signed=True)
+    if real_size is not None:
+        block[482], block[483:495] = goes_on, b"%011o\0" % real_size
+    block[148:156] = b"%06o\0 " % (sum(block) + 8 * ord(" "))
+    return bytes(block)
+
+
+GOOD = header("a.png", b"0", len(pgm(1))) + pgm(1).ljust(512, b"\0")
+PAX = b"18 path=other.png\n"
+
+
+@pytest.mark.parametrize(
+    ("rest", "reason"),
+    [
+        (header("b.png", b"S", -512, 100), "damaged after a.png: a member of a size below 0"),
+        (header("b.png", b"S", -1536, 100), "damaged after a.png: a member of a size below 0"),
+        (header("b.png", b"0", -512), "damaged after a.png: a member of a size below 0"),
+        (header("x", b"x", 10**9), "damaged after a.png: an extended header of 1000000000 bytes"),
+        (header("x", b"L", -512), "damaged after a.png: an extended header of -512 bytes"),
+        *(
+            (
+                (header("x", kind, len(PAX)) + PAX.ljust(512, b"\0")) * 1000 + GOOD,
+                "damaged after a.png: more than 32 extended headers for one member",
+            )
+            for kind in (b"x", b"g", b"L", b"K")
+        ),
+        (
+            header("b.png", b"S", 0, 100, goes_on=True) + (bytes(504) + b"\1" + bytes(7)) * 5000,
+            "damaged after a.png: a sparse member of more than 86016 pieces",
+        ),
+    ],
+)
+def test_headers_without_end(tmp_path: Path, rest: bytes, reason: str) -> None:
+    tar(tmp_path / "y.tar", {"y.png": pgm(1)})
+    for name, content in (("x.tar", GOOD + rest), ("z.tar", rest)):
+        path = tmp_path / name
+        path.write_bytes(content + bytes(1024))
+        found = errors(open_shards(tmp_path))
+        assert found["y.tar/y.png"] is None
+        damaged = str(found[f"{name}/#damaged"])
+        assert damaged.startswith(reason if name == "x.tar" else reason[: len("damaged")]), damaged
+        assert ("x.tar/a.png" in found) == (name == "x.tar")
+        path.unlink()
+
+
+def test_usual_extended_headers_are_read(tmp_path: Path) -> None:
+    # A long name and a long link, in both formats, and a global header as git writes it.
+    with tarfile.open(tmp_path / "x.tar", "w", format=tarfile.PAX_FORMAT, pax_headers={"comment": "c" * 40}) as archive:
+        for i in range(40):
+            member = tarfile.TarInfo("n" * 200 + f"/{i}.png")
+            member.size, member.mtime, member.uname = len(pgm(i)), 1.5, "ü" * 20  # type: ignore[assignment]
+            archive.addfile(member, io.BytesIO(pgm(i)))
+    assert list(errors(open_shards(tmp_path)).values()) == [None] * 40

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import IO, Any, ClassVar
@@ -16,18 +16,28 @@ from iuscore.images.decode import MAX_PIXELS
 from iuscore.images.listing import is_image_name, is_passed_over, uid_of
 from iuscore.images.sample import Stored, StoredBytes, StoredNothing
 from iuscore.images.shards import Listed
+from iuscore.images.tar_samples import TarMember, TarSample, labeled
 
 _LARGEST = 2**31
 _LONGEST_CLASS = 1000
 _BLOCK = 512
+
+# Headers before the one of a member: its long name, its times, ...; real archives have one to three of some kB.
+_EXTENDED = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME,
+             tarfile.GNUTYPE_LONGLINK)  # fmt: skip
+_MOST_EXTENSIONS = 32
+_LARGEST_EXTENSION = 1 << 20
+_MOST_SPARSE_BLOCKS = 4096
 
 
 class TarShards(ArchiveShards):
     """A .tar archive, a folder of them, or a pattern such as ``shards-{000..099}.tar``.
 
     By WebDataset's conventions: a member's key is its path up to the first dot of the file name, what follows is
-    its extension, and members of one key that follow each other are one sample. Those whose name ends as an
-    image's are the images; the sample's ``.cls`` member, a text or an integer, is their class. Uids are
+    its extension, and members of one key that follow each other are one sample, up to one whose extension was there
+    before, which begins the next sample. Those whose name ends as an image's are the images. The class of an image,
+    a text or an integer, is in the ``.cls`` member of its whole name (``1.5T.cls`` of ``1.5T.png``), else in that of
+    the sample (``1.cls``). Images whose class is not certain cannot be read: the reason says why. Uids are
     ``<archive>/<member>``; further members of one name get ``#2``, ``#3``. Names are only names: nothing is
     unpacked. Headers alone are read for the listing.
 
@@ -99,80 +109,112 @@ class TarShards(ArchiveShards):
                 else:
                     yield StoredBytes(_read(stream, offset, size))
 
-    def _images(self, path: Path, archive: str) -> Iterator[tuple[_Member, str | None]]:
+    def _images(self, path: Path, archive: str) -> Iterator[tuple[TarMember, str | None]]:
         seen: dict[str, int] = {}
         with open(path, "rb") as stream:
-            for key, sample in groupby(_members(stream), lambda member: member.key):
-                label: str | None = None
-                images: list[_Member] = []
-                damage: Damaged | None = None
-                try:
-                    for member in sample:
-                        if self.labeled and member.extension == "cls":
-                            label = _class(stream, member, archive)
-                        elif self._is_wanted(member):
-                            images.append(_numbered(member, seen))
-                        else:
-                            self.ignored += 1
-                except Damaged as error:
-                    damage = error
-                    images = images if label is not None or not self.labeled else []
-                if images and self.labeled and label is None:
-                    raise UserError(f"{archive}/{images[0].name} has no class: no member {key}.cls beside it")
-                yield from ((member, label) for member in images)
+            if not self.labeled:  # what belongs together does not matter
+                for member in _members(stream):
+                    if self._is_wanted(member):
+                        yield _numbered(member, seen), None
+                    else:
+                        self.ignored += 1
+                return
+            for _, members in groupby(_members(stream), lambda member: member.key):
+                samples, damage = self._samples(stream, members, archive, seen)
+                yield from labeled(samples, archive)
                 if damage is not None:
                     raise damage
 
-    def _is_wanted(self, member: _Member) -> bool:
+    def _samples(
+        self, stream: IO[bytes], members: Iterator[TarMember], archive: str, seen: dict[str, int]
+    ) -> tuple[list[TarSample], Damaged | None]:
+        """Samples of one key that follow each other; and what ended the archive, if it ends in them."""
+        samples: list[TarSample] = []
+        try:
+            for member in members:
+                if not samples or member.extension in samples[-1].extensions:
+                    samples.append(TarSample())
+                sample = samples[-1]
+                sample.extensions.add(member.extension)
+                stem, _, last = member.extension.rpartition(".")
+                if last == "cls":
+                    sample.add_class(stem, _class(stream, member, archive))
+                elif self._is_wanted(member):
+                    sample.add_image(stem, _numbered(member, seen))
+                else:
+                    self.ignored += 1
+        except Damaged as error:
+            # The class of the last images may have been in what is lost.
+            if samples and not samples[-1].pairs_up:
+                samples.pop()
+            return samples, error
+        return samples, None
+
+    def _is_wanted(self, member: TarMember) -> bool:
         return is_image_name(member.name) and self.column in (None, member.extension)
 
 
-@dataclass
-class _Member:
-    name: str
-    offset: int
-    size: int
-    date: int
-    problem: str
-    key: str = field(init=False)
-    extension: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        folder, slash, last = self.name.rpartition("/")
-        stem, _, extension = last.partition(".")
-        self.key = folder + slash + stem
-        self.extension = extension.lower()
-
-
-def _members(stream: IO[bytes]) -> Iterator[_Member]:
+def _members(stream: IO[bytes]) -> Iterator[TarMember]:
     """Files and links, but hidden ones, from the headers; raises Damaged where these end before the archive."""
-    tar = _tar(stream)
-    last = "its beginning"
+    _require_short_header(stream, 0, "its beginning")
+    tar = _tar(stream)  # reads the first header
+    last, before = "its beginning", 0
     while True:
         try:
+            if before:
+                _require_short_header(stream, before, last)
             info = tar.next()
         except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError) as error:
             raise Damaged(f"damaged or cut off after {last}: {one_line(error)}") from error
         tar.members = []  # type: ignore[attr-defined]  # tarfile keeps them all
         if info is None:
             break
-        if info.size < 0:
-            raise Damaged(f"damaged after {last}: a member of {info.size} bytes")
+        # A sparse member's size is not the one that leads to the next header.
+        if info.size < 0 or tar.offset <= before:
+            raise Damaged(f"damaged after {last}: a member of a size below 0")
+        before = tar.offset
         name = last = uid_of(info.name.removeprefix("./"))
         hidden = any(is_passed_over(part) and part != ".." for part in name.split("/"))
         if not hidden and (info.isreg() or info.islnk() or info.issym()):
             date = int(info.mtime) if abs(info.mtime) < 1e12 else 0
-            yield _Member(name, info.offset_data, info.size, date, _problem(info))
+            yield TarMember(name, info.offset_data, info.size, date, _problem(info))
     # tarfile takes any header it cannot read for the end; an archive that is whole ends with a block of zeros.
     stream.seek(tar.offset)
     if stream.read(_BLOCK) != bytes(_BLOCK):
         raise Damaged(f"damaged or cut off after {last}: no end of the archive is there")
 
 
+def _require_short_header(stream: IO[bytes], offset: int, last: str) -> None:
+    """Raise Damaged where the header of the next member goes on and on: tarfile reads it as a whole, by recursion."""
+    stream.seek(offset)
+    for _ in range(_MOST_EXTENSIONS):
+        header = stream.read(_BLOCK)
+        kind = header[156:157]
+        if kind == tarfile.GNUTYPE_SPARSE:
+            more = header[482]
+            for _ in range(_MOST_SPARSE_BLOCKS):
+                block = stream.read(_BLOCK) if more else b""
+                if len(block) < _BLOCK:
+                    return
+                more = block[504]
+            raise Damaged(f"damaged after {last}: a sparse member of more than {21 * _MOST_SPARSE_BLOCKS} pieces")
+        if kind not in _EXTENDED:
+            return
+        try:
+            size = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape").size
+        except tarfile.TarError:  # no header at all; tarfile says what it takes it for
+            return
+        if not 0 <= size <= _LARGEST_EXTENSION:
+            raise Damaged(f"damaged after {last}: an extended header of {size} bytes")
+        stream.seek(-size % _BLOCK + size, os.SEEK_CUR)
+    raise Damaged(f"damaged after {last}: more than {_MOST_EXTENSIONS} extended headers for one member")
+
+
 def _tar(stream: IO[bytes]) -> tarfile.TarFile:
+    stream.seek(0)
     try:
         return tarfile.open(fileobj=stream, mode="r:", encoding="utf-8", errors="surrogateescape")
-    except (tarfile.TarError, OSError, EOFError, ValueError) as error:
+    except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError) as error:
         raise Damaged(f"damaged, or no tar archive: {one_line(error)}") from error
 
 
@@ -186,16 +228,19 @@ def _problem(info: tarfile.TarInfo) -> str:
     return ""
 
 
-def _numbered(member: _Member, seen: dict[str, int]) -> _Member:
+def _numbered(member: TarMember, seen: dict[str, int]) -> TarMember:
     """``member`` by a name of its own."""
     number = seen[member.name] = seen.get(member.name, 0) + 1
     return member if number == 1 else replace(member, name=f"{member.name}#{number}")
 
 
-def _class(stream: IO[bytes], member: _Member, archive: str) -> str:
-    if member.size <= _LONGEST_CLASS:
+def _class(stream: IO[bytes], member: TarMember, archive: str) -> str:
+    if member.size <= _LONGEST_CLASS and not member.problem:
         stream.seek(member.offset)
-        label = stream.read(member.size).decode("utf-8", "replace").strip()
+        content = stream.read(member.size)
+        if len(content) < member.size:
+            raise Damaged(f"cut off in {member.name}")
+        label = content.decode("utf-8", "replace").strip()
         if label and label.isprintable():
             return label
     raise UserError(f"{archive}/{member.name}: expected a class, one line of text or an integer")
