@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
+import sys
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -176,3 +179,56 @@ def test_memory_is_that_of_one_folders_names(tmp_path: Path) -> None:
     assert n == n_folders * n_files
     # A folder's names take about 150 bytes each, a shard's images about 500.
     assert peak < 400_000
+
+
+def test_folders_deeper_than_pythons_stack(tmp_path: Path) -> None:
+    depth = sys.getrecursionlimit() + 100
+    fill(tmp_path, "b/2.pgm")
+    folders = [tmp_path / "a"]
+    folders[0].mkdir()
+    try:
+        for _ in range(depth):
+            folders.append(folders[-1] / "a")
+            folders[-1].mkdir()
+        fill(folders[-1], "1.pgm")
+        expected = ["a/" + "a/" * depth + "1.pgm", "b/2.pgm"]
+        assert uids(open_shards(tmp_path, labeled=True)) == expected
+        assert [item.uid for item in open_source(tmp_path, labels_from="folder").items] == expected
+        (folders[-1] / "1.pgm").unlink()
+    finally:  # what removes temporary folders does so by recursion
+        for path in reversed(folders):
+            path.rmdir()
+
+
+def test_folders_linked_to_each_other(tmp_path: Path) -> None:
+    # Twelve folders with links to all others are 12! ways through them.
+    def linked(n: int) -> Path:
+        root = fill(tmp_path / str(n), *(f"{i:02d}/x.pgm" for i in range(n)))
+        for i in range(n):
+            for j in range(n):
+                if i != j:
+                    (root / f"{i:02d}/to{j:02d}").symlink_to(root / f"{j:02d}")
+        return root
+
+    # Two of them have no more than two ways to each image.
+    root = linked(2)
+    assert uids(open_shards(root)) == ["00/to01/x.pgm", "00/x.pgm", "01/to00/x.pgm", "01/x.pgm"]
+    root = linked(12)
+    started = time.perf_counter()
+    said = fails(root)
+    assert re.fullmatch(
+        r"folders in ROOT are linked to each other: more than 1000 ways lead to the folder ROOT/\d\d: "
+        r"remove the links between them",
+        said,
+    )
+    with pytest.raises(UserError, match="linked to each other"):
+        open_source(root)
+    assert time.perf_counter() - started < 60
+
+
+def test_many_links_to_one_folder_are_many_names(tmp_path: Path) -> None:
+    fill(tmp_path / "shared", "x.pgm")
+    for i in range(1100):
+        (tmp_path / f"all/{i:04d}").mkdir(parents=True)
+        (tmp_path / f"all/{i:04d}/shared").symlink_to(tmp_path / "shared")
+    assert len(uids(open_shards(tmp_path / "all"))) == 1100

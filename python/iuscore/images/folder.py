@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -26,6 +26,7 @@ from iuscore.images.listing import (
     uid_of,
 )
 from iuscore.images.sample import Item, Source, StoredFile
+from iuscore.images.walk import Walk
 
 LabelsFrom = Literal["auto", "folder", "prefix"]
 
@@ -104,12 +105,10 @@ class _Listing:
 def _list(path: Path) -> _Listing:
     if path.is_dir():
         listing = _Listing()
-        for file, is_image in _walk(path, ()):
-            uid = uid_of(file.relative_to(path).as_posix())
-            if is_image:
-                listing.images[uid] = file
-            else:
-                listing.others.append(uid)
+        walk = Walk(path, keep_others=True)
+        for found in walk.files():
+            listing.images[found.uid] = path / found.folder / found.name
+        listing.others = walk.others or []
         listing.folders = sorted(_sub_folders(path))
         if not listing.images:
             raise UserError(nothing_found(path, len(listing.others), min(listing.others, default=None)))
@@ -119,26 +118,6 @@ def _list(path: Path) -> _Listing:
     if not path.is_file() or not is_image_name(path.name):
         raise UserError(no_image_file(path))
     return _Listing({uid_of(path.name): path})
-
-
-def _walk(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[Path, bool]]:
-    try:
-        status = os.stat(folder)
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError as error:
-        raise UserError(f"cannot list {folder}: {error.strerror}") from error
-    here = (status.st_dev, status.st_ino)
-    if here in above:
-        return
-    for entry in entries:
-        if is_passed_over(entry.name):
-            continue
-        path = folder / entry.name
-        kind = kind_of(entry)
-        if kind == "folder":
-            yield from _walk(path, (*above, here))
-        else:
-            yield path, kind == "file" and is_image_name(entry.name)
 
 
 def _sub_folders(path: Path) -> list[str]:
