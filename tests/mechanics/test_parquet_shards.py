@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from iuscore.images import ShardedSource, open_shards, read_item
+from iuscore.images import ShardedSource, open_shards, parquet_shards, read_item
 from tests.mechanics.sharded_sources import pgm, table, uids
 from tests.mechanics.test_images_shards import fails
 from tests.mechanics.test_tar_shards import errors, labels
@@ -204,3 +205,100 @@ def test_bytes_of_bytes_are_no_images(tmp_path: Path) -> None:
 def test_named_pipes_are_not_waited_for(tmp_path: Path, suffix: str) -> None:
     os.mkfifo(tmp_path / f"pipe.{suffix}")
     assert fails(tmp_path / f"pipe.{suffix}").endswith("no regular file")
+
+
+def test_a_column_named_like_the_field_of_another(tmp_path: Path) -> None:
+    struct = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    columns = {
+        "image": pa.array([{"bytes": pgm(1)}, None, {"bytes": pgm(2)}], struct),
+        "image.bytes": pa.array([pgm(3), pgm(4), None], pa.binary()),
+        "label": pa.array(["a", "b", "a"]),
+        "label.name": pa.array([7, 7, 7]),
+    }
+    for names in (list(columns), list(columns)[::-1]):
+        path = write(tmp_path / "x.parquet", {name: columns[name] for name in names})
+        assert first_pixels(open_shards(path, column="image"), 2) == [1, 2]
+        assert first_pixels(open_shards(path, column="image.bytes"), 2) == [3, 4]
+        assert [label for _, label in labels(open_shards(path, column="image", labeled=True))] == ["a", "b", "a"]
+
+
+def test_columns_of_one_name(tmp_path: Path) -> None:
+    image, label = pa.array([pgm(1)]), pa.array(["a"])
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.Table.from_arrays([image, image], ["image", "image"]), path)
+    assert fails(path) == "ROOT has 2 columns named image: give each a name of its own"
+    assert fails(path, column="image") == "ROOT has 2 columns named image: give each a name of its own"
+    pq.write_table(pa.Table.from_arrays([image, label, label], ["image", "label", "label"]), path)
+    assert fails(path, labeled=True) == "ROOT has 2 columns label: its columns are image, label, label"
+
+
+def peak_of(source: ShardedSource, size: int, most: int) -> tuple[int, int]:
+    """Bytes that Arrow held at most while ``most`` images were read, and the images."""
+    before, peak, n = pa.total_allocated_bytes(), 0, 0
+    for shard in source.shards(size):
+        for item in source.items(shard):
+            assert read_item(item).error is None
+            peak, n = max(peak, pa.total_allocated_bytes() - before), n + 1
+            if n == most:
+                return peak, n
+    return peak, n
+
+
+def repeated(path: Path, value: Any, n: int, name: str = "image", **columns: Any) -> Path:
+    """A table with one value of a dictionary in all rows, which the file has once."""
+    kind = pa.binary() if isinstance(value, bytes) else pa.string()
+    column = pa.DictionaryArray.from_arrays(pa.array([0] * n, pa.int32()), pa.array([value], kind))
+    pq.write_table(
+        pa.table({name: column, **columns}), path, compression="zstd", dictionary_pagesize_limit=1 << 31,
+        store_schema=False,
+    )  # fmt: skip
+    return path
+
+
+def test_a_value_that_is_repeated_is_in_memory_once(tmp_path: Path) -> None:
+    n_bytes = 8 << 20
+    path = repeated(tmp_path / "x.parquet", pgm(1) + bytes(n_bytes), 640)
+    assert path.stat().st_size < 10_000
+    source = open_shards(path)
+    assert sum(shard.n for shard in source.shards(64)) == 640
+    peak, n = peak_of(source, 64, 80)
+    # Unpacked page, its dictionary and one row.
+    assert (n, peak < 5 * n_bytes) == (80, True), peak
+    (first, *others) = (item.stored for item in source.items(next(source.shards(64))))
+    assert all(other is first for other in others)
+
+
+def test_a_class_that_is_repeated_is_in_memory_once(tmp_path: Path) -> None:
+    n = 2000
+    images = pa.array([pgm(1)] * n)
+    path = repeated(tmp_path / "x.parquet", "long" * (1 << 20), n, "label", image=images)
+    assert fails(path, labeled=True) == "label of ROOT: expected a short text in every row, got 4194304 bytes"
+    repeated(path, "a", n, "label", image=images)
+    assert {label for _, label in labels(open_shards(path, labeled=True))} == {"a"}
+
+
+def test_rows_that_unpack_to_far_more_than_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = pgm(1) + bytes(4 << 20)
+    table(tmp_path / "a.parquet", [image, image + b"\0"], compression="zstd", use_dictionary=False)
+    table(tmp_path / "b.parquet", [pgm(2)])
+    assert list(errors(open_shards(tmp_path)).values()) == [None] * 3
+    monkeypatch.setattr(parquet_shards, "_LARGEST_GROUP", 1 << 20)
+    found = list(errors(open_shards(tmp_path)).values())
+    assert found[2] is None
+    assert len(set(found[:2])) == 1
+    assert re.fullmatch(
+        r"damaged: a row group of \d+ bytes unpacks to \d+: write it in smaller row groups", str(found[0])
+    )
+    monkeypatch.undo()
+    monkeypatch.setattr(parquet_shards, "_LARGEST", 1 << 20)
+    found = list(errors(open_shards(tmp_path)).values())
+    assert found == [
+        f"too large: {len(image)} bytes, more than 1048576 in a row",
+        f"too large: {len(image) + 1} bytes, more than 1048576 in a row",
+        None,
+    ]
+
+
+def test_nested_json_is_no_metadata(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.parquet", {"image": [pgm(1)], "label": [1]}, {"huggingface": "[" * 100_000})
+    assert labels(open_shards(path, labeled=True)) == [("x.parquet/000000000", "1")]

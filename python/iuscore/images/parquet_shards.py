@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,9 +21,11 @@ from iuscore.images.decode import MAX_PIXELS
 from iuscore.images.sample import Stored, StoredBytes, StoredNothing
 from iuscore.images.shards import Listed
 
-_BATCH_BYTES = 4 << 20
-_LARGEST_BATCH = 64
+_LARGEST = 1 << 28
+_LARGEST_GROUP, _MOST_UNPACKED = 1 << 28, 1000
 _LABEL = "label"
+_LABELS_AT_ONCE = 4096
+_LONGEST_CLASS = 1000
 _NULL = "no image: the row is null, or has a path but no bytes"
 
 
@@ -68,17 +72,17 @@ class ParquetShards(ArchiveShards):
             file = _opened(path)
         except (pa.ArrowException, ValueError) as error:
             raise Damaged(f"damaged, or no Parquet file: {one_line(error)}") from error
-        with file:
+        with file, ExitStack() as also_open:
             column = _image_column(path, file.schema_arrow, self.column)
             date = size_and_date(path)[1]
             start = 0
-            labels = _Labels(path, file) if self.labeled else None
+            labels = also_open.enter_context(closing(_Labels(path, file))) if self.labeled else None
             for groups in _packed(file.metadata, size):
                 images = []
                 row = start
                 for group, first, stop in groups:
                     n_bytes = file.metadata.row_group(group).total_byte_size
-                    known = [None] * (stop - first) if labels is None else labels.of(group)[first:stop]
+                    known = [None] * (stop - first) if labels is None else labels.of(group, first, stop)
                     images += [Listed(_uid(name, row + i), label, n_bytes, date) for i, label in enumerate(known)]
                     row += stop - first
                 yield images, {"column": column, "row": start, "groups": groups}
@@ -97,9 +101,9 @@ class ParquetShards(ArchiveShards):
             try:
                 with read_from(first, key, partial(_Rows, path, where["column"], group)) as rows:
                     while done < stop:
-                        content = rows.read()
+                        stored = rows.read()
                         done += 1
-                        yield StoredNothing(_NULL) if content is None else StoredBytes(content)
+                        yield stored
             except (pa.ArrowException, OSError, ValueError) as error:
                 yield from [StoredNothing(f"damaged: {one_line(error)}")] * (stop - done)
 
@@ -110,51 +114,61 @@ class _Rows:
     def __init__(self, path: Path, column: str, group: int) -> None:
         self.position = 0
         self._file = _opened(path)
-        self._batch: Any = ()
-        self._next = 0
-        metadata = self._file.metadata.row_group(group)
-        each = max(1, metadata.total_byte_size // max(1, metadata.num_rows))
-        field = self._file.schema_arrow.field(column)
-        self._is_struct = pa.types.is_struct(field.type)
+        self._column = column
+        self._last = StoredBytes(b"")
+        _require_room(self._file.metadata.row_group(group), column)
+        self._is_struct = pa.types.is_struct(self._file.schema_arrow.field(column).type)
+        # One row at a time: a value that a dictionary holds once is written out for every row.
         self._batches = self._file.iter_batches(
-            batch_size=max(1, min(_LARGEST_BATCH, _BATCH_BYTES // each)),
+            batch_size=1,
             row_groups=[group],
             columns=[f"{column}.bytes" if self._is_struct else column],
             use_threads=False,
         )
 
-    def read(self) -> bytes | None:
-        self._fill()
-        content: bytes | None = self._batch[self._next].as_py()
-        self._advance(1)
-        return content
+    def read(self) -> Stored:
+        # By its name: where there are columns image (a struct) and image.bytes, both are read.
+        values = self._next().column(self._column)
+        value = (pc.struct_field(values, "bytes") if self._is_struct else values)[0]
+        if (buffer := value.as_buffer()) is None:
+            return StoredNothing(_NULL)
+        if len(buffer) > _LARGEST:
+            return StoredNothing(f"too large: {len(buffer)} bytes, more than {_LARGEST} in a row")
+        if not buffer.equals(pa.py_buffer(self._last.content)):  # what comes again and again is in memory once
+            self._last = StoredBytes(value.as_py())
+        return self._last
 
     def skip_to(self, position: int) -> None:
         while self.position < position:
-            self._fill()
-            self._advance(min(len(self._batch) - self._next, position - self.position))
+            self._next()
 
-    def _advance(self, n: int) -> None:
-        self._next += n
-        self.position += n
-
-    def _fill(self) -> None:
-        if self._next < len(self._batch):
-            return
+    def _next(self) -> pa.RecordBatch:
         batch = next(self._batches, None)
         if batch is None:
             raise ValueError("the row group has fewer rows than when it was listed")
-        values = batch.column(0)
-        self._batch = pc.struct_field(values, "bytes") if self._is_struct else values
-        self._next = 0
+        self.position += 1
+        return batch
 
     def close(self) -> None:
         self._file.close()
 
 
-def _opened(path: Path) -> pq.ParquetFile:
+def _require_room(group: pq.RowGroupMetaData, column: str) -> None:
+    """Images hardly shrink, and what is unpacked at once is a page, which may be the whole row group."""
+    for i in range(group.num_columns):
+        chunk = group.column(i)
+        packed, unpacked = chunk.total_compressed_size, chunk.total_uncompressed_size
+        if (
+            chunk.path_in_schema in (column, f"{column}.bytes")
+            and unpacked > _LARGEST_GROUP
+            and unpacked > _MOST_UNPACKED * max(1, packed)
+        ):
+            raise ValueError(f"a row group of {packed} bytes unpacks to {unpacked}: write it in smaller row groups")
+
+
+def _opened(path: Path, **options: Any) -> pq.ParquetFile:
     # A buffered stream: pages come one by one, not a whole row group at once.
-    return pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False)
+    return pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False, **options)
 
 
 def _uid(name: str, row: int) -> str:
@@ -183,6 +197,9 @@ def _packed(metadata: pq.FileMetaData, size: int) -> Iterator[list[list[int]]]:
 
 def _image_column(path: Path, schema: pa.Schema, wanted: str | None) -> str:
     found: list[str] = [field.name for field in schema if _holds_bytes(field.type)]
+    for name in found if wanted is None else [wanted]:
+        if schema.names.count(name) > 1:
+            raise UserError(f"{path} has {schema.names.count(name)} columns named {name}: give each a name of its own")
     present = ", ".join(f"{field.name} ({field.type})" for field in schema) or "none"
     if wanted is not None:
         if wanted not in schema.names:
@@ -208,32 +225,58 @@ def _holds_bytes(kind: pa.DataType) -> bool:
 
 
 class _Labels:
-    """Classes of the rows, a row group at a time."""
+    """Classes of the rows, read from the first to the last, some thousand at a time."""
 
     def __init__(self, path: Path, file: pq.ParquetFile) -> None:
-        self._path, self._file = path, file
+        self._path = path
         self._names = _class_names(path, file.schema_arrow)
-        self._group, self._labels = -1, [""]
+        # A text that a dictionary holds once is not written out for every row.
+        self._file = _opened(path, read_dictionary=[_LABEL])
+        self._group = -1
+        self._rest: Iterator[object] = iter(())
 
-    def of(self, group: int) -> Sequence[str]:
-        if group != self._group:  # a large row group is in many shards
-            try:
-                values = self._file.read_row_group(group, columns=[_LABEL], use_threads=False).column(0).to_pylist()
-            except (pa.ArrowException, OSError) as error:
-                raise Damaged(f"damaged: {_LABEL}: {one_line(error)}") from error
-            if len(values) != (n := self._file.metadata.row_group(group).num_rows):
-                raise Damaged(f"damaged: {_LABEL}: {len(values)} of {n} rows of a row group")
-            self._group, self._labels = group, [_label(self._path, value, self._names) for value in values]
-        return self._labels
+    def of(self, group: int, first: int, stop: int) -> Sequence[str]:
+        """Classes of the rows ``first`` to ``stop`` of a row group; those before them were asked for before."""
+        if group != self._group:
+            self._group, self._rest = group, self._values(group)
+        try:
+            values = list(islice(self._rest, stop - first))
+        except (pa.ArrowException, OSError) as error:
+            raise Damaged(f"damaged: {_LABEL}: {one_line(error)}") from error
+        if len(values) < stop - first:
+            raise Damaged(f"damaged: {_LABEL}: {first + len(values)} rows of a row group of {stop} or more")
+        return [_label(self._path, value, self._names) for value in values]
+
+    def _values(self, group: int) -> Iterator[object]:
+        batches = self._file.iter_batches(
+            batch_size=_LABELS_AT_ONCE, row_groups=[group], columns=[_LABEL], use_threads=False
+        )
+        for batch in batches:
+            values = batch.column(_LABEL)
+            if pa.types.is_dictionary(values.type):
+                self._require_short(values)
+                values = values.dictionary_decode()
+            yield from values.to_pylist()
+
+    def _require_short(self, values: pa.DictionaryArray) -> None:
+        kind = values.type.value_type
+        if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind):
+            longest = pc.max(pc.binary_length(values.dictionary).take(values.indices)).as_py()
+            if longest is not None and longest > _LONGEST_CLASS:
+                raise UserError(f"{_LABEL} of {self._path}: expected a short text in every row, got {longest} bytes")
+
+    def close(self) -> None:
+        self._file.close()
 
 
 def _class_names(path: Path, schema: pa.Schema) -> list[str] | None:
     """Hugging Face's names of the classes, if the schema has them."""
-    if _LABEL not in schema.names:
-        raise UserError(f"{path} has no column {_LABEL}: its columns are {', '.join(schema.names)}")
+    if (n := schema.names.count(_LABEL)) != 1:
+        has = f"{n} columns {_LABEL}" if n else f"no column {_LABEL}"
+        raise UserError(f"{path} has {has}: its columns are {', '.join(schema.names)}")
     try:
         names = json.loads(schema.metadata[b"huggingface"])["info"]["features"][_LABEL]["names"]
-    except (TypeError, KeyError, ValueError):
+    except (TypeError, KeyError, ValueError, RecursionError):
         return None
     return [str(name) for name in names] if isinstance(names, list) else None
 
@@ -247,4 +290,7 @@ def _label(path: Path, value: object, names: list[str] | None) -> str:
         if value < len(names):
             return names[value]
     known = "" if names is None else f" below {len(names)}"
-    raise UserError(f"{_LABEL} of {path}: expected a text or an integer from 0{known} in every row, got {value!r}")
+    raise UserError(
+        f"{_LABEL} of {path}: expected a text or an integer from 0{known} in every row, "
+        f"got {repr(value)[:_LONGEST_CLASS]}"
+    )
