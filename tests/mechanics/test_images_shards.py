@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from iuscore.errors import UserError
-from iuscore.images import Shard, open_shards
-from tests.mechanics.sharded_sources import MAKERS, N, contents, fill, uids
+from iuscore.images import Shard, open_shards, read_item
+from tests.mechanics.sharded_sources import MAKERS, N, contents, fill, pgm, table, tar, uids
 
 
 def fails(path: Path, **options: object) -> str:
@@ -126,3 +126,43 @@ def test_importing_loads_no_library_of_one_kind() -> None:
     code = "import sys, iuscore.images; print(sorted({'PIL', 'pyarrow', 'pydicom', 'simplejpeg'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_archives_in_folders_below(tmp_path: Path) -> None:
+    # As Hugging Face lays out a data set.
+    hf = tmp_path / "hf"
+    (hf / "data/more").mkdir(parents=True)
+    for name in ("README.md", ".gitattributes", "data/notes.txt"):
+        (hf / name).touch()
+    for name, value in (("train-0", 1), ("train-1", 2), ("more/test-0", 3)):
+        table(hf / f"data/{name}.parquet", [pgm(value)])
+    source = open_shards(hf, labeled=True)
+    assert source.kind == "parquet"
+    expected = [f"data/{name}.parquet/000000000" for name in ("more/test-0", "train-0", "train-1")]
+    assert uids(source) == expected
+    assert [read_item(item).error for shard in source.shards(9) for item in source.items(shard)] == [None] * 3
+    tar(tmp_path / "tars/a/x.tar", {"1.pgm": pgm(1)})
+    assert uids(open_shards(tmp_path / "tars")) == ["a/x.tar/1.pgm"]
+    # Nothing is left out in silence.
+    fill(hf, "zzz/1.png")
+    assert fails(hf) == (
+        "ROOT holds data/more/test-0.parquet and zzz/1.png below it: give a folder of files of one kind"
+    )
+    table(tmp_path / "mixed/a/x.parquet", [pgm(1)])
+    tar(tmp_path / "mixed/b/x.tar", {"1.pgm": pgm(1)})
+    assert fails(tmp_path / "mixed") == (
+        "ROOT holds a/x.parquet and b/x.tar below it: give a folder of files of one kind"
+    )
+    (tmp_path / "gz/a").mkdir(parents=True)
+    (tmp_path / "gz/a/x.tar.gz").touch()
+    assert fails(tmp_path / "gz").startswith("ROOT/a/x.tar.gz is compressed as a whole")
+
+
+def test_what_lies_below_is_found_whatever_links_there_are(tmp_path: Path) -> None:
+    for i in range(12):
+        (tmp_path / f"{i:02d}").mkdir()
+        for j in range(12):
+            (tmp_path / f"{i:02d}/to{j:02d}").symlink_to(tmp_path / f"{j:02d}")
+    tar(tmp_path / "99/x.tar", {"1.pgm": pgm(1)})
+    assert open_shards(tmp_path).kind == "webdataset"
+    assert "linked to each other" in fails(tmp_path)

@@ -12,9 +12,10 @@ from typing import Any, ClassVar
 
 from iuscore.errors import UserError
 from iuscore.images.decode import MAX_PIXELS
-from iuscore.images.listing import counted, is_passed_over, nothing_there, uid_of
+from iuscore.images.listing import EXTENSIONS, counted, is_passed_over, nothing_there, uid_of
 from iuscore.images.sample import Item, Stored, StoredNothing
-from iuscore.images.shards import Listed, Shard, ShardedSource, new_shard
+from iuscore.images.shards import ARCHIVES, Listed, Shard, ShardedSource, new_shard
+from iuscore.images.walk import Walk
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
@@ -25,7 +26,7 @@ class Damaged(Exception):
 
 
 class ArchiveShards(ShardedSource):
-    """One archive, a folder of them, or a pattern with braces. A shard never spans two archives.
+    """One archive, a folder of them or of folders of them, or a pattern with braces. A shard never spans two archives.
 
     An archive that is damaged is one more item ``<archive>/#damaged`` that says so, after what can be read of it;
     a ``UserError`` where it is the only one and nothing can be read.
@@ -86,7 +87,23 @@ class ArchiveShards(ShardedSource):
             names = [name for name in os.listdir(self._folder) if name.lower().endswith(self.suffix)]
         except OSError as error:
             raise UserError(f"cannot list {self._folder}: {error.strerror}") from error
-        return sorted((name for name in names if not is_passed_over(name)), key=uid_of)
+        found = sorted((name for name in names if not is_passed_over(name)), key=uid_of)
+        return found or self._below()
+
+    def _below(self) -> Sequence[str]:
+        """Archives in the folders below, where there are none at the top: their paths below it."""
+        found, example = [], None
+        for file in Walk(self._folder, (*ARCHIVES, *EXTENSIONS)).files():
+            path = f"{file.folder}/{file.name}" if file.folder else file.name
+            if path.lower().endswith(self.suffix):
+                found.append(path)
+            else:
+                example = example or file.uid
+        if found and example:
+            raise UserError(
+                f"{self._folder} holds {uid_of(found[0])} and {example} below it: give a folder of files of one kind"
+            )
+        return found
 
     def items(self, shard: Shard) -> Iterator[Item]:
         where = dict(shard.where)

@@ -146,12 +146,13 @@ def open_shards(
     column: str | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> ShardedSource:
-    """Open any number of images; of a folder, only the names at its top are looked at.
+    """Open any number of images; of a folder, names are looked at up to the first images or archives.
 
     Args:
         path: a folder of images or an image file (`FolderShards`); a MedMNIST .npz (`NpzShards`); a file, a folder of
             files or a pattern such as ``shards-{000..099}.tar`` of WebDataset's .tar archives (`TarShards`), Parquet
-            files (`ParquetShards`) or .npy arrays (`NpyShards`).
+            files (`ParquetShards`) or .npy arrays (`NpyShards`). Of a folder with nothing but folders in it, what lies
+            below decides.
         labeled: images have classes; where they are found: see the source of that kind.
         split: ``"train"``, ``"val"`` or ``"test"``: that part only, of an .npz or of a folder with folders of these
             names.
@@ -222,24 +223,60 @@ def _suffix(path: Path) -> str:
 
 
 def _told_by_names(folder: Path) -> str:
+    found, folders = _kinds_in(folder)
+    archives = [kind for kind in found if kind != "image"]
+    if archives and len(found) + bool(folders) > 1:
+        examples = ", ".join(sorted([*found.values(), *folders[:1]]))
+        raise UserError(f"{folder} holds {examples} side by side: give one of them, or a folder of files of one kind")
+    if not found and folders:
+        return _told_below(folder, folders)
+    return _told(folder, found)
+
+
+def _told_below(root: Path, folders: Sequence[str]) -> str:
+    """Kind of the first folder below ``root`` that has images or archives, such as ``data`` of a Hugging Face set."""
+    waiting = [root / name for name in reversed(folders)]
+    seen = set()
+    while waiting:
+        folder = waiting.pop()
+        try:
+            status = os.stat(folder)
+        except OSError as error:
+            raise UserError(f"cannot list {folder}: {error.strerror}") from error
+        if (status.st_dev, status.st_ino) in seen:  # links to what was looked at
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        found, below = _kinds_in(folder)
+        if found:
+            return "" if "image" in found else _told(folder, found)
+        waiting += [folder / name for name in reversed(below)]
+    return ""
+
+
+def _told(folder: Path, found: Mapping[str, str]) -> str:
+    archives = [kind for kind in found if kind != "image"]
+    if archives == ["compressed"]:
+        return _suffix(folder / found["compressed"])
+    return archives[0] if archives else ""
+
+
+def _kinds_in(folder: Path) -> tuple[dict[str, str], list[str]]:
+    """Kinds of files in a folder, each with the first name; names of the folders in it, sorted."""
     found: dict[str, str] = {}
+    folders = []
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
                 if is_passed_over(entry.name):
                     continue
-                suffix = _kind_of(entry)
-                if suffix and (suffix not in found or entry.name < found[suffix]):
-                    found[suffix] = entry.name
+                kind = _kind_of(entry)
+                if kind == "folder":
+                    folders.append(entry.name)
+                elif kind and (kind not in found or entry.name < found[kind]):
+                    found[kind] = entry.name
     except OSError as error:
         raise UserError(f"cannot list {folder}: {error.strerror}") from error
-    archives = [kind for kind in found if kind not in ("folder", "image")]
-    if archives and len(found) > 1:
-        examples = ", ".join(sorted(found.values()))
-        raise UserError(f"{folder} holds {examples} side by side: give one of them, or a folder of files of one kind")
-    if archives == ["compressed"]:
-        return _suffix(folder / found["compressed"])
-    return archives[0] if archives else ""
+    return found, sorted(folders)
 
 
 def _kind_of(entry: os.DirEntry[str]) -> str:
