@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
+import struct
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from iuscore.errors import UserError
 from iuscore.images import cursors, open_shards, open_source, read_item
 from iuscore.images.array_shards import _Images
 from tests.mechanics.sharded_sources import npz, uids
@@ -228,3 +232,101 @@ def test_patterns(tmp_path: Path) -> None:
         np.save(tmp_path / f"x-{i}.npy", IMAGES[:1])
     assert uids(open_shards(tmp_path / "x-{1..2}.npy")) == ["x-1.npy/000000000", "x-2.npy/000000000"]
     assert zipfile.is_zipfile(npz(tmp_path))
+
+
+def array_file(shape: tuple[int, ...], kind: str = "|u1", content: bytes = b"") -> bytes:
+    """A .npy file whose header claims ``shape``, with ``content`` after it."""
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, {"descr": kind, "fortran_order": False, "shape": shape})
+    return stream.getvalue() + content
+
+
+def archive(path: Path, members: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> Path:
+    with zipfile.ZipFile(path, "w", method) as file:
+        for name, content in members.items():
+            file.writestr(f"{name}.npy", content)
+    return path
+
+
+@pytest.mark.parametrize("claimed", [2 * 10**9, 10**15])
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_header_that_claims_more_images_than_there_are(tmp_path: Path, claimed: int, method: int) -> None:
+    image = bytes(range(28)) * 28
+    labels_ = array_file((claimed, 1), "<i8", bytes(8))
+    path = archive(
+        tmp_path / "m.npz",
+        {"train_images": array_file((claimed, 28, 28), content=image), "train_labels": labels_},
+        method,
+    )
+    tracemalloc.start()
+    try:
+        for labeled in (False, True):
+            source = open_shards(path, labeled=labeled)
+            found = errors(source, 512)
+            assert found["train/000000"] is None
+            assert found["m.npz/#damaged"] == f"cut off: 1 of {claimed} images of train_images are there"
+            assert len(found) == 2
+        with pytest.raises(UserError, match=f"cut off: train_images claims {claimed * 784} bytes, 784 can be there$"):
+            open_source(path, labels_from="auto")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 5e6
+
+
+def test_a_directory_that_claims_more_than_the_archive_can_hold(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).bytes(784)
+    path = archive(tmp_path / "m.npz", {"train_images": array_file((2 * 10**6, 28, 28), content=image)})
+    data = path.read_bytes()
+    at = data.index(b"PK\x01\x02") + 24
+    size = struct.pack("<I", 128 + 784)
+    assert data[at : at + 4] == size
+    path.write_bytes(data[:at] + struct.pack("<I", 128 + 784 * 2 * 10**6) + data[at + 4 :])
+    found = errors(open_shards(path))
+    assert 2 <= len(found) <= 4
+    assert found["train/000000"] is None
+
+
+@pytest.mark.parametrize(("method", "name"), [(zipfile.ZIP_BZIP2, "bzip2"), (zipfile.ZIP_LZMA, "lzma")])
+@pytest.mark.parametrize("member", ["train_images", "train_labels"])
+def test_members_that_unpack_without_a_bound_are_refused(tmp_path: Path, method: int, name: str, member: str) -> None:
+    members = {
+        "train_images": array_file((5, 2, 4), content=bytes(40)),
+        "train_labels": array_file((5,), content=bytes(5)),
+    }
+    path = archive(tmp_path / "m.npz", {key: content for key, content in members.items() if key != member})
+    with zipfile.ZipFile(path, "a") as file:
+        file.writestr(f"{member}.npy", members[member], method)
+    said = f"ROOT: {member}.npy is compressed by {name}: save it with np.savez_compressed, which uses deflate"
+    assert fails(path, labeled=True) == said
+    with pytest.raises(UserError) as caught:
+        open_source(path, labels_from="auto")
+    assert str(caught.value).replace(str(path), "ROOT") == said
+    if member == "train_labels":
+        assert list(errors(open_shards(path)).values()) == [None] * 5
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (array_file((-28, -28, -28)), "an array of shape [-28, -28, -28]"),
+        (b"\x93NUMPY\x02\0" + struct.pack("<I", 4 * 10**9) + b" " * 10**6, "EOF: reading array header, expected "),
+        (b"\x93NUMPY\x03\0" + struct.pack("<I", 10), "an array of version 3.0"),
+        (b"\x93NUMPY\x01\0" + struct.pack("<H", 9000) + b"(" * 9000, ""),
+    ],
+)
+def test_headers_of_arrays_that_are_none(tmp_path: Path, content: bytes, reason: str) -> None:
+    path = archive(tmp_path / "m.npz", {"train_images": content}, zipfile.ZIP_DEFLATED)
+    assert fails(path).startswith(f"ROOT: damaged: train_images: {reason}")
+    (tmp_path / "x.npy").write_bytes(content)
+    assert fails(tmp_path / "x.npy").startswith(f"ROOT: damaged: x.npy: {reason}")
+    with pytest.raises(UserError, match="is damaged: "):
+        open_source(path)
+
+
+def test_labels_of_no_numbers(tmp_path: Path) -> None:
+    for kind, said in (("<f8", "expected integers from 0, got float64"), ("|S0", ""), ("<i8", "expected [5, 1], one")):
+        count = 4 if kind == "<i8" else 5
+        members = {"train_images": array_file((5, 2, 4), content=bytes(40))}
+        members["train_labels"] = array_file((count,), kind, bytes(40))
+        assert said in fails(archive(tmp_path / "m.npz", members), labeled=True)

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import IO, Any, ClassVar, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from iuscore.errors import UserError
 from iuscore.images.archives import ArchiveShards, Damaged, one_line, size_and_date
 from iuscore.images.cursors import read_from
 from iuscore.images.decode import MAX_PIXELS
-from iuscore.images.medmnist import SPLITS, checked_labels, pixel_type
+from iuscore.images.medmnist import SPLITS, checked_labels, pixel_type, require_one_label
+from iuscore.images.npz import read_header, unpacked_bytes
 from iuscore.images.sample import Stored, StoredArray
 from iuscore.images.shards import Listed
 
@@ -76,30 +78,39 @@ class NpzShards(ArchiveShards):
                     raise UserError(f"{path} has no {key}: it has {', '.join(present) or 'no arrays'}")
             for split in splits:
                 key = f"{split}_images"
+                member = archive.getinfo(f"{key}.npy")
+                there = unpacked_bytes(path, member)
                 with _member(archive, key) as stream:
                     header = _header(stream, path, key)
-                # The date of a member says nothing; its checksum says all.
-                checksum = archive.getinfo(f"{key}.npy").CRC
-                n = _whole(path, header, archive.getinfo(f"{key}.npy").file_size, self.max_pixels)
-                labels = self._labels(path, archive, split, header.shape[0])
+                n = _whole(path, header, there, self.max_pixels)
+                labels = self._labels(path, archive, split, header.shape[0], n) if self.labeled else None
                 for start in range(0, n, size):
                     stop = min(start + size, n)
-                    yield (
-                        [Listed(_uid(split, i), labels[i], header.n_bytes, checksum) for i in range(start, stop)],
-                        {"split": split, "rows": [start, stop]},
-                    )
+                    known = [None] * (stop - start) if labels is None else [str(k) for k in labels[start:stop].tolist()]
+                    # The date of a member says nothing; its checksum says all.
+                    images = [
+                        Listed(_uid(split, start + i), label, header.n_bytes, member.CRC)
+                        for i, label in enumerate(known)
+                    ]
+                    yield images, {"split": split, "rows": [start, stop]}
                 _require_all(key, header, n)
 
-    def _labels(self, path: Path, archive: zipfile.ZipFile, split: str, n: int) -> Sequence[str | None]:
-        if not self.labeled:
-            return [None] * n
+    def _labels(self, path: Path, archive: zipfile.ZipFile, split: str, claimed: int, n: int) -> NDArray[Any]:
+        """Labels of the first ``n`` of ``claimed`` images."""
         key = f"{split}_labels"
+        unpacked_bytes(path, archive.getinfo(f"{key}.npy"))
         with _member(archive, key) as stream:
             try:
-                values = np.lib.format.read_array(stream, allow_pickle=False)
+                header = read_header(stream)
+                require_one_label(path, key, header.shape, claimed)
+                if header.dtype.hasobject:
+                    raise ValueError("objects, not numbers")
+                values = np.frombuffer(_exactly(stream, n * header.dtype.itemsize), header.dtype)
+            except UserError:
+                raise
             except Exception as error:  # whatever zip, zlib and header parsing raise
                 raise Damaged(f"damaged: {key}: {one_line(error)}") from error
-        return checked_labels(path, key, values, n, None)
+        return checked_labels(path, key, values, n)
 
     def _uids(self, where: dict[str, Any]) -> Iterator[str]:
         return (_uid(where["split"], i) for i in range(*where["rows"]))
@@ -209,15 +220,13 @@ def _member(archive: zipfile.ZipFile, key: str) -> IO[bytes]:
 
 def _header(stream: IO[bytes], path: Path, key: str) -> _Header:
     try:
-        version = np.lib.format.read_magic(stream)
-        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
-        shape, by_columns, dtype = read(stream)
+        header = read_header(stream)
     except Exception as error:
         raise Damaged(f"damaged: {key}: {one_line(error)}") from error
-    pixels = pixel_type(path, key, shape, dtype)
-    if by_columns and shape[0] > 1:
+    pixels = pixel_type(path, key, header.shape, header.dtype)
+    if header.by_columns and header.shape[0] > 1:
         raise UserError(f"{key} of {path} is stored by columns: save np.ascontiguousarray of it")
-    return _Header(shape, dtype, pixels, stream.tell())
+    return _Header(header.shape, header.dtype, pixels, header.start)
 
 
 def _whole(path: Path, header: _Header, there: int, max_pixels: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from iuscore.errors import UserError
 from iuscore.images.decode import MAX_PIXELS
+from iuscore.images.npz import read_header, unpacked_bytes
 from iuscore.images.sample import Item, Source, StoredArray
 
 SPLITS = ("train", "val", "test")
@@ -66,7 +68,8 @@ class NpzSource(Source):
             images = _checked_images(path, f"{name}_images", arrays[f"{name}_images"])
             labels: list[str] | list[None] = [None] * len(images)
             if labeled:
-                labels = checked_labels(path, f"{name}_labels", arrays[f"{name}_labels"], len(images), class_names)
+                key = f"{name}_labels"
+                labels = _named(path, key, checked_labels(path, key, arrays[key], len(images)), class_names)
             items.extend(Item(f"{name}/{i:06d}", label, None, StoredArray(images, i)) for i, label in enumerate(labels))
         if not items:
             raise UserError(f"no images in {path}: its arrays are empty")
@@ -99,7 +102,20 @@ def _read(path: Path, archive: Any, split: str | None, labeled: bool) -> dict[st
     for key in (f"{s}_{kind}" for s in splits or SPLITS for kind in kinds):
         if key not in present:
             raise UserError(f"{path} has no {key}: it has {', '.join(present) or 'no arrays'}")
+    for key in (f"{s}_{kind}" for s in splits for kind in kinds):
+        _require_there(path, archive.zip, key)
     return {s: {f"{s}_{kind}": archive[f"{s}_{kind}"] for kind in kinds} for s in splits}
+
+
+def _require_there(path: Path, archive: zipfile.ZipFile, key: str) -> None:
+    """A UserError before memory is taken for an array that cannot be there."""
+    member = archive.getinfo(f"{key}.npy")
+    there = unpacked_bytes(path, member)
+    with archive.open(member) as stream:
+        header = read_header(stream)
+    claimed = math.prod(header.shape) * header.dtype.itemsize
+    if header.start + claimed > there:
+        raise UserError(f"{path} is cut off: {key} claims {claimed} bytes, {max(0, there - header.start)} can be there")
 
 
 def _first_line(error: Exception) -> str:
@@ -122,17 +138,24 @@ def pixel_type(path: Path, key: str, shape: tuple[int, ...], dtype: np.dtype[Any
     return _PIXEL_TYPES[dtype.name]
 
 
-def checked_labels(
-    path: Path, key: str, labels: NDArray[Any], count: int, class_names: Sequence[str] | None
-) -> list[str]:
-    """One class for each of ``count`` images; a UserError where ``labels`` are something else."""
-    if labels.ndim == 2 and labels.shape[1] > 1:
-        raise UserError(f"{key} of {path} has {labels.shape[1]} labels per image: only one per image is supported")
-    if labels.size != count or labels.ndim not in (1, 2):
-        raise UserError(f"{key} of {path}: expected [{count}, 1], one label per image, got {list(labels.shape)}")
+def require_one_label(path: Path, key: str, shape: tuple[int, ...], count: int) -> None:
+    """A UserError where an array of this shape has not one label for each of ``count`` images."""
+    if len(shape) == 2 and shape[1] > 1:
+        raise UserError(f"{key} of {path} has {shape[1]} labels per image: only one per image is supported")
+    if len(shape) not in (1, 2) or math.prod(shape) != count:
+        raise UserError(f"{key} of {path}: expected [{count}, 1], one label per image, got {list(shape)}")
+
+
+def checked_labels(path: Path, key: str, labels: NDArray[Any], count: int) -> NDArray[Any]:
+    """Labels [count]; a UserError where ``labels`` are something else than integers from 0, one an image."""
+    require_one_label(path, key, labels.shape, count)
     if labels.dtype.kind not in "iu" or (count and labels.min() < 0):
         raise UserError(f"{key} of {path}: expected integers from 0, got {labels.dtype} {labels.reshape(-1)[:3]}")
-    numbers = [int(label) for label in labels.reshape(-1)]
+    return labels.reshape(-1)
+
+
+def _named(path: Path, key: str, labels: NDArray[Any], class_names: Sequence[str] | None) -> list[str]:
+    numbers = [int(label) for label in labels]
     if class_names is None:
         return [str(number) for number in numbers]
     if numbers and max(numbers) >= len(class_names):

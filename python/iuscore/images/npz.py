@@ -1,0 +1,65 @@
+"""Arrays in .npz archives and .npy files: their headers, and how much of them can be there."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+
+from iuscore.errors import UserError
+
+# NumPy takes headers of up to 10,000 characters.
+_LONGEST_HEADER = 1 << 14
+# Of deflate: 258 bytes from 2 bits.
+_MOST_UNPACKED = 1032
+_METHODS = {zipfile.ZIP_BZIP2: "bzip2", zipfile.ZIP_LZMA: "lzma"}
+
+
+class ArrayHeader(NamedTuple):
+    """What stands before an array.
+
+    Attributes:
+        shape: of the array, as claimed.
+        by_columns: whether it is stored in Fortran's order.
+        dtype: of its elements.
+        start: bytes before the first element.
+    """
+
+    shape: tuple[int, ...]
+    by_columns: bool
+    dtype: np.dtype[Any]
+    start: int
+
+
+def read_header(stream: IO[bytes]) -> ArrayHeader:
+    """Header of the array that begins at ``stream``, which is then at its first element; raises ValueError."""
+    # A header may say that it has 4 GB.
+    head = io.BytesIO(stream.read(_LONGEST_HEADER))
+    version = np.lib.format.read_magic(head)
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
+    if read is None:
+        raise ValueError(f"an array of version {version[0]}.{version[1]}")
+    shape, by_columns, dtype = read(head)
+    if any(n < 0 for n in shape):
+        raise ValueError(f"an array of shape {list(shape)}")
+    stream.seek(head.tell())
+    return ArrayHeader(shape, by_columns, dtype, head.tell())
+
+
+def unpacked_bytes(path: Path, member: zipfile.ZipInfo) -> int:
+    """Bytes that a member of an .npz can have: what it claims, or what the archive can hold if that is less.
+
+    Raises:
+        UserError: compressed by a method whose unpacking has no bound.
+    """
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        method = _METHODS.get(member.compress_type, f"method {member.compress_type}")
+        raise UserError(
+            f"{path}: {member.filename} is compressed by {method}: save it with np.savez_compressed, which uses deflate"
+        )
+    packed = min(member.compress_size, path.stat().st_size)
+    ratio = 1 if member.compress_type == zipfile.ZIP_STORED else _MOST_UNPACKED
+    return min(member.file_size, packed * ratio)
