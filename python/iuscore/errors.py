@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class UserError(ValueError):
     """A mistake in what the user gave: a path, a class name, an option, a file's content.
@@ -15,3 +17,17 @@ class UserError(ValueError):
         ...
         iuscore.errors.UserError: no class 'wbc': the model knows benign, malignant
     """
+
+
+def nearest(name: str, choices: Iterable[str]) -> str | None:
+    """The one of ``choices`` that was perhaps meant by ``name``: in another case, or with a typing error.
+
+    Example:
+        >>> [nearest(name, ["benign", "malignant"]) for name in ("Benign", "malignent", "x")]
+        ['benign', 'malignant', None]
+    """
+    from difflib import get_close_matches
+
+    by_folded = {choice.casefold(): choice for choice in reversed(list(choices))}
+    close = get_close_matches(name.casefold(), by_folded, n=1)
+    return by_folded[close[0]] if close else None

@@ -159,7 +159,8 @@ class TestScore:
         assert said == f"target: no class 'c': {known}"
         target = ("--target", "from-folder")
         said = self.refusal(command, tmp_path, fitted, tmp_path / "ac", *target)
-        assert said == f"target: no class 'c': {known}"
+        hint = "say what it stands for, such as --map c=a"
+        assert said == f"T/ac: label 'c' is no class of the model (a, b): {hint}"
         said = self.refusal(command, tmp_path, fitted, tmp_path / "flat", *target)
         assert said.startswith("no class folders in T/flat")
         said = self.refusal(command, tmp_path, fitted, tmp_path / "flat/a.png", *target)

@@ -55,6 +55,7 @@ def _names(text: str | None) -> list[str] | None:
     "--labels-from", type=click.Choice(["auto", "folder", "prefix"]), default="auto", help="Where classes are read."
 )
 @click.option("--classes", help="Class names in label order, with commas. Of two, the second has positive logits.")
+@click.option("--map", "class_map", help="Classes that labels stand for, such as 0=benign,1=malignant.")
 @click.option("--color", type=click.Choice(["auto", "color", "gray"]), show_default="auto", help="Kind of images.")
 @click.option("--size", callback=_size, show_default="128", metavar="SIZE", help="Size that images are brought to.")
 @click.option(
@@ -88,7 +89,9 @@ def fit(real: Path, out: Path, **options: Any) -> int:
     """
     with uninterrupted(always=True):
         from iuscore.fit import fit, open_splits
+        from iuscore.images.labels import parse_map
 
+    class_map = options.pop("class_map")
     classes = _names(options.pop("classes"))
     model_options, training = _model_options(options)
     splits = open_splits(
@@ -100,6 +103,7 @@ def fit(real: Path, out: Path, **options: Any) -> int:
         fractions=options.pop("split"),
         seed=options["seed"],
         group_by=options.pop("group_by"),
+        class_map=None if class_map is None else parse_map(class_map),
     )
     for warning in splits.warnings:
         say(f"warning: {warning}", err=True)

@@ -45,6 +45,7 @@ from iuscore.runs import terminated_as_interrupted, uninterrupted
     help="Arithmetic of an epu model on the CPU: float32, 16-bit integers, or what is faster.",
 )
 @click.option("--column", help="Column of images in Parquet files.")
+@click.option("--map", "class_map", help="Classes that labels stand for, such as 0=benign,1=malignant.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=64, help="Images at once.")
 @click.option("--device", default="cpu", help="Torch device.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes, or Ray actors; one per processor unless said.")
@@ -61,8 +62,8 @@ from iuscore.runs import terminated_as_interrupted, uninterrupted
 @click.option("--overwrite", is_flag=True, help="Begin anew where OUT holds another run.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def score(model: Path, images: Path, target: str, out: Path, split: Any, space: Any, precision: Any, column: str | None,
-          batch_size: int, device: str, workers: int | None, shard_size: int | None, engine: str, address: str,
-          plot: bool, strict: bool, overwrite: bool, quiet: bool) -> int:  # fmt: skip
+          class_map: str | None, batch_size: int, device: str, workers: int | None, shard_size: int | None,
+          engine: str, address: str, plot: bool, strict: bool, overwrite: bool, quiet: bool) -> int:  # fmt: skip
     """Score IMAGES with MODEL.
 
     IMAGES: a folder of images, an image, WebDataset .tar files, Parquet files, a MedMNIST .npz or .npy arrays. Run the
@@ -74,6 +75,7 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
         from iuscore.engine import FROM_FOLDER, score_source
         from iuscore.engine.ranks import rank_of, require_alone
         from iuscore.images import open_shards
+        from iuscore.images.labels import parse_map
         from iuscore.score import load
 
     if plot:
@@ -93,6 +95,7 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
             open_shards(images, labeled=target == FROM_FOLDER, split=split, column=column),
             out,
             target=target,
+            class_map=None if class_map is None else parse_map(class_map),
             batch_size=batch_size,
             device=device,
             workers=workers or (1 if rank else processors()),
@@ -104,6 +107,9 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
             report=Report() if quiet else Progress(),
         )
     _print_summary(run.summary)
+    if run.read_as:
+        labels, names = ", ".join(run.read_as), ", ".join(run.read_as.values())
+        click.echo(f"note: labels {labels} were taken for {names}, as the model was fitted; --map says otherwise")
     if run.ignored:
         say(f"note: files that are no images: {run.ignored}, left out")
     written = [shown(path) for path in (run.table, run.summary_path) if path.exists()]

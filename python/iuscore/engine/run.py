@@ -18,6 +18,7 @@ from iuscore.engine.shard import FROM_FOLDER, RUN_NAME, Settings
 from iuscore.engine.summary import Summary
 from iuscore.errors import UserError
 from iuscore.images import Shard, ShardedSource
+from iuscore.images.labels import ClassNames
 from iuscore.images.listing import uid_of
 from iuscore.runs import TEMPORARY, replacing
 from iuscore.score import Scorer
@@ -30,6 +31,9 @@ PLAN_NAME, SUMMARY_NAME = "plan.jsonl", "summary.json"
 SHARD_SIZES = {"epu": 128, "texture": 512}
 """Images a shard, by kind of model: what a killed run loses is a few seconds, and a million images are few files."""
 
+NPZ_ORIGIN = "splits of the npz file"
+"""What the record of a model says whose images were in an .npz."""
+
 _KEYS = {"run", "images", "model", "n_images"}
 _OTHER = {
     "arithmetic": "was made by a version that computes otherwise",
@@ -40,6 +44,7 @@ _OTHER = {
     "source": "is of other images, or of images that have changed since then",
     "shard_size": "has shards of another size",
 }
+_MAP = "map"  # in the identity of runs that have one
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,8 @@ def open_run(
         "precision": scorer.precision_on(device),
         "shard_size": shard_size,
     }
+    if source.names is not None and source.names.given:
+        identity[_MAP] = dict(source.names.given)
     if before:
         _compare(folder, before["identity"], identity)
 
@@ -158,11 +165,33 @@ def read_record(path: Path) -> dict[str, Any] | None:
     raise UserError(f"{path} is damaged, or of another version: give a new folder, or --overwrite")
 
 
+def class_names(scorer: Scorer, given: Mapping[str, str] | None) -> ClassNames:
+    """Which class of the model a label stands for; ``given``: as the user says.
+
+    Integers stand for classes where the model was fitted with numbers that were named.
+    """
+    data = scorer.record.get("data") or {}
+    numbers = data.get("numbers")
+    if numbers is None and str(data.get("origin")).startswith(NPZ_ORIGIN):  # of version 0.1: --classes in label order
+        numbers = {str(i): name for i, name in enumerate(scorer.classes)}
+    return ClassNames(scorer.classes, dict(given or {}), numbers if isinstance(numbers, dict) else {})
+
+
 def _compare(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    if before.get(_MAP) != now.get(_MAP):
+        raise UserError(
+            f"the run in {folder} maps labels otherwise ({_shown_map(before)}, not {_shown_map(now)}): "
+            "give a new folder, or --overwrite to begin anew"
+        )
     for key, value in now.items():
         if before.get(key) != value:
             was = "" if key in ("model", "source") else f" ({before.get(key)}, not {value})"
             raise UserError(f"the run in {folder} {_OTHER[key]}{was}: give a new folder, or --overwrite to begin anew")
+
+
+def _shown_map(identity: Mapping[str, Any]) -> str:
+    pairs = identity.get(_MAP)
+    return ",".join(f"{label}={name}" for label, name in pairs.items()) if isinstance(pairs, dict) else "without --map"
 
 
 def remove_run(folder: Path) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 from iuscore.engine import parts
 from iuscore.engine.local import in_processes, in_this_process
 from iuscore.engine.parts import PartInfo, finished
-from iuscore.engine.run import SUMMARY_NAME, Run, open_run, tidy, write_summary
+from iuscore.engine.run import SUMMARY_NAME, Run, class_names, open_run, tidy, write_summary
 from iuscore.engine.shard import FROM_FOLDER
 from iuscore.engine.summary import Summary
 from iuscore.errors import UserError
@@ -41,6 +41,7 @@ class ScoringRun:
         summary: what stands in it.
         interrupted: whether it was stopped before its shards were done.
         ignored: files of the source that are no images.
+        read_as: integer labels -> the classes they were taken for, because the model was fitted with these numbers.
     """
 
     table: Path
@@ -48,6 +49,7 @@ class ScoringRun:
     summary: dict[str, Any]
     interrupted: bool
     ignored: int
+    read_as: Mapping[str, str] = field(default_factory=dict)
 
 
 def score_source(
@@ -56,6 +58,7 @@ def score_source(
     out: str | os.PathLike[str],
     *,
     target: str = FROM_FOLDER,
+    class_map: Mapping[str, str] | None = None,
     batch_size: int = 64,
     device: str = "cpu",
     workers: int = 1,
@@ -78,7 +81,9 @@ def score_source(
         source: see `iuscore.images.open_shards`; or what that takes, with classes where ``target`` is "from-folder".
         out: folder for ``scores.parquet`` (a folder of parts, one row an image, in the order of the source) and
             ``summary.json``, which is renewed every minute.
-        target: class to compare all images with, or "from-folder": each with the class of its sub-folder.
+        target: class to compare all images with, or "from-folder": each with the class of its sub-folder, or what the
+            kind of source has in its place.
+        class_map: label -> class of the model, where they differ, such as {"0": "benign"}; for "from-folder".
         batch_size: images at once.
         device: where the model runs.
         workers: processes that decode, and on the CPU score too; 1: this one alone, with threads. A script that asks
@@ -115,6 +120,10 @@ def score_source(
         )
     if not isinstance(source, ShardedSource):
         source = open_shards(Path(source), labeled=target == FROM_FOLDER)
+    if target == FROM_FOLDER:
+        source = source.named(class_names(scorer, class_map))
+    elif class_map:
+        raise UserError(f"--map: only --target from-folder has labels, not {target}")
     report = report or Report()
     folder = Path(out).absolute()
     if folder.exists() and not folder.is_dir():
@@ -178,7 +187,8 @@ def _score(
             f"of {run.plan.images} images only {summary['n_scored'] + summary['n_unreadable']} are left in {run.out}: "
             "let no other command work there, and run this one again"
         )
-    return ScoringRun(out / parts.FOLDER, out / SUMMARY_NAME, summary, interrupted, source.ignored)
+    read_as = {} if source.names is None else dict(source.names.read_as)
+    return ScoringRun(out / parts.FOLDER, out / SUMMARY_NAME, summary, interrupted, source.ignored, read_as=read_as)
 
 
 def _summarize(

@@ -25,8 +25,8 @@ from iuscore.engine.parts import (
     table_schema,
 )
 from iuscore.engine.plan import Plan, make_plan
-from iuscore.engine.run import PLAN_NAME, SUMMARY_NAME, model_identity, read_record
-from iuscore.engine.shard import RUN_NAME, targets_of
+from iuscore.engine.run import PLAN_NAME, SUMMARY_NAME, class_names, model_identity, read_record
+from iuscore.engine.shard import FROM_FOLDER, RUN_NAME, targets_of
 from iuscore.errors import UserError
 from iuscore.images import ShardedSource, read_item
 from iuscore.report import Report
@@ -98,6 +98,8 @@ def verify(
     if record is None:
         raise UserError(f"{folder} holds no run: give the --out folder of 'iuscore score'")
     identity = record["identity"]
+    if identity["target"] == FROM_FOLDER:
+        source = source.named(class_names(scorer, identity.get("map")))
     problems: list[str] = []
     say: Callable[[str], None] = problems.append
     if identity["model"] != model_identity(scorer):

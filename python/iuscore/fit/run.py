@@ -140,7 +140,10 @@ def fit(
             "validation": _figures(ensemble, prepared["val"]),
             "test": _figures(ensemble, prepared["test"]) if "test" in prepared else None,
             "training": {**asdict(training), "seeds": len(members), "interrupted": interrupted},
-            "data": _describe_data(splits, prepared, names, fingerprints),
+            "data": {
+                **_describe_data(splits, prepared, names, fingerprints),
+                "numbers": _numbers(splits, names, classes),
+            },
             "versions": {**versions(), "machine": platform.machine()},
         }
         save_model(folder, ensemble, record=record)
@@ -323,6 +326,13 @@ def _data_line(splits: Splits, prepared: Mapping[str, LabeledInputs], names: Seq
         for part, data in prepared.items()
     ]
     return f"{'; '.join(counts)} ({splits.origin})"
+
+
+def _numbers(splits: Splits, names: Sequence[str], classes: Sequence[str] | None) -> dict[str, str]:
+    """Integer label -> class, as the user said: by a map, or by the order in which the classes were named."""
+    if splits.class_map:
+        return {label: name for label, name in splits.class_map.items() if label.isdecimal()}
+    return {} if classes is None else {str(i): name for i, name in enumerate(names)}
 
 
 def _describe_data(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 from typing import Literal
@@ -22,6 +22,7 @@ class Splits:
     test: Source | None
     origin: str
     warnings: tuple[str, ...] = ()
+    class_map: Mapping[str, str] = field(default_factory=dict)
 
     def parts(self) -> dict[str, Source]:
         """The parts that are there, by name."""
@@ -39,6 +40,7 @@ def open_splits(
     fractions: tuple[float, float, float] = (0.7, 0.15, 0.15),
     seed: int = 0,
     group_by: str | None = None,
+    class_map: Mapping[str, str] | None = None,
 ) -> Splits:
     """Find training, validation and test images.
 
@@ -46,7 +48,7 @@ def open_splits(
         real: a folder by class or with class prefixes in the file names; a folder with train, val (valid,
             validation) and perhaps test inside; or a MedMNIST ``.npz``.
         val, test: folders of their own; then ``real`` is the training folder.
-        labels_from, classes: see `iuscore.images.open_source`.
+        labels_from, classes, class_map: see `iuscore.images.open_source`.
         fractions: of train, val and test where ``real`` is split here.
         seed: of that split.
         group_by: regular expression on file names; images of one group stay in one part. Where the parts are
@@ -65,9 +67,10 @@ def open_splits(
     """
 
     def opened(path: str | Path, split: str | None = None) -> Source:
-        return images.open_source(path, labels_from=labels_from, classes=classes, split=split)
+        return images.open_source(path, labels_from=labels_from, classes=classes, split=split, class_map=class_map)
 
     root = Path(real)
+    named = dict(class_map or {})
     inside = images.find_explicit_splits(root) if root.is_dir() else {}
     if val is not None:
         parts = {"train": opened(root), "val": opened(val)} | ({"test": opened(test)} if test else {})
@@ -84,16 +87,16 @@ def open_splits(
     else:
         whole = opened(root)
         indices = images.split_source(whole, fractions, seed=seed, group_by=group_by)
-        named = zip(("train", "val", "test"), indices, strict=True)
-        parts = {name: whole.subset(chosen) for name, chosen in named if len(chosen)}
-        return Splits(parts["train"], parts["val"], parts.get("test"), _chance(seed, group_by))
+        chosen_by_part = zip(("train", "val", "test"), indices, strict=True)
+        parts = {name: whole.subset(chosen) for name, chosen in chosen_by_part if len(chosen)}
+        return Splits(parts["train"], parts["val"], parts.get("test"), _chance(seed, group_by), class_map=named)
     for name, part in parts.items():
         if part.classes != parts["train"].classes:
             raise UserError(
                 f"classes differ: training images are {', '.join(parts['train'].classes)}, "
                 f"{name} images are {', '.join(part.classes) or 'without class'}"
             )
-    return Splits(parts["train"], parts["val"], parts.get("test"), origin, _leaks(parts, group_by))
+    return Splits(parts["train"], parts["val"], parts.get("test"), origin, _leaks(parts, group_by), named)
 
 
 def _chance(seed: int, group_by: str | None) -> str:

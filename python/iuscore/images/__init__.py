@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from iuscore.errors import UserError
 from iuscore.images.batches import iter_batches, map_ahead
 from iuscore.images.decode import MAX_PIXELS, Decoded, UnreadableImage, decode, decoders, from_pil
 from iuscore.images.folder import FolderSource, LabelsFrom
+from iuscore.images.labels import renamed
 from iuscore.images.medmnist import NpzSource
 from iuscore.images.sample import Item, Sample, Source, Stored, StoredArray, StoredFile, read_item
 from iuscore.images.shards import Shard, ShardedSource, open_shards
@@ -56,6 +57,7 @@ def open_source(
     classes: Sequence[str] | None = None,
     split: str | None = None,
     group_by: str | None = None,
+    class_map: Mapping[str, str] | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> Source:
     """List the images of a folder, one image file or a MedMNIST archive; nothing is decoded yet.
@@ -68,6 +70,8 @@ def open_source(
         split: ``"train"``, ``"val"`` or ``"test"``: that part only, of an .npz or of a folder with folders
             of these names.
         group_by: regular expression that finds the group (a patient, a video) in the file name.
+        class_map: label -> class, such as {"0": "benign"}, or several labels to one class; labels that are not in it
+            are classes themselves. ``classes`` are then those to take.
         max_pixels: larger images are refused when read, from their header.
 
     Returns:
@@ -86,6 +90,11 @@ def open_source(
     path = Path(path)
     if labels_from is None and classes is not None:
         raise UserError("classes: they need labels_from='auto', 'folder' or 'prefix'")
+    if class_map:
+        if labels_from is None:
+            raise UserError("class_map: it needs labels_from='auto', 'folder' or 'prefix'")
+        plain = open_source(path, labels_from=labels_from, split=split, group_by=group_by, max_pixels=max_pixels)
+        return renamed(plain, class_map, classes)
     source: Source
     if path.suffix.lower() == ".npz" and not path.is_dir():
         source = NpzSource(path, split, labeled=labels_from is not None, class_names=classes, max_pixels=max_pixels)

@@ -65,8 +65,10 @@ class ArchiveShards(ShardedSource):
             try:
                 if path.exists() and not path.is_file():  # opening a named pipe would wait for ever
                     raise Damaged("no regular file")
-                for images, where in self._parts(path, uid_of(name), size):
-                    labels = {"labels": [image.label for image in images]} if self.labeled else {}
+                for found, where in self._parts(path, uid_of(name), size):
+                    classes = self.classes_of([image.label for image in found], path)
+                    images = [image._replace(label=name) for image, name in zip(found, classes, strict=True)]
+                    labels = {"labels": classes} if self.labeled else {}
                     yield new_shard(index, images, {"archive": name, **labels, **where})
                     index += 1
             except (Damaged, OSError) as error:

@@ -50,6 +50,7 @@ class FolderShards(ShardedSource):
         if labeled and self.path.is_file():
             raise UserError(f"{path} lies in no class folder: give the folder above the class folders")
         self.labeled = labeled
+        self._folders: list[str] = []
 
     def _shards(self, size: int) -> Iterator[Shard]:
         self.ignored = 0
@@ -77,7 +78,13 @@ class FolderShards(ShardedSource):
                 yield Item(uid, self._label(uid), None, StoredFile(root / relative))
 
     def _label(self, uid: str) -> str | None:
-        return uid.partition("/")[0] if self.labeled else None
+        if not self.labeled:
+            return None
+        folder = uid.partition("/")[0]
+        name = folder if self.names is None else self.names.of(folder)
+        if name is None and self.names is not None:
+            raise UserError(self.names.unknown(self._folders or [folder], self.path))
+        return name
 
     def _walk(self) -> Iterator[Found]:
         if not self.path.is_dir():
@@ -105,5 +112,6 @@ class FolderShards(ShardedSource):
             raise UserError(no_class_folders(self.path))
         if loose:
             raise UserError(beside_class_folders(self.path, loose, folders))
+        self._folders = folders
         if are_splits(folders):
             raise UserError(splits_not_classes(self.path, folders))

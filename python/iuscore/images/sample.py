@@ -214,6 +214,10 @@ class Source:
         """The same items with ``groups[i]`` as the group of item ``i``."""
         return self._with([replace(item, group=g) for item, g in zip(self.items, groups, strict=True)])
 
+    def with_labels(self, labels: Sequence[str | None]) -> Source:
+        """The same items with ``labels[i]`` as the label of item ``i``."""
+        return self._with([replace(item, label=name) for item, name in zip(self.items, labels, strict=True)])
+
     def _with(self, items: Sequence[Item]) -> Source:
         return Source(self.path, items, max_pixels=self.max_pixels, ignored=self.ignored, left_out=self.left_out)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
@@ -14,6 +15,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from iuscore.errors import UserError
 from iuscore.images.decode import MAX_PIXELS
+from iuscore.images.labels import ClassNames
 from iuscore.images.listing import is_folder, is_image_name, is_passed_over, no_image_file, nothing_there
 from iuscore.images.sample import Item, read_item
 from iuscore.images.split import split_folder
@@ -87,11 +89,13 @@ class ShardedSource(ABC):
         max_pixels: larger images are refused when read.
         ignored: number of files or members that are no images; complete when ``shards`` is exhausted.
         split, column: what was asked for, where the kind has these.
+        names: which class each label stands for; None: labels are the classes.
     """
 
     kind: ClassVar[str]
     split: str | None = None
     column: str | None = None
+    names: ClassNames | None = None
 
     def __init__(self, path: Path, max_pixels: int) -> None:
         if max_pixels < 1:
@@ -102,6 +106,27 @@ class ShardedSource(ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.path)!r})"
+
+    def named(self, names: ClassNames) -> ShardedSource:
+        """The same source with classes in the place of labels, in the signatures of shards too.
+
+        Listing it raises a UserError where a label stands for no class.
+        """
+        source = copy.copy(self)
+        source.names = names
+        return source
+
+    def classes_of(self, labels: Sequence[str | None], where: object) -> Sequence[str | None]:
+        """The classes that ``labels`` stand for; ``where`` they come from."""
+        if self.names is None:
+            return labels
+        known: dict[str | None, str | None] = {None: None}
+        for label in labels:
+            if label is not None and label not in known:
+                known[label] = self.names.of(label)
+                if known[label] is None:
+                    raise UserError(self.names.unknown((text for text in labels if text is not None), where))
+        return [known[label] for label in labels]
 
     def shards(self, size: int) -> Iterator[Shard]:
         """List the source as a stream, never more of it in memory than one folder's names or one archive's index.

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from iuscore.errors import UserError
+from iuscore.errors import UserError, nearest
 from iuscore.features import FeatureProfile, GroupChange, changes
 from iuscore.measure import ius, shares
 from iuscore.models import Ensemble, Space, load_model
@@ -116,7 +116,9 @@ class Scorer:
         given = self._checked_class(given)
         name = given if isinstance(given, str) else self.classes[given]
         if name not in self.profiles:
-            raise UserError(f"target: no class {name!r}: the model has profiles of {', '.join(self.profiles)}")
+            close = nearest(name, self.profiles)
+            hint = f"; did you mean {close!r}?" if close else ""
+            raise UserError(f"target: no class {name!r}: the model has profiles of {', '.join(self.profiles)}{hint}")
         return name
 
     def _checked_class(self, given: Any) -> str | int:
