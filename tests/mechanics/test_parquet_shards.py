@@ -302,3 +302,9 @@ def test_rows_that_unpack_to_far_more_than_they_are(tmp_path: Path, monkeypatch:
 def test_nested_json_is_no_metadata(tmp_path: Path) -> None:
     path = write(tmp_path / "x.parquet", {"image": [pgm(1)], "label": [1]}, {"huggingface": "[" * 100_000})
     assert labels(open_shards(path, labeled=True)) == [("x.parquet/000000000", "1")]
+
+
+def test_thousands_of_columns_are_not_all_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.parquet", {f"{i}" + "c" * 200: [i] for i in range(1000)})
+    assert fails(path).endswith("... and 980 others")
+    assert len(fails(path)) < 3000

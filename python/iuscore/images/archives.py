@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from abc import abstractmethod
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,6 +18,7 @@ from iuscore.images.shards import ARCHIVES, Listed, Shard, ShardedSource, new_sh
 from iuscore.images.walk import Walk
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
+_MOST_LISTED, _LONGEST_NAME = 20, 100
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
 
@@ -143,6 +144,18 @@ def reason_of(error: Exception) -> str:
 
 def one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def listed(names: Iterable[object], *, instead: str = "none") -> str:
+    """The first of some names that a file has, which can be thousands of any length.
+
+    Example:
+        >>> listed(["a", "b"]), listed([]), listed(range(50))[-20:]
+        ('a, b', 'none', '18, 19 and 30 others')
+    """
+    texts = [text if len(text) <= _LONGEST_NAME else f"{text[:_LONGEST_NAME]}..." for text in map(str, names)]
+    more = f" and {len(texts) - _MOST_LISTED} others" if len(texts) > _MOST_LISTED else ""
+    return (", ".join(texts[:_MOST_LISTED]) or instead) + more
 
 
 def size_and_date(path: Path) -> tuple[int, int]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iuscore.errors import UserError
-from iuscore.images.archives import ArchiveShards, Damaged, one_line, size_and_date
+from iuscore.images.archives import ArchiveShards, Damaged, listed, one_line, size_and_date
 from iuscore.images.cursors import read_from
 from iuscore.images.decode import MAX_PIXELS
 from iuscore.images.medmnist import SPLITS, checked_labels, pixel_type, require_one_label
@@ -75,7 +75,7 @@ class NpzShards(ArchiveShards):
             splits = (self.split,) if self.split else tuple(s for s in sorted(SPLITS) if f"{s}_images" in present)
             for key in (f"{s}_{k}" for s in splits or SPLITS for k in ("images", "labels")[: 1 + self.labeled]):
                 if key not in present:
-                    raise UserError(f"{path} has no {key}: it has {', '.join(present) or 'no arrays'}")
+                    raise UserError(f"{path} has no {key}: it has {listed(present, instead='no arrays')}")
             for split in splits:
                 key = f"{split}_images"
                 member = archive.getinfo(f"{key}.npy")

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from iuscore.errors import UserError
-from iuscore.images.archives import ArchiveShards, Damaged, one_line, size_and_date
+from iuscore.images.archives import ArchiveShards, Damaged, listed, one_line, size_and_date
 from iuscore.images.cursors import read_from
 from iuscore.images.decode import MAX_PIXELS
 from iuscore.images.sample import Stored, StoredBytes, StoredNothing
@@ -200,7 +200,7 @@ def _image_column(path: Path, schema: pa.Schema, wanted: str | None) -> str:
     for name in found if wanted is None else [wanted]:
         if schema.names.count(name) > 1:
             raise UserError(f"{path} has {schema.names.count(name)} columns named {name}: give each a name of its own")
-    present = ", ".join(f"{field.name} ({field.type})" for field in schema) or "none"
+    present = listed(f"{field.name} ({field.type})" for field in schema)
     if wanted is not None:
         if wanted not in schema.names:
             raise UserError(f"column: no {wanted} in {path}: its columns are {present}")
@@ -213,7 +213,7 @@ def _image_column(path: Path, schema: pa.Schema, wanted: str | None) -> str:
     if len(found) == 1:
         return found[0]
     if found:
-        raise UserError(f"{path} has several columns of bytes: {', '.join(found)}; name the one with the images")
+        raise UserError(f"{path} has several columns of bytes: {listed(found)}; name the one with the images")
     raise UserError(f"{path} has no column of bytes, or of structs with a field bytes: its columns are {present}")
 
 
@@ -273,7 +273,7 @@ def _class_names(path: Path, schema: pa.Schema) -> list[str] | None:
     """Hugging Face's names of the classes, if the schema has them."""
     if (n := schema.names.count(_LABEL)) != 1:
         has = f"{n} columns {_LABEL}" if n else f"no column {_LABEL}"
-        raise UserError(f"{path} has {has}: its columns are {', '.join(schema.names)}")
+        raise UserError(f"{path} has {has}: its columns are {listed(schema.names)}")
     try:
         names = json.loads(schema.metadata[b"huggingface"])["info"]["features"][_LABEL]["names"]
     except (TypeError, KeyError, ValueError, RecursionError):
