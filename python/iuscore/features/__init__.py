@@ -9,6 +9,7 @@ from iuscore.features.change import (
     feature_profile,
     nearest_ratio,
 )
+from iuscore.features.masks import Mask, border_masks, sized_masks
 from iuscore.features.registry import DISTANCES, FEATURES, GROUPS, Feature, group_sizes
 from iuscore.features.texture import texture_features
 
@@ -21,9 +22,12 @@ __all__ = [
     "Feature",
     "FeatureProfile",
     "GroupChange",
+    "Mask",
+    "border_masks",
     "changes",
     "feature_profile",
     "group_sizes",
     "nearest_ratio",
+    "sized_masks",
     "texture_features",
 ]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from warnings import warn
 
 import numpy as np
 import torch
@@ -10,11 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from iuscore.errors import UserError
+from iuscore.features.masks import Mask, masked_groups
 from iuscore.features.registry import BINS, DISTANCES, FEATURES, LEVELS
 from iuscore.ops import PLANES, PROPERTIES, STATISTICS, Kind, TextureStats, resize, texture_stats
 from iuscore.ops._backend import Backend
 from iuscore.ops._blocks import in_blocks
-from iuscore.ops._groups import Group, image_groups
+from iuscore.ops._groups import Group, image_groups, in_order
 from iuscore.ops._images import Images, Layout, batch_view, image_views
 
 _AT = {name: i for i, name in enumerate(PROPERTIES)}
@@ -26,6 +29,7 @@ def texture_features(
     *,
     kind: Kind = "color",
     size: Sequence[int] | None = (128, 128),
+    mask: Mask | None = None,
     layout: Layout | None = None,
     backend: Backend = "auto",
 ) -> Tensor:
@@ -40,16 +44,22 @@ def texture_features(
             [0, 1]), or a list of single images of any sizes.
         kind: "color" or "gray"; one channel counts as R = G = B in both.
         size: (height, width) at which to measure; None measures every image as it is.
+        mask: bool or uint8 [B, H, W], or one [H, W] per image of a list, on the images' device, nonzero = counted; or
+            "border": all but the black surround that `border_masks` finds. No other pixel changes a bit of the result:
+            after resizing a pixel counts if all pixels that it is made of do. None: all pixels count.
         layout: "NHWC" or "NCHW"; needed only where the shape fits both.
         backend: of `iuscore.ops.texture_stats`.
 
     Returns:
-        float32 [B, F] on the images' device, columns as in ``FEATURES[kind]``; all NaN for an image with a pixel
-        that is not finite.
+        float32 [B, F] on the images' device, columns as in ``FEATURES[kind]``; all NaN for an image with a counted
+        pixel that is not finite, or without a counted pixel at that size.
 
     Raises:
-        UserError: an image asks for a gradient; counting has none.
+        UserError: an image asks for a gradient; counting has none. Another ``mask``.
         TypeError, ValueError: see `iuscore.ops.texture_stats`.
+
+    Warns:
+        UserWarning: with "border", images that are dark throughout; all their pixels count.
 
     Source: the references in `FEATURES`; the selection is this library's.
 
@@ -60,25 +70,45 @@ def texture_features(
         >>> values.shape == (2, len(FEATURES["color"]))
         True
     """
-    images, layout = _resized_bytes(images, size, layout, backend)
-    groups = image_groups(images, None, layout)
+    values, dark = measured(images, kind, size, mask, layout, backend)
+    if found := dark.nonzero().flatten().tolist():
+        warn(f"mask: no border found in images that are dark throughout, such as images[{found[0]}]: all pixels count",
+             stacklevel=2)  # fmt: skip
+    return values
+
+
+def measured(
+    images: Images,
+    kind: Kind,
+    size: Sequence[int] | None,
+    mask: Mask | None = None,
+    layout: Layout | None = None,
+    backend: Backend = "auto",
+) -> tuple[Tensor, Tensor]:
+    """`texture_features`, and bool [B]: images so dark throughout that no border could be told."""
+    if mask is None:
+        images, layout = _resized_bytes(images, size, layout, backend)
+        groups = image_groups(images, None, layout)
+        dark = [torch.zeros(len(group.where), dtype=torch.bool, device=group.images.device) for group in groups]
+    else:
+        groups, dark = masked_groups(images, mask, size, layout)
     if torch.is_grad_enabled() and any(group.images.requires_grad for group in groups):
         raise UserError(
             "images: a gradient is asked for, but texture features count pixels, which has none: "
             "use a model of kind 'epu' for it, or pass images.detach()"
         )
-    batches = _merged([_sized(group, size) for group in groups])
-    parts = [_features(texture_stats(batch, kind=kind, bins=BINS, levels=LEVELS, distances=tuple(DISTANCES.values()),
-                                     layout="NHWC", backend=backend), kind)
-             for batch, _ in batches]  # fmt: skip
+    batches = _merged([_sized(group, size, backend) for group in groups])
+    parts = [_features(texture_stats(batch.images, kind=kind, bins=BINS, levels=LEVELS, mask=batch.mask,
+                                     distances=tuple(DISTANCES.values()), layout="NHWC", backend=backend), kind)
+             for batch in batches]  # fmt: skip
     values = torch.cat(parts)
-    order = [i for _, where in batches for i in where]
+    order = [i for batch in batches for i in batch.where]
     if order != sorted(order):
         values = values[torch.tensor(order, device=values.device).argsort()]
     broken = [i for group in groups for i in _not_finite(group)]
     if broken:
         values[torch.tensor(broken, device=values.device)] = torch.nan
-    return values
+    return values, in_order(dark, groups)
 
 
 def _not_finite(group: Group) -> list[int]:
@@ -113,25 +143,38 @@ def _resized_bytes(
     return views, "NHWC"
 
 
-def _sized(group: Group, size: Sequence[int] | None) -> tuple[Tensor, tuple[int, ...]]:
+def _sized(group: Group, size: Sequence[int] | None, backend: Backend) -> Group:
+    """The images at ``size``; the mask is of that size already."""
     images = group.images
     if size is None or tuple(images.shape[1:3]) == tuple(size) or not len(images):
-        return images, group.where
+        return group
+    if images.dtype == torch.uint8:
+        return replace(group, images=resize(images, size, layout="NHWC", backend=backend))
     planes = images.permute(0, 3, 1, 2).float()
     wide = F.interpolate(planes, tuple(size), mode="bicubic", antialias=True)
     if images.dtype == torch.uint16:
         wide = wide.round().clamp(0.0, 65535.0)
-    return wide.to(images.dtype).permute(0, 2, 3, 1), group.where
+    return replace(group, images=wide.to(images.dtype).permute(0, 2, 3, 1))
 
 
-def _merged(batches: list[tuple[Tensor, tuple[int, ...]]]) -> list[tuple[Tensor, tuple[int, ...]]]:
-    """Batches that have become alike as one, so that they are measured in one call."""
-    if len(batches) == 1:
-        return batches
-    alike: dict[object, list[tuple[Tensor, tuple[int, ...]]]] = {}
-    for batch, where in batches:
-        alike.setdefault((batch.dtype, batch.shape[1:]), []).append((batch, where))
-    return [(torch.cat([b for b, _ in same]), sum((w for _, w in same), ())) for same in alike.values()]
+def _merged(groups: list[Group]) -> list[Group]:
+    """Groups that have become alike as one, so that they are measured in one call."""
+    if len(groups) == 1:
+        return groups
+    alike: dict[object, list[Group]] = {}
+    for group in groups:
+        alike.setdefault((group.images.dtype, group.images.shape[1:]), []).append(group)
+    return [same[0] if len(same) == 1 else _joined(same) for same in alike.values()]
+
+
+def _joined(groups: list[Group]) -> Group:
+    masks = None
+    if any(group.mask is not None for group in groups):
+        every = [group.images.new_ones(group.images.shape[:3], dtype=torch.bool) for group in groups]
+        masks = torch.cat(
+            [all_ if group.mask is None else group.mask for group, all_ in zip(groups, every, strict=True)]
+        )
+    return Group(torch.cat([g.images for g in groups]), masks, sum((g.where for g in groups), ()))
 
 
 def _features(stats: TextureStats, kind: Kind) -> Tensor:
@@ -151,7 +194,8 @@ def _features(stats: TextureStats, kind: Kind) -> Tensor:
             columns.append(planes[:, p])
             if plane == "hue":
                 columns.append(counted[:, p : p + 1] / at_least_one[:, 0])
-        return torch.cat([*columns, _pairs(cooccurrence), _directions(cooccurrence), _layout(blocks)], dim=1)
+        found = torch.cat([*columns, _pairs(cooccurrence), _directions(cooccurrence), _layout(blocks)], dim=1)
+        return found.masked_fill(counted[:, :1] == 0, torch.nan)
 
     return in_blocks(of_rows, stats.counted, stats.histograms, stats.statistics, stats.cooccurrence, stats.blocks)
 

@@ -27,6 +27,9 @@ Space = Literal["paper", "evidence"]
 
 SPACES: tuple[Space, ...] = ("paper", "evidence")
 
+MaskRule = Literal["border", "given"]
+"""Which pixels a model looks at: all but the border, which it finds itself; or those of masks that images come with."""
+
 Layout = Literal["NHWC", "NCHW"]
 """Where the channels of a batch are; needed only where its shape fits both."""
 
@@ -98,6 +101,7 @@ class AdditiveModel(nn.Module, ABC):
     classes: tuple[str, ...]
     components: tuple[str, ...]
     bias: Tensor
+    mask: MaskRule | None = None  # all pixels
 
     def __init__(self, classes: Sequence[str], components: Sequence[str]) -> None:
         super().__init__()
@@ -125,29 +129,64 @@ class AdditiveModel(nn.Module, ABC):
         """Shape of one image's inputs, without the axis B."""
 
     @abstractmethod
-    def prepare(self, images: Any, layout: Layout | None = None) -> Tensor:
+    def prepare(self, images: Any, layout: Layout | None = None, mask: Any = None) -> Tensor:
         """Turn images into the model's inputs, on the images' device.
 
         Args:
             images: tensor or array [B, H, W, C] or [B, C, H, W], C = 1 or 3, uint8, uint16 or
                 floating (nominally in [0, 1]), or a list of single images of any sizes.
             layout: "NHWC" or "NCHW"; needed only where the shape fits both.
+            mask: see :meth:`checked_mask`.
 
         Returns:
             float32 tensor, first axis B.
         """
 
-    def prepare_with_warnings(self, images: Any, layout: Layout | None = None) -> tuple[Tensor, list[tuple[str, ...]]]:
+    def checked_mask(self, mask: Any) -> Any:
+        """The mask to measure with, as the model's rule ``mask`` says.
+
+        Args:
+            mask: of a model fitted with masks, one per image, bool or uint8 [H, W] or all as [B, H, W], nonzero =
+                counted; else None. "border" may be said of a model that finds the border.
+
+        Raises:
+            UserError: a mask where the model looks at other pixels, or none where it needs one.
+        """
+        if self.mask == "given":
+            if mask is None or isinstance(mask, str):
+                raise UserError("mask: the model was fitted with masks: give one per image")
+        elif self.mask == "border":
+            if not (mask is None or (isinstance(mask, str) and mask == "border")):
+                raise UserError(
+                    "mask: the model finds the border of every image itself, and its profiles are of such pixels: "
+                    "leave mask out"
+                )
+            return "border"
+        elif mask is not None:
+            raise UserError(
+                f"mask: the model, of kind {self.kind!r}, was fitted to whole images: leave mask out, "
+                "or fit a model of kind 'texture' with a mask"
+            )
+        return mask
+
+    @property
+    def mask_size(self) -> tuple[int, int] | None:
+        """(height, width) at which masks that come with the images have to leave a pixel; None without such masks."""
+        return None
+
+    def prepare_with_warnings(
+        self, images: Any, layout: Layout | None = None, mask: Any = None
+    ) -> tuple[Tensor, list[tuple[str, ...]]]:
         """Prepare images and say of each what its inputs cannot show.
 
         Args:
-            images, layout: see :meth:`prepare`.
+            images, layout, mask: see :meth:`prepare`.
 
         Returns:
             What :meth:`prepare` returns, and one tuple of short texts per image, such as
             "degenerate map red-green"; empty tuples unless a subclass knows better.
         """
-        inputs = self.prepare(images, layout)
+        inputs = self.prepare(images, layout, mask)
         return inputs, [()] * len(inputs)
 
     @abstractmethod
@@ -205,7 +244,9 @@ class AdditiveModel(nn.Module, ABC):
         """
         return self.bias + self.contributions_of(inputs, "paper").sum(dim=1)
 
-    def contributions(self, images: Any, space: Space = "paper", *, layout: Layout | None = None) -> Tensor:
+    def contributions(
+        self, images: Any, space: Space = "paper", *, layout: Layout | None = None, mask: Any = None
+    ) -> Tensor:
         """Compute the contributions of images: ``contributions_of(prepare(images))``.
 
         Dropout and batch statistics act as the module's ``training`` flag says, so call ``eval()``
@@ -214,12 +255,12 @@ class AdditiveModel(nn.Module, ABC):
         Args:
             images: see :meth:`prepare`.
             space: "paper" or "evidence".
-            layout: see :meth:`prepare`.
+            layout, mask: see :meth:`prepare`.
 
         Returns:
             float tensor [B, G, K].
         """
-        return self.contributions_of(self.prepare(images, layout).to(self.bias), space)
+        return self.contributions_of(self.prepare(images, layout, mask).to(self.bias), space)
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Turn logits into class probabilities.

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from iuscore.errors import UserError
 from iuscore.features import Feature
-from iuscore.models.base import KINDS, AdditiveModel, Layout, Space
+from iuscore.models.base import KINDS, AdditiveModel, Layout, MaskRule, Space
 from iuscore.ops import Precision
 
 if TYPE_CHECKING:
@@ -80,13 +80,29 @@ class Ensemble(AdditiveModel):
         """That of the members."""
         return self._parts()[0].input_shape
 
-    def prepare(self, images: Any, layout: Layout | None = None) -> Tensor:
-        """Turn images into inputs, once for all members; see :meth:`AdditiveModel.prepare`."""
-        return self._parts()[0].prepare(images, layout)
+    @property
+    def mask(self) -> MaskRule | None:  # type: ignore[override]  # that of the members
+        """That of the members."""
+        return self._parts()[0].mask
 
-    def prepare_with_warnings(self, images: Any, layout: Layout | None = None) -> tuple[Tensor, list[tuple[str, ...]]]:
+    @property
+    def mask_size(self) -> tuple[int, int] | None:
+        """That of the members."""
+        return self._parts()[0].mask_size
+
+    def checked_mask(self, mask: Any) -> Any:
+        """What the members say; see :meth:`AdditiveModel.checked_mask`."""
+        return self._parts()[0].checked_mask(mask)
+
+    def prepare(self, images: Any, layout: Layout | None = None, mask: Any = None) -> Tensor:
+        """Turn images into inputs, once for all members; see :meth:`AdditiveModel.prepare`."""
+        return self._parts()[0].prepare(images, layout, mask)
+
+    def prepare_with_warnings(
+        self, images: Any, layout: Layout | None = None, mask: Any = None
+    ) -> tuple[Tensor, list[tuple[str, ...]]]:
         """Prepare images once for all members; see :meth:`AdditiveModel.prepare_with_warnings`."""
-        return self._parts()[0].prepare_with_warnings(images, layout)
+        return self._parts()[0].prepare_with_warnings(images, layout, mask)
 
     def member_contributions(self, inputs: Tensor, space: Space = "paper", *, precision: Precision = "exact") -> Tensor:
         """Compute every member's contributions from prepared inputs.

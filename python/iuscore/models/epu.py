@@ -163,24 +163,29 @@ class EPUCNN(AdditiveModel):
         """(4, h, w)."""
         return (len(self.components), *self.size)
 
-    def prepare(self, images: Any, layout: Layout | None = None) -> Tensor:
+    def prepare(self, images: Any, layout: Layout | None = None, mask: Any = None) -> Tensor:
         """Compute the perceptual maps of images, on the images' device.
 
         Args:
             images: tensor or array [B, H, W, C] or [B, C, H, W], C = 1 or 3, uint8, uint16 or
                 floating (nominally in [0, 1]), or a list of single images of any sizes.
             layout: "NHWC" or "NCHW"; needed only where the shape fits both.
+            mask: none: the maps are of whole images.
 
         Returns:
             float32 [B, 4, h, w] in [0, 1]; NaN for an image that is not finite.
 
         Raises:
-            TypeError, ValueError: see :func:`iuscore.ops.perceptual_maps`.
+            UserError: a mask. TypeError, ValueError: see :func:`iuscore.ops.perceptual_maps`.
         """
+        self.checked_mask(mask)
         return perceptual_maps(images, kind=self.color, mode=self.mode, size=self.size, layout=layout)
 
-    def prepare_with_warnings(self, images: Any, layout: Layout | None = None) -> tuple[Tensor, list[tuple[str, ...]]]:
+    def prepare_with_warnings(
+        self, images: Any, layout: Layout | None = None, mask: Any = None
+    ) -> tuple[Tensor, list[tuple[str, ...]]]:
         """Compute the maps; name those that are degenerate ("paper"), or constant images ("clean")."""
+        self.checked_mask(mask)
         maps, ranges = perceptual_maps(
             images, kind=self.color, mode=self.mode, size=self.size, layout=layout, return_ranges=True
         )

@@ -7,9 +7,9 @@ features are those of `iuscore.features`.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -17,10 +17,22 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from iuscore.errors import UserError
-from iuscore.features import FEATURES, GROUPS, Feature, group_sizes, texture_features
-from iuscore.models.base import AdditiveModel, Layout, Space, check_precision, check_space, register_kind
+from iuscore.features import FEATURES, GROUPS, Feature, group_sizes
+from iuscore.features.texture import measured
+from iuscore.models.base import (
+    AdditiveModel,
+    Layout,
+    MaskRule,
+    Space,
+    check_precision,
+    check_space,
+    register_kind,
+)
 from iuscore.ops import AdditiveWeights, Kind, Precision, additive_mlp
 from iuscore.ops._on_device import on_device
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Heads = Literal["linear", "tanh"]
 
@@ -29,6 +41,7 @@ FARTHEST = 3.0
 beyond what it was trained on a network only draws its lines on."""
 
 MIN_SIZE = 8
+NO_BORDER = "dark image: no border found, all pixels count"
 _START = 0.3  # of the last layer's usual weights: a model that has seen nothing should say little
 
 
@@ -50,6 +63,8 @@ class TextureModel(AdditiveModel):
         dropout: share of the features that training leaves out at random, in [0, 1).
         feature_mean, feature_sd: of the training images, subtracted from and divided into each feature; None stands
             for 0 and 1.
+        mask: which pixels count: "border", all but the black surround that `iuscore.features.border_masks` finds in
+            every image; "given", those of a mask that comes with every image; None, all.
 
     Raises:
         UserError: a value out of its range.
@@ -75,14 +90,18 @@ class TextureModel(AdditiveModel):
         dropout: float = 0.2,
         feature_mean: Sequence[float] | None = None,
         feature_sd: Sequence[float] | None = None,
+        mask: MaskRule | None = None,
     ) -> None:
         _check_options(color, size, heads, hidden_units, dropout)
+        if mask not in ("border", "given", None):
+            raise UserError(f"mask: expected 'border', 'given' or None, got {mask!r}")
         super().__init__(classes, GROUPS[color])
         self.color: Kind = color
         self.size = (int(size[0]), int(size[1]))
         self.heads: Heads = heads
         self.hidden_units = hidden_units
         self.dropout = float(dropout)
+        self.mask = mask
         # Not tensors: they belong to the configuration, and loading builds the module on a device without memory.
         self.feature_mean = _numbers("feature_mean", feature_mean, 0.0, len(FEATURES[color]))
         self.feature_sd = _numbers("feature_sd", feature_sd, 1.0, len(FEATURES[color]), positive=True)
@@ -105,29 +124,43 @@ class TextureModel(AdditiveModel):
         """(F,), the number of features."""
         return (len(self.features),)
 
-    def prepare(self, images: Any, layout: Layout | None = None) -> Tensor:
+    @property
+    def mask_size(self) -> tuple[int, int] | None:
+        """The model's size, where masks come with the images."""
+        return self.size if self.mask == "given" else None
+
+    def prepare(self, images: Any, layout: Layout | None = None, mask: Any = None) -> Tensor:
         """Measure the features of images, on the images' device.
 
         Args:
             images: tensor or array [B, H, W, C] or [B, C, H, W], C = 1 or 3, uint8, uint16 or
                 floating (nominally in [0, 1]), or a list of single images of any sizes.
             layout: "NHWC" or "NCHW"; needed only where the shape fits both.
+            mask: of a model whose ``mask`` is "given": see `AdditiveModel.checked_mask`.
 
         Returns:
-            float32 [B, F], as `iuscore.features.FEATURES` names them; NaN for an image that is not finite.
+            float32 [B, F], as `iuscore.features.FEATURES` names them; NaN for an image that is not finite, and where
+            the mask leaves no pixel.
 
         Raises:
-            UserError: an image asks for a gradient; counting has none.
+            UserError: an image asks for a gradient; counting has none. A mask where none belongs, or none where one
+                does.
             TypeError, ValueError: see `iuscore.ops.texture_stats`.
         """
-        return texture_features(images, kind=self.color, size=self.size, layout=layout)
+        return self._measured(images, layout, mask)[0]
 
-    def prepare_with_warnings(self, images: Any, layout: Layout | None = None) -> tuple[Tensor, list[tuple[str, ...]]]:
-        """Measure the features; name images that are of one color throughout."""
-        inputs = self.prepare(images, layout)
+    def _measured(self, images: Any, layout: Layout | None, mask: Any) -> tuple[Tensor, Tensor]:
+        return measured(images, self.color, self.size, self.checked_mask(mask), layout)
+
+    def prepare_with_warnings(
+        self, images: Any, layout: Layout | None = None, mask: Any = None
+    ) -> tuple[Tensor, list[tuple[str, ...]]]:
+        """Measure the features; name images of one color throughout, and those too dark to tell their border."""
+        inputs, dark = self._measured(images, layout, mask)
         planes = [i for i, f in enumerate(self.features) if f.name in _SPREADS]
-        flat = (inputs[:, planes] == 0).all(1).tolist()
-        return inputs, [("constant image",) if found else () for found in flat]
+        found = torch.stack([(inputs[:, planes] == 0).all(1), dark], dim=1).tolist()
+        said = ("constant image", NO_BORDER)
+        return inputs, [tuple(text for text, true in zip(said, row, strict=True) if true) for row in found]
 
     def contributions_of(self, inputs: Tensor, space: Space = "paper", *, precision: Precision = "exact") -> Tensor:
         """Compute the contributions from features.
@@ -205,7 +238,13 @@ class TextureModel(AdditiveModel):
             "dropout": self.dropout,
             "feature_mean": self.feature_mean.tolist(),
             "feature_sd": self.feature_sd.tolist(),
+            **({} if self.mask is None else {"mask": self.mask}),
         }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Build the module that ``config()`` describes; without a mask in it, all pixels count."""
+        return super().from_config({"mask": None, **config})
 
 
 _SPREADS = ("lightness sd", "red-green sd", "blue-yellow sd")

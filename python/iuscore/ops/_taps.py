@@ -40,10 +40,8 @@ def taps(size: int, out: int) -> Taps:
     """
     scale = size / out
     stretch = max(scale, 1.0)
-    reach = _REACH * stretch
     center = scale * (np.arange(out) + 0.5)
-    first = np.maximum((center - reach + 0.5).astype(np.int64), 0)  # what is below 0 is cut, however it rounds
-    end = np.minimum((center + reach + 0.5).astype(np.int64), size)
+    first, end = windows(size, out)
     most = int((end - first).max())
     index = first[:, None] + np.arange(most)
     values = np.where(index < end[:, None], _cubic((index - center[:, None] + 0.5) * (1.0 / stretch)), 0.0)
@@ -58,6 +56,20 @@ def taps(size: int, out: int) -> Taps:
     scaled = values * (1 << shift)
     weights = np.trunc(scaled + np.where(scaled < 0, -0.5, 0.5)).astype(np.int16)
     return Taps(first.astype(np.int32), weights, shift)
+
+
+def windows(size: int, out: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """First pixel that each output is made of and the one after the last, int64 [out] each.
+
+    Example:
+        >>> [end.tolist() for end in windows(8, 4)]
+        [[0, 0, 1, 3], [5, 7, 8, 8]]
+    """
+    scale = size / out
+    reach = _REACH * max(scale, 1.0)
+    center = scale * (np.arange(out) + 0.5)
+    first = np.maximum((center - reach + 0.5).astype(np.int64), 0)  # what is below 0 is cut, however it rounds
+    return first, np.minimum((center + reach + 0.5).astype(np.int64), size)
 
 
 def _cubic(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -1,0 +1,200 @@
+"""Which pixels are measured: the border of an image found, masks carried along to another size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal, TypeAlias, overload
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from iuscore.errors import UserError
+from iuscore.ops._groups import Group, Masks, image_groups
+from iuscore.ops._images import ArrayLike, Images, Layout
+from iuscore.ops._taps import windows
+
+Mask: TypeAlias = Masks | Literal["border"]
+"""Masks of one's own, or "border": pixels outside the black surround that `border_masks` finds."""
+
+DARK = 24
+"""Largest value of 0..255 that counts as black: video black is 16, and compression adds up to 8 to it."""
+
+THINNEST = 16
+"""Lit rows (columns) fewer than this part of the height (width) are no image: specks, and lines of text."""
+
+NARROWEST = 8
+"""Dark rows (columns) fewer than this part of the height (width) that cut into the image are no border."""
+
+LEAST = 16
+"""A border that leaves less than this part of the image is none: the image is dark."""
+
+_MARGIN = 128  # a part of the shorter side: what the border's edge was smeared over
+_AT_ONCE = 1 << 22  # pixels; bounds the memory of a large batch
+
+
+@overload
+def border_masks(images: ArrayLike, *, layout: Layout | None = None) -> Tensor: ...
+@overload
+def border_masks(images: Sequence[ArrayLike], *, layout: Layout | None = None) -> list[Tensor]: ...
+def border_masks(images: Images, *, layout: Layout | None = None) -> Tensor | list[Tensor]:
+    """Find the black surround of images: of an endoscope, of letterboxed video, of a collimated radiograph.
+
+    A pixel is dark if none of its channels is above 24 of 255. It belongs to the border if all pixels from it to an
+    edge of the image, in one of the four directions, are dark. So a dark place inside an image is never taken.
+
+    The depth of the border, row by row from the left and from the right, column by column from the top and from the
+    bottom, is then cleaned: lit runs of less than 1/16 of the height (width) are specks or text and belong to the
+    border; dark runs of less than 1/8 that cut into the image, such as a shadow that reaches the border, belong to the
+    image. Neither changes the border of a convex image, be it a circle, an octagon, a rectangle or bars, but for the
+    outermost tip of a pointed one. Last the border grows by 1/128 of the shorter side, at least one pixel, over the
+    seam that compression blurred.
+
+    All of it is comparisons of whole numbers: masks are equal on every device, and do not depend on the batch.
+
+    Args:
+        images: [B, H, W, C] or [B, C, H, W], C = 1 or 3, uint8, uint16 or floating (nominally in [0, 1]), torch (any
+            device) or NumPy; or a list of single images of any sizes.
+        layout: "NHWC" or "NCHW"; needed only where the shape fits both.
+
+    Returns:
+        bool [B, H, W], or one [H, W] per image of a list: True = image, False = border. All True where there is no
+        border, and where less than 1/16 of the image would be left.
+
+    Raises:
+        TypeError, ValueError: images of another type or shape.
+
+    Example:
+        >>> import torch
+        >>> from iuscore.features import border_masks
+        >>> images = torch.full((1, 64, 64, 3), 3, dtype=torch.uint8)
+        >>> images[:, 16:48] = 120
+        >>> rows = border_masks(images)[0].any(1).nonzero()
+        >>> rows.min().item(), rows.max().item()
+        (17, 46)
+    """
+    groups = image_groups(images, None, layout)
+    masks = [find_borders(group.images)[0] for group in groups]
+    if isinstance(images, Tensor | np.ndarray):
+        return masks[0]
+    pairs = [pair for group, found in zip(groups, masks, strict=True) for pair in zip(group.where, found, strict=True)]
+    return [mask for _, mask in sorted(pairs, key=lambda pair: pair[0])]
+
+
+def find_borders(images: Tensor) -> tuple[Tensor, Tensor]:
+    """`border_masks` of images [B, H, W, C]: bool [B, H, W], and bool [B], whether the image is dark throughout."""
+    height, width = images.shape[1:3]
+    step = max(1, _AT_ONCE // (height * width))
+    parts = [_find(images[i : i + step]) for i in range(0, max(len(images), 1), step)]
+    return torch.cat([inside for inside, _ in parts]), torch.cat([dark for _, dark in parts])
+
+
+def _find(images: Tensor) -> tuple[Tensor, Tensor]:
+    height, width = images.shape[1:3]
+    lit = _lit(images)
+    inside = torch.ones_like(lit)
+    margin = max(1, min(height, width) // _MARGIN)
+    for axis, size, across in ((2, width, height), (1, height, width)):
+        place = torch.arange(size, device=lit.device, dtype=torch.int32)
+        place = place.view((1, 1, size) if axis == 2 else (1, size, 1))
+        for line, from_edge in ((lit, place), (lit.flip(axis), size - 1 - place)):
+            depth = _cleaned(_first(line, axis), size, across)
+            depth = torch.where(depth > 0, depth + margin, depth)
+            inside &= from_edge >= depth.unsqueeze(axis)
+    dark = inside.sum((1, 2)) * LEAST < height * width
+    return inside | dark[:, None, None], dark
+
+
+def _lit(images: Tensor) -> Tensor:
+    """bool [B, H, W]. Between 24 and 25: bytes, and the same values in 16 bits or floating types, are lit alike."""
+    if images.dtype == torch.uint16:  # on which torch cannot compute
+        images = images.to(torch.int32)
+    scale = {torch.uint8: 1.0, torch.int32: 257.0}.get(images.dtype, 1.0 / 255.0)
+    limit = (DARK + 0.5) * scale
+    lit = images[..., 0] >= limit
+    for channel in range(1, images.shape[3]):
+        lit = lit | (images[..., channel] >= limit)
+    return lit
+
+
+def _first(lit: Tensor, axis: int) -> Tensor:
+    """Pixels before the first lit one along an axis, int32; the size of the axis where none is lit."""
+    bits = lit.to(torch.uint8)
+    first = bits.argmax(axis).to(torch.int32)  # of equal ones the first
+    return torch.where(bits.amax(axis) > 0, first, lit.shape[axis])
+
+
+def _cleaned(depth: Tensor, deepest: int, n: int) -> Tensor:
+    """Depths [B, n] without short dips, then without short peaks; what is beyond the image counts as border.
+
+    A closing and an opening of mathematical morphology, which leave a convex function as it is.
+    """
+    depth = _dips_filled(depth, max(1, n // THINNEST), deepest)
+    return -_dips_filled(-depth, max(1, n // NARROWEST), -deepest)
+
+
+def _dips_filled(values: Tensor, window: int, beyond: int) -> Tensor:
+    """[B, n] without dips shorter than ``window``: the smallest, over the windows around a place, of their largest."""
+    padded = torch.nn.functional.pad(values, (window - 1, window - 1), value=beyond)
+    return padded.unfold(1, window, 1).amax(2).unfold(1, window, 1).amin(2)
+
+
+def masked_groups(
+    images: Images, mask: Mask, size: Sequence[int] | None, layout: Layout | None
+) -> tuple[list[Group], list[Tensor]]:
+    """Groups of images with their masks at ``size``; and of each bool [B], the images that were dark throughout.
+
+    Pixels that are not counted are made 0, so that nothing later can depend on what was there.
+    """
+    bordered = isinstance(mask, str)
+    if bordered and mask != "border":
+        raise UserError(f"mask: expected 'border' or one mask per image, got {mask!r}")
+    groups, every = [], []
+    for group in image_groups(images, None if isinstance(mask, str) else mask, layout):
+        if group.mask is None:  # also of an empty list
+            masks, dark = find_borders(group.images)
+        else:
+            masks, dark = group.mask != 0, group.mask.new_zeros(len(group.where), dtype=torch.bool)
+        small = masks if size is None else sized_masks(masks, size)
+        if bordered:  # of a small size a narrow image would leave nothing
+            gone = ~small.flatten(1).any(1)
+            masks, small, dark = masks | gone[:, None, None], small | gone[:, None, None], dark | gone
+        groups.append(_blanked(group, masks, small))
+        every.append(dark)
+    return groups, every
+
+
+def _blanked(group: Group, masks: Tensor, small: Tensor) -> Group:
+    if masks.device.type == "cpu" and bool(masks.all()):  # a GPU would have to be waited for
+        return replace(group, mask=None)
+    images, outside = group.images, ~masks[..., None]
+    if images.dtype == torch.uint16:  # on which torch cannot compute
+        return replace(group, images=images.view(torch.int16).masked_fill(outside, 0).view(torch.uint16), mask=small)
+    return replace(group, images=images.masked_fill(outside, 0), mask=small)
+
+
+def sized_masks(masks: Tensor, size: Sequence[int]) -> Tensor:
+    """Masks at the size that images are brought to: a pixel counts if all pixels that it is made of count.
+
+    Args:
+        masks: bool or uint8 [B, H, W], nonzero = counted.
+        size: (height, width).
+
+    Returns:
+        bool [B, height, width].
+
+    Example:
+        >>> masks = torch.ones(1, 16, 16, dtype=torch.bool)
+        >>> masks[:, :, 0] = False
+        >>> sized_masks(masks, (8, 8))[0, 0].tolist()
+        [False, False, True, True, True, True, True, True]
+    """
+    outside = masks == 0
+    for axis, out in ((2, int(size[1])), (1, int(size[0]))):
+        if outside.shape[axis] != out:
+            first, end = (torch.from_numpy(part).to(masks.device) for part in windows(outside.shape[axis], out))
+            before = outside.cumsum(axis, dtype=torch.int32)
+            before = torch.cat([torch.zeros_like(before.narrow(axis, 0, 1)), before], dim=axis)
+            outside = before.index_select(axis, end) != before.index_select(axis, first)
+    return ~outside
