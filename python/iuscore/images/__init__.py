@@ -12,6 +12,7 @@ from iuscore.images.batches import iter_batches, map_ahead
 from iuscore.images.decode import MAX_PIXELS, Decoded, UnreadableImage, decode, decoders, from_pil
 from iuscore.images.folder import FolderSource, LabelsFrom
 from iuscore.images.labels import renamed
+from iuscore.images.masks import MaskedShards, MaskFolder, with_masks
 from iuscore.images.medmnist import NpzSource
 from iuscore.images.sample import Item, Sample, Source, Stored, StoredArray, StoredFile, read_item
 from iuscore.images.shards import Shard, ShardedSource, open_shards
@@ -24,6 +25,8 @@ __all__ = [
     "Item",
     "LabelsFrom",
     "Leak",
+    "MaskFolder",
+    "MaskedShards",
     "NpzSource",
     "Sample",
     "Shard",
@@ -47,6 +50,7 @@ __all__ = [
     "read_item",
     "split_source",
     "with_groups",
+    "with_masks",
 ]
 
 
@@ -106,7 +110,7 @@ def open_source(
 
 
 def fingerprint(source: Source) -> str:
-    """SHA-256 in hex over uid, label and content of every image, in uid order: the same data, the same text.
+    """SHA-256 in hex over uid, label and content of every image and mask, in uid order: the same data, the same text.
 
     The folder's own name and place, file dates and the order of the items do not enter.
 
@@ -120,5 +124,6 @@ def fingerprint(source: Source) -> str:
     total = hashlib.sha256()
     for item in sorted(source.items, key=lambda item: item.uid):
         # JSON keeps the three texts apart whatever characters they hold.
-        total.update(json.dumps([item.uid, item.label, item.stored.digest()]).encode() + b"\n")
+        mask = [] if item.mask is None else [item.mask.digest()]
+        total.update(json.dumps([item.uid, item.label, item.stored.digest(), *mask]).encode() + b"\n")
     return total.hexdigest()

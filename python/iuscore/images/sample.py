@@ -29,6 +29,7 @@ class Sample:
         height: rows; 0 if unknown.
         warnings: short fixed texts, see :mod:`iuscore.images.decode`.
         error: one line that says why ``pixels`` is None, or None.
+        mask: bool [height, width], True = counted, where the image came with a mask; else None.
 
     Example:
         >>> Sample("a.png", np.zeros((2, 3, 1), np.uint8), "benign", None, 3, 2, (), None).pixels.shape
@@ -43,6 +44,7 @@ class Sample:
     height: int
     warnings: tuple[str, ...]
     error: str | None
+    mask: NDArray[np.bool_] | None = None
 
 
 class Stored(Protocol):
@@ -125,7 +127,7 @@ class StoredNothing:
 
 @dataclass(frozen=True)
 class Item:
-    """One image that is listed but not decoded.
+    """One image that is listed but not decoded; ``mask``: where its mask is, if it has one.
 
     Example:
         >>> Item("wbc/1.png", "wbc", None, StoredFile(Path("cells/wbc/1.png"))).label
@@ -136,6 +138,7 @@ class Item:
     label: str | None
     group: str | None
     stored: Stored
+    mask: Stored | None = None
 
 
 def read_item(item: Item, max_pixels: int = MAX_PIXELS) -> Sample:
@@ -149,7 +152,33 @@ def read_item(item: Item, max_pixels: int = MAX_PIXELS) -> Sample:
         pixels, width, height, warnings = item.stored.decode(max_pixels)
     except UnreadableImage as error:
         return Sample(item.uid, None, item.label, item.group, error.width, error.height, (), str(error))
-    return Sample(item.uid, pixels, item.label, item.group, width, height, warnings, None)
+    mask = None
+    if item.mask is not None:
+        try:
+            mask, said = read_mask(item.mask, width, height, max_pixels)
+        except UnreadableImage as error:
+            return Sample(item.uid, None, item.label, item.group, width, height, (), f"mask: {error}")
+        warnings += said
+    return Sample(item.uid, pixels, item.label, item.group, width, height, warnings, None, mask)
+
+
+MANY_VALUES = "mask of more than two values: all but 0 count"
+
+
+def read_mask(stored: Stored, width: int, height: int, max_pixels: int) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
+    """A mask, bool [height, width], nonzero = counted; and what is to be said of it.
+
+    Raises:
+        UnreadableImage: none there, not readable, of another size, or without a pixel that counts.
+    """
+    found = stored.decode(max_pixels)
+    if (found.width, found.height) != (width, height):
+        raise UnreadableImage(f"expected the image's size {width} x {height}, got {found.width} x {found.height}")
+    values = found.pixels.max(axis=2)
+    mask: NDArray[np.bool_] = values != 0
+    if not mask.any():
+        raise UnreadableImage("no pixel counts, all are 0")
+    return mask, (MANY_VALUES,) if (values[mask] != values.max()).any() else ()
 
 
 class Source:

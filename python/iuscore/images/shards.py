@@ -90,12 +90,14 @@ class ShardedSource(ABC):
         ignored: number of files or members that are no images; complete when ``shards`` is exhausted.
         split, column: what was asked for, where the kind has these.
         names: which class each label stands for; None: labels are the classes.
+        masks: the folder of masks, where the images have some.
     """
 
     kind: ClassVar[str]
     split: str | None = None
     column: str | None = None
     names: ClassNames | None = None
+    masks: Path | None = None
 
     def __init__(self, path: Path, max_pixels: int) -> None:
         if max_pixels < 1:
