@@ -146,7 +146,7 @@ class UtilitySimilarity(Metric):
         """Whether the value of a batch carries a gradient to the pixels; not where features are counted."""
         return not self.scorer.model.features
 
-    def update(self, images: Tensor, target: Target | None = None) -> None:
+    def update(self, images: Tensor, target: Target | None = None, *, mask: Tensor | None = None) -> None:
         """Add images.
 
         Args:
@@ -154,9 +154,12 @@ class UtilitySimilarity(Metric):
                 there. B may be 0.
             target: the real class to compare these with instead of the metric's: a name or a label (an index in
                 ``scorer.classes``), or one per image, such as integers [B].
+            mask: of a model fitted with masks: bool or uint8 [B, H, W], nonzero = counted. A model fitted with "border"
+                finds the border itself.
 
         Raises:
-            UserError: unknown class or label, or no target at all. TypeError, ValueError: images that are none.
+            UserError: unknown class or label, no target at all, or a mask that the model does not use or needs.
+            TypeError, ValueError: images that are none.
         """
         if not isinstance(images, Tensor) or images.ndim != 4:
             got = list(images.shape) if isinstance(images, Tensor) else type(images).__name__
@@ -168,6 +171,7 @@ class UtilitySimilarity(Metric):
                 target=names,
                 layout=self.layout,
                 batch_size=self.batch_size,
+                mask=mask,
             )
         self._check_range(images)
         usable = scores.ius.isfinite().to(self.sums.device)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torchmetrics import MetricCollection
 
+import iuscore
 from iuscore import metrics, phantoms
 from iuscore.metrics import UtilitySimilarity
 from iuscore.models import SPACES, Ensemble, TextureModel
@@ -291,3 +292,25 @@ def test_collection_tells_targets_apart(first: Tensor) -> None:
         expected = metric_of(target=name[0]).compute()
         for key in ("ius", "ius_se", "share/coarse-fine"):
             torch.testing.assert_close(values[f"val/{name}_{key}"], expected[key])
+
+
+def test_masks() -> None:
+    """Of a model fitted with masks: the mean of the scores with them; what is outside changes nothing."""
+    torch.manual_seed(1)
+    model = Ensemble([TextureModel(["a", "b"], size=(16, 16), mask="given")]).eval()
+    images = torch.from_numpy(phantoms.draw("endoscopy", "normal", 6, size=16, seed=9))
+    mask = torch.ones(6, 16, 16, dtype=torch.bool)
+    mask[:, :5] = False
+    with torch.no_grad():
+        found = model.member_contributions(model.prepare(images, mask=mask))
+    profiles = baseline_profiles(found, np.arange(6) % 2, classes=("a", "b"), resamples=20)
+    scorer = Scorer(model, {"profiles": profiles_to_json({"paper": profiles})})
+    metric = UtilitySimilarity(scorer, target="a")
+    metric.update(images, mask=mask)
+    first = metric.compute()["ius"]
+    assert torch.isclose(first, scorer(images, target="a", mask=mask).ius.mean(), atol=TOLERANCE)
+    metric.reset()
+    metric.update(images * mask[..., None], mask=mask)
+    assert torch.equal(metric.compute()["ius"], first)
+    with pytest.raises(iuscore.UserError, match="mask: the model was fitted with masks: give one per image"):
+        metric.update(images)

@@ -43,13 +43,14 @@ class Inputs:
     def __init__(self, images: ScorerInput, layout: Layout | None) -> None:
         self.layout = layout
         self.images: Any = images
+        self.single = _is_pil(images) or isinstance(images, str | os.PathLike)
         if isinstance(images, Tensor | np.ndarray):
             if images.ndim != 4:
                 hint = "; one image: images[None], gray images: images[..., None]"
                 raise ValueError(f"images: expected [B, H, W, C] or [B, C, H, W], got {list(images.shape)}{hint}")
             self.mixed = False
             return
-        if _is_pil(images) or isinstance(images, str | os.PathLike):
+        if self.single:
             self.images = [images]
         elif not isinstance(images, Sequence) or isinstance(images, bytes):
             in_order = isinstance(images, Iterable) and not isinstance(images, bytes | Mapping | Set)

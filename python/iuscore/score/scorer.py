@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from iuscore.errors import UserError, nearest
-from iuscore.features import FeatureProfile, GroupChange, changes
+from iuscore.features import FeatureProfile, GroupChange, Mask, changes
 from iuscore.measure import ius, shares
 from iuscore.models import Ensemble, Space, load_model
 from iuscore.ops import Precision
@@ -22,6 +22,7 @@ from iuscore.ops._blocks import in_blocks
 from iuscore.ops._images import Layout
 from iuscore.ops._on_device import on_device, sent
 from iuscore.profile import Profile, profiles_from_json
+from iuscore.score._masks import masks_of_all, masks_of_some
 from iuscore.score._range import beyond_unit
 from iuscore.score.explain import Explanation, explain_contributions, n_images
 from iuscore.score.inputs import Inputs, ScorerInput
@@ -140,6 +141,7 @@ class Scorer:
         target: Target,
         layout: Layout | None = None,
         batch_size: int = 64,
+        mask: Mask | None = None,
     ) -> Scores:
         """Score images.
 
@@ -152,12 +154,15 @@ class Scorer:
             target: the real class to compare with, by its name or its index in ``classes``; or one per image.
             layout: "NHWC" or "NCHW" where a shape fits both.
             batch_size: images at once.
+            mask: of a model fitted with masks, and only of one: bool or uint8 [B, H, W], or one [H, W] per image of a
+                list, on the images' device, nonzero = counted. A model fitted with "border" finds the border itself.
 
         Returns:
-            `Scores`.
+            `Scores`; NaN for an image whose mask leaves no pixel at the model's size.
 
         Raises:
-            UserError: unknown class, or a file that is no image. TypeError, ValueError: images that are none.
+            UserError: unknown class, a file that is no image, a mask that the model does not use or needs. TypeError,
+                ValueError: images or masks that are none.
 
         Warns:
             UserWarning: floats, on the CPU, that are far out of 0..1, such as 0..255 or -1..1.
@@ -178,17 +183,20 @@ class Scorer:
         if said := beyond_unit(given.arrays):
             warn(said, stacklevel=2)
         names = self.targets(target, len(given))
+        masks = masks_of_all(self.model, mask, len(given), single=given.single)
         parts = []
         for i in range(0, max(len(given), 1), batch_size):
             batch, batch_layout, done = given.batch(i, i + batch_size)
-            inputs, warnings = self.model.prepare_with_warnings(batch, batch_layout)
+            some = masks_of_some(masks, i, i + batch_size)
+            inputs, warnings = self.model.prepare_with_warnings(batch, batch_layout, some)
             every = warnings if done is None else [(*a, *b) for a, b in zip(done, warnings, strict=True)]
             parts.append(self.score_inputs(inputs, every, names[i : i + batch_size]))
         return parts[0] if len(parts) == 1 else joined(parts)
 
     def explain(
-        self, images: ScorerInput, *, target: Target, layout: Layout | None = None, batch_size: int = 64
-    ) -> list[Explanation]:
+        self, images: ScorerInput, *, target: Target, layout: Layout | None = None, batch_size: int = 64,
+        mask: Mask | None = None,
+    ) -> list[Explanation]:  # fmt: skip
         """Why each image scores as it does; arguments as in calling the scorer. Print one to read it.
 
         Example:
@@ -200,7 +208,7 @@ class Scorer:
             >>> [len(e.components) for e in scorer.explain(images, target="normal")]
             [4]
         """
-        scores = self(images, target=target, layout=layout, batch_size=batch_size)
+        scores = self(images, target=target, layout=layout, batch_size=batch_size, mask=mask)
         contributions, parts = scores.contributions.detach().cpu().numpy(), scores.shares.detach().cpu().numpy()
         features = None if scores.features is None else scores.features.detach().cpu().numpy()
         return [
@@ -253,9 +261,11 @@ class Scorer:
             return None
         return changes(profile, features, self.model.features, n)
 
-    def score_list(self, images: Sequence[Tensor], names: Sequence[str]) -> Scores:
-        """Scores of single images [H, W, C] of any sizes, against one class per image."""
-        return self.score_inputs(*self.model.prepare_with_warnings(list(images), "NHWC"), names)
+    def score_list(
+        self, images: Sequence[Tensor], names: Sequence[str], masks: Sequence[Tensor] | None = None
+    ) -> Scores:
+        """Scores of single images [H, W, C] of any sizes, each with its class and perhaps its mask [H, W]."""
+        return self.score_inputs(*self.model.prepare_with_warnings(list(images), "NHWC", masks), names)
 
     def score_inputs(self, inputs: Tensor, warnings: Sequence[tuple[str, ...]], names: Sequence[str]) -> Scores:
         """Scores of prepared inputs (first axis B) against one class per image."""
