@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from iuscore.features import sized_masks
 from iuscore.images import Sample, Source, iter_batches
 from iuscore.models import AdditiveModel, Ensemble, Space
 
@@ -16,12 +17,25 @@ IN_MEMORY_BYTES = 4 << 30  # prepared inputs beyond this live in a memory-mapped
 NON_FINITE = "non-finite pixels"
 
 
-def unusable(sample: Sample) -> str | None:
-    """Why an image cannot be used; None where it can."""
+def unusable(sample: Sample, size: Sequence[int] | None = None) -> str | None:
+    """Why an image cannot be used; None where it can.
+
+    Args:
+        sample: the image.
+        size: (height, width) that a model with masks brings images to.
+    """
     if sample.pixels is None:
         return sample.error or "unreadable"
-    if sample.pixels.dtype.kind == "f" and not np.isfinite(sample.pixels).all():
-        return NON_FINITE
+    if sample.pixels.dtype.kind == "f":
+        counted = sample.pixels if sample.mask is None else sample.pixels[sample.mask]
+        if not np.isfinite(counted).all():
+            return NON_FINITE
+    if (
+        sample.mask is not None
+        and size is not None
+        and not sized_masks(torch.from_numpy(sample.mask)[None], size).any()
+    ):
+        return f"mask: no pixel counts at the model's size, {size[1]} x {size[0]}"
     return None
 
 
@@ -49,12 +63,13 @@ def prepare_source(
     errors: list[tuple[str, str]] = []
     seen = 0
     for batch in iter_batches(source, batch_size):
-        reasons = [unusable(sample) for sample in batch]
+        reasons = [unusable(sample, model.mask_size) for sample in batch]
         errors += [(sample.uid, reason) for sample, reason in zip(batch, reasons, strict=True) if reason]
         positions = [i for i, reason in enumerate(reasons) if reason is None]
         pixels = [batch[i].pixels for i in positions]
         if pixels:
-            made = model.prepare(pixels, "NHWC").numpy()
+            masks = [batch[i].mask for i in positions] if model.mask == "given" else None
+            made = model.prepare(pixels, "NHWC", masks).numpy()
             if inputs is None:
                 shape = (len(source), *made.shape[1:])
                 large = int(np.prod(shape)) * 4 > IN_MEMORY_BYTES

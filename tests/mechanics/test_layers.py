@@ -136,7 +136,7 @@ ALLOWED: dict[str, set[str]] = {
     "models": BASE | {"features", "ops", "runs"},
     "measure": BASE,
     "profile": BASE | {"measure", "models"},
-    "contributions": BASE | {"images", "models"},
+    "contributions": BASE | {"features", "images", "models"},
     "fit": BASE | {"contributions", "features", "images", "models", "profile", "report", "runs"},
     "score": BASE | {"features", "images", "measure", "models", "ops", "profile"},
     "engine": BASE

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,7 @@ class Batch:
         readable: places in this batch of the images that can.
         stacks: their pixels [n, H, W, C]; images of one size lie together where they go to a device.
         where: (stack, place in the stack) of each readable image.
+        masks: bool [n, H, W] of each stack, where the images have masks.
     """
 
     shard: int
@@ -40,6 +41,7 @@ class Batch:
     readable: tuple[int, ...]
     stacks: tuple[Tensor, ...]
     where: tuple[tuple[int, int], ...]
+    masks: tuple[Tensor, ...] | None = None
 
     @property
     def labels(self) -> list[str | None]:
@@ -50,16 +52,28 @@ class Batch:
         stacks = [stack.to(device, non_blocking=True) for stack in self.stacks]
         return [stacks[stack][place] for stack, place in self.where]
 
+    def masks_on(self, device: str) -> list[Tensor] | None:
+        """The masks [H, W] of the readable images on a device; None without masks."""
+        if self.masks is None:
+            return None
+        stacks = [stack.to(device, non_blocking=True) for stack in self.masks]
+        return [stacks[stack][place] for stack, place in self.where]
+
     def pin_memory(self) -> Batch:
         """The batch in memory that a GPU copies from by itself; PyTorch's loader calls this."""
-        return replace(self, stacks=tuple(stack.pin_memory() for stack in self.stacks))
+        masks = None if self.masks is None else tuple(stack.pin_memory() for stack in self.masks)
+        return replace(self, stacks=tuple(stack.pin_memory() for stack in self.stacks), masks=masks)
 
 
-def make_batch(shard: int, shard_size: int, start: int, samples: Sequence[Sample], *, stacked: bool) -> Batch:
+def make_batch(
+    shard: int, shard_size: int, start: int, samples: Sequence[Sample], *, stacked: bool,
+    mask_size: tuple[int, int] | None = None,
+) -> Batch:  # fmt: skip
     """A batch of decoded images; ``stacked`` puts those of one size and type together, at the cost of a copy."""
-    errors = tuple(unusable(sample) for sample in samples)
+    errors = tuple(unusable(sample, mask_size) for sample in samples)
     readable = tuple(i for i, error in enumerate(errors) if error is None)
     stacks: dict[Any, list[Tensor]] = {}
+    masks: dict[Any, list[Tensor]] = {}
     where = []
     for i in readable:
         pixels = torch.from_numpy(samples[i].pixels)
@@ -67,16 +81,23 @@ def make_batch(shard: int, shard_size: int, start: int, samples: Sequence[Sample
         members = stacks.setdefault(key, [])
         where.append((list(stacks).index(key) if stacked else len(stacks) - 1, len(members)))
         members.append(pixels)
+        if (mask := samples[i].mask) is not None:
+            masks.setdefault(key, []).append(torch.from_numpy(mask))
     return Batch(
         shard,
         shard_size,
         start,
-        tuple(replace(sample, pixels=None) for sample in samples),
+        tuple(replace(sample, pixels=None, mask=None) for sample in samples),
         errors,
         readable,
-        tuple(torch.stack(members) if len(members) > 1 else members[0][None] for members in stacks.values()),
+        _stacked(stacks),
         tuple(where),
+        _stacked(masks) if masks else None,
     )
+
+
+def _stacked(stacks: Mapping[Any, list[Tensor]]) -> tuple[Tensor, ...]:
+    return tuple(torch.stack(members) if len(members) > 1 else members[0][None] for members in stacks.values())
 
 
 def batches(source: ShardedSource, settings: Settings, indices: Sequence[int], decoders: int) -> Iterator[Batch]:
@@ -113,7 +134,7 @@ def _of_shard(source: ShardedSource, settings: Settings, index: int, threads: in
     samples = map_ahead(read, source.items(shard), threads, max(settings.batch_size, 2 * threads))
     start = 0
     while taken := list(islice(samples, settings.batch_size)):
-        yield make_batch(index, shard.n, start, taken, stacked=settings.device != "cpu")
+        yield make_batch(index, shard.n, start, taken, stacked=settings.device != "cpu", mask_size=settings.mask_size)
         start += len(taken)
 
 

@@ -129,6 +129,7 @@ def open_run(
             "images": str(source.path.absolute()),
             "split": source.split,
             "column": source.column,
+            **({} if source.masks is None else {"masks": str(source.masks)}),
             "model": None if scorer.folder is None else str(scorer.folder.absolute()),
             "n_images": plan.images,
             "n_shards": len(plan),
@@ -137,7 +138,8 @@ def open_run(
             # Names that are not UTF-8 are written as escapes.
             file.write((json.dumps(record, indent=1) + "\n").encode())
     (folder / parts.FOLDER).mkdir(exist_ok=True)
-    settings = Settings(folder, run, plan, target, parts.sample_size(len(plan)), batch_size, device, strict)
+    settings = Settings(folder, run, plan, target, parts.sample_size(len(plan)), batch_size, device, strict,
+                        scorer.model.mask_size)  # fmt: skip
     return Run(folder, settings, uid_of(str(source.path)))
 
 

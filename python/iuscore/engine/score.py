@@ -19,7 +19,7 @@ from iuscore.engine.run import SUMMARY_NAME, Run, class_names, open_run, tidy, w
 from iuscore.engine.shard import FROM_FOLDER
 from iuscore.engine.summary import Summary
 from iuscore.errors import UserError
-from iuscore.images import ShardedSource, open_shards
+from iuscore.images import MaskedShards, ShardedSource, open_shards
 from iuscore.processes import processors
 from iuscore.report import Report
 from iuscore.runs import output_folder, uninterrupted
@@ -64,6 +64,7 @@ def score_source(
     workers: int = 1,
     shard_size: int | None = None,
     strict: bool = False,
+    masks: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     rank: tuple[int, int] = (0, 1),
     ray_address: str | None = None,
@@ -90,6 +91,7 @@ def score_source(
             for more needs ``if __name__ == "__main__"``. With Ray: actors.
         shard_size: images a shard; None: what fits the kind of model, or what the run began with.
         strict: stop at the first unreadable image.
+        masks: of a model fitted with masks: folder of those of these images, see `iuscore.images.MaskFolder`.
         overwrite: begin anew where ``out`` holds a run.
         rank: (rank, world): do every world-th shard, others do the rest in the same folder at the same time.
         ray_address: of a Ray cluster whose actors do the shards ("local": one on this machine); None: no Ray.
@@ -124,6 +126,7 @@ def score_source(
         source = source.named(class_names(scorer, class_map))
     elif class_map:
         raise UserError(f"--map: only --target from-folder has labels, not {target}")
+    source = _masked(scorer, source, masks)
     report = report or Report()
     folder = Path(out).absolute()
     if folder.exists() and not folder.is_dir():
@@ -139,6 +142,15 @@ def score_source(
         mine = range(rank[0], len(run.plan), rank[1])
         launch = _launcher(scorer, source, run, report, workers, len(mine), ray_address)
         return _score(scorer, source, run, mine, launch, report, Path(out), rank)
+
+
+def _masked(scorer: Scorer, source: ShardedSource, masks: str | os.PathLike[str] | None) -> ShardedSource:
+    """The images with their masks, where the model needs them; a UserError where the two do not fit."""
+    masks = source.masks if masks is None else masks
+    if masks is None and scorer.model.mask == "given":
+        raise UserError("mask: the model was fitted with masks: give the folder of those of these images")
+    scorer.model.checked_mask(None if masks is None else Path(masks))
+    return source if masks is None or source.masks else MaskedShards(source, Path(masks))
 
 
 def _launcher(

@@ -36,6 +36,7 @@ class Settings:
         batch_size: images at once.
         device: where the model runs.
         strict: raise at the first unreadable image.
+        mask_size: see `iuscore.models.AdditiveModel.mask_size`.
     """
 
     out: Path
@@ -46,6 +47,7 @@ class Settings:
     batch_size: int
     device: str
     strict: bool
+    mask_size: tuple[int, int] | None = None
 
 
 class Stopped(Exception):
@@ -168,7 +170,8 @@ def _launch(scorer: Scorer, batch: Batch, rows: PartRows, settings: Settings) ->
     rows.put(batch.start, batch.samples, names, batch.errors)
     if not batch.readable:
         return None
-    return Fetched(scorer.score_list(batch.images(settings.device), [names[i] for i in batch.readable]))
+    images, masks = batch.images(settings.device), batch.masks_on(settings.device)
+    return Fetched(scorer.score_list(images, [names[i] for i in batch.readable], masks))
 
 
 def targets_of(labels: Sequence[str | None], target: str) -> list[str]:

@@ -28,7 +28,7 @@ from iuscore.engine.plan import Plan, make_plan
 from iuscore.engine.run import PLAN_NAME, SUMMARY_NAME, class_names, model_identity, read_record
 from iuscore.engine.shard import FROM_FOLDER, RUN_NAME, targets_of
 from iuscore.errors import UserError
-from iuscore.images import ShardedSource, read_item
+from iuscore.images import Sample, ShardedSource, read_item
 from iuscore.report import Report
 from iuscore.score import Scorer
 
@@ -172,11 +172,11 @@ def _check_scores(
                 continue
             found = read_item(item, source.max_pixels)
             done += 1
-            if (reason := unusable(found)) or rows[place]["error"]:
+            if (reason := unusable(found, scorer.model.mask_size)) or rows[place]["error"]:
                 if reason != rows[place]["error"]:
                     say(f"{item.uid}: {reason or 'readable'} now, {rows[place]['error'] or 'readable'} then")
                 continue
-            row = score_row(scorer, found.pixels, targets_of([item.label], record["identity"]["target"])[0])
+            row = score_row(scorer, found, targets_of([item.label], record["identity"]["target"])[0])
             difference = max(abs(row[name] - rows[place][name]) for name in names)
             if not difference <= TOLERANCE:
                 say(f"{item.uid}: scored again its numbers differ by {difference:.2g}")
@@ -184,11 +184,12 @@ def _check_scores(
     return done, largest
 
 
-def score_row(scorer: Scorer, pixels: Any, target: str) -> dict[str, float]:
+def score_row(scorer: Scorer, sample: Sample, target: str) -> dict[str, float]:
     """The numbers of one image, by column."""
     import torch
 
-    values = numbers_of(scorer.score_list([torch.from_numpy(pixels)], [target]))[0]
+    masks = None if sample.mask is None else [torch.from_numpy(sample.mask)]
+    values = numbers_of(scorer.score_list([torch.from_numpy(sample.pixels)], [target], masks))[0]
     return dict(zip(number_columns(scorer), values.tolist(), strict=True))
 
 
