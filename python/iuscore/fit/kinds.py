@@ -119,6 +119,7 @@ class TextureOptions:
     heads: Literal["linear", "tanh"] = "linear"
     hidden_units: int = 16
     dropout: float = 0.2
+    mask: Literal["border", "given"] | None = None
 
 
 class TextureKind(ModelKind[TextureOptions]):

@@ -111,6 +111,7 @@ def fit(
         raise UserError(f"seeds: expected at least 1, got {seeds}")
     report, folder = report or Report(), Path(out)
     names = _class_order(splits.train, classes)
+    _check_masks(splits, getattr(model_options, "mask", None))
     _check_folder(folder, resume=resume, overwrite=overwrite)
     if tensorboard:
         summary_writer()
@@ -225,6 +226,14 @@ def _class_order(train_images: Source, classes: Sequence[str] | None) -> tuple[s
     if set(names) != set(present):
         raise UserError(f"--classes: expected {', '.join(present)} in some order, got {', '.join(names)}")
     return names
+
+
+def _check_masks(splits: Splits, rule: str | None) -> None:
+    given = any(item.mask is not None for part in splits.parts().values() for item in part.items)
+    if given and rule != "given":
+        raise UserError(f"mask: the images come with masks, so expected TextureOptions(mask='given'), got {rule!r}")
+    if rule == "given" and not given:
+        raise UserError("mask: expected images that come with masks: open_splits(..., masks=folder)")
 
 
 def _check_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:

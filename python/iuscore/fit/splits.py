@@ -41,6 +41,7 @@ def open_splits(
     seed: int = 0,
     group_by: str | None = None,
     class_map: Mapping[str, str] | None = None,
+    masks: str | Path | None = None,
 ) -> Splits:
     """Find training, validation and test images.
 
@@ -53,6 +54,8 @@ def open_splits(
         seed: of that split.
         group_by: regular expression on file names; images of one group stay in one part. Where the parts are
             given, groups that two parts share are a warning.
+        masks: folder of one mask per image, at the same path as the image has below ``real``, with any extension of an
+            image, nonzero = counted. With ``val`` it holds a folder train, val and test each.
 
     Raises:
         UserError: nothing found, classes that differ between the parts, a split that cannot be made.
@@ -66,19 +69,22 @@ def open_splits(
         ('abnormal', 'normal')
     """
 
-    def opened(path: str | Path, split: str | None = None) -> Source:
-        return images.open_source(path, labels_from=labels_from, classes=classes, split=split, class_map=class_map)
-
     root = Path(real)
     named = dict(class_map or {})
+
+    def opened(path: str | Path, split: str | None = None, *, part: str = ".") -> Source:
+        source = images.open_source(path, labels_from=labels_from, classes=classes, split=split, class_map=class_map)
+        return source if masks is None else images.with_masks(source, Path(masks, part))
+
     inside = images.find_explicit_splits(root) if root.is_dir() else {}
     if val is not None:
-        parts = {"train": opened(root), "val": opened(val)} | ({"test": opened(test)} if test else {})
+        parts = {"train": opened(root, part="train"), "val": opened(val, part="val")}
+        parts |= {"test": opened(test, part="test")} if test else {}
         origin = "folders given"
     elif test is not None:
         raise UserError("--test needs --val: give both, or neither to split the images by chance")
     elif "val" in inside:
-        parts = {name: opened(path) for name, path in inside.items()}
+        parts = {name: opened(path, part=path.name) for name, path in inside.items()}
         origin = "folders train, val and test" if "test" in inside else "folders train and val"
     elif root.suffix.lower() == ".npz":
         present = {item.uid.split("/")[0] for item in opened(root).items}
