@@ -67,6 +67,10 @@ def _names(text: str | None) -> list[str] | None:
     "or after a tanh."
 )  # fmt: skip
 @click.option("--dropout", type=float, show_default="0.2", help="texture: share of features left out in training.")
+@click.option(
+    "--mask", metavar="border|FOLDER", show_default="None: all pixels",
+    help="texture: leave out black borders, or what is 0 in the masks in FOLDER, one per image.",
+)  # fmt: skip
 @click.option("--hidden-units", type=int, show_default=_defaults(32, 16), help="Units of the hidden layers.")
 @click.option("--epochs", type=int, show_default="200", help="Most epochs.")
 @click.option("--patience", type=int, show_default=_defaults(10, 20), help="Epochs without a lower validation loss.")
@@ -93,6 +97,8 @@ def fit(real: Path, out: Path, **options: Any) -> int:
 
     class_map = options.pop("class_map")
     classes = _names(options.pop("classes"))
+    masks = options["mask"] if options["mask"] not in (None, "border") else None
+    options["mask"] = options["mask"] if masks is None else "given"
     model_options, training = _model_options(options)
     splits = open_splits(
         real,
@@ -104,6 +110,7 @@ def fit(real: Path, out: Path, **options: Any) -> int:
         seed=options["seed"],
         group_by=options.pop("group_by"),
         class_map=None if class_map is None else parse_map(class_map),
+        masks=masks,
     )
     for warning in splits.warnings:
         say(f"warning: {warning}", err=True)
@@ -137,7 +144,7 @@ def fit(real: Path, out: Path, **options: Any) -> int:
 
 
 _TRAINING = ("epochs", "patience", "batch_size", "learning_rate", "momentum", "weight_decay")
-_MODEL = ("color", "mode", "size", "base_channels", "hidden_units", "heads", "dropout")
+_MODEL = ("color", "mode", "size", "base_channels", "hidden_units", "heads", "dropout", "mask")
 
 
 def _model_options(options: dict[str, Any]) -> tuple[Any, Any]:

@@ -46,6 +46,7 @@ from iuscore.runs import terminated_as_interrupted, uninterrupted
 )
 @click.option("--column", help="Column of images in Parquet files.")
 @click.option("--map", "class_map", help="Classes that labels stand for, such as 0=benign,1=malignant.")
+@click.option("--mask", metavar="FOLDER", help="Masks of the images, for a model fitted with such a folder.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=64, help="Images at once.")
 @click.option("--device", default="cpu", help="Torch device.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes, or Ray actors; one per processor unless said.")
@@ -62,8 +63,9 @@ from iuscore.runs import terminated_as_interrupted, uninterrupted
 @click.option("--overwrite", is_flag=True, help="Begin anew where OUT holds another run.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def score(model: Path, images: Path, target: str, out: Path, split: Any, space: Any, precision: Any, column: str | None,
-          class_map: str | None, batch_size: int, device: str, workers: int | None, shard_size: int | None,
-          engine: str, address: str, plot: bool, strict: bool, overwrite: bool, quiet: bool) -> int:  # fmt: skip
+          class_map: str | None, mask: str | None, batch_size: int, device: str, workers: int | None,
+          shard_size: int | None, engine: str, address: str, plot: bool, strict: bool, overwrite: bool,
+          quiet: bool) -> int:  # fmt: skip
     """Score IMAGES with MODEL.
 
     IMAGES: a folder of images, an image, WebDataset .tar files, Parquet files, a MedMNIST .npz or .npy arrays. Run the
@@ -87,12 +89,14 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
         device = f"cuda:{rank.local}"
     check_device(device)
     scorer = load(model, space=space, precision=precision)
+    masks = _mask_folder(scorer.model.mask, mask)
     if engine == "ray":
         images = images.absolute()  # actors work in folders of their own
     with terminated_as_interrupted():
+        source = open_shards(images, labeled=target == FROM_FOLDER, split=split, column=column)
         run = score_source(
             scorer,
-            open_shards(images, labeled=target == FROM_FOLDER, split=split, column=column),
+            source,
             out,
             target=target,
             class_map=None if class_map is None else parse_map(class_map),
@@ -101,6 +105,7 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
             workers=workers or (1 if rank else processors()),
             shard_size=shard_size,
             strict=strict,
+            masks=masks and masks / source.path.relative_to(images),  # below it with --split
             overwrite=overwrite,
             rank=(rank.rank, rank.world) if rank else (0, 1),
             ray_address=address if engine == "ray" else None,
@@ -109,7 +114,7 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
     _print_summary(run.summary)
     if run.read_as:
         labels, names = ", ".join(run.read_as), ", ".join(run.read_as.values())
-        click.echo(f"note: labels {labels} were taken for {names}, as the model was fitted; --map says otherwise")
+        say(f"note: labels {labels} were taken for {names}, as the model was fitted; --map says otherwise")
     if run.ignored:
         say(f"note: files that are no images: {run.ignored}, left out")
     written = [shown(path) for path in (run.table, run.summary_path) if path.exists()]
@@ -133,22 +138,36 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
     return 0
 
 
+def _mask_folder(rule: str | None, mask: str | None) -> Path | None:
+    """The folder of masks; what the model does by itself may be said too."""
+    if mask not in ("border", "none", None):
+        return Path(mask)
+    if mask is not None and mask != ("none" if rule is None else rule):
+        does = {"border": "leaves the border out", "given": "was fitted with a folder of masks"}
+        raise UserError(
+            f"--mask {mask}: the model {does.get(rule or '', 'counts all pixels')}, and scores of other pixels have "
+            "nothing to be compared with: fit another model for them"
+        )
+    return None
+
+
 @click.command()
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--model", type=click.Path(path_type=Path), help="Model folder, if it has moved.")
 @click.option("--images", type=click.Path(path_type=Path), help="Images, if they have moved.")
 @click.option("--split", type=click.Choice(["train", "val", "test"]), help="As given to score.")
 @click.option("--column", help="As given to score.")
+@click.option("--mask", type=click.Path(path_type=Path), help="Masks, if they have moved.")
 @click.option("--sample", type=click.IntRange(min=0), default=100, help="Images to score again.")
 @click.option("--seed", type=SEED, default=0, help="Of the draw of these.")
-def verify(out: Path, model: Path | None, images: Path | None, split: Any, column: str | None, sample: int,
-           seed: int) -> int:  # fmt: skip
+def verify(out: Path, model: Path | None, images: Path | None, split: Any, column: str | None, mask: Path | None,
+           sample: int, seed: int) -> int:  # fmt: skip
     """Check the folder OUT of a finished run: counts, hashes, columns, and some images scored again."""
     from iuscore.engine import FROM_FOLDER
     from iuscore.engine import verify as check
     from iuscore.engine.run import read_record
     from iuscore.engine.shard import RUN_NAME
-    from iuscore.images import open_shards
+    from iuscore.images import MaskedShards, ShardedSource, open_shards
     from iuscore.score import load
 
     record = read_record(out / RUN_NAME)
@@ -161,9 +180,11 @@ def verify(out: Path, model: Path | None, images: Path | None, split: Any, colum
     labeled = identity["target"] == FROM_FOLDER
     # A folder's split is part of the path that was written down.
     split = split or record.get("split")
-    source = open_shards(
+    source: ShardedSource = open_shards(
         images or record["images"], labeled=labeled, split=split, column=column or record.get("column")
     )
+    if mask := mask or record.get("masks"):
+        source = MaskedShards(source, mask)
     found = check(out, scorer, source, sample=sample, seed=seed, report=Progress())
     for problem in found.problems:
         say(problem)
