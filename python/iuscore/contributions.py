@@ -46,6 +46,7 @@ def prepare_source(
     *,
     batch_size: int = 64,
     on_batch: Callable[[int], None] = lambda n: None,
+    on_warnings: Callable[[str, tuple[str, ...]], None] | None = None,
 ) -> tuple[npt.NDArray[np.float32], list[int], list[tuple[str, str]]]:
     """Decode a source and compute the model's inputs.
 
@@ -54,6 +55,7 @@ def prepare_source(
         source: images.
         spill: file that holds the inputs where they are too large for memory.
         on_batch: called with the number of images done.
+        on_warnings: called with the uid of an image and what its inputs cannot show, where there is something.
 
     Returns:
         Inputs [N, ...] float32 of the readable images, their positions in ``source``, and (uid, reason) of the others.
@@ -69,7 +71,14 @@ def prepare_source(
         pixels = [batch[i].pixels for i in positions]
         if pixels:
             masks = [batch[i].mask for i in positions] if model.mask == "given" else None
-            made = model.prepare(pixels, "NHWC", masks).numpy()
+            if on_warnings is None:
+                made = model.prepare(pixels, "NHWC", masks).numpy()
+            else:
+                tensor, said = model.prepare_with_warnings(pixels, "NHWC", masks)
+                made = tensor.numpy()
+                for i, texts in zip(positions, said, strict=True):
+                    if texts:
+                        on_warnings(batch[i].uid, texts)
             if inputs is None:
                 shape = (len(source), *made.shape[1:])
                 large = int(np.prod(shape)) * 4 > IN_MEMORY_BYTES

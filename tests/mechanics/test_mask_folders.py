@@ -210,6 +210,15 @@ class TestFit:
         assert record_of(tmp_path / "m")["model"]["mask"] == "border"
         assert iuscore.load(tmp_path / "m").model.mask == "border"
 
+    def test_dark_images_are_said(self, command: Command, real: Path, tmp_path: Path) -> None:
+        shutil.copytree(real, tmp_path / "real")
+        for name in ("a/07.png", "b/02.png"):
+            Image.new("L", (SIZE, SIZE), 9).save(tmp_path / "real" / name)
+        ran = command("fit", tmp_path / "real", "--mask", "border", "--out", tmp_path / "m", *FEW)
+        assert ran.status == 0, ran.err
+        (line,) = [line for line in ran.said() if line.startswith("warning")]
+        assert line.startswith("warning: too dark to tell their border, all pixels count: 2 images, such as ")
+
     def test_none(self, command: Command, real: Path, tmp_path: Path) -> None:
         assert command("fit", real, "--out", tmp_path / "m", *FEW).status == 0
         assert "mask" not in record_of(tmp_path / "m")["model"]

@@ -26,6 +26,7 @@ from iuscore.fit.splits import Splits
 from iuscore.fit.training import LabeledInputs, Progress, TrainingOptions, auroc, predict, threads, train
 from iuscore.images import Source
 from iuscore.models import SPACES, AdditiveModel, Ensemble, save_model
+from iuscore.models.texture import NO_BORDER
 from iuscore.profile import baseline_profiles, ceiling_and_floor, profiles_to_json
 from iuscore.report import Report
 from iuscore.runs import output_folder
@@ -159,9 +160,16 @@ def _prepare(
     """Inputs and labels of each part, and (uid, reason) of the images that were left out."""
     prepared: dict[str, LabeledInputs] = {}
     unreadable: list[tuple[str, str]] = []
+    dark: list[str] = []
+
+    def on_warnings(uid: str, texts: tuple[str, ...]) -> None:
+        if NO_BORDER in texts:
+            dark.append(uid)
+
+    said = on_warnings if model.mask == "border" else None
     for name, part in splits.parts().items():
         report.start(f"reading {name} images", len(part), "img")
-        inputs, kept, errors = prepare_source(model, part, scratch / name, on_batch=report.advance)
+        inputs, kept, errors = prepare_source(model, part, scratch / name, on_batch=report.advance, on_warnings=said)
         report.stop()
         if errors and strict:
             raise UserError(f"{errors[0][0]}: {errors[0][1]} (--strict)")
@@ -171,6 +179,8 @@ def _prepare(
         if missing and name != "test":
             raise UserError(f"no readable {name} image of class {missing[0]!r}")
         prepared[name] = LabeledInputs(inputs, labels)
+    if dark:
+        report.line(f"warning: too dark to tell their border, all pixels count: {len(dark)} images, such as {dark[0]}")
     return prepared, unreadable
 
 
