@@ -51,6 +51,23 @@ for feature, value in list(zip(FEATURES["color"], values[0].tolist()))[16:20]:
 ```
 
 Counting has no gradient: asking for one is an error.
+
+## Masks
+
+`texture_features(images, mask=...)` measures some of the pixels: those that are not 0 in `mask`, bool or uint8
+[B, H, W] (or a list of [H, W]); or, with `mask="border"`, all but the black border that `border_masks` finds by the
+rule in [Borders and masks](fit.md#borders-and-masks). Pixels that are left out change no bit of any feature: they are
+blanked before images are resized, and a resized pixel counts only if all pixels it is made of do. Pairs count where
+both pixels do, edges where the whole 3x3 neighborhood does; a block of `light-dark` without a counted pixel has the
+mean of the image. An image with no counted pixel left has NaN throughout.
+
+```python
+from iuscore.features import border_masks
+
+images = phantoms.draw("endoscopy", "normal", 4)
+images[:, :24] = 0
+assert (texture_features(images, mask="border") == texture_features(images, mask=border_masks(images))).all()
+```
 """
 
 
