@@ -82,7 +82,11 @@ def _row(name: str, splits: Splits, classes: list[str] | None) -> list[str]:
             inputs, kept, _ = prepare_source(scorer.model, source, Path(folder) / part)
             features[part] = inputs, np.array([scorer.classes.index(source.items[i].label or "") for i in kept])
     boosting = HistGradientBoostingClassifier(random_state=0).fit(*features["train"])
-    peers = {part: auroc(boosting.predict_proba(features[part][0]), features[part][1]) for part in ("val", "test")}
+    peers = {
+        part: auroc(boosting.decision_function(x).reshape(len(x), -1), y)
+        for part, (x, y) in features.items()
+        if part != "train"
+    }
     inputs, labels = features["test"]
     target = [scorer.classes[k] for k in labels]
     ius = scorer.score_inputs(torch.from_numpy(inputs), [()] * len(labels), target).ius.numpy()

@@ -20,7 +20,7 @@ from PIL import Image
 
 from iuscore.cli import main
 
-TINY = ("--size", "16", "--base-channels", "2", "--hidden-units", "4")
+TINY = ("--model", "epu", "--size", "16", "--base-channels", "2", "--hidden-units", "4")
 EXIT_INTERRUPTED = 130
 _BAR = re.compile(r"\d+/\d+ \[")
 

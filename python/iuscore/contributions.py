@@ -47,6 +47,7 @@ def prepare_source(
     batch_size: int = 64,
     on_batch: Callable[[int], None] = lambda n: None,
     on_warnings: Callable[[str, tuple[str, ...]], None] | None = None,
+    on_image: Callable[[int, Sample], None] = lambda position, sample: None,
 ) -> tuple[npt.NDArray[np.float32], list[int], list[tuple[str, str]]]:
     """Decode a source and compute the model's inputs.
 
@@ -56,6 +57,7 @@ def prepare_source(
         spill: file that holds the inputs where they are too large for memory.
         on_batch: called with the number of images done.
         on_warnings: called with the uid of an image and what its inputs cannot show, where there is something.
+        on_image: called with the position in ``source`` and the sample of every readable image.
 
     Returns:
         Inputs [N, ...] float32 of the readable images, their positions in ``source``, and (uid, reason) of the others.
@@ -69,6 +71,8 @@ def prepare_source(
         errors += [(sample.uid, reason) for sample, reason in zip(batch, reasons, strict=True) if reason]
         positions = [i for i, reason in enumerate(reasons) if reason is None]
         pixels = [batch[i].pixels for i in positions]
+        for i in positions:
+            on_image(seen + i, batch[i])
         if pixels:
             masks = [batch[i].mask for i in positions] if model.mask == "given" else None
             if on_warnings is None:

@@ -13,6 +13,9 @@ class Report:
     def line(self, text: str) -> None:
         """Something worth reading."""
 
+    def warning(self, text: str) -> None:
+        """Something that the user should mend, or know before trusting a number; also where nothing else is said."""
+
     def start(self, what: str, total: int, unit: str, *, done: int = 0) -> None:
         """``total`` units of work begin, of which some are done already."""
 

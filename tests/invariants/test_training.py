@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import time
+from decimal import Decimal, localcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,12 @@ import torch
 from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
 
 from iuscore import UserError
-from iuscore.fit import training
+from iuscore.fit import timing, training
 from iuscore.fit.kinds import kind_of
 from iuscore.fit.log import TrainingLog
 from iuscore.fit.timing import format_seconds, seconds_per_image
 from iuscore.fit.training import LabeledInputs, Progress, TrainingOptions, auroc, evaluate, predict, train
-from iuscore.models import EPUCNN
+from iuscore.models import EPUCNN, flops
 from iuscore.report import Report
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -54,8 +56,8 @@ def test_figures_equal_scikit_learn(classes: int) -> None:
     with torch.no_grad():
         torch.testing.assert_close(logits, model(torch.from_numpy(data.inputs)), rtol=0, atol=1e-6)
     found = evaluate(model, data)
-    scores = model.probabilities(logits).numpy()
-    probabilities = scores.astype(np.float64) / scores.sum(1, keepdims=True, dtype=np.float64)
+    scores = model.probabilities(logits.double()).numpy()
+    probabilities = scores / scores.sum(1, keepdims=True)
     scores = scores[:, 1] if classes == 2 else probabilities
     assert found["val_auroc"] == pytest.approx(roc_auc_score(data.labels, scores, multi_class="ovr"))
     assert found["val_accuracy"] == pytest.approx(accuracy_score(data.labels, probabilities.argmax(1)))
@@ -63,13 +65,35 @@ def test_figures_equal_scikit_learn(classes: int) -> None:
 
 
 def test_auroc_of_what_is_absent() -> None:
-    assert auroc(np.array([[0.4, 0.6], [0.3, 0.7]]), np.array([1, 1])) is None
-    assert auroc(np.full((3, 3), 1 / 3), np.array([0, 1, 1])) is None
-    assert auroc(np.empty((0, 2)), np.empty(0, np.int64)) is None
-    assert auroc(np.array([[0.5, 0.5]] * 4), np.array([0, 1, 0, 1])) == 0.5
-    # float32 rows that sum to 1 only up to rounding are no reason to fail
-    rows = np.random.default_rng(0).dirichlet(np.ones(3), 30).astype(np.float32) * np.float32(1 + 1e-5)
-    assert auroc(rows, np.arange(30) % 3) is not None
+    assert auroc(np.array([[0.4], [0.7]]), np.array([1, 1])) is None
+    assert auroc(np.zeros((3, 3)), np.array([0, 1, 1])) is None
+    assert auroc(np.empty((0, 1)), np.empty(0, np.int64)) is None
+    assert auroc(np.array([[0.5]] * 4), np.array([0, 1, 0, 1])) == 0.5
+
+
+def wins(scores: np.ndarray, positive: np.ndarray) -> float:
+    """Mann and Whitney: the share of pairs in which the positive one is higher, ties as a half."""
+    above = scores[positive][:, None] - scores[~positive][None]
+    return float((above > 0).mean() + (above == 0).mean() / 2)
+
+
+@pytest.mark.parametrize("shift", [0.0, 20.0, 500.0])
+def test_auroc_does_not_tie_where_float32_probabilities_do(shift: float) -> None:
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 2
+    logits = (rng.normal(0, 1, 60) + labels + shift).astype(np.float32)[:, None]
+    assert auroc(logits, labels) == pytest.approx(wins(logits[:, 0].astype(np.float64), labels == 1), abs=1e-12)
+    labels = np.arange(60) % 3
+    logits = (rng.normal(0, 1, (60, 3)) + np.eye(3)[labels] + [shift, 0, 0]).astype(np.float32)
+    expected = []
+    for k in range(3):
+        with localcontext() as context:
+            context.prec = 30
+            rows = [[Decimal(float(x)).exp() for x in row] for row in logits]
+            odds = [(row[k] / sum(row[:k] + row[k + 1 :])).ln() for row in rows]
+        order = {value: rank for rank, value in enumerate(sorted(set(odds)))}
+        expected.append(wins(np.array([float(order[value]) for value in odds]), labels == k))
+    assert auroc(logits, labels) == pytest.approx(np.mean(expected), abs=1e-12)
 
 
 def test_learns_what_can_be_told_apart(tmp_path: Path) -> None:
@@ -196,26 +220,71 @@ def test_losses_that_are_not_finite(tmp_path: Path) -> None:
 def test_the_line_that_says_how_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """30 training images at two seconds each, and 8 validation images at half a second."""
     said: list[str] = []
-
-    def measured(model: EPUCNN, batch: int) -> tuple[float, float]:
-        assert batch == 8
-        part = {(4, (32, 48)): 1.0, (2, (32, 48)): 0.25, (4, (16, 24)): 100.0, (2, (16, 16)): 1e-4}
-        share = part[model.base_channels, model.size]
-        return 2.0 * share, 0.5 * share
-
-    monkeypatch.setattr("iuscore.fit.log.seconds_per_image", measured)
+    monkeypatch.setattr("iuscore.fit.log.seconds_per_image", lambda model, batch: (2.0, 0.5))
     report, data = Report(), {"train": data_of(30), "val": data_of(8)}
     monkeypatch.setattr(report, "line", said.append)
-    for size, channels in (((32, 48), 4), ((16, 16), 2)):
-        config = EPUCNN(["a", "b"], size=size, base_channels=channels, hidden_units=4).config()
-        TrainingLog(report, tmp_path, False, TrainingOptions(epochs=7), 30, False).estimate(
-            kind_of("epu"), config, "cpu", data
-        )
-    assert said == [
-        "about 64 s an epoch and member on this machine, at most 7 epochs; --base-channels 2: about 16 s; "
-        "--size 16x24: about 1.8 h",
-        "about 1 s an epoch and member on this machine, at most 7 epochs",
-    ]
+    config = EPUCNN(["a", "b"], size=(32, 48), base_channels=4, hidden_units=4).config()
+    TrainingLog(report, tmp_path, False, TrainingOptions(epochs=7), 30, False).estimate(
+        kind_of("epu"), config, "cpu", data
+    )
+    assert said == ["about 64 s an epoch and member on this machine, at most 7 epochs"]
+
+
+PUBLISHED = {"classes": ["a", "b"], "size": [128, 128], "base_channels": 64, "hidden_units": 32}
+
+
+def suggested(
+    monkeypatch: pytest.MonkeyPatch, rate: float, images: int = 1000, overhead: float = 0.0, **change: Any
+) -> str | None:
+    """What is suggested on a machine of ``rate`` operations a second that needs ``overhead`` seconds for any image."""
+
+    def measured(model: EPUCNN, batch: int, seconds: float) -> tuple[float, float]:
+        return overhead + 3 * flops(model) / rate, overhead + flops(model) / rate
+
+    monkeypatch.setattr(timing, "seconds_per_image", measured)
+    config = PUBLISHED | change
+    return timing.suggestion(kind_of("epu"), config, "cpu", images=(images, 200), batch=8, epochs=200, members=1)
+
+
+class TestSuggestion:
+    """One line with size, channels and epochs together, in the place of training that would take long."""
+
+    def test_the_largest_model_that_ends_in_minutes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """(3 * 1000 + 200) images' work an epoch: at 20 GFLOP/s the published size takes 24.25e9 * 3200 / 20e9 s."""
+        said = suggested(monkeypatch, 20e9)
+        assert said is not None
+        assert said.startswith("the model asked for takes up to 215.6 h on this machine (200 epochs); ")
+        match = re.fullmatch(r".*; --size (\d+) --base-channels (\d+) --epochs 30 takes about (.*), as measured", said)
+        assert match
+        size, channels = int(match[1]), int(match[2])
+        model = EPUCNN(["a", "b"], size=(size, size), base_channels=channels, hidden_units=32)
+        seconds = 30 * flops(model) * 3200 / 20e9
+        assert match[3] == format_seconds(seconds)
+        assert seconds <= 60 * timing.MINUTES
+
+    @pytest.mark.parametrize("rate", [1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14])
+    @pytest.mark.parametrize("overhead", [0.0, 1e-3, 1e-1])
+    def test_never_says_that_smaller_is_slower(
+        self, monkeypatch: pytest.MonkeyPatch, rate: float, overhead: float
+    ) -> None:
+        unit = {"s": 1, "min": 60, "h": 3600}
+        for images in (20, 1000, 100_000):
+            said = suggested(monkeypatch, rate, images, overhead)
+            times = [float(n) * unit[u] for n, u in re.findall(r"(?:up to|about) ([\d.]+) (s|min|h)", said or "")]
+            assert times == sorted(times, reverse=True)
+
+    def test_nothing_where_training_is_short(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert suggested(monkeypatch, 1e15) is None
+        assert suggested(monkeypatch, 20e9, images=10, size=[8, 8], base_channels=1) is None
+        assert timing.suggestion(
+            kind_of("texture"), {}, "cpu", images=(10**6, 10), batch=8, epochs=200, members=3
+        ) is None  # fmt: skip
+
+    def test_comes_at_once(self) -> None:
+        """Measured on this machine, whatever else runs on it; five seconds of the processor are none of the clock's."""
+        begin = time.process_time()
+        timing.suggestion(kind_of("epu"), PUBLISHED, "cpu", images=(1000, 200), batch=8, epochs=200, members=1)
+        assert time.process_time() - begin < 5
 
 
 def test_times() -> None:

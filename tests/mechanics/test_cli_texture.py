@@ -85,8 +85,11 @@ class TestFit:
     @pytest.mark.parametrize(
         ("options", "text"),
         [
-            (("--base-channels", 4), "--base-channels belongs to --model epu, not to texture: leave it out"),
-            (("--mode", "paper"), "--mode belongs to --model epu, not to texture: leave it out"),
+            (
+                ("--base-channels", 4),
+                "--base-channels belongs to --model epu, not to texture: leave it out, or give --model epu",
+            ),
+            (("--mode", "paper"), "--mode belongs to --model epu, not to texture: leave it out, or give --model epu"),
             (("--size", 4), "size: expected (height, width), each at least 8, got [4, 4]"),
             (("--dropout", 1), "dropout: expected a number in [0, 1), got 1.0"),
             (("--hidden-units", 1), "hidden_units: expected an integer of at least 2, got 1"),
@@ -102,7 +105,7 @@ class TestFit:
     def test_options_of_texture_with_epu(self, command: Command, real: Path, tmp_path: Path) -> None:
         for option, value in (("--heads", "tanh"), ("--dropout", "0.1")):
             said = command("fit", real, "--out", tmp_path / "m", *TINY, option, value).refusal()
-            assert said == f"{option} belongs to --model texture, not to epu: leave it out"
+            assert said == f"{option} belongs to --model texture, not to epu: leave it out, or give --model texture"
 
     def test_wrong_kind_of_options_in_python(self, real: Path, tmp_path: Path) -> None:
         splits = open_splits(real)

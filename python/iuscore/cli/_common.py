@@ -64,7 +64,14 @@ class _Lines:
             sys.stderr.flush()
 
 
-class Progress(Report):
+class WarningsOnly(Report):
+    """What has to be said also where --quiet is given."""
+
+    def warning(self, text: str) -> None:
+        say(f"warning: {text}", err=True)
+
+
+class Progress(WarningsOnly):
     """Progress on standard error: bars on a terminal, a line a minute elsewhere."""
 
     def __init__(self) -> None:

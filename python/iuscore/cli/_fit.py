@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from iuscore.cli._common import EXIT_INTERRUPTED, EXIT_UNREADABLE, SEED, Progress, check_device, number, say, shown
+from iuscore.cli._common import (
+    EXIT_INTERRUPTED,
+    EXIT_UNREADABLE,
+    SEED,
+    Progress,
+    WarningsOnly,
+    check_device,
+    number,
+    say,
+    shown,
+)
 from iuscore.errors import UserError
 from iuscore.runs import uninterrupted
 
@@ -41,16 +52,33 @@ def _names(text: str | None) -> list[str] | None:
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
 
 
-@click.command()
+FIT_EXAMPLE = """\b
+Example:
+  iuscore fit real/ --out model/ --group-by '^P_[0-9]+'
+"""
+IMPORT_EXAMPLE = """\b
+Example:
+  iuscore import-reference reference/ --out model/
+"""
+
+
+@click.command(epilog=FIT_EXAMPLE)
 @click.argument("real", type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Model folder to write.")
 @click.option(
-    "--model", type=click.Choice(["epu", "texture"]), default="epu", help="As published; or color and texture."
+    "--model", type=click.Choice(["texture", "epu"]), default="texture", help="Color and texture; or as published."
 )
 @click.option("--val", type=click.Path(path_type=Path), help="Validation images; REAL is then the training folder.")
-@click.option("--test", type=click.Path(path_type=Path), help="Test images; needs --val.")
+@click.option("--test", type=click.Path(path_type=Path), help="Test images; REAL is then the training folder.")
 @click.option("--split", callback=_fractions, default="0.7,0.15,0.15", help="Fractions, where REAL is split by chance.")
 @click.option("--group-by", help="Regular expression on file names; a group (patient, video) stays in one part.")
+@click.option(
+    "--groups", metavar="FILE|folder", help="Groups: a CSV file with columns file,group, or the folders below a class."
+)
+@click.option(
+    "--exclude", multiple=True, metavar="PATTERN", help="Leave out images of this name, such as '*_mask.png'; again "
+    "for more."
+)  # fmt: skip
 @click.option(
     "--labels-from", type=click.Choice(["auto", "folder", "prefix"]), default="auto", help="Where classes are read."
 )
@@ -85,17 +113,19 @@ def _names(text: str | None) -> list[str] | None:
 @click.option("--overwrite", is_flag=True, help="Replace what is in --out.")
 @click.option("--strict", is_flag=True, help="Stop at the first unreadable image.")
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard events to OUT/tensorboard.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress; warnings and the result only.")
 def fit(real: Path, out: Path, **options: Any) -> int:
     """Fit an additive model to the real images in REAL.
 
-    REAL is a folder with one sub-folder a class (or with class prefixes in the file names), a folder with train, val
-    and perhaps test inside, or a MedMNIST .npz file.
+    REAL is a folder with one sub-folder a class (or with class prefixes in the file names), a folder with train and
+    perhaps val and test inside, or a MedMNIST .npz file.
     """
     with uninterrupted(always=True):
         from iuscore.fit import fit, open_splits
         from iuscore.images.labels import parse_map
 
     class_map = options.pop("class_map")
+    report = WarningsOnly() if options.pop("quiet") else Progress()
     classes = _names(options.pop("classes"))
     masks = options["mask"] if options["mask"] not in (None, "border") else None
     options["mask"] = options["mask"] if masks is None else "given"
@@ -111,11 +141,14 @@ def fit(real: Path, out: Path, **options: Any) -> int:
         group_by=options.pop("group_by"),
         class_map=None if class_map is None else parse_map(class_map),
         masks=masks,
+        groups=options.pop("groups"),
+        exclude=options.pop("exclude"),
     )
     for warning in splits.warnings:
-        say(f"warning: {warning}", err=True)
+        report.warning(warning)
+    for note in splits.notes:
+        report.line(f"note: {note}")
     check_device(options["device"])
-    report = Progress()
     try:
         fitted = fit(
             splits, out, model_options=model_options, training=training, classes=classes, report=report, **options
@@ -126,7 +159,7 @@ def fit(real: Path, out: Path, **options: Any) -> int:
         what = (
             f"{shown(out)} keeps the finished epochs; --resume goes on"
             if kept
-            else "no epoch was complete, nothing is kept"
+            else "no epoch was complete, nothing is kept; the same command begins again"
         )
         say(f"interrupted: {what}", err=True)
         return EXIT_INTERRUPTED
@@ -166,7 +199,8 @@ def _model_options(options: dict[str, Any]) -> tuple[Any, Any]:
             owners = [name for name, other in KINDS.items() if key in {f.name for f in fields(other.options)}]
             option = f"--{key.replace('_', '-')}"
             raise UserError(
-                f"{option} belongs to --model {' and '.join(owners)}, not to {options['model']}: leave it out"
+                f"{option} belongs to --model {' and '.join(owners)}, not to {options['model']}: leave it out, or give "
+                f"--model {owners[0]}"
             )
     return kind.options(**given), replace(kind.training, **training)
 
@@ -178,9 +212,7 @@ def _print_fitted(record: Any, out: Path) -> None:
     say(f"model written to {shown(out)}: validation AUROC {number(figures['auroc'])} on {figures['n']} images")
     if record["test"]:
         say(f"test AUROC {number(record['test']['auroc'])} on {record['test']['n']} images")
-    notes: list[str | None] = []
-    if figures["auroc"] is not None and figures["auroc"] < 0.6:
-        notes.append("the model hardly tells the classes apart (AUROC near 0.5): scores of it mean little")
+    notes: list[str | None] = auroc_notes(record)
     for name, ceiling in record["ceiling"]["paper"].items():
         floor = record["floor"]["paper"][name]
         notes.append(separation_note(name, ceiling, floor))
@@ -192,7 +224,37 @@ def _print_fitted(record: Any, out: Path) -> None:
         say(f"note: {note}")
 
 
-@click.command("import-reference")
+FEW_IMAGES = 10
+"""Of a class: below this, an AUROC says little."""
+
+
+def auroc_notes(record: Mapping[str, Any]) -> list[str | None]:
+    """What a reader of the AUROC has to know.
+
+    Example:
+        >>> auroc_notes({"validation": {"auroc": 0.09}, "data": {"counts": {"val": {"a": 99, "b": 99}}}})[0][:56]
+        'validation AUROC 0.090 is below 0.5: the model takes mos'
+    """
+    notes: list[str | None] = []
+    for part, key in (("val", "validation"), ("test", "test")):
+        auroc = (record.get(key) or {}).get("auroc")
+        counts = record["data"]["counts"].get(part, {})
+        if auroc is None:
+            continue
+        if few := {name: n for name, n in counts.items() if n < FEW_IMAGES}:
+            of = " and ".join(f"{n} of {name}" for name, n in few.items())
+            notes.append(f"{key} AUROC {number(auroc)} rests on {of}: of so few images it means little")
+        if auroc < 0.4:
+            notes.append(
+                f"{key} AUROC {number(auroc)} is below 0.5: the model takes most {key} images for another class; the "
+                f"labels of training and {key} images may be swapped (class folders, --classes)"
+            )
+        elif auroc < 0.6:
+            notes.append(f"the model hardly tells the classes apart ({key} AUROC near 0.5): scores of it mean little")
+    return notes
+
+
+@click.command("import-reference", epilog=IMPORT_EXAMPLE)
 @click.argument("reference", type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Model folder to write.")
 def import_reference(reference: Path, out: Path) -> None:

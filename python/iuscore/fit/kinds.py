@@ -14,7 +14,8 @@ from iuscore.errors import UserError
 from iuscore.features import FEATURES, feature_profile
 from iuscore.fit.training import LabeledInputs, TrainingOptions
 from iuscore.images import Source
-from iuscore.models import EPUCNN, AdditiveModel, TextureModel
+from iuscore.models import EPUCNN, AdditiveModel, TextureModel, flops
+from iuscore.models.epu import MIN_SIZE
 
 Color = Literal["auto", "color", "gray"]
 Config = dict[str, Any]
@@ -51,8 +52,12 @@ class ModelKind(ABC, Generic[OptionsT]):
         """Change a trained member in place, as far as the training images decide; nothing by default."""
 
     def smaller(self, config: Config) -> list[tuple[str, Config]]:
-        """Options that make training faster, with the configurations they lead to."""
+        """Options of smaller models, with their configurations, the smallest first; none where training is fast."""
         return []
+
+    def work(self, config: Config) -> float:
+        """Arithmetic of one forward pass over one image, where `smaller` gives anything."""
+        return 0.0
 
     def describe(self, prepared: Mapping[str, LabeledInputs], config: Config) -> dict[str, Any]:
         """What goes into the model's record besides what every kind has."""
@@ -68,6 +73,10 @@ class EPUOptions:
     size: tuple[int, int] = (128, 128)
     base_channels: int = 64
     hidden_units: int = 32
+
+
+_SMALLER = ((4, 4), (4, 8), (2, 8), (2, 16), (1, 16), (1, 32))
+"""By how much the sides of the maps are divided, and the most channels."""
 
 
 class EPUKind(ModelKind[EPUOptions]):
@@ -102,12 +111,18 @@ class EPUKind(ModelKind[EPUOptions]):
     def smaller(self, config: Config) -> list[tuple[str, Config]]:
         channels, (height, width) = config["base_channels"], config["size"]
         found = []
-        if channels >= 4:
-            found.append((f"--base-channels {channels // 2}", config | {"base_channels": channels // 2}))
-        if min(height, width) >= 32:
-            half = f"--size {height // 2}" if height == width else f"--size {height // 2}x{width // 2}"
-            found.append((half, config | {"size": [height // 2, width // 2]}))
-        return found
+        for share, most in _SMALLER:
+            size = [max(MIN_SIZE, side // share) for side in (height, width)]
+            fewer = min(channels, most)
+            smaller = config | {"size": size, "base_channels": fewer}
+            if self.work(smaller) < self.work(config) / 2:
+                sides = str(size[0]) if size[0] == size[1] else f"{size[0]}x{size[1]}"
+                found.append((f"--size {sides} --base-channels {fewer}", smaller))
+        return sorted(found, key=lambda each: self.work(each[1]))
+
+    def work(self, config: Config) -> float:
+        with torch.device("meta"):
+            return flops(EPUCNN(**config))
 
 
 @dataclass(frozen=True)

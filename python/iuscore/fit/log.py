@@ -52,20 +52,13 @@ class TrainingLog:
 
     def estimate(self, kind: ModelKind[Any], config: Config, device: str | torch.device,
                  prepared: Mapping[str, LabeledInputs]) -> None:  # fmt: skip
-        """Report how long an epoch takes on this machine, and what smaller models would take, all measured."""
-
-        def epoch(config: Config) -> float:
-            trial = kind.model(**config).to(device)
-            step, forward = seconds_per_image(trial, min(self.options.batch_size, self.images))
-            return step * self.images + forward * len(prepared["val"])
-
-        seconds = epoch(config)
+        """Report how long an epoch takes on this machine, as measured."""
+        step, forward = seconds_per_image(kind.model(**config).to(device), min(self.options.batch_size, self.images))
+        seconds = step * self.images + forward * len(prepared["val"])
         self.by_epoch = seconds < SHORT_EPOCH
-        line = (
+        self.report.line(
             f"about {format_seconds(seconds)} an epoch and member on this machine, at most {self.options.epochs} epochs"
         )
-        smaller = [f"; {option}: about {format_seconds(epoch(half))}" for option, half in kind.smaller(config)]
-        self.report.line(line + "".join(smaller))
 
     def begin(self, member: int, members: int) -> None:
         self.member = member

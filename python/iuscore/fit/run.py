@@ -20,12 +20,15 @@ import torch
 from iuscore import images
 from iuscore.contributions import contributions_of_inputs, prepare_source
 from iuscore.errors import UserError
+from iuscore.fit.findings import Findings
 from iuscore.fit.kinds import EPUOptions, ModelKind, TextureOptions, kind_of
 from iuscore.fit.log import TrainingLog, summary_writer
 from iuscore.fit.splits import Splits
+from iuscore.fit.timing import suggestion
 from iuscore.fit.training import LabeledInputs, Progress, TrainingOptions, auroc, predict, threads, train
-from iuscore.images import Source
+from iuscore.images import Sample, Source
 from iuscore.models import SPACES, AdditiveModel, Ensemble, save_model
+from iuscore.models.base import check_weights
 from iuscore.models.texture import NO_BORDER
 from iuscore.profile import baseline_profiles, ceiling_and_floor, profiles_to_json
 from iuscore.report import Report
@@ -49,7 +52,7 @@ def fit(
     splits: Splits,
     out: str | Path,
     *,
-    model: Literal["epu", "texture"] = "epu",
+    model: Literal["epu", "texture"] | None = None,
     model_options: EPUOptions | TextureOptions | None = None,
     training: TrainingOptions | None = None,
     classes: Sequence[str] | None = None,
@@ -67,7 +70,8 @@ def fit(
     Args:
         splits: see `open_splits`.
         out: the model folder: ``model.safetensors``, ``config.json``, ``log.jsonl``.
-        model: kind of the additive model: "epu", the published one, or "texture".
+        model: kind of the additive model: "texture", or "epu", the published one; when None, the kind that
+            ``model_options`` belong to, and "texture" without any.
         model_options: `EPUOptions` or `TextureOptions`, as ``model`` says; its defaults when None.
         training: see `TrainingOptions`; the defaults of the kind when None.
         classes: label order; sorted names when None. Of two classes the second is the one of positive logits.
@@ -75,7 +79,8 @@ def fit(
         seeds: number of members of the ensemble, trained from ``seed``, ``seed`` + 1, ...; when None, 1 of "epu" and 3
             of "texture".
         device: to train on.
-        resume: go on with an interrupted run of the same options and data in ``out``.
+        resume: go on with an interrupted run of the same options and data in ``out``; where no epoch of one is there,
+            begin.
         overwrite: replace a model that is in ``out``.
         strict: an unreadable image is an error; otherwise it is left out and listed in ``Fitted.unreadable``.
         tensorboard: write event files to ``out/tensorboard`` (extra ``tensorboard``).
@@ -100,6 +105,7 @@ def fit(
         ...     sorted(fitted.record["profiles"])
         ['evidence', 'paper']
     """
+    model = model or ("epu" if isinstance(model_options, EPUOptions) else "texture")
     kind = kind_of(model)
     model_options = kind.options() if model_options is None else model_options
     if not isinstance(model_options, kind.options):
@@ -114,14 +120,23 @@ def fit(
     names = _class_order(splits.train, classes)
     _check_masks(splits, getattr(model_options, "mask", None))
     _check_folder(folder, resume=resume, overwrite=overwrite)
+    if resume and not _epochs_in(folder / "training"):
+        report.line(f"nothing to resume in {folder}: the training begins")
+        resume = False
     if tensorboard:
         summary_writer()
     config = kind.configure(model_options, names, splits.train)
-    with torch.device("meta"):
-        kind.model(**config)  # options that do not fit are found before the images are read
+    check_weights(kind.model, config)  # options that do not fit are found before the images are read
+    counts = len(splits.train), len(splits.val)
+    if not resume and (advice := suggestion(kind, config, device, images=counts, batch=training.batch_size,
+                                            epochs=training.epochs, members=seeds)):  # fmt: skip
+        report.line(advice)
     fingerprints = {name: images.fingerprint(part) for name, part in splits.parts().items()}
     with output_folder(folder, "training"), _scratch(folder) as scratch, torch.random.fork_rng(devices=[]):
-        prepared, unreadable = _prepare(kind.model(**config), splits, scratch, report, strict=strict)
+        prepared, unreadable, findings = _prepare(kind.model(**config), splits, scratch, report, strict=strict)
+        found = findings.lines(config["color"])
+        for line in found:
+            report.warning(line)
         config = kind.standardized(config, prepared["train"])
         if not resume:
             _clear(folder)
@@ -143,7 +158,7 @@ def fit(
             "test": _figures(ensemble, prepared["test"]) if "test" in prepared else None,
             "training": {**asdict(training), "seeds": len(members), "interrupted": interrupted},
             "data": {
-                **_describe_data(splits, prepared, names, fingerprints),
+                **_describe_data(splits, found, prepared, names, fingerprints),
                 "numbers": _numbers(splits, names, classes),
             },
             "versions": {**versions(), "machine": platform.machine()},
@@ -156,9 +171,10 @@ def fit(
 
 def _prepare(
     model: AdditiveModel, splits: Splits, scratch: Path, report: Report, *, strict: bool
-) -> tuple[dict[str, LabeledInputs], list[tuple[str, str]]]:
-    """Inputs and labels of each part, and (uid, reason) of the images that were left out."""
+) -> tuple[dict[str, LabeledInputs], list[tuple[str, str]], Findings]:
+    """Inputs and labels of each part, (uid, reason) of the images that were left out, and what a look at them found."""
     prepared: dict[str, LabeledInputs] = {}
+    findings = Findings(splits.parts())
     unreadable: list[tuple[str, str]] = []
     dark: list[str] = []
 
@@ -169,7 +185,13 @@ def _prepare(
     said = on_warnings if model.mask == "border" else None
     for name, part in splits.parts().items():
         report.start(f"reading {name} images", len(part), "img")
-        inputs, kept, errors = prepare_source(model, part, scratch / name, on_batch=report.advance, on_warnings=said)
+
+        def look(position: int, sample: Sample, name: str = name, part: Source = part) -> None:
+            findings.look(name, sample, part.items[position].stored.digest())
+
+        inputs, kept, errors = prepare_source(
+            model, part, scratch / name, on_batch=report.advance, on_image=look, on_warnings=said
+        )
         report.stop()
         if errors and strict:
             raise UserError(f"{errors[0][0]}: {errors[0][1]} (--strict)")
@@ -181,7 +203,7 @@ def _prepare(
         prepared[name] = LabeledInputs(inputs, labels)
     if dark:
         report.line(f"warning: too dark to tell their border, all pixels count: {len(dark)} images, such as {dark[0]}")
-    return prepared, unreadable
+    return prepared, unreadable, findings
 
 
 def _train_members(
@@ -258,12 +280,17 @@ def _check_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
         for name in ("log.jsonl", "tensorboard"):
             if (folder / name).exists():
                 raise UserError(f"{folder} holds {name}, but no model that it belongs to: give another folder")
-    if resume and not state.is_dir():
-        done = (folder / "config.json").exists()
-        raise UserError(f"--resume: {folder} holds {'a finished model' if done else 'no interrupted training'}")
-    if not (resume or overwrite) and ((folder / "config.json").exists() or state.is_dir()):
-        what = "an interrupted training: use --resume, --overwrite" if state.is_dir() else "a model: use --overwrite"
+    epochs, done = _epochs_in(state), (folder / "config.json").exists()
+    if resume and done and not epochs:
+        raise UserError(f"--resume: {folder} holds a finished model")
+    if not (resume or overwrite) and (done or epochs):
+        what = "an interrupted training: use --resume, --overwrite" if epochs else "a model: use --overwrite"
         raise UserError(f"{folder} already holds {what} or another folder")
+
+
+def _epochs_in(state: Path) -> bool:
+    """Whether an interrupted training has a finished epoch; one without is no obstacle to the next."""
+    return state.is_dir() and any(file.suffix == ".safetensors" for file in state.iterdir())
 
 
 def _clear(folder: Path) -> None:
@@ -334,9 +361,10 @@ def _profiles(model: Ensemble, prepared: Mapping[str, LabeledInputs], seed: int)
 
 
 def _figures(model: AdditiveModel, data: LabeledInputs) -> dict[str, float | int | None]:
-    probabilities = model.probabilities(predict(model, data.inputs)).numpy()
-    accuracy = float((probabilities.argmax(1) == data.labels).mean()) if len(data) else None
-    return {"n": len(data), "auroc": auroc(probabilities, data.labels), "accuracy": accuracy}
+    logits = predict(model, data.inputs)
+    right = model.probabilities(logits).numpy().argmax(1) == data.labels
+    accuracy = float(right.mean()) if len(data) else None
+    return {"n": len(data), "auroc": auroc(logits.numpy(), data.labels), "accuracy": accuracy}
 
 
 def _data_line(splits: Splits, prepared: Mapping[str, LabeledInputs], names: Sequence[str]) -> str:
@@ -355,11 +383,16 @@ def _numbers(splits: Splits, names: Sequence[str], classes: Sequence[str] | None
 
 
 def _describe_data(
-    splits: Splits, prepared: Mapping[str, LabeledInputs], names: Sequence[str], fingerprints: Mapping[str, str]
+    splits: Splits,
+    found: Sequence[str],
+    prepared: Mapping[str, LabeledInputs],
+    names: Sequence[str],
+    fingerprints: Mapping[str, str],
 ) -> dict[str, Any]:
     return {
         "origin": splits.origin,
-        "warnings": list(splits.warnings),
+        "warnings": [*splits.warnings, *found],
+        "notes": list(splits.notes),
         "counts": {
             name: {c: int((part.labels == k).sum()) for k, c in enumerate(names)} for name, part in prepared.items()
         },

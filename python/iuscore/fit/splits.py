@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -10,12 +12,24 @@ from typing import Literal
 
 from iuscore import images
 from iuscore.errors import UserError
+from iuscore.fit.groups import Parts, described, grouped, without
 from iuscore.images import Source
+from iuscore.images.listing import SPLIT_NAMES, are_splits, is_folder, is_passed_over, uid_of
+
+NAMES = ("train", "val", "test")
+_WHOLE = "all"
 
 
 @dataclass(frozen=True)
 class Splits:
-    """Real images by their use. ``test`` may be empty."""
+    """Real images by their use. ``test`` may be empty.
+
+    Attributes:
+        train, val, test: the images.
+        origin: where the parts come from, for people.
+        warnings: what is wrong with them, such as a patient in two parts.
+        notes: what was passed over or left out.
+    """
 
     train: Source
     val: Source
@@ -23,6 +37,7 @@ class Splits:
     origin: str
     warnings: tuple[str, ...] = ()
     class_map: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def parts(self) -> dict[str, Source]:
         """The parts that are there, by name."""
@@ -42,18 +57,25 @@ def open_splits(
     group_by: str | None = None,
     class_map: Mapping[str, str] | None = None,
     masks: str | Path | None = None,
+    groups: str | Path | None = None,
+    exclude: Sequence[str] = (),
 ) -> Splits:
     """Find training, validation and test images.
 
+    Where validation images are not given, they are taken from the training images.
+
     Args:
-        real: a folder by class or with class prefixes in the file names; a folder with train, val (valid,
-            validation) and perhaps test inside; or a MedMNIST ``.npz``.
+        real: a folder by class or with class prefixes in the file names; a folder with train (training) and perhaps
+            val (valid, validation) and test (testing) inside, in any case; or a MedMNIST ``.npz``.
         val, test: folders of their own; then ``real`` is the training folder.
         labels_from, classes, class_map: see `iuscore.images.open_source`.
-        fractions: of train, val and test where ``real`` is split here.
+        fractions: of train, val and test where ``real`` is split here; of train and val where only the validation
+            images are missing.
         seed: of that split.
         group_by: regular expression on file names; images of one group stay in one part. Where the parts are
             given, groups that two parts share are a warning.
+        groups: "folder", or a CSV file with the columns file and group, in the place of ``group_by``.
+        exclude: shell patterns of images to leave out.
         masks: folder of one mask per image, at the same path as the image has below ``real``, with any extension of an
             image, nonzero = counted. With ``val`` it holds a folder train, val and test each.
 
@@ -69,59 +91,127 @@ def open_splits(
         ('abnormal', 'normal')
     """
 
-    root = Path(real)
     named = dict(class_map or {})
 
-    def opened(path: str | Path, split: str | None = None, *, part: str = ".") -> Source:
-        source = images.open_source(path, labels_from=labels_from, classes=classes, split=split, class_map=class_map)
+    def opened(path: str | Path, part: str) -> Source:
+        source = images.open_source(path, labels_from=labels_from, classes=classes, class_map=class_map)
         return source if masks is None else images.with_masks(source, Path(masks, part))
 
-    inside = images.find_explicit_splits(root) if root.is_dir() else {}
-    if val is not None:
-        parts = {"train": opened(root, part="train"), "val": opened(val, part="val")}
-        parts |= {"test": opened(test, part="test")} if test else {}
-        origin = "folders given"
-    elif test is not None:
-        raise UserError("--test needs --val: give both, or neither to split the images by chance")
-    elif "val" in inside:
-        parts = {name: opened(path, part=path.name) for name, path in inside.items()}
-        origin = "folders train, val and test" if "test" in inside else "folders train and val"
-    elif root.suffix.lower() == ".npz":
-        present = {item.uid.split("/")[0] for item in opened(root).items}
-        parts = {name: opened(root, name) for name in ("train", "val", "test") if name in present or name != "test"}
-        origin = "splits of the npz file"
-    else:
-        whole = opened(root)
-        indices = images.split_source(whole, fractions, seed=seed, group_by=group_by)
-        chosen_by_part = zip(("train", "val", "test"), indices, strict=True)
-        parts = {name: whole.subset(chosen) for name, chosen in chosen_by_part if len(chosen)}
-        return Splits(parts["train"], parts["val"], parts.get("test"), _chance(seed, group_by), class_map=named)
+    parts, origin, beside = _found(Path(real), val, test, classes, opened)
+    notes = [*beside, *_passed_over(parts)]
+    parts, said = without(parts, exclude)
+    notes += said
+    parts, said = grouped(parts, group_by=group_by, groups=groups)
+    notes += said
+    kept = described(group_by, None if groups is None else str(groups))
+    if _WHOLE in parts:
+        parts = _divided(parts[_WHOLE], fractions, seed)
+        by_chance = f"split by chance, seed {seed}, {kept}"
+        return Splits(parts["train"], parts["val"], parts.get("test"), by_chance, (), named, tuple(notes))
+    if "val" not in parts:
+        share = fractions[1] / (fractions[0] + fractions[1]) if fractions[0] + fractions[1] > 0 else 0.0
+        of_train = _divided(parts["train"], (1 - share, share, 0.0), seed)
+        parts = {**of_train, **{name: part for name, part in parts.items() if name != "train"}}
+        origin += f"; {share:.0%} of the training images taken for validation by chance, seed {seed}, {kept}"
     for name, part in parts.items():
         if part.classes != parts["train"].classes:
             raise UserError(
                 f"classes differ: training images are {', '.join(parts['train'].classes)}, "
                 f"{name} images are {', '.join(part.classes) or 'without class'}"
             )
-    return Splits(parts["train"], parts["val"], parts.get("test"), origin, _leaks(parts, group_by), named)
+    return Splits(parts["train"], parts["val"], parts.get("test"), origin, _shared_groups(parts), named, tuple(notes))
 
 
-def _chance(seed: int, group_by: str | None) -> str:
-    kept = (
-        f"groups kept together by {group_by}"
-        if group_by
-        else "image by image; use --group-by where a patient has several"
-    )
-    return f"split by chance, seed {seed}, {kept}"
+def _found(
+    root: Path,
+    val: str | Path | None,
+    test: str | Path | None,
+    classes: Sequence[str] | None,
+    opened: Callable[[str | Path, str], Source],
+) -> tuple[Parts, str, list[str]]:
+    """Images by part, or all of them; where the parts come from; what lies beside them."""
+    inside = images.find_explicit_splits(root) if root.is_dir() else {}
+    folders = _sub_folders(root)
+    if val is not None or test is not None:
+        given = {"train": root} | inside | {name: path for name, path in (("val", val), ("test", test)) if path}
+        return {name: opened(given[name], name) for name in NAMES if name in given}, "folders given", []
+    if len(inside) > 1:
+        beside = sorted(set(folders) - {path.name for path in inside.values()})
+        said = f"passed over beside the parts: folders {_first(beside)}" if beside else ""
+        names = " and ".join([", ".join([*inside][:-1]), [*inside][-1]])
+        parts = {name: opened(path, path.name) for name, path in inside.items()}
+        return parts, f"folders {names}", [said] if said else []
+    if inside and len(folders) == 1:
+        return {_WHOLE: opened(inside["train"], inside["train"].name)}, "", []
+    if root.suffix.lower() == ".npz" and not root.is_dir():
+        return _of_archive(opened(root, ".")), "splits of the npz file", []
+    if are_splits(folders) and not (classes and {c.casefold() for c in classes} & {f.casefold() for f in folders}):
+        raise UserError(_not_classes(root, folders))
+    return {_WHOLE: opened(root, ".")}, "", []
 
 
-def _leaks(parts: Mapping[str, Source], group_by: str | None) -> tuple[str, ...]:
+def _of_archive(source: Source) -> Parts:
+    found = {name: [i for i, item in enumerate(source.items) if item.uid.startswith(f"{name}/")] for name in NAMES}
+    parts = {name: source.subset(chosen) for name, chosen in found.items() if chosen}
+    if "train" not in parts:
+        raise UserError(f"{source.path} has no train_images: it has {', '.join(f'{name}_images' for name in parts)}")
+    return parts if len(parts) > 1 else {_WHOLE: source}
+
+
+def _sub_folders(root: Path) -> list[str]:
+    if not root.is_dir():
+        return []
+    try:
+        entries = list(os.scandir(root))
+    except OSError as error:
+        raise UserError(f"cannot list {root}: {error.strerror}") from error
+    return sorted(uid_of(entry.name) for entry in entries if is_folder(entry) and not is_passed_over(entry.name))
+
+
+def _not_classes(root: Path, folders: Sequence[str]) -> str:
+    """What to do with ``real_train``, ``real_val`` and the like, as exactly as the names allow."""
+    by_part: dict[str, list[str]] = {}
+    for name in folders:
+        parts = {SPLIT_NAMES[word] for word in re.split(r"[\W_]+", name.lower()) if word in SPLIT_NAMES}
+        if len(parts) == 1:
+            by_part.setdefault(parts.pop(), []).append(name)
+    said = f"{root} holds {_first(folders)}: these are parts of a data set, not classes; "
+    if "train" in by_part and all(len(names) == 1 for names in by_part.values()):
+        options = [f"--{part} {root / by_part[part][0]}" for part in ("val", "test") if part in by_part]
+        return said + f"name the parts: iuscore fit {' '.join([str(root / by_part['train'][0]), *options])}"
+    return said + "call the training folder train, the others val and test, or give them as REAL, --val and --test"
+
+
+def _first(names: Sequence[str], total: int | None = None, most: int = 5) -> str:
+    """The first names of ``total`` (those given, when None), and how many more there are."""
+    more = (len(names) if total is None else total) - len(names[:most])
+    return ", ".join(names[:most]) + (f" and {more} more" if more else "")
+
+
+def _passed_over(parts: Mapping[str, Source]) -> list[str]:
+    lines = []
+    for part in parts.values():
+        if part.ignored:
+            noun = "file that is no image" if part.ignored == 1 else "files that are no images"
+            names = _first(part.ignored_names, part.ignored)
+            lines.append(f"passed over in {part.path}: {part.ignored} {noun}: {names}")
+        if part.left_out:
+            lines.append(f"passed over in {part.path}: folders of no class: {_first(part.left_out)}")
+    return lines
+
+
+def _divided(source: Source, fractions: tuple[float, float, float], seed: int) -> Parts:
+    indices = images.split_source(source, fractions, seed=seed)
+    return {name: source.subset(chosen) for name, chosen in zip(NAMES, indices, strict=True) if len(chosen)}
+
+
+def _shared_groups(parts: Mapping[str, Source]) -> tuple[str, ...]:
+    """What the same content in two parts is, `iuscore.fit.findings` says once the images were read."""
     found = []
     for one, other in combinations(parts, 2):
-        leaks = images.leakage(parts[one], parts[other], group_by=group_by)
-        # The same name in two folders is no leak.
-        for kind, noun in (("group", "groups"), ("content", "identical files")):
-            same = [leak for leak in leaks if leak.kind == kind]
-            if same:
-                example = f"{same[0].first} and {same[0].second}"
-                found.append(f"{one} and {other} share {len(same)} {noun}, such as {example}")
+        first = {item.group: item.uid for item in reversed(parts[one].items) if item.group is not None}
+        shared = {item.group: item.uid for item in reversed(parts[other].items) if item.group in first}
+        if shared:
+            group = min(shared)
+            found.append(f"{one} and {other} share {len(shared)} groups, such as {first[group]} and {shared[group]}")
     return tuple(found)

@@ -5,20 +5,27 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
+from iuscore.fit.kinds import Config, ModelKind
 from iuscore.fit.training import loss_of
 from iuscore.models import AdditiveModel
 
+MINUTES = 5.0
+"""What a suggested training may take."""
 
-def seconds_per_image(model: AdditiveModel, batch: int, steps: int = 3) -> tuple[float, float]:
+FEW_EPOCHS = 30
+
+
+def seconds_per_image(model: AdditiveModel, batch: int, steps: int = 3, seconds: float = 3.0) -> tuple[float, float]:
     """Seconds an image of one training step and of one forward pass, on random inputs.
 
     Args:
         model: on the device to measure; not changed.
         batch: images at once.
-        steps: at most; fewer where three of them would take more than about 3 seconds. One more warms up.
+        steps: at most; fewer where they take more than ``seconds``. One more warms up.
 
     Example:
         >>> from iuscore.models import EPUCNN
@@ -32,7 +39,7 @@ def seconds_per_image(model: AdditiveModel, batch: int, steps: int = 3) -> tuple
         inputs = torch.rand(batch, *model.input_shape, device=device)
         labels = torch.zeros(batch, dtype=torch.long, device=device)
 
-        def seconds(work: Callable[[], object]) -> float:
+        def timed(work: Callable[[], object]) -> float:
             begin = time.perf_counter()
             work()
             if device.type == "cuda":
@@ -42,13 +49,64 @@ def seconds_per_image(model: AdditiveModel, batch: int, steps: int = 3) -> tuple
         def step() -> None:
             loss_of(trial, trial(inputs), labels).backward()  # type: ignore[no-untyped-call]
 
-        times = [seconds(step)]
-        while len(times) <= steps and sum(times) < 3:
-            times.append(seconds(step))
+        times = [timed(step)]
+        while len(times) <= steps and sum(times) < seconds:
+            times.append(timed(step))
         with torch.no_grad():
             trial.eval()
-            forward = seconds(lambda: trial(inputs))
+            forward = timed(lambda: trial(inputs))
     return min(times) / batch, forward / batch
+
+
+def suggestion(
+    kind: ModelKind[Any],
+    config: Config,
+    device: str | torch.device,
+    *,
+    images: tuple[int, int],
+    batch: int,
+    epochs: int,
+    members: int,
+    patience: float = 2.0,
+) -> str | None:
+    """One set of options for a model that is trained in minutes on this machine, where the one asked for takes long.
+
+    Smaller models are timed on ``device``, from the smallest up, as long as they end within `MINUTES`; the largest of
+    these is suggested. What was asked for is not run, which can take long by itself: its time is that of the
+    suggested model times the ratio of their arithmetic, so that it is always the longer one.
+
+    Args:
+        kind, config: the model asked for.
+        device: to train on.
+        images: numbers of training and of validation images.
+        batch, epochs, members: of the training asked for.
+        patience: seconds that all of this may take.
+
+    Returns:
+        One line, or None where the model asked for is trained in minutes too.
+    """
+    deadline = time.perf_counter() + patience
+    few = min(epochs, FEW_EPOCHS)
+    best: tuple[str, float, float] | None = None
+    for options, smaller in kind.smaller(config):
+        work = kind.work(smaller)
+        if best is not None and best[1] * work / best[2] > MINUTES * 60:
+            break
+        step, forward = seconds_per_image(kind.model(**smaller).to(device), min(batch, images[0]), seconds=0.3)
+        seconds = (step * images[0] + forward * images[1]) * few * members
+        if best is not None and (seconds > MINUTES * 60 or time.perf_counter() > deadline):
+            break
+        best = (options, seconds, work)
+    if best is None:
+        return None
+    options, seconds, work = best
+    whole = seconds / few * epochs * kind.work(config) / work
+    if whole < max(MINUTES * 60, 2 * seconds):
+        return None
+    return (
+        f"the model asked for takes up to {format_seconds(whole)} on this machine ({epochs} epochs); "
+        f"{options}{f' --epochs {few}' if few < epochs else ''} takes about {format_seconds(seconds)}, as measured"
+    )
 
 
 def format_seconds(seconds: float) -> str:

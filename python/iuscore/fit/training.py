@@ -26,6 +26,10 @@ from iuscore.runs import uninterrupted
 
 Inputs = npt.NDArray[np.float32]
 
+MOST_EPOCHS = 1_000_000
+MOST_IMAGES = 65_536
+"""In one step of training."""
+
 
 @dataclass(frozen=True)
 class TrainingOptions:
@@ -53,9 +57,12 @@ class TrainingOptions:
 
     def __post_init__(self) -> None:
         # Batch normalization has nothing to normalize a single image by.
-        for name, least in (("epochs", 1), ("batch_size", 2), ("patience", 1)):
+        bounds = {"epochs": (1, MOST_EPOCHS), "batch_size": (2, MOST_IMAGES), "patience": (1, MOST_EPOCHS)}
+        for name, (least, most) in bounds.items():
             if getattr(self, name) < least:
                 raise UserError(f"{name}: expected at least {least}, got {getattr(self, name)}")
+            if getattr(self, name) > most:
+                raise UserError(f"{name}: expected at most {most}, got {getattr(self, name):.3g}")
         if self.optimizer not in _OPTIMIZERS:
             raise UserError(f"optimizer: expected {' or '.join(_OPTIMIZERS)}, got {self.optimizer!r}")
         if not self.learning_rate > 0 or not math.isfinite(self.learning_rate):
@@ -262,34 +269,43 @@ def evaluate(model: AdditiveModel, data: LabeledInputs) -> dict[str, float | Non
     """
     logits, labels = predict(model, data.inputs), torch.from_numpy(data.labels)
     loss = _finite(loss_of(model, logits, labels), "validation")
-    probabilities = model.probabilities(logits)
     return {
         "val_loss": loss,
-        "val_auroc": auroc(probabilities.numpy(), data.labels),
-        "val_accuracy": float((probabilities.argmax(1) == labels).float().mean()),
+        "val_auroc": auroc(logits.numpy(), data.labels),
+        "val_accuracy": float((model.probabilities(logits).argmax(1) == labels).float().mean()),
     }
 
 
-def auroc(probabilities: npt.NDArray[np.floating[Any]], labels: npt.NDArray[np.int64]) -> float | None:
+def auroc(logits: npt.NDArray[np.floating[Any]], labels: npt.NDArray[np.int64]) -> float | None:
     """Area under the ROC curve; macro average of one class against the rest where there are more than two.
 
+    Images are ranked by logits: probabilities of float32 are all 1 above a logit of 16.6, and would tie. Of more than
+    two classes, class k is ranked by its log odds, logit k less the logsumexp of the other logits, in float64.
+
     Args:
-        probabilities: float [N, n_classes].
+        logits: float [N, K]; K = 1 for two classes, else one per class.
         labels: int64 [N].
 
     Returns:
         In [0, 1]; None where a class is absent.
 
     Example:
-        >>> auroc(np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([0, 1]))
+        >>> auroc(np.array([[40.0], [41.0]]), np.array([0, 1]))
         1.0
     """
-    if len(np.unique(labels)) < probabilities.shape[1]:
+    wide = logits.astype(np.float64)
+    odds = wide if wide.shape[1] == 1 else np.stack([_log_odds(wide, k) for k in range(wide.shape[1])], axis=1)
+    if len(np.unique(labels)) < max(2, odds.shape[1]):
         return None
-    if probabilities.shape[1] == 2:
-        return float(roc_auc_score(labels, probabilities[:, 1]))
-    wide = probabilities.astype(np.float64)
-    return float(roc_auc_score(labels, wide / wide.sum(1, keepdims=True), multi_class="ovr"))
+    if odds.shape[1] == 1:
+        return float(roc_auc_score(labels, odds[:, 0]))
+    return float(np.mean([roc_auc_score(labels == k, odds[:, k]) for k in range(odds.shape[1])]))
+
+
+def _log_odds(logits: npt.NDArray[np.float64], k: int) -> npt.NDArray[np.float64]:
+    others = np.delete(logits, k, axis=1)
+    odds: npt.NDArray[np.float64] = logits[:, k] - np.logaddexp.reduce(others, axis=1)
+    return odds
 
 
 def _save(state: Path, model: AdditiveModel, optimizer: torch.optim.Optimizer, best: Mapping[str, Tensor],

@@ -89,6 +89,7 @@ class FolderSource(Source):
             [Item(uid, labels[uid] if labels else None, None, StoredFile(listing.images[uid])) for uid in kept],
             max_pixels=max_pixels,
             ignored=len(listing.others),
+            ignored_names=tuple(sorted(listing.others)[:5]),
             left_out=_left_out(listing, labels) if labels is not None else (),
         )
 

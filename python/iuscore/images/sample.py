@@ -188,6 +188,7 @@ class Source:
         path: folder or file the items came from.
         items: what was listed.
         ignored: number of files beside the images that are no images (hidden files are not counted).
+        ignored_names: the first five of them.
         left_out: class folders that were not asked for, or hold no images.
 
     Example:
@@ -204,6 +205,7 @@ class Source:
         *,
         max_pixels: int = MAX_PIXELS,
         ignored: int = 0,
+        ignored_names: tuple[str, ...] = (),
         left_out: tuple[str, ...] = (),
     ) -> None:
         if max_pixels < 1:
@@ -212,6 +214,7 @@ class Source:
         self.items = tuple(items)
         self.max_pixels = max_pixels
         self.ignored = ignored
+        self.ignored_names = ignored_names
         self.left_out = left_out
 
     def __len__(self) -> int:
@@ -248,7 +251,14 @@ class Source:
         return self._with([replace(item, label=name) for item, name in zip(self.items, labels, strict=True)])
 
     def _with(self, items: Sequence[Item]) -> Source:
-        return Source(self.path, items, max_pixels=self.max_pixels, ignored=self.ignored, left_out=self.left_out)
+        return Source(
+            self.path,
+            items,
+            max_pixels=self.max_pixels,
+            ignored=self.ignored,
+            ignored_names=self.ignored_names,
+            left_out=self.left_out,
+        )
 
 
 def _sha256(content: bytes) -> str:

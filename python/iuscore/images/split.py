@@ -182,8 +182,8 @@ def with_groups(source: Source, group_by: str) -> Source:
 
     Args:
         source: images.
-        group_by: regular expression searched in the last part of each uid; its first capture group if it
-            has one, else the whole match, is the group.
+        group_by: regular expression searched in the last part of each uid, or in the whole uid where the expression
+            holds a slash; its first capture group if it has one, else the whole match, is the group.
 
     Raises:
         UserError: not a regular expression, or a name in which it is not found.
@@ -199,11 +199,13 @@ def with_groups(source: Source, group_by: str) -> Source:
     except re.error as error:
         raise UserError(f"group_by: '{group_by}' is not a regular expression: {error}") from error
     groups = []
+    whole = "/" in group_by
     for item in source.items:
-        match = pattern.search(item.uid.rsplit("/", 1)[-1])
+        match = pattern.search(item.uid if whole else item.uid.rsplit("/", 1)[-1])
         group = match and (match[1] if pattern.groups else match[0])
         if not group:
-            raise UserError(f"group_by: '{group_by}' is not found in the file name of {item.uid}")
+            where = "path" if whole else "file name"
+            raise UserError(f"group_by: '{group_by}' is not found in the {where} of {item.uid}")
         groups.append(group)
     return source.with_groups(groups)
 
@@ -211,7 +213,8 @@ def with_groups(source: Source, group_by: str) -> Source:
 def find_explicit_splits(root: str | Path) -> dict[str, Path]:
     """``{"train": folder, "val": folder, "test": folder}`` of those that lie in ``root``, in any case.
 
-    ``valid`` and ``validation`` are val. Empty unless there is a train folder.
+    ``training`` is train, ``valid`` and ``validation`` are val, ``testing`` is test. Empty unless there is a train
+    folder.
 
     Raises:
         UserError: two folders of one meaning.

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from iuscore.errors import UserError
 from iuscore.features import Feature
+from iuscore.models.text import bounded
 from iuscore.ops import Precision, chosen_precision
 
 if TYPE_CHECKING:
@@ -289,6 +290,61 @@ class AdditiveModel(nn.Module, ABC):
             UserError: unknown class; the message lists those there are.
         """
         return output_column(self.classes, name)
+
+
+MOST_SIDE = 16_384
+"""Largest height and width that images are brought to."""
+
+MOST_UNITS = 65_536
+"""Most hidden units, and most channels of the first convolutions."""
+
+MOST_WEIGHTS = 2**31
+"""8 GiB as float32; a training needs four times as much."""
+
+
+def check_count(name: str, value: object, least: int, most: int = MOST_UNITS) -> None:
+    """Raise `UserError` unless ``value`` is an integer from ``least`` to ``most``.
+
+    Example:
+        >>> check_count("hidden_units", 16, 1)
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise UserError(f"{name}: expected an integer of at least {least}, got {bounded(value)}")
+    if value > most:
+        raise UserError(f"{name}: expected at most {most}, got {bounded(value)}")
+
+
+def check_size(size: object, least: int) -> None:
+    """Raise `UserError` unless ``size`` is (height, width), each from ``least`` to `MOST_SIDE`.
+
+    Example:
+        >>> check_size([96, 128], 8)
+    """
+    pair = isinstance(size, Sequence) and not isinstance(size, str) and len(size) == 2
+    whole = pair and all(isinstance(side, int) and not isinstance(side, bool) for side in cast("Sequence[Any]", size))
+    if not whole or any(side < least for side in cast("Sequence[int]", size)):
+        raise UserError(f"size: expected (height, width), each at least {least}, got {bounded(size)}")
+    if any(side > MOST_SIDE for side in cast("Sequence[int]", size)):
+        raise UserError(f"size: expected (height, width), each at most {MOST_SIDE}, got {bounded(size)}")
+
+
+def check_weights(kind: type[AdditiveModel], config: Mapping[str, Any]) -> None:
+    """Raise `UserError` unless ``config`` is one of a model of this kind with at most `MOST_WEIGHTS`; costs no memory.
+
+    Example:
+        >>> from iuscore.models import EPUCNN
+        >>> check_weights(EPUCNN, {"classes": ["a", "b"], "size": (16, 16)})
+    """
+    try:
+        with torch.device("meta"):
+            weights = sum(parameter.numel() for parameter in kind(**config).parameters())
+    except (RuntimeError, OverflowError):  # sizes beyond 2^63
+        weights = 2**63
+    if weights > MOST_WEIGHTS:
+        raise UserError(
+            f"the model would have {weights:.1e} weights, expected at most {MOST_WEIGHTS:.1e}: use a smaller size, "
+            "base_channels or hidden_units"
+        )
 
 
 KINDS: dict[str, type[AdditiveModel]] = {}

@@ -8,7 +8,6 @@ Utility", IEEE TMI 2026.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, ClassVar
@@ -17,7 +16,17 @@ import torch
 from torch import Tensor, nn
 
 from iuscore.errors import UserError
-from iuscore.models.base import AdditiveModel, Layout, Space, check_precision, check_space, register_kind
+from iuscore.models.base import (
+    AdditiveModel,
+    Layout,
+    Space,
+    check_count,
+    check_precision,
+    check_size,
+    check_space,
+    register_kind,
+)
+from iuscore.models.text import bounded, is_numbers
 from iuscore.ops import (
     COMPONENTS,
     CnnBlock,
@@ -270,28 +279,20 @@ def _numbers(values: tuple[float, ...], device: torch.device) -> Tensor:
 
 
 def _check_options(color: str, mode: str, size: Sequence[int], base_channels: int, hidden_units: int) -> None:
-    if color not in COMPONENTS:
-        raise UserError(f"color: expected one of {', '.join(COMPONENTS)}, got {color!r}")
+    if not isinstance(color, str) or color not in COMPONENTS:
+        raise UserError(f"color: expected one of {', '.join(COMPONENTS)}, got {bounded(color)}")
     if mode not in ("clean", "paper"):
-        raise UserError(f"mode: expected one of clean, paper, got {mode!r}")
-    pair = isinstance(size, Sequence) and not isinstance(size, str) and len(size) == 2
-    if not pair or any(not _is_int(side) or side < MIN_SIZE for side in size):
-        raise UserError(f"size: expected (height, width), each at least {MIN_SIZE}, got {size!r}")
-    for name, value in (("base_channels", base_channels), ("hidden_units", hidden_units)):
-        if not _is_int(value) or value < 1:
-            raise UserError(f"{name}: expected an integer of at least 1, got {value!r}")
+        raise UserError(f"mode: expected one of clean, paper, got {bounded(mode)}")
+    check_size(size, MIN_SIZE)
+    check_count("base_channels", base_channels, 1)
+    check_count("hidden_units", hidden_units, 1)
 
 
 def _check_standardization(mean: Sequence[float], sd: Sequence[float], components: int) -> None:
     for name, values in (("map_mean", mean), ("map_sd", sd)):
-        numbers = isinstance(values, Sequence) and all(isinstance(v, int | float) and math.isfinite(v) for v in values)
-        if not numbers or len(values) != components or (name == "map_sd" and min(values) <= 0):
+        if not is_numbers(values) or len(values) != components or (name == "map_sd" and min(values) <= 0):
             what = "positive " if name == "map_sd" else ""
-            raise UserError(f"{name}: expected {components} {what}numbers, got {values!r}")
-
-
-def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+            raise UserError(f"{name}: expected {components} {what}numbers, got {bounded(values)}")
 
 
 def flops(model: EPUCNN) -> float:

@@ -6,7 +6,6 @@ features are those of `iuscore.features`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -24,10 +23,13 @@ from iuscore.models.base import (
     Layout,
     MaskRule,
     Space,
+    check_count,
     check_precision,
+    check_size,
     check_space,
     register_kind,
 )
+from iuscore.models.text import bounded, is_numbers
 from iuscore.ops import AdditiveWeights, Kind, Precision, additive_mlp
 from iuscore.ops._on_device import on_device
 
@@ -251,17 +253,14 @@ _SPREADS = ("lightness sd", "red-green sd", "blue-yellow sd")
 
 
 def _check_options(color: str, size: Sequence[int], heads: str, hidden_units: int, dropout: float) -> None:
-    if color not in GROUPS:
-        raise UserError(f"color: expected one of {', '.join(GROUPS)}, got {color!r}")
+    if not isinstance(color, str) or color not in GROUPS:
+        raise UserError(f"color: expected one of {', '.join(GROUPS)}, got {bounded(color)}")
     if heads not in ("linear", "tanh"):
-        raise UserError(f"heads: expected one of linear, tanh, got {heads!r}")
-    pair = isinstance(size, Sequence) and not isinstance(size, str) and len(size) == 2
-    if not pair or any(not _is_int(side) or side < MIN_SIZE for side in size):
-        raise UserError(f"size: expected (height, width), each at least {MIN_SIZE}, got {size!r}")
-    if not _is_int(hidden_units) or hidden_units < 2:
-        raise UserError(f"hidden_units: expected an integer of at least 2, got {hidden_units!r}")
+        raise UserError(f"heads: expected one of linear, tanh, got {bounded(heads)}")
+    check_size(size, MIN_SIZE)
+    check_count("hidden_units", hidden_units, 2)
     if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
-        raise UserError(f"dropout: expected a number in [0, 1), got {dropout!r}")
+        raise UserError(f"dropout: expected a number in [0, 1), got {bounded(dropout)}")
 
 
 def _numbers(
@@ -269,13 +268,8 @@ def _numbers(
 ) -> np.ndarray[Any, np.dtype[np.float64]]:
     if values is None:
         return np.full(n, default)
-    numbers = isinstance(values, Sequence) and all(isinstance(v, int | float) and math.isfinite(v) for v in values)
-    if not numbers or len(values) != n or (positive and min(values) <= 0):
+    if not is_numbers(values) or len(values) != n or (positive and min(values) <= 0):
         what = "positive " if positive else ""
-        shown = f"{len(values)} values" if isinstance(values, Sequence) else repr(values)
+        shown = f"{len(values)} values" if isinstance(values, Sequence) else bounded(values)
         raise UserError(f"{name}: expected {n} {what}numbers, got {shown}")
     return np.array(values, dtype=np.float64)
-
-
-def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
