@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
@@ -15,6 +14,7 @@ from torch import Tensor
 from iuscore.errors import UserError
 from iuscore.measure import ius, leave_one_out_ius
 from iuscore.models.base import SPACES, Space, output_column
+from iuscore.models.text import LARGEST, bounded, is_numbers
 
 Array = npt.NDArray[np.float64]
 Labels = Tensor | npt.NDArray[np.integer[Any]] | Sequence[int]
@@ -82,10 +82,14 @@ class Profile:
             for key in ("sd", "low", "high")
         )
         n, members = value["n"], value["member_means"]
-        if n is not None and (type(n) is not int or n < 1):
-            raise UserError(f"{where}.n: expected a number of images or null, got {n!r}")
+        if sd is not None and min(sd) < 0:
+            raise UserError(f"{where}.sd: expected numbers of at least 0, got {min(sd)}; fit the model again")
+        if (low is None) != (high is None) or any(a > b for a, b in zip(low or (), high or (), strict=True)):
+            raise UserError(f"{where}.low, {where}.high: expected both, low no higher than high; fit the model again")
+        if n is not None and (type(n) is not int or not 1 <= n <= LARGEST):
+            raise UserError(f"{where}.n: expected a number of images or null, got {bounded(n)}")
         if not isinstance(members, list) or not members:
-            raise UserError(f"{where}.member_means: expected one list of numbers per member, got {members!r}")
+            raise UserError(f"{where}.member_means: expected one list of numbers per member, got {bounded(members)}")
         means = tuple(_vector(m, len(mean), f"{where}.member_means[{i}]") for i, m in enumerate(members))
         return cls(mean, sd, low, high, n, means)
 
@@ -118,11 +122,11 @@ def profiles_from_json(value: Any, *, classes: Sequence[str], components: Sequen
     """
     profiles: Profiles = {}
     if not isinstance(value, Mapping) or not set(value) <= set(SPACES):
-        raise UserError(f"profiles: expected the spaces {', '.join(SPACES)}, got {value!r}")
+        raise UserError(f"profiles: expected the spaces {', '.join(SPACES)}, got {bounded(value)}")
     for space in SPACES:
         group = value.get(space, {})
         if not isinstance(group, Mapping) or not set(group) <= set(classes):
-            raise UserError(f"profiles.{space}: expected the classes {', '.join(classes)}, got {group!r}")
+            raise UserError(f"profiles.{space}: expected the classes {', '.join(classes)}, got {bounded(group)}")
         for name, stored in group.items():
             profile = Profile.from_json(stored, where=f"profiles.{space}.{name}")
             if len(profile.mean) != len(components):
@@ -319,10 +323,7 @@ def _floats(values: Array) -> Vector:
 
 
 def _vector(value: Any, length: int | None, where: str) -> Vector:
-    numbers = isinstance(value, list) and all(
-        isinstance(x, int | float) and not isinstance(x, bool) and math.isfinite(x) for x in value
-    )
-    if not numbers or not value or (length is not None and len(value) != length):
+    if not isinstance(value, list) or not is_numbers(value) or not value or len(value) != (length or len(value)):
         size = "" if length is None else f"{length} "
-        raise UserError(f"{where}: expected {size}finite numbers, got {value!r}; fit the model again")
+        raise UserError(f"{where}: expected {size}finite numbers, got {bounded(value)}; fit the model again")
     return tuple(float(x) for x in value)

@@ -24,7 +24,6 @@ FIT_ERRORS = [
     ("--size 1x2x3", "Invalid value for '--size': expected a number such as 128"),
     ("--size 0", "size: expected (height, width), each at least 8, got [0, 0]"),
     ("--size 4x16", "size: expected (height, width), each at least 8, got [4, 16]"),
-    ("--size 300000", "not enough memory, use a smaller --size or --batch-size: "),
     ("--base-channels 0", "base_channels: expected an integer of at least 1, got 0"),
     ("--hidden-units -3", "hidden_units: expected an integer of at least 1, got -3"),
     ("--epochs 0", "epochs: expected at least 1, got 0"),
@@ -63,8 +62,8 @@ FIT_ERRORS = [
     ("--group-by a --groups folder", "--group-by and --groups exclude each other: give one of them"),
     ("--groups folder", "--groups folder: a/00.png in REAL lies in no folder of its patient below its class folder"),
     ("--groups OUT", "--groups: no file OUT: expected a CSV file with the columns file and group, or the word folder"),
-    ("--exclude *.tif", "--exclude: '*.tif' fits none of the 24 images, which are called like a/00.png"),
-    ("--exclude *.png", "--exclude: nothing is left of REAL: all of its 24 images fit"),
+    ("--exclude *.tif", "--exclude: '*.tif' fits none of the 12 images, which are called like a/00.png"),
+    ("--exclude *.png", "--exclude: nothing is left of REAL: all of its 12 images fit"),
     ("--val OUT", "no such file or folder: OUT"),
     ("--labels-from prefix", "no class can be read from "),
     ("--sise 3", "No such option"),
@@ -128,6 +127,13 @@ def test_fit_where_the_folder_is_a_file(command: Command, real: Path, tmp_path: 
     assert said == f"{path} is a file: give a folder to write the model to"
     assert command("fit", real, "--out", path / "below", *TINY).refusal().startswith("Not a directory: ")
     assert path.read_text() == "hello"
+
+
+def test_fit_without_memory(command: Command, real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("iuscore.fit.run.prepare_source", lambda *_, **__: torch.empty(2**60))
+    said = command("fit", real, "--out", tmp_path / "m", *TINY).refusal()
+    assert said.startswith("not enough memory, use a smaller --size or --batch-size: ")
+    assert not (tmp_path / "m").exists()
 
 
 def test_fit_without_tensorboard(command: Command, real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,7 +204,10 @@ class TestScore:
         for content in ("", "hello", text[: len(text) // 2], "[1, 2]", '{"format": 99}', "\x00\xff"):
             (model / "config.json").write_text(content)
             assert refusal(model).startswith("T/copy/config.json: ")
-        (model / "config.json").write_text(text.replace('"member_means"', '"other"'))
+        changed = text.replace('"member_means"', '"other"')
+        (model / "config.json").write_text(changed)
+        assert "profiles, ceiling, floor, features: changed since they were written" in refusal(model)
+        (model / "config.json").write_text(changed.replace('"profiles_sha256"', '"nothing"'))
         assert refusal(model).startswith("profiles.paper.a: expected mean, sd, low, high, n, member_means")
         (model / "config.json").write_text(text.replace('"profiles"', '"other"'))
         assert refusal(model) == "space: the model has no 'paper' profiles (it has: none)"

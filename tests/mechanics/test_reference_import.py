@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -191,3 +193,136 @@ class TestImport:
         np.save(tmp_path / "cb_vector_polyp.npy", vector, allow_pickle=True)
         with pytest.raises(UserError, match=message):
             import_reference(tmp_path)
+
+
+class TestHostile:
+    """What a file from elsewhere may hold: one line, in bounded time and memory."""
+
+    def refused(self, folder: Path) -> str:
+        with pytest.raises(UserError) as caught:
+            import_reference(folder)
+        text = str(caught.value)
+        assert "\n" not in text
+        assert len(text) < 500 + len(str(folder))
+        return text.replace(str(folder), "F")
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"fc_hidden_units": 10**18}, "hidden_units: expected at most 65536, got 1.0e+18"),
+            ({"fc_hidden_units": 10**400}, "hidden_units: expected at most 65536, got a number of about 400 digits"),
+            ({"fc_hidden_units": True}, "hidden_units: expected an integer of at least 1, got True"),
+            ({"base_channels": 10**30}, "base_channels: expected at most 65536, got 1.0e+30"),
+            ({"resize_dims": [10**12, 10**12]}, "size: expected (height, width), each at most 16384, got "),
+            ({"resize_dims": [16384, 16384], "fc_hidden_units": 65536}, "the model would have "),
+            ({"resize_dims": "16"}, "size: expected (height, width), each at least 8, got '16'"),
+            ({"resize_dims": {"h": 8}}, "size: expected (height, width), each at least 8, got {'h': 8}"),
+            ({"data_mode": ["rgb"] * 1000}, "data_mode: expected rgb, gray or grayscale, got ['rgb', 'rgb', "),
+            ({"architecture": "x" * 10_000}, "architecture: only 'base_one' can be imported, got 'xxx"),
+            ({"num_classes": [[[[1]]]] * 50}, "num_classes [[[...]], "),
+            ({"label_mapping": {"../../x": 0, "b": 1}}, "can stand in the name of a file, got '../../x'"),
+            ({"label_mapping": {"a\0b": 0, "b": 1}}, "can stand in the name of a file, got 'a\\x00b'"),
+            ({"label_mapping": {"a\nb": 0, "b": 1}}, "can stand in the name of a file, got 'a\\nb'"),
+            ({"label_mapping": {"a" * 5000: 0, "b": 1}}, "at most 200 letters"),
+        ],
+    )
+    def test_settings(self, tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+        published(tmp_path, CLASSES)
+        config = yaml.safe_load((tmp_path / "epu_config.yaml").read_text())
+        data = config["data_params"]["data_preprocessing"]
+        for part in (config["model"], config["model"]["subnetwork_config"], data):
+            for key in set(part) & set(changes):
+                part[key] = changes[key]
+        (tmp_path / "epu_config.yaml").write_text(yaml.safe_dump(config))
+        assert message in self.refused(tmp_path)
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            ("a: &a [1, *a]", "not YAML (line 1: an alias of what it stands in)"),
+            ("a: 1\nb: 2\na: 3", "not YAML (line 1: a comes twice)"),
+            ("model:\n  a: 1\n  a: 1", "not YAML (line 2: a comes twice)"),
+            ("a: [" + "1, " * 20_000 + "1]", "not YAML (more than 10000 values, with aliases written out)"),
+            ("[" * 5000, "not YAML (nested too deeply)"),
+            ("a: " + "9" * 5000, "not YAML ("),
+            ("model: !!python/object/apply:os.system ['exit']", "not YAML (could not determine a constructor"),
+            ("x" * 300_000, "expected at most 262144 bytes, got 300000"),
+        ],
+    )
+    def test_yaml(self, tmp_path: Path, content: str, message: str) -> None:
+        published(tmp_path, CLASSES)
+        (tmp_path / "epu_config.yaml").write_text(content)
+        assert f"F/epu_config.yaml: {message}" in self.refused(tmp_path)
+
+    def test_aliases_of_aliases(self, tmp_path: Path) -> None:
+        """A kilobyte that stands for ten billion values."""
+        published(tmp_path, CLASSES)
+        lines = ["a0: &a0 [x,x,x,x,x,x,x,x,x,x]"]
+        lines += [f"a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 10)]
+        (tmp_path / "epu_config.yaml").write_text("\n".join(lines))
+        assert "more than 10000 values, with aliases written out" in self.refused(tmp_path)
+
+    def test_aliases_as_pyyaml_writes_them(self, tmp_path: Path) -> None:
+        """One list in two places of the settings is an alias in the file."""
+        published(tmp_path, CLASSES)
+        config = yaml.safe_load((tmp_path / "epu_config.yaml").read_text())
+        config["train_params"]["size"] = config["data_params"]["data_preprocessing"]["resize_dims"]
+        (tmp_path / "epu_config.yaml").write_text(yaml.safe_dump(config))
+        assert "*id001" in (tmp_path / "epu_config.yaml").read_text()
+        import_reference(tmp_path)
+
+    @pytest.mark.parametrize(
+        ("make", "message"),
+        [
+            (lambda: torch.eye(3).to_sparse(), "expected a dense tensor, got one that is sparse"),
+            (lambda: torch.eye(3).to_sparse_csr(), "expected a dense tensor, got one that is sparse"),
+            (lambda: torch.zeros(3, device="meta"), "expected a dense tensor, got one that is without numbers"),
+            (lambda: torch.zeros(1).expand(10**10), "[10000000000] is more than the file holds"),
+            (lambda: torch.zeros(3), "x unexpected"),
+        ],
+    )
+    @pytest.mark.filterwarnings("ignore:Sparse")
+    def test_tensors(self, tmp_path: Path, make: Any, message: str) -> None:
+        published(tmp_path, CLASSES)
+        state = torch.load(tmp_path / "ckpt.pt", weights_only=True)
+        torch.save({**state, "x": make()}, tmp_path / "ckpt.pt")
+        assert message in self.refused(tmp_path)
+
+    def test_the_refusal_of_code_gives_no_advice_to_trust_it(self, tmp_path: Path) -> None:
+        published(tmp_path, CLASSES)
+        for content in (small(), {"a": Path("x")}):
+            torch.save(content, tmp_path / "ckpt.pt")
+            said = self.refused(tmp_path)
+            assert said == (
+                "F/ckpt.pt: damaged, or more than plain weights, which could run code and is not read; copy it again, "
+                "or save model.state_dict() where it was trained"
+            )
+        (tmp_path / "ckpt.pt").write_bytes(pickle.dumps(Path("x")))
+        assert self.refused(tmp_path) == said
+
+    def test_a_compressed_archive(self, tmp_path: Path) -> None:
+        published(tmp_path, CLASSES)
+        with zipfile.ZipFile(tmp_path / "ckpt.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("archive/data.pkl", bytes(50_000_000))
+        assert "ckpt.pt: damaged, or more than plain weights" in self.refused(tmp_path)
+
+    @pytest.mark.parametrize(
+        ("vector", "message"),
+        [
+            (np.full((4, 1), 1e300), "expected finite floating point numbers up to 1e+15"),
+            (np.ones((300, 300)), "expected at most 262144 bytes, got 720128"),
+        ],
+    )
+    def test_baselines(self, tmp_path: Path, vector: np.ndarray, message: str) -> None:
+        published(tmp_path, CLASSES)
+        np.save(tmp_path / "cb_vector_polyp.npy", vector)
+        assert message in self.refused(tmp_path)
+
+    def test_a_baseline_whose_header_claims_more(self, tmp_path: Path) -> None:
+        published(tmp_path, CLASSES)
+        path = tmp_path / "cb_vector_polyp.npy"
+        for shape in ((10**9, 10**9), (10**40,), (-1,)):
+            with path.open("wb") as stream:
+                header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(stream, header)
+            assert "F/cb_vector_polyp.npy: " in self.refused(tmp_path)

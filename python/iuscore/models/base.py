@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, cast
 
 import torch
@@ -106,9 +106,9 @@ class AdditiveModel(nn.Module, ABC):
 
     def __init__(self, classes: Sequence[str], components: Sequence[str]) -> None:
         super().__init__()
-        names = () if isinstance(classes, str) else tuple(classes)
+        names = tuple(classes) if isinstance(classes, Iterable) and not isinstance(classes, str | Mapping) else ()
         if len(names) < 2 or any(not isinstance(name, str) or not name for name in names):
-            raise UserError(f"classes: expected at least two class names, got {classes!r}")
+            raise UserError(f"classes: expected at least two class names, got {bounded(classes)}")
         if len(set(names)) < len(names):
             raise UserError(f"classes: expected different names, got {', '.join(names)}")
         self.classes = names

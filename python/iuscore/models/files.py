@@ -8,7 +8,7 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import safetensors
@@ -19,6 +19,8 @@ from torch import Tensor
 from iuscore.errors import UserError
 from iuscore.models.base import KINDS, AdditiveModel
 from iuscore.models.ensemble import Ensemble
+from iuscore.models.record import HASH, check_record, parse_json, profiles_sha256
+from iuscore.models.text import bounded
 from iuscore.runs import replacing
 
 FORMAT = 1
@@ -39,8 +41,8 @@ def save_model(folder: str | os.PathLike[str], model: AdditiveModel, *, record: 
         record: what is kept beside the weights: "members" (one entry per member), "profiles",
             "ceiling", "floor", "validation", "training", "data", "versions" and whatever else the
             caller wants back. JSON-able, NumPy scalars and arrays allowed; NaN and infinities
-            become null. The keys "format", "kind", "model" and "weights_sha256" are set here, so
-            a record that came from :func:`load_model` can be passed on.
+            become null. The keys "format", "kind", "model", "weights_sha256" and "profiles_sha256" are set
+            here, so a record that came from :func:`load_model` can be passed on.
 
     Returns:
         The folder.
@@ -68,14 +70,15 @@ def save_model(folder: str | os.PathLike[str], model: AdditiveModel, *, record: 
         raise UserError(f"the model is not saved: {broken} is not finite (did training diverge?)")
     weights = safetensors.torch.save(tensors)
     described = ensemble.config()
-    own = {
+    own: dict[str, Any] = {
         "format": FORMAT,
         "kind": described["kind"],
         "model": described["model"],
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
     }
-    config = {**own, "members": [{}] * count, **record, **own}
-    text = json.dumps(_strict_json(config, "record"), indent=1, allow_nan=False, ensure_ascii=False)
+    config = _strict_json({**own, HASH: None, "members": [{}] * count, **record, **own}, "record")
+    config[HASH] = profiles_sha256(config)
+    text = json.dumps(config, indent=1, allow_nan=False, ensure_ascii=False)
     target = Path(folder)
     if target.exists() and not target.is_dir():
         raise UserError(f"{target} is a file: give the folder that the model shall be written to")
@@ -147,16 +150,16 @@ def _read_config(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"no {path}: not a model folder, or its writing was interrupted; fit the model again")
     try:
-        config = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
+        config = parse_json(path.read_bytes())
+    except ValueError as error:
         raise UserError(f"{path}: not JSON ({error}); copy the model folder again") from None
     if not isinstance(config, dict) or "format" not in config:
         raise UserError(f'{path}: no "format", so this is not an iuscore model; give another folder')
     version = config["format"]
     if type(version) is int and version > FORMAT:
-        raise UserError(f"{path}: format {version} is newer than {FORMAT}, which is known; upgrade iuscore")
+        raise UserError(f"{path}: format {bounded(version)} is newer than {FORMAT}, which is known; upgrade iuscore")
     if type(version) is not int or version != FORMAT:
-        raise UserError(f"{path}: expected format {FORMAT}, got {version!r}; fit the model again")
+        raise UserError(f"{path}: expected format {FORMAT}, got {bounded(version)}; fit the model again")
     kinds: tuple[tuple[str, type], ...] = (
         ("kind", str),
         ("model", dict),
@@ -169,17 +172,17 @@ def _read_config(path: Path) -> dict[str, Any]:
             raise UserError(f'{path}: "{key}" {what}; copy the model folder again')
     if not config["members"]:
         raise UserError(f'{path}: "members" is empty; copy the model folder again')
+    try:
+        check_record(config)
+    except UserError as error:
+        raise UserError(f"{path}: {error}; copy the model folder again, or fit the model again") from None
     return config
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not allowed")
 
 
 def _build(config: Mapping[str, Any], path: Path) -> Ensemble:
     if config["kind"] not in KINDS:
         known = ", ".join(sorted(KINDS))
-        raise UserError(f"{path}: unknown kind {config['kind']!r}, known are {known}; upgrade iuscore")
+        raise UserError(f"{path}: unknown kind {bounded(config['kind'])}, known are {known}; upgrade iuscore")
     described = {"kind": config["kind"], "model": config["model"], "members": len(config["members"])}
     try:
         # on the meta device a damaged size takes no memory, and the random state stays untouched

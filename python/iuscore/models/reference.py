@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,12 +16,17 @@ import torch
 from torch import Tensor
 
 from iuscore.errors import UserError
+from iuscore.models.base import check_weights
 from iuscore.models.ensemble import Ensemble
 from iuscore.models.epu import CONVOLUTIONS, EPUCNN
 from iuscore.models.files import fill
+from iuscore.models.text import LARGEST, bounded
+from iuscore.models.yaml_subset import read_yaml
 from iuscore.ops import Kind
 
 CONFIG_NAME = "epu_config.yaml"
+_MOST_BYTES = 256 << 10  # of the configuration and of a baseline; the published ones have some kB
+_MOST_LETTERS = 200
 
 _COLORS: dict[str, Kind] = {"rgb": "color", "gray": "gray", "grayscale": "gray"}
 
@@ -31,6 +37,10 @@ _UNPICKLING_ERRORS = (
     AttributeError,
     EOFError,
     LookupError,
+    MemoryError,
+    NotImplementedError,
+    OverflowError,
+    RecursionError,
     RuntimeError,
     TypeError,
     ValueError,
@@ -71,13 +81,14 @@ def import_reference(folder: str | Path) -> tuple[Ensemble, dict[str, Any]]:
     settings = _read_settings(source / CONFIG_NAME)
     options = _model_options(settings, source / CONFIG_NAME)
     checkpoint = _find_checkpoint(source)
-    state = {_renamed(name): value for name, value in _read_checkpoint(checkpoint).items()}
-    _check_base_channels(state, options["base_channels"], checkpoint, source / CONFIG_NAME)
     try:
-        with torch.device("meta"):
-            member = EPUCNN(**options)
+        check_weights(EPUCNN, options)
     except UserError as error:
         raise UserError(f"{source / CONFIG_NAME}: {error}") from None
+    state = {_renamed(name): value for name, value in _read_checkpoint(checkpoint).items()}
+    _check_base_channels(state, options["base_channels"], checkpoint, source / CONFIG_NAME)
+    with torch.device("meta"):
+        member = EPUCNN(**options)
     fill(member, state, checkpoint)
     model = Ensemble([member]).eval()
     profiles = {name: _read_profile(source, model, name) for name in model.classes}
@@ -85,15 +96,14 @@ def import_reference(folder: str | Path) -> tuple[Ensemble, dict[str, Any]]:
 
 
 def _read_settings(path: Path) -> dict[str, Any]:
-    import yaml  # type: ignore[import-untyped,unused-ignore]
-
     if not path.is_file():
         raise UserError(f"no {path}: copy it from the folder the published training script wrote")
+    if path.stat().st_size > _MOST_BYTES:
+        raise UserError(f"{path}: expected at most {_MOST_BYTES} bytes, got {path.stat().st_size}; copy the file again")
     try:
-        settings = yaml.safe_load(path.read_bytes())
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        text = " ".join(str(error).split())
-        raise UserError(f"{path}: not YAML ({text}); copy the file again") from None
+        settings = read_yaml(path.read_bytes())
+    except ValueError as error:
+        raise UserError(f"{path}: not YAML ({error}); copy the file again") from None
     if not isinstance(settings, dict):
         raise UserError(f"{path}: expected the published configuration, got {type(settings).__name__}")
     return settings
@@ -114,7 +124,7 @@ def _model_options(settings: Mapping[str, Any], path: Path) -> dict[str, Any]:
     outputs = _setting(settings, "model.num_classes", path)
     if outputs != (1 if len(classes) == 2 else len(classes)):
         raise UserError(
-            f"{path}: num_classes {outputs!r} does not fit the {len(classes)} classes of label_mapping: "
+            f"{path}: num_classes {bounded(outputs)} does not fit the {len(classes)} classes of label_mapping: "
             "expected 1 for two classes, else their number"
         )
     fixed = {
@@ -126,13 +136,13 @@ def _model_options(settings: Mapping[str, Any], path: Path) -> dict[str, Any]:
     }
     for key, expected in fixed.items():
         if (got := _setting(settings, key, path)) != expected:
-            raise UserError(f"{path}: {key}: only {expected!r} can be imported, got {got!r}")
-    data_mode = str(_setting(settings, f"{data}.data_mode", path)).lower()
-    if data_mode not in _COLORS:
-        raise UserError(f"{path}: {data}.data_mode: expected rgb, gray or grayscale, got {data_mode!r}")
+            raise UserError(f"{path}: {key}: only {expected!r} can be imported, got {bounded(got)}")
+    data_mode = _setting(settings, f"{data}.data_mode", path)
+    if not isinstance(data_mode, str) or data_mode.lower() not in _COLORS:
+        raise UserError(f"{path}: {data}.data_mode: expected rgb, gray or grayscale, got {bounded(data_mode)}")
     return {
         "classes": classes,
-        "color": _COLORS[data_mode],
+        "color": _COLORS[data_mode.lower()],
         "mode": "paper",
         "size": _setting(settings, f"{data}.resize_dims", path),
         "base_channels": _setting(settings, f"{net}.base_channels", path),
@@ -144,8 +154,16 @@ def _class_order(mapping: Any, path: Path) -> list[str]:
     labels = list(mapping.values()) if isinstance(mapping, Mapping) else []
     whole = all(type(label) is int for label in labels)
     if len(labels) < 2 or not whole or sorted(labels) != list(range(len(labels))):
-        raise UserError(f"{path}: label_mapping: expected class names with labels 0, 1, ..., got {mapping!r}")
-    return [str(name) for name, _ in sorted(mapping.items(), key=lambda item: item[1])]
+        raise UserError(f"{path}: label_mapping: expected class names with labels 0, 1, ..., got {bounded(mapping)}")
+    names = [str(name) for name, _ in sorted(mapping.items(), key=lambda item: item[1])]
+    for name in names:
+        # A class is part of a file's name.
+        if len(name) > _MOST_LETTERS or any(c in "/\\" or not c.isprintable() for c in name):
+            raise UserError(
+                f"{path}: label_mapping: expected class names of at most {_MOST_LETTERS} letters that can stand in the "
+                f"name of a file, got {bounded(name)}"
+            )
+    return names
 
 
 def _find_checkpoint(folder: Path) -> Path:
@@ -161,16 +179,42 @@ def _find_checkpoint(folder: Path) -> Path:
 
 
 def _read_checkpoint(path: Path) -> dict[str, Tensor]:
-    content = io.BytesIO(path.read_bytes())
+    content = path.read_bytes()
     try:
-        # weights_only: a pickle from elsewhere must not be able to run code
-        state = torch.load(content, map_location="cpu", weights_only=True)
-    except _UNPICKLING_ERRORS as error:
-        reason = str(error).partition("\n")[0]
-        raise UserError(f"{path}: damaged, or more than plain weights ({reason}); copy it again") from None
+        _check_compression(content)
+        # weights_only: a pickle from elsewhere must not be able to run code. What torch says where it could is not
+        # repeated: it advises to read the file all the same.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of old and rare formats; what cannot be used is refused below
+            state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except _UNPICKLING_ERRORS:
+        raise UserError(
+            f"{path}: damaged, or more than plain weights, which could run code and is not read; copy it again, or "
+            "save model.state_dict() where it was trained"
+        ) from None
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{path}: expected a state dict of plain tensors; save model.state_dict()")
+    for name, value in state.items():
+        _check_tensor(value, len(content), f"{path}: {bounded(name)}")
     return {str(name): value.contiguous() for name, value in state.items()}
+
+
+def _check_compression(content: bytes) -> None:
+    """PyTorch stores its archives uncompressed; one that grows when it is read is none of its."""
+    if not zipfile.is_zipfile(io.BytesIO(content)):
+        return
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        if sum(entry.file_size for entry in archive.infolist()) > len(content):
+            raise ValueError("compressed")
+
+
+def _check_tensor(value: Tensor, size: int, where: str) -> None:
+    """Raise unless ``value`` is dense numbers that a file of ``size`` bytes holds one by one."""
+    if value.layout != torch.strided or value.is_quantized or value.is_meta:
+        kind = "quantized" if value.is_quantized else "without numbers" if value.is_meta else "sparse"
+        raise UserError(f"{where}: expected a dense tensor, got one that is {kind}; save model.state_dict() as trained")
+    if value.numel() * value.element_size() > size:
+        raise UserError(f"{where}: {bounded(list(value.shape))} is more than the file holds; save model.state_dict()")
 
 
 def _renamed(name: str) -> str:
@@ -196,7 +240,7 @@ def _check_base_channels(state: Mapping[str, Tensor], stated: Any, checkpoint: P
     actual = first.shape[0] // 2 ** (len(CONVOLUTIONS) - 1)
     if stated != actual:
         raise UserError(
-            f"{config}: base_channels is {stated!r}, but {checkpoint.name} has {actual}; "
+            f"{config}: base_channels is {bounded(stated)}, but {checkpoint.name} has {actual}; "
             "give the configuration and the checkpoint of the same run"
         )
 
@@ -207,17 +251,22 @@ def _read_profile(folder: Path, model: Ensemble, name: str) -> dict[str, Any] | 
         if model.n_outputs > 1:
             return None
         raise UserError(f"no {path}: copy the baseline of class {name!r} from the published cb_vectors folder")
+    if path.stat().st_size > _MOST_BYTES:
+        raise UserError(f"{path}: expected at most {_MOST_BYTES} bytes, got {path.stat().st_size}; copy it again")
     try:
         vector = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: not a NumPy array of numbers ({error}); copy it again") from None
+    except (ValueError, EOFError, OSError, MemoryError, OverflowError, TypeError, zipfile.BadZipFile) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path}: not a NumPy array of numbers ({reason}); copy it again") from None
     groups, outputs = len(model.components), model.n_outputs
     if not isinstance(vector, np.ndarray):
         raise UserError(f"{path}: expected one array (.npy), got an archive; copy it again")
     if vector.shape not in ((groups, outputs), (groups,) if outputs == 1 else None):
         raise UserError(f"{path}: expected shape ({groups}, {outputs}), got {vector.shape}")
-    if vector.dtype.kind != "f" or not np.isfinite(vector).all():
-        raise UserError(f"{path}: expected finite floating point numbers; compute the baseline again")
+    if vector.dtype.kind != "f" or not (np.abs(vector) <= LARGEST).all():
+        raise UserError(
+            f"{path}: expected finite floating point numbers up to {LARGEST:.0e}; compute the baseline again"
+        )
     mean = [float(value) for value in vector.reshape(groups, outputs)[:, model.target_column(name)]]
     return {"mean": mean, "sd": None, "low": None, "high": None, "n": None, "member_means": [mean]}
 
