@@ -230,6 +230,10 @@ def test_the_line_that_says_how_long(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert said == ["about 64 s an epoch and member on this machine, at most 7 epochs"]
 
 
+LINE = (
+    r"--size (\d+) --base-channels (\d+) --epochs (\d+) takes about (.*) on this machine, as measured; the "
+    r"training asked for does ([\d,]+) times as much arithmetic"
+)
 PUBLISHED = {"classes": ["a", "b"], "size": [128, 128], "base_channels": 64, "hidden_units": 32}
 
 
@@ -250,28 +254,40 @@ class TestSuggestion:
     """One line with size, channels and epochs together, in the place of training that would take long."""
 
     def test_the_largest_model_that_ends_in_minutes(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """(3 * 1000 + 200) images' work an epoch: at 20 GFLOP/s the published size takes 24.25e9 * 3200 / 20e9 s."""
+        """An epoch is the work of three times 1000 images and of 200 more."""
         said = suggested(monkeypatch, 20e9)
-        assert said is not None
-        assert said.startswith("the model asked for takes up to 215.6 h on this machine (200 epochs); ")
-        match = re.fullmatch(r".*; --size (\d+) --base-channels (\d+) --epochs 30 takes about (.*), as measured", said)
+        match = re.fullmatch(LINE, said or "")
         assert match
         size, channels = int(match[1]), int(match[2])
         model = EPUCNN(["a", "b"], size=(size, size), base_channels=channels, hidden_units=32)
         seconds = 30 * flops(model) * 3200 / 20e9
-        assert match[3] == format_seconds(seconds)
+        assert match[3] == "30"
+        assert match[4] == format_seconds(seconds)
         assert seconds <= 60 * timing.MINUTES
+        assert float(match[5].replace(",", "")) == pytest.approx(24.25e9 * 200 / (flops(model) * 30), rel=1e-3)
 
     @pytest.mark.parametrize("rate", [1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14])
     @pytest.mark.parametrize("overhead", [0.0, 1e-3, 1e-1])
     def test_never_says_that_smaller_is_slower(
         self, monkeypatch: pytest.MonkeyPatch, rate: float, overhead: float
     ) -> None:
-        unit = {"s": 1, "min": 60, "h": 3600}
+        """Also where some overhead hides the arithmetic: the only ratio said is counted."""
         for images in (20, 1000, 100_000):
             said = suggested(monkeypatch, rate, images, overhead)
-            times = [float(n) * unit[u] for n, u in re.findall(r"(?:up to|about) ([\d.]+) (s|min|h)", said or "")]
-            assert times == sorted(times, reverse=True)
+            if said is not None:
+                match = re.fullmatch(LINE, said)
+                assert match
+                assert float(match[5].replace(",", "")) > 2
+                assert (int(match[1]), int(match[2])) < (128, 64)
+
+    def test_fewer_epochs_where_images_are_many(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        match = re.fullmatch(LINE, suggested(monkeypatch, 20e9, 30_000) or "")
+        assert match
+        assert (match[1], match[2]) == ("32", "4")
+        model = EPUCNN(["a", "b"], size=(32, 32), base_channels=4, hidden_units=32)
+        epoch = flops(model) * 90_200 / 20e9
+        assert int(match[3]) == max(5, min(30, int(300 / epoch)))
+        assert match[4] == format_seconds(int(match[3]) * epoch)
 
     def test_nothing_where_training_is_short(self, monkeypatch: pytest.MonkeyPatch) -> None:
         assert suggested(monkeypatch, 1e15) is None

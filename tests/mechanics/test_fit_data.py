@@ -290,8 +290,10 @@ class TestFindings:
         shutil.copy(tmp_path / "r/train/a/02.png", tmp_path / "r/train/b/other.png")
         warnings = [line for line in fit(command, tmp_path / "r", tmp_path / "m").said() if "identical" in line]
         assert warnings == [
-            "warning: train and val share 1 identical file, such as a/03.png and a/copy.png",
-            "warning: 1 identical file lies in two classes, such as a/02.png and b/other.png",
+            "warning: train and val share 1 identical image, such as a/03.png and a/copy.png: "
+            "--exclude leaves images out by their names",
+            "warning: 1 identical image lies in two classes, such as a/02.png and b/other.png: "
+            "--exclude leaves images out by their names",
         ]
 
 

@@ -139,8 +139,10 @@ class Findings:
             second = self.parts[other]
             pairs = [(first[d], uid) for d, uid in zip(second.digests, second.uids, strict=True) if d in first]
             if pairs:
-                noun = "identical file" if len(pairs) == 1 else "identical files"
-                lines.append(f"{one} and {other} share {len(pairs)} {noun}, such as {pairs[0][0]} and {pairs[0][1]}")
+                noun = "identical image" if len(pairs) == 1 else "identical images"
+                lines.append(
+                    f"{one} and {other} share {len(pairs)} {noun}, such as {pairs[0][0]} and {pairs[0][1]}: {_EXCLUDE}"
+                )
         seen: dict[str, tuple[str, str | None]] = {}
         twice = []
         for part in self.parts.values():
@@ -149,8 +151,10 @@ class Findings:
                 if before[1] != label:
                     twice.append((before[0], uid))
         if twice:
-            noun = "file lies" if len(twice) == 1 else "files lie"
-            lines.append(f"{len(twice)} identical {noun} in two classes, such as {twice[0][0]} and {twice[0][1]}")
+            noun = "image lies" if len(twice) == 1 else "images lie"
+            lines.append(
+                f"{len(twice)} identical {noun} in two classes, such as {twice[0][0]} and {twice[0][1]}: {_EXCLUDE}"
+            )
         return lines
 
     def _alike(self) -> list[str]:

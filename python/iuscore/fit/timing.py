@@ -16,7 +16,7 @@ from iuscore.models import AdditiveModel
 MINUTES = 5.0
 """What a suggested training may take."""
 
-FEW_EPOCHS = 30
+FEW_EPOCHS, FEWEST_EPOCHS = 30, 5
 
 
 def seconds_per_image(model: AdditiveModel, batch: int, steps: int = 3, seconds: float = 3.0) -> tuple[float, float]:
@@ -69,11 +69,11 @@ def suggestion(
     members: int,
     patience: float = 2.0,
 ) -> str | None:
-    """One set of options for a model that is trained in minutes on this machine, where the one asked for takes long.
+    """One set of options for a training that ends in minutes on this machine, where the one asked for takes long.
 
     Smaller models are timed on ``device``, from the smallest up, as long as they end within `MINUTES`; the largest of
-    these is suggested. What was asked for is not run, which can take long by itself: its time is that of the
-    suggested model times the ratio of their arithmetic, so that it is always the longer one.
+    these is suggested, with few epochs. What was asked for is not run, which can take long by itself: it is told by its
+    arithmetic, which is counted.
 
     Args:
         kind, config: the model asked for.
@@ -83,29 +83,34 @@ def suggestion(
         patience: seconds that all of this may take.
 
     Returns:
-        One line, or None where the model asked for is trained in minutes too.
+        One line, or None where the training asked for ends in minutes too.
     """
-    deadline = time.perf_counter() + patience
+    begin, limit = time.perf_counter(), MINUTES * 60
     few = min(epochs, FEW_EPOCHS)
     best: tuple[str, float, float] | None = None
     for options, smaller in kind.smaller(config):
         work = kind.work(smaller)
-        if best is not None and best[1] * work / best[2] > MINUTES * 60:
+        if best is not None and best[1] * work / best[2] > limit:
             break
         step, forward = seconds_per_image(kind.model(**smaller).to(device), min(batch, images[0]), seconds=0.3)
         seconds = (step * images[0] + forward * images[1]) * few * members
-        if best is not None and (seconds > MINUTES * 60 or time.perf_counter() > deadline):
+        if best is not None and seconds > limit:
             break
         best = (options, seconds, work)
+        if time.perf_counter() - begin > patience:
+            break
     if best is None:
         return None
     options, seconds, work = best
-    whole = seconds / few * epochs * kind.work(config) / work
-    if whole < max(MINUTES * 60, 2 * seconds):
+    times = kind.work(config) / work * epochs / few
+    if seconds * times < 2 * max(limit, seconds):
         return None
+    if seconds > limit:
+        fewer = min(few, max(FEWEST_EPOCHS, int(few * limit / seconds)))
+        seconds, times, few = seconds * fewer / few, times * few / fewer, fewer
     return (
-        f"the model asked for takes up to {format_seconds(whole)} on this machine ({epochs} epochs); "
-        f"{options}{f' --epochs {few}' if few < epochs else ''} takes about {format_seconds(seconds)}, as measured"
+        f"{options}{f' --epochs {few}' if few < epochs else ''} takes about {format_seconds(seconds)} on this machine, "
+        f"as measured; the training asked for does {times:,.0f} times as much arithmetic"
     )
 
 
