@@ -266,8 +266,8 @@ class TestSuggestion:
         assert seconds <= 60 * timing.MINUTES
         assert float(match[5].replace(",", "")) == pytest.approx(24.25e9 * 200 / (flops(model) * 30), rel=1e-3)
 
-    @pytest.mark.parametrize("rate", [1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14])
-    @pytest.mark.parametrize("overhead", [0.0, 1e-3, 1e-1])
+    @pytest.mark.parametrize("rate", [1e8, 1e10, 1e12, 1e14])
+    @pytest.mark.parametrize("overhead", [0.0, 1e-1])
     def test_never_says_that_smaller_is_slower(
         self, monkeypatch: pytest.MonkeyPatch, rate: float, overhead: float
     ) -> None:

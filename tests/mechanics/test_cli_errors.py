@@ -209,7 +209,7 @@ class TestScore:
         assert "profiles, ceiling, floor, features: changed since they were written" in refusal(model)
         (model / "config.json").write_text(changed.replace('"profiles_sha256"', '"nothing"'))
         assert refusal(model).startswith("profiles.paper.a: expected mean, sd, low, high, n, member_means")
-        (model / "config.json").write_text(text.replace('"profiles"', '"other"'))
+        (model / "config.json").write_text(text.replace('"profiles', '"other'))
         assert refusal(model) == "space: the model has no 'paper' profiles (it has: none)"
 
     def test_output(self, command: Command, fitted: Path, tmp_path: Path) -> None:

@@ -1,0 +1,161 @@
+"""The fields of config.json beside the model: each that is wrong is named in one line; profiles have a hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from iuscore import load
+from iuscore.errors import UserError
+from iuscore.models import Ensemble, load_model, save_model
+from iuscore.models.record import profiles_sha256
+from tests.mechanics.test_model_files import edit, small
+
+PROFILE = {"mean": [0.5, 0.1, 0.2, 0.3], "sd": [0.1] * 4, "low": [0.0] * 4, "high": [0.6] * 4, "n": 9,
+           "member_means": [[0.5, 0.1, 0.2, 0.3]] * 2}  # fmt: skip
+REACHED = {"n": 9, "mean": 0.5, "quantiles": {"0.05": 0, "0.25": 0.1, "0.5": 0.5, "0.75": 0.6, "0.95": 1},
+           "source": "test"}  # fmt: skip
+FEATURES = {"n": 9, "mean": [0.5], "sd": [0.0], "nearest": {"25": 0.5}}
+RECORD: dict[str, Any] = {
+    "members": [{"seed": 0}, {"seed": 1}],
+    "profiles": {"paper": {"normal": PROFILE, "polyp": PROFILE}},
+    "ceiling": {"paper": {"normal": REACHED, "polyp": {"n": 0, "mean": None, "quantiles": {}}}},
+    "floor": {"paper": {"normal": REACHED, "polyp": REACHED}},
+    "validation": {"n": 9, "auroc": 0.5, "accuracy": None},
+    "test": None,
+    "training": {"interrupted": False},
+    "data": {"counts": {"train": {"normal": 3}}, "fingerprints": {"train": "ab"}, "warnings": [], "origin": "x"},
+    "versions": {"iuscore": "1"},
+}
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Path:
+    return save_model(tmp_path / "whole", Ensemble([small(0), small(1)]), record=RECORD)
+
+
+def set_field(folder: Path, where: str, value: Any) -> None:
+    """Change one field, ``...`` removes it, and put the hash right, as a foreign but sound file would have it."""
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    part = config
+    *above, last = where.split("/")
+    for key in above:
+        part = part[key]
+    if value is ...:
+        del part[last]
+    else:
+        part[last] = value
+    config["profiles_sha256"] = profiles_sha256(config)
+    path.write_text(json.dumps(config))
+
+
+DEEP: Any = [1]
+for _ in range(400):
+    DEEP = [DEEP]
+
+
+class TestRecord:
+    def test_whole(self, whole: Path) -> None:
+        assert load(whole).classes == ("normal", "polyp")
+
+    def test_hash_of_what_scores_are_compared_with(self, whole: Path) -> None:
+        config = json.loads((whole / "config.json").read_text())
+        part = {key: config[key] for key in ("profiles", "ceiling", "floor")}
+        text = json.dumps(part, sort_keys=True, separators=(",", ":"))
+        assert config["profiles_sha256"] == hashlib.sha256(text.encode()).hexdigest()
+        for key, within in (("profiles", "mean"), ("ceiling", "n"), ("floor", "source")):
+            changed = json.loads(json.dumps(config[key]))
+            changed["paper"]["normal"][within] = {"mean": [0.5, 0.1, 0.2, 0.4], "n": 8, "source": "val"}[within]
+            edit(whole, **{key: changed})
+            with pytest.raises(
+                UserError, match=r"config\.json: profiles, ceiling, floor, features: changed since they"
+            ):
+                load_model(whole)
+            edit(whole, **{key: config[key]})
+        edit(whole, data={"origin": "elsewhere"})
+        load_model(whole)
+
+    def test_models_of_the_first_version_have_no_hash(self, whole: Path) -> None:
+        edit(whole, profiles_sha256=...)
+        assert load(whole).profiles["normal"].mean == tuple(PROFILE["mean"])
+
+    @pytest.mark.parametrize(
+        ("where", "value", "message"),
+        [
+            ("profiles", [1], "profiles: expected names with values, got [1]"),
+            ("profiles", DEEP, "profiles: expected names with values, got [[[...]]]"),
+            ("profiles/other", {}, "profiles: expected the spaces paper, evidence, got 'other'"),
+            ("profiles/paper/normal", 3, "profiles.paper.normal: expected names with values, got 3"),
+            (
+                "profiles/paper/normal/sd",
+                [0.1, -0.1, 0.1, 0.1],
+                "profiles.paper.normal.sd: expected numbers of at least",
+            ),
+            ("profiles/paper/normal/mean", [1e300] * 4, "profiles.paper.normal.mean: expected finite numbers"),
+            ("profiles/paper/normal/mean", [10**400] * 4, "profiles.paper.normal.mean: expected finite numbers"),
+            ("profiles/paper/normal/mean", "abcd", "profiles.paper.normal.mean: expected finite numbers, got 'abcd'"),
+            ("profiles/paper/normal/low", [0.7] * 4, "low, profiles.paper.normal.high: expected both, low no higher"),
+            ("profiles/paper/normal/high", None, "low, profiles.paper.normal.high: expected both, low no higher"),
+            ("profiles/paper/normal/n", -1, "profiles.paper.normal.n: expected a number of images or null, got -1"),
+            ("profiles/paper/normal/member_means", [], "member_means: expected one list of numbers per member"),
+            ("ceiling/paper/normal", [], "ceiling.paper.normal: expected names with values, got []"),
+            ("ceiling/paper/normal/quantiles", ..., "ceiling.paper.normal.quantiles: expected names with values"),
+            ("ceiling/paper/normal/quantiles/0.25", ..., "ceiling.paper.normal.quantiles.0.25: expected a number, got"),
+            ("floor/paper/polyp/mean", None, "floor.paper.polyp.mean: expected a number, got nothing"),
+            ("floor/paper/polyp/mean", "0.5", "floor.paper.polyp.mean: expected a number, got '0.5'"),
+            ("floor/paper/polyp/n", True, "floor.paper.polyp.n: expected a number of images, got True"),
+            ("features", {"normal": FEATURES | {"sd": [-1]}}, "features.normal.sd[0]: expected a number of at least 0"),
+            ("features", {"normal": FEATURES | {"mean": [1e300]}}, "features.normal.mean[0]: expected a number"),
+            ("features", {"normal": FEATURES | {"nearest": {"x": 1}}}, "features.normal.nearest: expected numbers of"),
+            ("features", {"normal": {}}, "features.normal.n: expected a number of images, got None"),
+            ("validation", 0.5, "validation: expected names with values, got 0.5"),
+            ("validation/auroc", 1.5, "validation.auroc: expected a number from 0 to 1, got 1.5"),
+            ("training", "sgd", "training: expected names with values, got 'sgd'"),
+            ("training/interrupted", "no", "training.interrupted: expected true or false, got 'no'"),
+            ("data/fingerprints", {"train": 3}, "data.fingerprints.train: expected text, got 3"),
+            ("data/counts", {"train": 3}, "data.counts.train: expected names with values, got 3"),
+            ("data/warnings", "none", "data.warnings: expected a list, got 'none'"),
+            ("versions", ["1"], "versions: expected names with values, got ['1']"),
+            ("members", [1, 2], "members[0]: expected names with values, got 1"),
+            ("members", [{}] * 20_000, "members: expected at most 1000, got 20000"),
+            ("model/size", [10**12, 8], "size: expected (height, width), each at most 16384"),
+            ("model/size", "16", "size: expected (height, width)"),
+            ("model/hidden_units", 10**400, "hidden_units: expected at most 65536, got a number of about 400 digits"),
+            ("model/color", ["color"], "color: expected one of"),
+            ("model/classes", DEEP, "classes: expected at least two class names"),
+            ("model/classes", 3, "classes: expected at least two class names, got 3"),
+            ("model/map_mean", [1e300] * 4, "map_mean: expected 4 numbers, got [1e+300"),
+            ("model/map_mean", None, "map_mean: expected 4 numbers, got None"),
+            ("kind", "x" * 9999, "unknown kind 'xxx"),
+            ("format", DEEP, "expected format 1, got [[[...]]]"),
+        ],
+    )
+    def test_one_line_that_names_the_field(self, whole: Path, where: str, value: Any, message: str) -> None:
+        set_field(whole, where, value)
+        with pytest.raises(UserError) as caught:
+            load(whole)
+        text = str(caught.value)
+        assert message in text
+        assert "\n" not in text
+        assert len(text) < 600
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            (b'{"format": 1, "kind": "epu", "format": 1}', 'not JSON ("format" comes twice)'),
+            (b'{"format": 1, "model": {"size": 1, "size": 2}}', 'not JSON ("size" comes twice)'),
+            (b"[" * 100_000, "not JSON (nested too deeply)"),
+            (b'{"format": ' + b"9" * 5000 + b"}", "not JSON ("),
+            (b'{"format": 1e999}', "expected format 1, got inf"),
+        ],
+    )
+    def test_json(self, whole: Path, content: bytes, message: str) -> None:
+        (whole / "config.json").write_bytes(content)
+        with pytest.raises(UserError) as caught:
+            load_model(whole)
+        assert message in str(caught.value)
