@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,8 @@ class ScoringRun:
         summary: what stands in it.
         interrupted: whether it was stopped before its shards were done.
         ignored: files of the source that are no images.
-        read_as: integer labels -> the classes they were taken for, because the model was fitted with these numbers.
+        read_as: integer labels -> the classes they were taken for, because the model was fitted with these numbers;
+            None where labels were not read.
     """
 
     table: Path
@@ -49,7 +50,7 @@ class ScoringRun:
     summary: dict[str, Any]
     interrupted: bool
     ignored: int
-    read_as: Mapping[str, str] = field(default_factory=dict)
+    read_as: Mapping[str, str] | None = None
 
 
 def score_source(
@@ -199,7 +200,7 @@ def _score(
             f"of {run.plan.images} images only {summary['n_scored'] + summary['n_unreadable']} are left in {run.out}: "
             "let no other command work there, and run this one again"
         )
-    read_as = {} if source.names is None else dict(source.names.read_as)
+    read_as = dict(source.names.read_as) if source.names else None
     return ScoringRun(out / parts.FOLDER, out / SUMMARY_NAME, summary, interrupted, source.ignored, read_as=read_as)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Literal
@@ -36,7 +36,7 @@ class Splits:
     test: Source | None
     origin: str
     warnings: tuple[str, ...] = ()
-    class_map: Mapping[str, str] = field(default_factory=dict)
+    class_map: Mapping[str, str] | None = None
     notes: tuple[str, ...] = ()
 
     def parts(self) -> dict[str, Source]:
@@ -91,8 +91,6 @@ def open_splits(
         ('abnormal', 'normal')
     """
 
-    named = dict(class_map or {})
-
     def opened(path: str | Path, part: str) -> Source:
         source = images.open_source(path, labels_from=labels_from, classes=classes, class_map=class_map)
         return source if masks is None else images.with_masks(source, Path(masks, part))
@@ -107,7 +105,7 @@ def open_splits(
     if _WHOLE in parts:
         parts = _divided(parts[_WHOLE], fractions, seed)
         by_chance = f"split by chance, seed {seed}, {kept}"
-        return Splits(parts["train"], parts["val"], parts.get("test"), by_chance, (), named, tuple(notes))
+        return Splits(parts["train"], parts["val"], parts.get("test"), by_chance, (), class_map, tuple(notes))
     if "val" not in parts:
         share = fractions[1] / (fractions[0] + fractions[1]) if fractions[0] + fractions[1] > 0 else 0.0
         of_train = _divided(parts["train"], (1 - share, share, 0.0), seed)
@@ -119,7 +117,7 @@ def open_splits(
                 f"classes differ: training images are {', '.join(parts['train'].classes)}, "
                 f"{name} images are {', '.join(part.classes) or 'without class'}"
             )
-    return Splits(parts["train"], parts["val"], parts.get("test"), origin, _shared_groups(parts), named, tuple(notes))
+    return Splits(parts["train"], parts["val"], parts.get("test"), origin, _shared_groups(parts), class_map, tuple(notes))
 
 
 def _found(

@@ -11,7 +11,7 @@ from iuscore.errors import UserError
 from iuscore.images.batches import iter_batches, map_ahead
 from iuscore.images.decode import MAX_PIXELS, Decoded, UnreadableImage, decode, decoders, from_pil
 from iuscore.images.folder import FolderSource, LabelsFrom
-from iuscore.images.labels import renamed
+from iuscore.images.labels import ClassNames, renamed
 from iuscore.images.masks import MaskedShards, MaskFolder, with_masks
 from iuscore.images.medmnist import NpzSource
 from iuscore.images.sample import Item, Sample, Source, Stored, StoredArray, StoredFile, read_item
@@ -20,6 +20,7 @@ from iuscore.images.split import Leak, Split, find_explicit_splits, leakage, spl
 
 __all__ = [
     "MAX_PIXELS",
+    "ClassNames",
     "Decoded",
     "FolderSource",
     "Item",
