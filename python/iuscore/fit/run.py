@@ -179,8 +179,7 @@ def _prepare(
     dark: list[str] = []
 
     def on_warnings(uid: str, texts: tuple[str, ...]) -> None:
-        if NO_BORDER in texts:
-            dark.append(uid)
+        dark.extend([uid] * (NO_BORDER in texts))
 
     said = on_warnings if model.mask == "border" else None
     for name, part in splits.parts().items():

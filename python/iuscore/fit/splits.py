@@ -117,7 +117,8 @@ def open_splits(
                 f"classes differ: training images are {', '.join(parts['train'].classes)}, "
                 f"{name} images are {', '.join(part.classes) or 'without class'}"
             )
-    return Splits(parts["train"], parts["val"], parts.get("test"), origin, _shared_groups(parts), class_map, tuple(notes))
+    leaks = _shared_groups(parts)
+    return Splits(parts["train"], parts["val"], parts.get("test"), origin, leaks, class_map, tuple(notes))
 
 
 def _found(
