@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from iuscore.images import UnreadableImage, decode, gdcm_process, open_shards, read_item
+from tests.mechanics.dicom_files import dataset, saved, sequence
 from tests.mechanics.sharded_sources import tar
 from tests.mechanics.tree import require_module
 
@@ -24,39 +25,6 @@ RNG = np.random.default_rng(0)
 def pydicom_installed() -> None:
     require_module("pydicom")
     require_module("gdcm")
-
-
-def dataset(pixels: np.ndarray, bits: int = 8, kind: str = "MONOCHROME2", **attributes: Any) -> Any:
-    """[H, W], [H, W, 3] or [frames, H, W] integers."""
-    from pydicom.dataset import Dataset, FileMetaDataset
-    from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
-
-    made = Dataset()
-    made.file_meta = FileMetaDataset()
-    made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    made.file_meta.MediaStorageSOPClassUID = made.SOPClassUID = CTImageStorage
-    made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID = "1.2.3"
-    many = kind.startswith("MONOCHROME") and pixels.ndim == 3
-    made.Rows, made.Columns = pixels.shape[1:3] if many else pixels.shape[:2]
-    if many:
-        made.NumberOfFrames = len(pixels)
-    made.SamplesPerPixel = 1 if kind.startswith(("MONO", "PAL")) else 3
-    if made.SamplesPerPixel == 3:
-        made.PlanarConfiguration = 0
-    made.PhotometricInterpretation = kind
-    made.BitsAllocated = pixels.itemsize * 8
-    made.BitsStored, made.HighBit = bits, bits - 1
-    made.PixelRepresentation = int(pixels.dtype.kind == "i")
-    made.PixelData = pixels.tobytes() + b"\0" * (pixels.nbytes % 2)
-    for name, value in attributes.items():
-        setattr(made, name, value)
-    return made
-
-
-def saved(made: Any) -> bytes:
-    stream = io.BytesIO()
-    made.save_as(stream, enforce_file_format=True)
-    return stream.getvalue()
 
 
 def reason(data: bytes, **options: int) -> str:
@@ -126,16 +94,6 @@ def test_edges_of_a_window() -> None:
     assert reason(saved(dataset(values, WindowCenter=3, WindowWidth=3, VOILUTFunction="CUBIC"))) == (
         "window of the unknown function CUBIC"
     )
-
-
-def sequence(**attributes: Any) -> Any:
-    from pydicom.dataset import Dataset
-    from pydicom.sequence import Sequence
-
-    item = Dataset()
-    for name, value in attributes.items():
-        setattr(item, name, value)
-    return Sequence([item])
 
 
 def test_tables() -> None:

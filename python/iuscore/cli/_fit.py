@@ -84,6 +84,8 @@ Example:
 )
 @click.option("--classes", help="Class names in label order, with commas. Of two, the second has positive logits.")
 @click.option("--map", "class_map", help="Classes that labels stand for, such as 0=benign,1=malignant.")
+@click.option("--bits", type=int, help="Depth of the values in 16-bit files, such as 12; score needs the same.")
+@click.option("--by-content", is_flag=True, help="Files of any name are images if they begin as one (IM0001, .jp2).")
 @click.option("--color", type=click.Choice(["auto", "color", "gray"]), show_default="auto", help="Kind of images.")
 @click.option("--size", callback=_size, show_default="128", metavar="SIZE", help="Size that images are brought to.")
 @click.option(
@@ -143,6 +145,8 @@ def fit(real: Path, out: Path, **options: Any) -> int:
         masks=masks,
         groups=options.pop("groups"),
         exclude=options.pop("exclude"),
+        bits=options.pop("bits"),
+        by_content=options.pop("by_content"),
     )
     for warning in splits.warnings:
         report.warning(warning)

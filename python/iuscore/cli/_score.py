@@ -47,6 +47,8 @@ from iuscore.runs import terminated_as_interrupted, uninterrupted
 @click.option("--column", help="Column of images in Parquet files.")
 @click.option("--map", "class_map", help="Classes that labels stand for, such as 0=benign,1=malignant.")
 @click.option("--mask", metavar="FOLDER", help="Masks of the images, for a model fitted with such a folder.")
+@click.option("--bits", type=int, help="Depth of the values in 16-bit files, such as 12; as given to fit.")
+@click.option("--by-content", is_flag=True, help="Files of any name are images if they begin as one (IM0001, .jp2).")
 @click.option("--batch-size", type=click.IntRange(min=1), default=64, help="Images at once.")
 @click.option("--device", default="cpu", help="Torch device.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes, or Ray actors; one per processor unless said.")
@@ -63,9 +65,9 @@ from iuscore.runs import terminated_as_interrupted, uninterrupted
 @click.option("--overwrite", is_flag=True, help="Begin anew where OUT holds another run.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def score(model: Path, images: Path, target: str, out: Path, split: Any, space: Any, precision: Any, column: str | None,
-          class_map: str | None, mask: str | None, batch_size: int, device: str, workers: int | None,
-          shard_size: int | None, engine: str, address: str, plot: bool, strict: bool, overwrite: bool,
-          quiet: bool) -> int:  # fmt: skip
+          class_map: str | None, mask: str | None, bits: int | None, by_content: bool, batch_size: int, device: str,
+          workers: int | None, shard_size: int | None, engine: str, address: str, plot: bool, strict: bool,
+          overwrite: bool, quiet: bool) -> int:  # fmt: skip
     """Score IMAGES with MODEL.
 
     IMAGES: a folder of images, an image, WebDataset .tar files, Parquet files, a MedMNIST .npz or .npy arrays. Run the
@@ -93,7 +95,9 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
     if engine == "ray":
         images = images.absolute()  # actors work in folders of their own
     with terminated_as_interrupted():
-        source = open_shards(images, labeled=target == FROM_FOLDER, split=split, column=column)
+        source = open_shards(
+            images, labeled=target == FROM_FOLDER, split=split, column=column, bits=bits, by_content=by_content
+        )
         run = score_source(
             scorer,
             source,
@@ -181,7 +185,12 @@ def verify(out: Path, model: Path | None, images: Path | None, split: Any, colum
     # A folder's split is part of the path that was written down.
     split = split or record.get("split")
     source: ShardedSource = open_shards(
-        images or record["images"], labeled=labeled, split=split, column=column or record.get("column")
+        images or record["images"],
+        labeled=labeled,
+        split=split,
+        column=column or record.get("column"),
+        bits=identity.get("bits"),
+        by_content=record.get("by_content", False),
     )
     if mask := mask or record.get("masks"):
         source = MaskedShards(source, mask)

@@ -129,7 +129,7 @@ def _of_shard(source: ShardedSource, settings: Settings, index: int, threads: in
     shard = settings.plan.shard(index)
 
     def read(item: Item) -> Sample:
-        return read_item(item, source.max_pixels)
+        return read_item(item, source.max_pixels, source.bits)
 
     samples = map_ahead(read, source.items(shard), threads, max(settings.batch_size, 2 * threads))
     start = 0

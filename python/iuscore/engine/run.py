@@ -45,6 +45,7 @@ _OTHER = {
     "shard_size": "has shards of another size",
 }
 _MAP = "map"  # in the identity of runs that have one
+_BITS = "was made with another --bits"
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,13 @@ class Run:
         out: the folder.
         settings: what every shard needs.
         images: where the images come from, for the summary.
+        notes: what a reader of the numbers has to know of how the images were read.
     """
 
     out: Path
     settings: Settings
     images: str
+    notes: tuple[str, ...] = ()
 
     @property
     def plan(self) -> Plan:
@@ -107,6 +110,8 @@ def open_run(
     }
     if source.names is not None and source.names.given:
         identity[_MAP] = dict(source.names.given)
+    if source.bits is not None:  # a run without it is as one of 0.1
+        identity["bits"] = source.bits
     if before:
         _compare(folder, before["identity"], identity)
 
@@ -130,6 +135,7 @@ def open_run(
             "split": source.split,
             "column": source.column,
             **({} if source.masks is None else {"masks": str(source.masks)}),
+            "by_content": source.by_content,
             "model": None if scorer.folder is None else str(scorer.folder.absolute()),
             "n_images": plan.images,
             "n_shards": len(plan),
@@ -140,7 +146,22 @@ def open_run(
     (folder / parts.FOLDER).mkdir(exist_ok=True)
     settings = Settings(folder, run, plan, target, parts.sample_size(len(plan)), batch_size, device, strict,
                         scorer.model.mask_size)  # fmt: skip
-    return Run(folder, settings, uid_of(str(source.path)))
+    fitted = (scorer.record.get("data") or {}).get("bits")
+    return Run(folder, settings, uid_of(str(source.path)), bits_notes(fitted, source.bits))
+
+
+def bits_notes(fitted: int | None, given: int | None) -> tuple[str, ...]:
+    """What to say where images are read with another ``--bits`` than those that the model was fitted to.
+
+    Example:
+        >>> bits_notes(12, None)
+        ('the model was fitted with --bits 12, these images were read without: use the same if their values are alike',)
+    """
+    if fitted == given:
+        return ()
+    one, other = ("without" if bits is None else f"with --bits {bits}" for bits in (fitted, given))
+    one = "without --bits" if fitted is None else one
+    return (f"the model was fitted {one}, these images were read {other}: use the same if their values are alike",)
 
 
 def model_identity(scorer: Scorer) -> str:
@@ -185,6 +206,9 @@ def _compare(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) ->
             f"the run in {folder} maps labels otherwise ({_shown_map(before)}, not {_shown_map(now)}): "
             "give a new folder, or --overwrite to begin anew"
         )
+    if before.get("bits") != now.get("bits"):
+        was, given = (side.get("bits") or "none" for side in (before, now))
+        raise UserError(f"the run in {folder} {_BITS} ({was}, not {given}): give a new folder, or --overwrite")
     for key, value in now.items():
         if before.get(key) != value:
             was = "" if key in ("model", "source") else f" ({before.get(key)}, not {value})"
@@ -210,6 +234,7 @@ def remove_run(folder: Path) -> None:
 def write_summary(scorer: Scorer, run: Run, summary: Summary, **figures: Any) -> dict[str, Any]:
     """Write ``summary.json`` of the parts that ``summary`` was given."""
     described = summary.describe(images=run.images, listed=run.plan.images, device=run.settings.device, **figures)
+    described["notes"] = [*described["notes"], *run.notes]
     text = json.dumps(_finite(described), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     with replacing(run.out / SUMMARY_NAME) as file:
         file.write(text.encode())

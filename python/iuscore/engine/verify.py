@@ -170,7 +170,7 @@ def _check_scores(
         for place, item in enumerate(source.items(shard)):
             if place not in places:
                 continue
-            found = read_item(item, source.max_pixels)
+            found = read_item(item, source.max_pixels, source.bits)
             done += 1
             if (reason := unusable(found, scorer.model.mask_size)) or rows[place]["error"]:
                 if reason != rows[place]["error"]:

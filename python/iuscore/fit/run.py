@@ -5,11 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-import re
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -21,6 +17,7 @@ from iuscore import images
 from iuscore.contributions import contributions_of_inputs, prepare_source
 from iuscore.errors import UserError
 from iuscore.fit.findings import Findings
+from iuscore.fit.folder import check_folder, clear, has_epochs, remove_state, scratch_folder
 from iuscore.fit.kinds import EPUOptions, ModelKind, TextureOptions, kind_of
 from iuscore.fit.log import TrainingLog, summary_writer
 from iuscore.fit.splits import Splits
@@ -119,8 +116,8 @@ def fit(
     report, folder = report or Report(), Path(out)
     names = _class_order(splits.train, classes)
     _check_masks(splits, getattr(model_options, "mask", None))
-    _check_folder(folder, resume=resume, overwrite=overwrite)
-    if resume and not _epochs_in(folder / "training"):
+    check_folder(folder, resume=resume, overwrite=overwrite)
+    if resume and not has_epochs(folder / "training"):
         report.line(f"nothing to resume in {folder}: the training begins")
         resume = False
     if tensorboard:
@@ -132,15 +129,15 @@ def fit(
                                             epochs=training.epochs, members=seeds)):  # fmt: skip
         report.line(advice)
     fingerprints = {name: images.fingerprint(part) for name, part in splits.parts().items()}
-    with output_folder(folder, "training"), _scratch(folder) as scratch, torch.random.fork_rng(devices=[]):
+    with output_folder(folder, "training"), scratch_folder(folder) as scratch, torch.random.fork_rng(devices=[]):
         prepared, unreadable, findings = _prepare(kind.model(**config), splits, scratch, report, strict=strict)
         found = findings.lines(config["color"])
         for line in found:
             report.warning(line)
         config = kind.standardized(config, prepared["train"])
         if not resume:
-            _clear(folder)
-        identity = {"data": fingerprints, "model": config, "training": asdict(training)}
+            clear(folder)
+        identity = {"data": {**fingerprints, "bits": splits.train.bits}, "model": config, "training": asdict(training)}
         log = TrainingLog(report, folder, tensorboard, training, len(prepared["train"]), resume)
         with threads(1 if kind.one_thread else torch.get_num_threads()):
             log.estimate(kind, config, device, prepared)
@@ -165,7 +162,7 @@ def fit(
         }
         save_model(folder, ensemble, record=record)
     if not interrupted:
-        _remove_own(folder / "training", _STATE)
+        remove_state(folder)
     return Fitted(folder, record, interrupted, tuple(unreadable))
 
 
@@ -267,70 +264,6 @@ def _check_masks(splits: Splits, rule: str | None) -> None:
         raise UserError("mask: expected images that come with masks: open_splits(..., masks=folder)")
 
 
-def _check_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file: give a folder to write the model to")
-    if resume and overwrite:
-        raise UserError("--resume and --overwrite exclude each other: give one of them")
-    state = folder / "training"
-    _require_own(state, _STATE)
-    _require_own(folder / "tensorboard", _EVENTS)
-    if not (state.exists() or (folder / "config.json").exists()):
-        for name in ("log.jsonl", "tensorboard"):
-            if (folder / name).exists():
-                raise UserError(f"{folder} holds {name}, but no model that it belongs to: give another folder")
-    epochs, done = _epochs_in(state), (folder / "config.json").exists()
-    if resume and done and not epochs:
-        raise UserError(f"--resume: {folder} holds a finished model")
-    if not (resume or overwrite) and (done or epochs):
-        what = "an interrupted training: use --resume, --overwrite" if epochs else "a model: use --overwrite"
-        raise UserError(f"{folder} already holds {what} or another folder")
-
-
-def _epochs_in(state: Path) -> bool:
-    """Whether an interrupted training has a finished epoch; one without is no obstacle to the next."""
-    return state.is_dir() and any(file.suffix == ".safetensors" for file in state.iterdir())
-
-
-def _clear(folder: Path) -> None:
-    """Remove what an earlier training left beside the model, which stays until the new one replaces it."""
-    _remove_own(folder / "training", _STATE)
-    (folder / "training").mkdir(exist_ok=True)
-    _remove_own(folder / "tensorboard", _EVENTS)
-    (folder / "log.jsonl").unlink(missing_ok=True)
-
-
-_STATE = re.compile(r"member\d+\.safetensors(\.tmp)?")
-_EVENTS = re.compile(r"events\.out\.tfevents\..*")
-
-
-def _require_own(path: Path, names: re.Pattern[str]) -> None:
-    """The user's own files may lie in a folder of this name, and are never taken for those of a training."""
-    if path.exists() and not path.is_dir():
-        raise UserError(f"{path} is a file: give another folder to write the model to")
-    others = sorted(file.name for file in path.iterdir() if not names.fullmatch(file.name)) if path.exists() else []
-    if others:
-        raise UserError(f"{path} holds files of another kind, such as {others[0]}: give another folder for the model")
-
-
-def _remove_own(path: Path, names: re.Pattern[str]) -> None:
-    """And the folder, if nothing else is in it."""
-    for file in list(path.iterdir()) if path.is_dir() else []:
-        if names.fullmatch(file.name):
-            file.unlink()
-    with suppress(OSError):
-        path.rmdir()
-
-
-@contextmanager
-def _scratch(folder: Path) -> Iterator[Path]:
-    """A folder for prepared inputs that may be too large for memory, on the disk of the model."""
-    for left in folder.glob(".prepared-*"):  # by a run that was killed
-        shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".prepared-") as scratch:
-        yield Path(scratch)
-
-
 def _describe_member(progress: Progress) -> dict[str, Any]:
     best = {key: value for key, value in progress.history[progress.best_epoch - 1].items() if key != "epoch"}
     return {"seed": progress.seed, "epochs": progress.epoch, "best_epoch": progress.best_epoch, **best}
@@ -392,6 +325,7 @@ def _describe_data(
         "origin": splits.origin,
         "warnings": [*splits.warnings, *found],
         "notes": list(splits.notes),
+        "bits": splits.train.bits,
         "counts": {
             name: {c: int((part.labels == k).sum()) for k, c in enumerate(names)} for name, part in prepared.items()
         },

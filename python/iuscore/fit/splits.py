@@ -59,6 +59,8 @@ def open_splits(
     masks: str | Path | None = None,
     groups: str | Path | None = None,
     exclude: Sequence[str] = (),
+    bits: int | None = None,
+    by_content: bool = False,
 ) -> Splits:
     """Find training, validation and test images.
 
@@ -78,6 +80,7 @@ def open_splits(
         exclude: shell patterns of images to leave out.
         masks: folder of one mask per image, at the same path as the image has below ``real``, with any extension of an
             image, nonzero = counted. With ``val`` it holds a folder train, val and test each.
+        bits, by_content: see `iuscore.images.open_source`.
 
     Raises:
         UserError: nothing found, classes that differ between the parts, a split that cannot be made.
@@ -92,7 +95,9 @@ def open_splits(
     """
 
     def opened(path: str | Path, part: str) -> Source:
-        source = images.open_source(path, labels_from=labels_from, classes=classes, class_map=class_map)
+        source = images.open_source(
+            path, labels_from=labels_from, classes=classes, class_map=class_map, bits=bits, by_content=by_content
+        )
         return source if masks is None else images.with_masks(source, Path(masks, part))
 
     parts, origin, beside = _found(Path(real), val, test, classes, opened)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from iuscore.errors import UserError
 from iuscore.images.batches import iter_batches, map_ahead
-from iuscore.images.decode import MAX_PIXELS, Decoded, UnreadableImage, decode, decoders, from_pil
+from iuscore.images.decode import decode, decoders, from_pil
+from iuscore.images.decoded import MAX_PIXELS, Decoded, UnreadableImage, checked_bits
 from iuscore.images.folder import FolderSource, LabelsFrom
 from iuscore.images.labels import ClassNames, renamed
 from iuscore.images.masks import MaskedShards, MaskFolder, with_masks
@@ -64,6 +65,8 @@ def open_source(
     group_by: str | None = None,
     class_map: Mapping[str, str] | None = None,
     max_pixels: int = MAX_PIXELS,
+    bits: int | None = None,
+    by_content: bool = False,
 ) -> Source:
     """List the images of a folder, one image file or a MedMNIST archive; nothing is decoded yet.
 
@@ -78,6 +81,8 @@ def open_source(
         class_map: label -> class, such as {"0": "benign"}, or several labels to one class; labels that are not in it
             are classes themselves. ``classes`` are then those to take.
         max_pixels: larger images are refused when read, from their header.
+        bits: depth of the values in 16-bit files and arrays, see `decode`.
+        by_content: files of any name in folders are images if they begin as one.
 
     Returns:
         A source sorted by uid.
@@ -95,18 +100,27 @@ def open_source(
     path = Path(path)
     if labels_from is None and classes is not None:
         raise UserError("classes: they need labels_from='auto', 'folder' or 'prefix'")
+    checked_bits(bits)
     if class_map:
         if labels_from is None:
             raise UserError("class_map: it needs labels_from='auto', 'folder' or 'prefix'")
-        plain = open_source(path, labels_from=labels_from, split=split, group_by=group_by, max_pixels=max_pixels)
+        plain = open_source(
+            path, labels_from=labels_from, split=split, group_by=group_by, max_pixels=max_pixels, bits=bits,
+            by_content=by_content,
+        )  # fmt: skip
         return renamed(plain, class_map, classes)
     source: Source
     if path.suffix.lower() == ".npz" and not path.is_dir():
+        if by_content:
+            raise UserError(f"by_content: expected a folder or an image file, got {path}: leave it out")
         source = NpzSource(path, split, labeled=labels_from is not None, class_names=classes, max_pixels=max_pixels)
     else:
         if split is not None:
             path = split_folder(path, split)
-        source = FolderSource(path, labels_from=labels_from, classes=classes, max_pixels=max_pixels)
+        source = FolderSource(
+            path, labels_from=labels_from, classes=classes, max_pixels=max_pixels, by_content=by_content
+        )
+    source.bits = bits
     return source if group_by is None else with_groups(source, group_by)
 
 

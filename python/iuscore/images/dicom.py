@@ -8,21 +8,27 @@ or of uint16 where more than 8 bits are stored. Without a window it is the range
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from iuscore.images import gdcm_process
-from iuscore.images.decode import (
+from iuscore.images import gdcm_process, jpeg
+from iuscore.images.decoded import (
     CONVERTED,
     FIRST_FRAME,
     INVERTED,
     Decoded,
     UnreadableImage,
     checked_floats,
+    checked_size,
+    note_small_range,
     one_line_reason,
+    too_deep,
 )
+from iuscore.images.dicom_files import inflated
+from iuscore.images.dicom_tables import Table, table
 
 _EXTRA = "pip install -c constraints.txt '.[dicom]'"
 # Where enhanced multi-frame files keep what others have at their top.
@@ -33,29 +39,55 @@ _MACROS = {
     "RescaleSlope": "PixelValueTransformationSequence",
     "RescaleIntercept": "PixelValueTransformationSequence",
 }
+# All that is read of a file but its pixels: others may be long, and many.
+_ATTRIBUTES = (
+    *_MACROS,
+    "SOPClassUID",
+    "Rows",
+    "Columns",
+    "NumberOfFrames",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "ModalityLUTSequence",
+    "VOILUTSequence",
+    "PerFrameFunctionalGroupsSequence",
+    "SharedFunctionalGroupsSequence",
+    *(f"{color}PaletteColorLookupTable{part}" for color in ("Red", "Green", "Blue") for part in ("Descriptor", "Data")),
+    *(f"Segmented{color}PaletteColorLookupTableData" for color in ("Red", "Green", "Blue")),
+)
 WINDOW_IGNORED = "window of no width ignored"
+WINDOW_NOT_FINITE = "window that is not finite ignored"
+# Rows are done a few at a time, so that intermediate results do not cost more than the image.
+_PIXELS_AT_A_TIME = 1 << 20
+
+_Change = Callable[[NDArray[Any]], NDArray[Any]]
 
 
-def decode_dicom(stream: BinaryIO, max_pixels: int) -> Decoded:
-    """The first frame of a DICOM file; raises UnreadableImage."""
+def decode_dicom(stream: BinaryIO, max_pixels: int, bits: int | None = None) -> Decoded:
+    """The first frame of a DICOM file; raises UnreadableImage.
+
+    Args:
+        stream: of the file.
+        max_pixels: larger images are refused.
+        bits: depth of the values, where the file says more and has neither window nor table.
+    """
     pydicom = _library()
     width = height = 0
     notes: list[str] = []
     try:
-        dataset = pydicom.dcmread(stream, stop_before_pixels=True)
+        stream = inflated(stream)
+        dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(_ATTRIBUTES))
         width, height = int(dataset.get("Columns") or 0), int(dataset.get("Rows") or 0)
-        if width * height > max_pixels:
-            raise UnreadableImage(f"too large: {width} x {height}, more than {max_pixels} pixels")
         if not width or not height:
             kind = getattr(dataset.get("SOPClassUID"), "name", "unknown kind")
             raise UnreadableImage(f"a DICOM file without an image ({kind})")
-        stream.seek(0)
-        if _is_for_gdcm(pydicom, dataset.file_meta.TransferSyntaxUID):
-            stored = gdcm_process.first_frame(stream.read())
-        else:
-            stored = pydicom.pixels.pixel_array(stream, index=0)
-        pixels = _pixels(pydicom, np.asarray(stored), dataset, notes)
+        checked_size(width, height, max_pixels)
         frames = int(dataset.get("NumberOfFrames") or 1)
+        pixels = _pixels(pydicom, _stored(pydicom, stream, dataset, frames), dataset, notes, bits)
     except UnreadableImage as error:
         raise UnreadableImage(str(error), width, height) from error
     except Exception as error:  # pydicom lets out whatever its parsing raises
@@ -66,8 +98,12 @@ def decode_dicom(stream: BinaryIO, max_pixels: int) -> Decoded:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "damaged: sequences are nested too deeply"
     # pydicom puts a traceback below its own words.
     first = (str(error).splitlines() or [""])[0]
+    if "no pixel data to decode" in first:
+        return "a DICOM file without pixels"
     return one_line_reason(error if not first or isinstance(error, MemoryError) else ValueError(first))
 
 
@@ -80,77 +116,189 @@ def _library() -> Any:
     return pydicom
 
 
-def _is_for_gdcm(pydicom: Any, syntax: Any) -> bool:
-    """Whether gdcm decodes it: wherever it can, so that the pixels do not depend on what else is installed."""
+def _stored(pydicom: Any, stream: BinaryIO, dataset: Any, frames: int) -> NDArray[Any]:
+    """[height, width] as stored, or [height, width, 3] as RGB: the first frame."""
+    syntax = dataset.file_meta.TransferSyntaxUID
     try:
         decoder = pydicom.pixels.get_decoder(syntax)
     except NotImplementedError as error:
         raise UnreadableImage(f"compressed as {syntax.name}, which is not supported") from error
     if not decoder.is_available:
         raise UnreadableImage(f"compressed as {syntax.name}: that needs the extra, if it is supported: {_EXTRA}")
-    return "gdcm" in decoder.available_plugins
+    stream.seek(0)
+    if decoder.is_encapsulated:
+        content = stream.read()
+        if content.count(jpeg.SCAN_MARKER) > jpeg.MOST_SCANS * max(frames, 1):
+            raise UnreadableImage(f"a JPEG of more than {jpeg.MOST_SCANS} scans, which would take very long")
+        # gdcm wherever it can, so that the pixels do not depend on what else is installed.
+        return np.asarray(gdcm_process.first_frame(content, by_gdcm="gdcm" in decoder.available_plugins))
+    shift = _unused_low_bits(dataset)
+    if not shift:
+        return np.asarray(pydicom.pixels.pixel_array(stream, index=0))
+    # All bits of the word, so that nothing is cut off that is in use.
+    allocated = int(dataset.BitsAllocated)
+    words = pydicom.pixels.pixel_array(stream, index=0, bits_stored=allocated, high_bit=allocated - 1)
+    return _used_bits(np.asarray(words), shift, int(dataset.BitsStored))
+
+
+def _unused_low_bits(dataset: Any) -> int:
+    """Bits below the stored ones: none where HighBit is BitsStored - 1, as it is but for old files."""
+    stored, highest = dataset.get("BitsStored"), dataset.get("HighBit")
+    if stored is None or highest is None:
+        return 0
+    shift = int(highest) + 1 - int(stored)
+    # A highest bit below the stored ones is a mistake that readers pass over.
+    return shift if 0 < shift <= int(dataset.BitsAllocated) - int(stored) else 0
+
+
+def _used_bits(words: NDArray[Any], shift: int, stored: int) -> NDArray[Any]:
+    """The ``stored`` bits above the lowest ``shift`` ones, with the sign of ``words``."""
+    above = 8 * words.itemsize - shift - stored
+    return np.asarray((words << above) >> (above + shift))
 
 
 class _Values(NamedTuple):
-    """Gray values and the range they can have; ``bits`` says how finely."""
+    """How stored gray values become those of the modality, the range these can have, and how finely, in bits.
 
-    values: NDArray[Any]
+    ``slope`` and ``intercept`` are those of a change without ``table``.
+    """
+
+    change: _Change
     low: float
     high: float
     bits: int
+    slope: float = 1.0
+    intercept: float = 0.0
+    table: Table | None = None
 
 
-def _pixels(pydicom: Any, stored: NDArray[Any], dataset: Any, notes: list[str]) -> NDArray[Any]:
+def _pixels(pydicom: Any, stored: NDArray[Any], dataset: Any, notes: list[str], bits: int | None) -> NDArray[Any]:
     """[height, width, C] for what is stored: [height, width] or, already RGB, [height, width, 3]."""
     kind = str(dataset.PhotometricInterpretation)
     if kind == "PALETTE COLOR":
         notes.append(CONVERTED.format(mode="palette"))
         return np.ascontiguousarray(pydicom.pixels.apply_color_lut(stored, dataset)[..., :3])
     if stored.ndim == 3:
-        bits = int(dataset.BitsStored)
-        return _to_integers(stored / (2**bits - 1), bits)
+        depth = int(dataset.BitsStored)
+        return _by_rows(stored, lambda part: _to_integers(part / (2**depth - 1), depth))
     is_float = stored.dtype.kind == "f"
     if is_float and _first(dataset, "WindowWidth") is None:
-        fractions, bits = checked_floats(stored.astype(np.float32), notes), 32
+        checked_floats(stored, notes)
+        change: _Change = _unchanged
+        depth = 32
     else:
-        fractions, bits = _displayed(pydicom, stored, dataset, notes)
-    if kind == "MONOCHROME1":
+        change, depth = _displayed(stored, dataset, notes, bits)
+    inverted = kind == "MONOCHROME1"
+    if inverted:
         notes.append(INVERTED)
-        fractions = 1 - fractions
-    pixels = fractions.astype(np.float32) if is_float else _to_integers(fractions, bits)
-    return pixels[..., None]
+
+    def finished(part: NDArray[Any]) -> NDArray[Any]:
+        fractions = 1 - change(part) if inverted else change(part)
+        return fractions.astype(np.float32) if is_float else _to_integers(fractions, depth)
+
+    return _by_rows(stored, finished)[..., None]
 
 
-def _displayed(pydicom: Any, stored: NDArray[Any], dataset: Any, notes: list[str]) -> tuple[NDArray[Any], int]:
-    """Fractions of full brightness, and the bits that stand for them."""
-    values, low, high, bits = _modality(pydicom, stored, dataset)
-    if dataset.get("VOILUTSequence"):
-        table = dataset.VOILUTSequence[0]
-        depth = int(table.LUTDescriptor[2])
-        shown = pydicom.pixels.apply_voi(np.rint(values).astype(np.int64), dataset)
-        return shown / (2**depth - 1), depth
-    center, width = _first(dataset, "WindowCenter"), _first(dataset, "WindowWidth")
-    if center is not None and width is not None:
-        function = str(_first(dataset, "VOILUTFunction") or "LINEAR")
-        if width >= 1 or (width > 0 and function != "LINEAR"):
-            return windowed(values, float(center), float(width), function), bits
-        notes.append(WINDOW_IGNORED)
-    return (values - low) / (high - low), bits
+def _unchanged(values: NDArray[Any]) -> NDArray[Any]:
+    return values
 
 
-def _modality(pydicom: Any, stored: NDArray[Any], dataset: Any) -> _Values:
-    if dataset.get("ModalityLUTSequence"):
-        bits = int(dataset.ModalityLUTSequence[0].LUTDescriptor[2])
-        return _Values(pydicom.pixels.apply_modality_lut(stored, dataset), 0, 2**bits - 1, bits)
-    slope, intercept = _first(dataset, "RescaleSlope"), _first(dataset, "RescaleIntercept")
-    slope = 1.0 if slope is None else float(slope)
-    intercept = 0.0 if intercept is None else float(intercept)
+def _by_rows(values: NDArray[Any], change: _Change) -> NDArray[Any]:
+    """``change`` of all values, which keeps their shape, a few rows at a time."""
+    rows = max(1, _PIXELS_AT_A_TIME // values.shape[1])
+    first = change(values[:rows])
+    result = np.empty(values.shape, first.dtype)
+    result[:rows] = first
+    for start in range(rows, len(values), rows):
+        result[start : start + rows] = change(values[start : start + rows])
+    return result
+
+
+def _displayed(stored: NDArray[Any], dataset: Any, notes: list[str], bits: int | None) -> tuple[_Change, int]:
+    """What turns stored values into fractions of full brightness, and the bits that stand for them."""
+    little_endian = bool(dataset.file_meta.TransferSyntaxUID.is_little_endian)
+    modality = _modality(dataset, little_endian, notes)
+    before = modality.change
+    shown = table(dataset.get("VOILUTSequence"), modality.low, modality.high, little_endian, notes)
+    if shown is not None:
+        return lambda part: shown.apply(before(part)) / (2**shown.depth - 1), shown.depth
+    window = _window(dataset, notes)
+    if window is not None:
+        center, width, function = window
+        return lambda part: windowed(before(part), center, width, function), modality.bits
+    if stored.dtype.kind in "iu":
+        modality = _of_used_bits(stored, modality, dataset, notes, bits)
+    low, high = modality.low, modality.high
+    return lambda part: (before(part) - low) / (high - low), modality.bits
+
+
+def _window(dataset: Any, notes: list[str]) -> tuple[float, float, str] | None:
+    """Center, width and function of the first window that the file has; None without a usable one."""
+    center, width = _number(dataset, "WindowCenter"), _number(dataset, "WindowWidth")
+    if center is None or width is None:
+        return None
+    function = str(_first(dataset, "VOILUTFunction") or "LINEAR")
+    if not np.isfinite([center, width]).all():
+        notes.append(WINDOW_NOT_FINITE)
+        return None
+    if width >= 1 or (width > 0 and function != "LINEAR"):
+        return center, width, function
+    notes.append(WINDOW_IGNORED)
+    return None
+
+
+def _number(dataset: Any, keyword: str) -> float | None:
+    try:
+        value = _first(dataset, keyword)
+        return None if value is None else float(value)
+    except (TypeError, ValueError) as error:
+        said = str(error).partition(": ")[2] or "unreadable"
+        raise UnreadableImage(f"damaged: {keyword} is no number: {said}") from error
+
+
+def _modality(dataset: Any, little_endian: bool, notes: list[str]) -> _Values:
+    depth = int(dataset.get("BitsStored") or 32)
+    lowest, highest = _ends(depth, dataset)
+    found = table(dataset.get("ModalityLUTSequence"), lowest, highest, little_endian, notes, shows=False)
+    if found is not None:
+        return _Values(found.apply, 0, 2**found.depth - 1, found.depth, table=found)
+    slope, intercept = _number(dataset, "RescaleSlope"), _number(dataset, "RescaleIntercept")
+    slope = 1.0 if slope is None else slope
+    intercept = 0.0 if intercept is None else intercept
     if not slope or not np.isfinite([slope, intercept]).all():
         raise UnreadableImage(f"damaged: rescale slope {slope:g}, intercept {intercept:g}")
-    bits = int(dataset.get("BitsStored") or 32)
-    lowest = -(2 ** (bits - 1)) if dataset.get("PixelRepresentation") else 0
-    ends = sorted((slope * lowest + intercept, slope * (lowest + 2**bits - 1) + intercept))
-    return _Values(stored * slope + intercept, ends[0], ends[1], bits)
+    return _rescaled(slope, intercept, lowest, highest, depth)
+
+
+def _rescaled(slope: float, intercept: float, lowest: int, highest: int, depth: int) -> _Values:
+    ends = sorted((slope * lowest + intercept, slope * highest + intercept))
+    return _Values(lambda stored: stored * slope + intercept, ends[0], ends[1], depth, slope, intercept)
+
+
+def _ends(depth: int, dataset: Any) -> tuple[int, int]:
+    """Least and largest integer of ``depth`` bits."""
+    lowest = -(2 ** (depth - 1)) if dataset.get("PixelRepresentation") else 0
+    return lowest, lowest + 2**depth - 1
+
+
+def _of_used_bits(stored: NDArray[Any], modality: _Values, dataset: Any, notes: list[str], bits: int | None) -> _Values:
+    """``modality`` with the range of ``bits`` in the place of that of all stored bits; a note where none is given."""
+    if modality.table is None:
+        least, most = int(stored.min()), int(stored.max())
+        lowest, highest = _ends(bits or modality.bits, dataset)
+    else:
+        least, most = 0, int(modality.table.entries.max())
+        lowest, highest = 0, 2 ** (bits or modality.bits) - 1
+    if bits is None and least != most:
+        used = max(most.bit_length(), (~least).bit_length() if least < 0 else 0) + (lowest < 0)
+        note_small_range(used, modality.bits, notes)
+    if bits is None or bits >= modality.bits:
+        return modality
+    if least < lowest or most > highest:
+        raise UnreadableImage(too_deep(most if most > highest else least, bits))
+    if modality.table is not None:
+        return modality._replace(high=highest, bits=bits)
+    return _rescaled(modality.slope, modality.intercept, lowest, highest, bits)
 
 
 def windowed(values: NDArray[Any], center: float, width: float, function: str) -> NDArray[np.float64]:

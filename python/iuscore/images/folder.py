@@ -15,7 +15,7 @@ from iuscore.images.decode import MAX_PIXELS
 from iuscore.images.listing import (
     are_splits,
     beside_class_folders,
-    is_image_name,
+    is_image_file,
     is_passed_over,
     kind_of,
     no_class_folders,
@@ -50,6 +50,7 @@ class FolderSource(Source):
         classes: classes to take. By folder, others are left out (``left_out``); by prefix, a file of
             another class is an error.
         max_pixels: larger images are refused.
+        by_content: files of any name are images if they begin as one, such as DICOM files named ``IM0001``.
 
     Raises:
         UserError: no such path, no images, an image beside class folders, a class without images.
@@ -71,11 +72,12 @@ class FolderSource(Source):
         labels_from: LabelsFrom | None = None,
         classes: Sequence[str] | None = None,
         max_pixels: int = MAX_PIXELS,
+        by_content: bool = False,
     ) -> None:
         if labels_from not in ("auto", "folder", "prefix", None):
             raise UserError(f"labels_from: expected auto, folder, prefix or None, got {labels_from!r}")
         path = Path(path)
-        listing = _list(path)
+        listing = _list(path, by_content)
         wanted = _checked_classes(classes)
         labels: dict[str, str] | None = None
         if labels_from is not None and path.is_dir():
@@ -103,20 +105,20 @@ class _Listing:
     folders: list[str] = field(default_factory=list)
 
 
-def _list(path: Path) -> _Listing:
+def _list(path: Path, by_content: bool) -> _Listing:
     if path.is_dir():
         listing = _Listing()
-        walk = Walk(path, keep_others=True)
+        walk = Walk(path, keep_others=True, by_content=by_content)
         for found in walk.files():
             listing.images[found.uid] = path / found.folder / found.name
         listing.others = walk.others or []
         listing.folders = sorted(_sub_folders(path))
         if not listing.images:
-            raise UserError(nothing_found(path, len(listing.others), min(listing.others, default=None)))
+            raise UserError(nothing_found(path, len(listing.others), min(listing.others, default=None), by_content))
         return listing
     if not path.exists():
         raise UserError(nothing_there(path))
-    if not path.is_file() or not is_image_name(path.name):
+    if not path.is_file() or not is_image_file(path, by_content):
         raise UserError(no_image_file(path))
     return _Listing({uid_of(path.name): path})
 

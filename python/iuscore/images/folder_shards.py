@@ -32,6 +32,7 @@ class FolderShards(ShardedSource):
         path: folder or image file.
         labeled: the first folder below ``path`` is the class.
         max_pixels: larger images are refused when read.
+        by_content: files of any name are images if they begin as one.
 
     Example:
         >>> import tempfile
@@ -45,12 +46,20 @@ class FolderShards(ShardedSource):
 
     kind: ClassVar[str] = "folder"
 
-    def __init__(self, path: str | Path, *, labeled: bool = False, max_pixels: int = MAX_PIXELS) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        labeled: bool = False,
+        max_pixels: int = MAX_PIXELS,
+        by_content: bool = False,
+    ) -> None:
         super().__init__(Path(path), max_pixels)
         if labeled and self.path.is_file():
             raise UserError(f"{path} lies in no class folder: give the folder above the class folders")
         self.labeled = labeled
         self._folders: list[str] = []
+        self.by_content = by_content
 
     def _shards(self, size: int) -> Iterator[Shard]:
         self.ignored = 0
@@ -90,7 +99,7 @@ class FolderShards(ShardedSource):
         if not self.path.is_dir():
             yield Found("", self.path.name, uid_of(self.path.name), *size_and_date(self.path))
             return
-        walk = Walk(self.path)
+        walk = Walk(self.path, by_content=self.by_content)
         if self.labeled:
             self._require_class_folders(walk)
         empty = True
@@ -99,7 +108,7 @@ class FolderShards(ShardedSource):
             yield found
         self.ignored = walk.ignored
         if empty:
-            raise UserError(nothing_found(self.path, walk.ignored, walk.example))
+            raise UserError(nothing_found(self.path, walk.ignored, walk.example, self.by_content))
 
     def _require_class_folders(self, walk: Walk) -> None:
         try:

@@ -1,6 +1,9 @@
-"""gdcm in a process of its own: on damaged data it ends the process that it runs in.
+"""Compressed DICOM files and JPEG 2000 in a process of its own: on damaged data gdcm ends the process that it runs in.
 
-Run as a program, this file is that process: it answers each DICOM file that it is sent with the first frame.
+That process has a limit of memory, and of time for each file: a small file of either kind can ask for both without end.
+What other libraries set in this process does not reach it.
+
+Run as a program, this file is that process: it answers each file that it is sent with the first frame.
 """
 
 from __future__ import annotations
@@ -25,10 +28,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 _LENGTH = struct.Struct("<?Q")
+MOST_SECONDS = 120.0
+_MOST_MEMORY = 8 << 30
 
 
 class GdcmError(Exception):
     """gdcm could not decode the file; the message says why, as far as it says so."""
+
+
+class _Gone(GdcmError):
+    """The process has died."""
 
 
 class _Process:
@@ -40,11 +49,26 @@ class _Process:
             [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
 
-    def ask(self, content: bytes) -> NDArray[Any]:
+    def ask(self, content: bytes, by_gdcm: bool, who: str) -> NDArray[Any]:
         assert self.child.stdin is not None
         assert self.child.stdout is not None
-        _send(self.child.stdin, True, content)
-        good, answer = _receive(self.child.stdout)
+        late = threading.Event()
+
+        def end() -> None:
+            late.set()
+            self.child.kill()
+
+        timer = threading.Timer(MOST_SECONDS, end)
+        timer.daemon = True
+        timer.start()
+        try:
+            _send(self.child.stdin, by_gdcm, content)
+            good, answer = _receive(self.child.stdout)
+        except (EOFError, OSError) as error:
+            reason = f"decoding took more than {MOST_SECONDS:g} s" if late.is_set() else f"{who} gave up on it"
+            raise _Gone(reason) from error
+        finally:
+            timer.cancel()
         if not good:
             raise GdcmError(answer.decode())
         return np.load(io.BytesIO(answer), allow_pickle=False)  # type: ignore[no-any-return]
@@ -62,20 +86,30 @@ _lock = threading.Lock()
 _running: _Process | None = None
 
 
-def first_frame(content: bytes) -> NDArray[Any]:
+def first_frame(content: bytes, *, by_gdcm: bool = True) -> NDArray[Any]:
     """[height, width] as stored, or [height, width, 3] as RGB, of the DICOM file ``content``; raises GdcmError.
 
+    ``by_gdcm``: by gdcm and no other decoder that pydicom finds.
     The process is started at the first call and again after it has died.
     """
+    return _asked(content, by_gdcm, "gdcm")
+
+
+def jpeg_2000(content: bytes) -> NDArray[Any]:
+    """[height, width] or [height, width, channels] as Pillow has it, of a JPEG 2000 file; raises GdcmError."""
+    return _asked(content, False, "its decoder")
+
+
+def _asked(content: bytes, by_gdcm: bool, who: str) -> NDArray[Any]:
     global _running
     with _lock:
         if _running is None or _running.owner != os.getpid():
             _running = _Process()
         try:
-            return _running.ask(content)
-        except (EOFError, OSError) as error:
+            return _running.ask(content, by_gdcm, who)
+        except _Gone:
             _stop()
-            raise GdcmError("gdcm gave up on it") from error
+            raise
         except GdcmError:
             raise
         except BaseException:  # such as Ctrl-C: the answer to this file would be taken for that to the next one
@@ -112,15 +146,17 @@ def _exactly(stream: IO[bytes], size: int) -> bytes:
 
 
 def _serve() -> None:
-    pixels = importlib.import_module("pydicom.pixels")
+    with contextlib.suppress(ImportError, OSError, ValueError):  # where there is no such limit, or a lower one
+        resource = importlib.import_module("resource")
+        resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY, _MOST_MEMORY))
     warnings.simplefilter("ignore")
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever gdcm has to say goes nowhere
     with contextlib.suppress(EOFError, BrokenPipeError):  # the one who asks is gone
         while True:
-            content = _receive(sys.stdin.buffer)[1]
+            by_gdcm, content = _receive(sys.stdin.buffer)
             try:
-                frame = pixels.pixel_array(io.BytesIO(content), index=0, decoding_plugin="gdcm")
+                frame = _decoded(content, by_gdcm)
                 answer = io.BytesIO()
                 np.save(answer, frame)
             except Exception as error:  # pydicom lets out whatever its plugins raise
@@ -129,8 +165,20 @@ def _serve() -> None:
                 _send(answers, True, answer.getvalue())
 
 
+def _decoded(content: bytes, by_gdcm: bool) -> NDArray[Any]:
+    if content[128:132] == b"DICM":
+        pixels = importlib.import_module("pydicom.pixels")
+        plugin = "gdcm" if by_gdcm else ""
+        return pixels.pixel_array(io.BytesIO(content), index=0, decoding_plugin=plugin)  # type: ignore[no-any-return]
+    image: Any = importlib.import_module("PIL.Image")
+    image.MAX_IMAGE_PIXELS = None  # the one who asks has compared sizes
+    return np.array(image.open(io.BytesIO(content), formats=["JPEG2000"]))
+
+
 def _short(error: Exception) -> str:
     """pydicom puts the words of its plugins below its own."""
+    if isinstance(error, MemoryError):
+        return "not enough memory to decode it"
     lines = str(error).splitlines() or [type(error).__name__]
     return lines[1].strip() if lines[0].endswith(":") and len(lines) > 1 else lines[0]
 

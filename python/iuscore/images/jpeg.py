@@ -8,15 +8,23 @@ from __future__ import annotations
 
 import functools
 import importlib
-from typing import Any
+import re
+from typing import Any, BinaryIO
 
 from numpy.typing import NDArray
 
 START = b"\xff\xd8\xff"
+MOST_SCANS = 100
+"""Progressive files have about ten scans, and each is a pass over all of the image."""
 
 # Baseline, extended and progressive Huffman coding.
 _FRAMES = (0xC0, 0xC1, 0xC2)
-_SCAN = 0xDA
+_SCAN, _END = 0xDA, 0xD9
+SCAN_MARKER = b"\xff\xda"
+# Those that are no restart, stuffing or filling.
+_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+_WITHOUT_LENGTH = (0x01, *range(0xD0, 0xD9))
+_BLOCK = 1 << 20
 # Tables, restart interval, comment.
 _HARMLESS = (0xDB, 0xC4, 0xDD, 0xFE)
 _EXIF, _XMP, _SEVERAL_PICTURES, _ADOBE = b"Exif\0\0", b"http://ns.adobe.com/x", b"MPF\0", b"Adobe"
@@ -58,6 +66,53 @@ def plain_header(head: bytes) -> tuple[int, int, int] | None:
         return _header(head)
     except (IndexError, ValueError):  # it ends before the first scan
         return None
+
+
+def n_scans(stream: BinaryIO) -> int:
+    """Scans of the first picture in a JPEG file; the count ends where it passes ``MOST_SCANS``.
+
+    Example:
+        >>> import io
+        >>> n_scans(io.BytesIO(START + b"\\xda\\0\\2" + b"\\xff\\xda\\0\\2" + b"\\xff\\xd9"))
+        2
+    """
+    stream.seek(0)
+    # What looks like a scan may also lie in a thumbnail or behind the picture: only many are worth a closer look.
+    found, last = 0, b""
+    while found <= MOST_SCANS and (block := stream.read(_BLOCK)):
+        found += (last + block).count(SCAN_MARKER)
+        last = block[-1:]
+    return found if found <= MOST_SCANS else _walked(stream)
+
+
+def _walked(stream: BinaryIO) -> int:
+    at, found = 2, 0
+    while found <= MOST_SCANS:
+        stream.seek(at)
+        head = stream.read(4)
+        if len(head) < 4 or head[0] != 0xFF or head[1] == _END:
+            break
+        if head[1] == 0xFF or head[1] in _WITHOUT_LENGTH:
+            at += 1 if head[1] == 0xFF else 2
+            continue
+        at += 2 + (head[2] << 8 | head[3])
+        if head[1] == _SCAN:
+            found += 1
+            at = _next_marker(stream, at)
+    return found
+
+
+def _next_marker(stream: BinaryIO, at: int) -> int:
+    """Where coded pixels end that begin at ``at``."""
+    while True:
+        stream.seek(at)
+        block = stream.read(_BLOCK)
+        marker = _MARKER.search(block)
+        if marker is not None:
+            return at + marker.start()
+        if len(block) < 2:
+            return at + len(block)
+        at += len(block) - 1
 
 
 def _header(head: bytes) -> tuple[int, int, int] | None:

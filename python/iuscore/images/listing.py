@@ -16,6 +16,19 @@ SPLIT_NAMES = {
     **dict.fromkeys(("test", "testing"), "test"),
 }
 
+_BEGINNING = 132
+_SIGNATURES = (
+    b"\x89PNG\r\n\x1a\n",
+    b"\xff\xd8\xff",
+    b"GIF87a",
+    b"GIF89a",
+    b"II*\0",
+    b"MM\0*",
+    b"II+\0",
+    b"MM\0+",
+    b"\xff\x4f\xff\x51",
+    b"\0\0\0\x0cjP  \r\n\x87\n",
+)
 _SYSTEM_FILES = {"thumbs.db", "desktop.ini", "__macosx"}
 
 
@@ -27,6 +40,46 @@ def is_image_name(name: str) -> bool:
         (True, False)
     """
     return name.lower().endswith(EXTENSIONS)
+
+
+def is_image_file(path: str | Path, by_content: bool) -> bool:
+    """Whether the name is that of an image or, where asked ``by_content``, the file begins as one.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "IM0001").write_bytes(bytes(128) + b"DICM")
+        ...     is_image_file(f"{folder}/IM0001", False), is_image_file(f"{folder}/IM0001", True)
+        (False, True)
+    """
+    if is_image_name(os.fspath(path)):
+        return True
+    if not by_content:
+        return False
+    try:
+        # Opening a named pipe would wait for ever.
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return False
+        with open(path, "rb") as stream:
+            return begins_as_image(stream.read(_BEGINNING))
+    except OSError:
+        return False
+
+
+def begins_as_image(head: bytes) -> bool:
+    """Whether a file that begins with ``head``, 132 bytes or all there are, is an image of a kind that is decoded.
+
+    Example:
+        >>> begins_as_image(b"P5 2 1 255 ab"), begins_as_image(b"Patient")
+        (True, False)
+    """
+    if head[128:132] == b"DICM" or head.startswith(_SIGNATURES):
+        return True
+    if head[:4] == b"RIFF":
+        return head[8:12] == b"WEBP"
+    if head[:2] == b"BM":  # two fields that are always 0
+        return head[6:10] == bytes(4)
+    return re.match(rb"P[1-6]\s", head) is not None
 
 
 def is_passed_over(name: str) -> bool:
@@ -68,9 +121,10 @@ def looked_for() -> str:
     return ", ".join(f"*{extension}" for extension in EXTENSIONS)
 
 
-def nothing_found(path: Path, n_others: int, example: str | None) -> str:
+def nothing_found(path: Path, n_others: int, example: str | None, by_content: bool = False) -> str:
     found = f"found {counted(n_others, 'other file')} such as {example}" if n_others else "found no files"
-    return f"no images in {path}: looked for {looked_for()}; {found}"
+    wanted = "files that begin as images" if by_content else looked_for()
+    return f"no images in {path}: looked for {wanted}; {found}"
 
 
 def nothing_there(path: Path) -> str:

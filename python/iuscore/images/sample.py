@@ -12,7 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iuscore.errors import UserError
-from iuscore.images.decode import MAX_PIXELS, Decoded, UnreadableImage, checked_floats, decode
+from iuscore.images.decode import decode
+from iuscore.images.decoded import (
+    MAX_PIXELS,
+    Decoded,
+    UnreadableImage,
+    checked_bits,
+    checked_floats,
+    checked_size,
+    full_range,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,8 +59,8 @@ class Sample:
 class Stored(Protocol):
     """Where the pixels of one item are."""
 
-    def decode(self, max_pixels: int) -> Decoded:
-        """Pixels; raises UnreadableImage."""
+    def decode(self, max_pixels: int, bits: int | None = None) -> Decoded:
+        """Pixels by the rules of `iuscore.images.decode`; raises UnreadableImage."""
 
     def digest(self) -> str:
         """SHA-256 of the stored content in hex; raises UserError."""
@@ -63,8 +72,8 @@ class StoredFile:
 
     path: Path
 
-    def decode(self, max_pixels: int) -> Decoded:
-        return decode(self.path, max_pixels=max_pixels)
+    def decode(self, max_pixels: int, bits: int | None = None) -> Decoded:
+        return decode(self.path, max_pixels=max_pixels, bits=bits)
 
     def digest(self) -> str:
         try:
@@ -80,16 +89,18 @@ class StoredArray:
     images: NDArray[Any]
     index: int
 
-    def decode(self, max_pixels: int) -> Decoded:
+    def decode(self, max_pixels: int, bits: int | None = None) -> Decoded:
         image = self.images[self.index]
         height, width = image.shape[:2]
-        if width * height > max_pixels:
-            raise UnreadableImage(f"too large: {width} x {height}, more than {max_pixels} pixels", width, height)
+        checked_size(width, height, max_pixels)
         pixels = np.array(image).reshape(height, width, -1)
         notes: list[str] = []
-        if pixels.dtype == np.float32:
+        if pixels.dtype in (np.float32, np.uint16):
             try:
-                checked_floats(pixels, notes)
+                if pixels.dtype == np.uint16:
+                    pixels = full_range(pixels, notes, bits=bits)
+                else:
+                    checked_floats(pixels, notes)
             except UnreadableImage as error:
                 raise UnreadableImage(str(error), width, height) from error
         return Decoded(pixels, width, height, tuple(notes))
@@ -105,8 +116,8 @@ class StoredBytes:
 
     content: bytes = field(repr=False)
 
-    def decode(self, max_pixels: int) -> Decoded:
-        return decode(self.content, max_pixels=max_pixels)
+    def decode(self, max_pixels: int, bits: int | None = None) -> Decoded:
+        return decode(self.content, max_pixels=max_pixels, bits=bits)
 
     def digest(self) -> str:
         return _sha256(self.content)
@@ -118,7 +129,7 @@ class StoredNothing:
 
     reason: str
 
-    def decode(self, max_pixels: int) -> Decoded:
+    def decode(self, max_pixels: int, bits: int | None = None) -> Decoded:
         raise UnreadableImage(self.reason)
 
     def digest(self) -> str:
@@ -141,7 +152,7 @@ class Item:
     mask: Stored | None = None
 
 
-def read_item(item: Item, max_pixels: int = MAX_PIXELS) -> Sample:
+def read_item(item: Item, max_pixels: int = MAX_PIXELS, bits: int | None = None) -> Sample:
     """Decode one image. An unreadable one is a Sample with ``error`` set, never an exception.
 
     Example:
@@ -149,7 +160,7 @@ def read_item(item: Item, max_pixels: int = MAX_PIXELS) -> Sample:
         'cannot be opened: No such file or directory'
     """
     try:
-        pixels, width, height, warnings = item.stored.decode(max_pixels)
+        pixels, width, height, warnings = item.stored.decode(max_pixels, bits)
     except UnreadableImage as error:
         return Sample(item.uid, None, item.label, item.group, error.width, error.height, (), str(error))
     mask = None
@@ -190,6 +201,7 @@ class Source:
         ignored: number of files beside the images that are no images (hidden files are not counted).
         ignored_names: the first five of them.
         left_out: class folders that were not asked for, or hold no images.
+        bits: depth of the values in 16-bit files, see `iuscore.images.decode`; None: what the files say.
 
     Example:
         >>> item = Item("a.png", None, None, StoredFile(Path("no such folder/a.png")))
@@ -207,10 +219,13 @@ class Source:
         ignored: int = 0,
         ignored_names: tuple[str, ...] = (),
         left_out: tuple[str, ...] = (),
+        bits: int | None = None,
     ) -> None:
         if max_pixels < 1:
             raise UserError(f"max_pixels: expected a positive number, got {max_pixels}")
+        checked_bits(bits)
         self.path = path
+        self.bits = bits
         self.items = tuple(items)
         self.max_pixels = max_pixels
         self.ignored = ignored
@@ -236,7 +251,7 @@ class Source:
 
     def read(self, i: int) -> Sample:
         """Decode item ``i``. An unreadable image is a Sample with ``error`` set, never an exception."""
-        return read_item(self.items[i], self.max_pixels)
+        return read_item(self.items[i], self.max_pixels, self.bits)
 
     def subset(self, indices: Sequence[int] | NDArray[np.integer[Any]]) -> Source:
         """The items at ``indices``, in that order; all else is as here."""
@@ -258,6 +273,7 @@ class Source:
             ignored=self.ignored,
             ignored_names=self.ignored_names,
             left_out=self.left_out,
+            bits=self.bits,
         )
 
 

@@ -14,9 +14,16 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from iuscore.errors import UserError
-from iuscore.images.decode import MAX_PIXELS
+from iuscore.images.decoded import MAX_PIXELS, checked_bits
 from iuscore.images.labels import ClassNames
-from iuscore.images.listing import is_folder, is_image_name, is_passed_over, no_image_file, nothing_there
+from iuscore.images.listing import (
+    is_folder,
+    is_image_file,
+    is_image_name,
+    is_passed_over,
+    no_image_file,
+    nothing_there,
+)
 from iuscore.images.sample import Item, read_item
 from iuscore.images.split import split_folder
 
@@ -91,6 +98,8 @@ class ShardedSource(ABC):
         split, column: what was asked for, where the kind has these.
         names: which class each label stands for; None: labels are the classes.
         masks: the folder of masks, where the images have some.
+        bits: depth of the values in 16-bit files, see `iuscore.images.decode`; None: what the files say.
+        by_content: whether files of any name are images if they begin as one.
     """
 
     kind: ClassVar[str]
@@ -98,6 +107,8 @@ class ShardedSource(ABC):
     column: str | None = None
     names: ClassNames | None = None
     masks: Path | None = None
+    bits: int | None = None
+    by_content: bool = False
 
     def __init__(self, path: Path, max_pixels: int) -> None:
         if max_pixels < 1:
@@ -172,6 +183,8 @@ def open_shards(
     split: str | None = None,
     column: str | None = None,
     max_pixels: int = MAX_PIXELS,
+    bits: int | None = None,
+    by_content: bool = False,
 ) -> ShardedSource:
     """Open any number of images; of a folder, names are looked at up to the first images or archives.
 
@@ -185,6 +198,8 @@ def open_shards(
             names.
         column: the column of images of Parquet files; the extension of members of a .tar archive.
         max_pixels: larger images are refused when read, from their header.
+        bits: depth of the values in 16-bit files and arrays, see `iuscore.images.decode`.
+        by_content: files of any name in folders are images if they begin as one.
 
     Raises:
         UserError: no such path, nothing that is read here, or archives and images side by side.
@@ -200,10 +215,20 @@ def open_shards(
         0 ['a.pgm', 'b.pgm']
         1 ['c.pgm']
     """
-    path = Path(path)
+    checked_bits(bits)
+    source = _opened(Path(path), labeled, split, column, max_pixels, by_content)
+    source.bits = bits
+    return source
+
+
+def _opened(
+    path: Path, labeled: bool, split: str | None, column: str | None, max_pixels: int, by_content: bool
+) -> ShardedSource:
     if path.is_dir() and split is not None:
         path, split = split_folder(path, split), None
-    suffix = _suffix(path)
+    suffix = _suffix(path, by_content)
+    if suffix and by_content:
+        raise UserError(f"by_content: expected a folder of images or an image file, got {path}: leave it out")
     if split is not None and suffix != ".npz":
         raise UserError(f"split: {path} has no parts: give the folder or archive of {split} itself")
     if column is not None and suffix not in (".tar", ".parquet"):
@@ -227,10 +252,10 @@ def open_shards(
         return NpyShards(path, labeled=labeled, max_pixels=max_pixels)
     from iuscore.images.folder_shards import FolderShards
 
-    return FolderShards(path, labeled=labeled, max_pixels=max_pixels)
+    return FolderShards(path, labeled=labeled, max_pixels=max_pixels, by_content=by_content)
 
 
-def _suffix(path: Path) -> str:
+def _suffix(path: Path, by_content: bool = False) -> str:
     """Extension of the archives at ``path``; empty for images."""
     if path.is_dir():
         return _told_by_names(path)
@@ -244,7 +269,7 @@ def _suffix(path: Path) -> str:
         )
     if suffix in (*ARCHIVES, ".npz"):
         return suffix
-    if not path.is_file() or not is_image_name(path.name):
+    if not path.is_file() or not is_image_file(path, by_content):
         raise UserError(no_image_file(path))
     return ""
 

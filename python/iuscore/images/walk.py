@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from iuscore.errors import UserError
-from iuscore.images.listing import is_folder, is_image_name, is_passed_over, uid_of
+from iuscore.images.listing import is_folder, is_image_file, is_image_name, is_passed_over, uid_of
 
 _NO_FILE = -2
 _MOST_WAYS = 1000
@@ -62,6 +62,7 @@ class Walk:
     Args:
         root: folder.
         suffixes: file names to look for, by their ends in lower case; None: those of images.
+        by_content: files of any name are images if they begin as one.
 
     Attributes:
         ignored: number of other files so far.
@@ -69,9 +70,17 @@ class Walk:
         others: all of them, if ``keep_others``.
     """
 
-    def __init__(self, root: Path, suffixes: tuple[str, ...] | None = None, *, keep_others: bool = False) -> None:
+    def __init__(
+        self,
+        root: Path,
+        suffixes: tuple[str, ...] | None = None,
+        *,
+        keep_others: bool = False,
+        by_content: bool = False,
+    ) -> None:
         self.root = root
         self.suffixes = suffixes
+        self.by_content = by_content
         self.ignored = 0
         self.example: str | None = None
         self.others: list[str] | None = [] if keep_others else None
@@ -144,7 +153,7 @@ class Walk:
                     continue
                 if is_folder(entry):
                     entries.append((uid_of(name) + "/", name))
-                elif self._is_wanted(name):
+                elif self._is_wanted(name) or (self.by_content and is_image_file(f"{path}/{name}", True)):
                     entries.append((uid_of(name), name))
                 else:
                     others.append(uid_of(name))

@@ -1,0 +1,85 @@
+"""The folder that a training writes its model to: what may lie there, and what is removed."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from iuscore.errors import UserError
+
+_STATE = re.compile(r"member\d+\.safetensors(\.tmp)?")
+_EVENTS = re.compile(r"events\.out\.tfevents\..*")
+
+
+def check_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
+    """Whether a training may write there.
+
+    Raises:
+        UserError: a file, files of others, or a model or training that neither option lets it touch.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file: give a folder to write the model to")
+    if resume and overwrite:
+        raise UserError("--resume and --overwrite exclude each other: give one of them")
+    state = folder / "training"
+    _require_own(state, _STATE)
+    _require_own(folder / "tensorboard", _EVENTS)
+    if not (state.exists() or (folder / "config.json").exists()):
+        for name in ("log.jsonl", "tensorboard"):
+            if (folder / name).exists():
+                raise UserError(f"{folder} holds {name}, but no model that it belongs to: give another folder")
+    epochs, done = has_epochs(state), (folder / "config.json").exists()
+    if resume and done and not epochs:
+        raise UserError(f"--resume: {folder} holds a finished model")
+    if not (resume or overwrite) and (done or epochs):
+        what = "an interrupted training: use --resume, --overwrite" if epochs else "a model: use --overwrite"
+        raise UserError(f"{folder} already holds {what} or another folder")
+
+
+def has_epochs(state: Path) -> bool:
+    """Whether an interrupted training has a finished epoch; one without is no obstacle to the next."""
+    return state.is_dir() and any(file.suffix == ".safetensors" for file in state.iterdir())
+
+
+def remove_state(folder: Path) -> None:
+    """Remove what ``--resume`` needs."""
+    _remove_own(folder / "training", _STATE)
+
+
+def clear(folder: Path) -> None:
+    """Remove what an earlier training left beside the model, which stays until the new one replaces it."""
+    remove_state(folder)
+    (folder / "training").mkdir(exist_ok=True)
+    _remove_own(folder / "tensorboard", _EVENTS)
+    (folder / "log.jsonl").unlink(missing_ok=True)
+
+
+def _require_own(path: Path, names: re.Pattern[str]) -> None:
+    """The user's own files may lie in a folder of this name, and are never taken for those of a training."""
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{path} is a file: give another folder to write the model to")
+    others = sorted(file.name for file in path.iterdir() if not names.fullmatch(file.name)) if path.exists() else []
+    if others:
+        raise UserError(f"{path} holds files of another kind, such as {others[0]}: give another folder for the model")
+
+
+def _remove_own(path: Path, names: re.Pattern[str]) -> None:
+    """And the folder, if nothing else is in it."""
+    for file in list(path.iterdir()) if path.is_dir() else []:
+        if names.fullmatch(file.name):
+            file.unlink()
+    with suppress(OSError):
+        path.rmdir()
+
+
+@contextmanager
+def scratch_folder(folder: Path) -> Iterator[Path]:
+    """A folder for prepared inputs that may be too large for memory, on the disk of the model."""
+    for left in folder.glob(".prepared-*"):  # by a run that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".prepared-") as scratch:
+        yield Path(scratch)
