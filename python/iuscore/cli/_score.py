@@ -80,6 +80,7 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
         from iuscore.engine.ranks import rank_of, require_alone
         from iuscore.images import open_shards
         from iuscore.images.labels import parse_map
+        from iuscore.images.listing import counted
         from iuscore.score import load
 
     if plot:
@@ -121,6 +122,9 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
         say(f"note: labels {labels} were taken for {names}, as the model was fitted; --map says otherwise")
     if run.ignored:
         say(f"note: files that are no images: {run.ignored}, left out")
+    if run.tried_again:
+        before = counted(run.tried_again, "image")
+        say(f"tried again: {before} that could not be read before; {run.mended} could be read now")
     written = [shown(path) for path in (run.table, run.summary_path) if path.exists()]
     say(f"written: {', '.join(written)}")
     picture = out / "contributions.png"
@@ -137,7 +141,9 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
         say(f"interrupted: {done} of {listed} images are done; run the same command again to go on", err=True)
         return EXIT_INTERRUPTED
     if run.summary["n_unreadable"] and (rank is None or run.summary["complete"]):  # torchrun ends all if one fails
-        say(f"{run.summary['n_unreadable']} of {done} images could not be read: see the column error", err=True)
+        again = run.summary["n_to_try_again"]
+        more = f"; {again} for a reason that may be gone: run the same command again to try them again" if again else ""
+        say(f"{run.summary['n_unreadable']} of {done} images could not be read: see the column error{more}", err=True)
         return EXIT_UNREADABLE
     return 0
 

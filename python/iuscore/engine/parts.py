@@ -69,6 +69,7 @@ class PartInfo:
         index: of the shard.
         n: number of rows.
         unreadable: rows with an error.
+        passing: places of those whose reason lies in the machine, such as a lack of rights: they are worth another try.
         content: SHA-256 in hex of the rows.
         features: by target, of a model that has named ones.
     """
@@ -77,6 +78,7 @@ class PartInfo:
     index: int
     n: int
     unreadable: int
+    passing: tuple[int, ...]
     content: str
     features: dict[str, PartFeatures]
 
@@ -123,6 +125,7 @@ class PartRows:
         self.texts: dict[str, list[Any]] = {key: [None] * n for key in ("uid", "target", "warnings", "error")}
         self.features = np.full((n, len(scorer.model.features)), np.nan, dtype=np.float32)
         self.sample = sample
+        self.passing: set[int] = set()
         self.done = 0  # rows whose scores are there, counted by whoever puts them in
 
     def put(self, start: int, samples: Sequence[Sample], targets: Sequence[str], errors: Sequence[str | None]) -> None:
@@ -133,6 +136,7 @@ class PartRows:
         self.texts["error"][start:end] = errors
         self.texts["warnings"][start:end] = ["; ".join(sample.warnings) for sample in samples]
         self.sizes[start:end] = [(sample.width, sample.height) for sample in samples]
+        self.passing |= {start + i for i, sample in enumerate(samples) if sample.passing}
 
     def put_scores(self, rows: Sequence[int], scores: Scores) -> None:
         """Scores of the images in these rows; warnings of the model are added to those of the file."""
@@ -154,7 +158,8 @@ class PartRows:
 
         table = self._table()
         info = self._info(table, run, index)
-        record = {"run": run, "index": index, "unreadable": info.unreadable, "content": info.content}
+        record: dict[str, Any] = {"run": run, "index": index, "unreadable": info.unreadable}
+        record |= {"passing": info.passing, "content": info.content}
         record["features"] = {name: part.to_json() for name, part in info.features.items()}
         with replacing(path) as file:
             pq.write_table(table.replace_schema_metadata({_KEY: json.dumps(record)}), file)
@@ -183,7 +188,8 @@ class PartRows:
                     # Evenly, so that neighbors in a list of frames are not the ones kept.
                     chosen = np.linspace(0, len(values) - 1, min(self.sample, len(values))).astype(int)
                     features[name] = PartFeatures(len(values), values.sum(axis=0, dtype=np.float64), values[chosen])
-        return PartInfo(run, index, len(self.numbers), unreadable, content_of(table), features)
+        passing = tuple(sorted(self.passing))
+        return PartInfo(run, index, len(self.numbers), unreadable, passing, content_of(table), features)
 
 
 def sample_size(shards: int) -> int:
@@ -216,7 +222,8 @@ def read_info(path: Path) -> PartInfo | None:
         record = json.loads((footer.metadata or {})[_KEY])
         features = {name: PartFeatures.from_json(value) for name, value in record["features"].items()}
         run, index, content = record["run"], record["index"], record["content"]
-        return PartInfo(run, index, footer.num_rows, record["unreadable"], content, features)
+        passing = tuple(int(row) for row in record.get("passing", ()))  # version 0.1 did not say
+        return PartInfo(run, index, footer.num_rows, record["unreadable"], passing, content, features)
     except (OSError, KeyError, ValueError, TypeError, pa.ArrowException):
         return None
 

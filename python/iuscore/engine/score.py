@@ -20,6 +20,7 @@ from iuscore.engine.shard import FROM_FOLDER
 from iuscore.engine.summary import Summary
 from iuscore.errors import UserError
 from iuscore.images import MaskedShards, ShardedSource, open_shards
+from iuscore.images.listing import counted
 from iuscore.processes import processors
 from iuscore.report import Report
 from iuscore.runs import output_folder, uninterrupted
@@ -43,6 +44,8 @@ class ScoringRun:
         ignored: files of the source that are no images.
         read_as: integer labels -> the classes they were taken for, because the model was fitted with these numbers;
             None where labels were not read.
+        tried_again: images that an earlier command could not read for a reason that may be gone, and this one tried.
+        mended: those of them that could be read.
     """
 
     table: Path
@@ -51,6 +54,8 @@ class ScoringRun:
     interrupted: bool
     ignored: int
     read_as: Mapping[str, str] | None = None
+    tried_again: int = 0
+    mended: int = 0
 
 
 def score_source(
@@ -176,15 +181,28 @@ def _score(
     started = last = time.perf_counter()
     live = Summary(scorer, run.out)
     there = partial(finished, run.out, run.settings.run, len(run.plan))
-    before = {info.index: info.n for info in there()}
-    todo = [index for index in mine if index not in before]
-    interrupted, new = False, 0
-    report.start("scoring", run.plan.images, "img", done=sum(before.values()))
+    before: dict[int, int] = {}
+    again: dict[int, int] = {}  # shards with images that the machine could not read then, and may be able to read now
+    for info in there():
+        before[info.index] = info.n
+        if info.passing and info.index in mine:
+            again[info.index] = len(info.passing)
+    todo = [index for index in mine if index not in before or index in again]
+    pending = set(todo)
+    interrupted, new, tried, left = False, 0, 0, 0
+    if again:
+        report.line(_trying_again(again))
+    done = sum(n for index, n in before.items() if index not in pending)
+    report.start("scoring", run.plan.images, "img", done=done)
     try:
         for info in launch(todo) if todo else ():
             new += info.n
+            pending.discard(info.index)
+            if info.index in again:
+                tried += again[info.index]
+                left += len(info.passing)
             if rank[0] == 0 and time.perf_counter() - last > EVERY:
-                live.add_all(there(skip=live.parts))
+                live.add_all(there(skip=live.parts.keys() | pending))
                 with uninterrupted(always=True):  # the first one imports
                     write_summary(scorer, run, live, seconds=last - started, new=new, interrupted=False)
                 last = time.perf_counter()
@@ -201,7 +219,15 @@ def _score(
             "let no other command work there, and run this one again"
         )
     read_as = dict(source.names.read_as) if source.names else None
-    return ScoringRun(out / parts.FOLDER, out / SUMMARY_NAME, summary, interrupted, source.ignored, read_as=read_as)
+    mended = max(0, tried - left)
+    return ScoringRun(
+        out / parts.FOLDER, out / SUMMARY_NAME, summary, interrupted, source.ignored, read_as, tried, mended
+    )
+
+
+def _trying_again(again: dict[int, int]) -> str:
+    images, shards = counted(sum(again.values()), "image"), counted(len(again), "shard")
+    return f"{images} that could not be read for a reason that may be gone: tried again, with all of {shards}"
 
 
 def _summarize(
@@ -217,8 +243,8 @@ def _summarize(
         elif rank[0] != 0:
             return final.describe(images=run.images, listed=run.plan.images, device=run.settings.device, **figures)
         summary = write_summary(scorer, run, final, **figures)
-        since = 0 if complete else sum(1 for _ in there(skip=final.parts))
-        if complete or len(final.parts) + since < len(run.plan):
+        since = sum(1 for info in there() if final.parts.get(info.index) != info.content) if rank[1] > 1 else 0
+        if not since or len(final.parts) + since < len(run.plan):
             return summary
         # The others are done by now, and their summary of the whole run may be what was just replaced.
 

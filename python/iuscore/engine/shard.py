@@ -63,7 +63,7 @@ def score_shard(
     on_batch: Callable[[int, int], None] = lambda images, unreadable: None,
     decoders: int = 0,
 ) -> PartInfo:
-    """Score one shard into its part; nothing is done where the part is there.
+    """Score one shard into its part; nothing is done where the part is there and holds nothing to try again.
 
     Killed at any instant it leaves the whole part or none.
 
@@ -97,7 +97,8 @@ def score_shards(
     """
     todo = []
     for index in indices:
-        if info := existing_part(settings, index):
+        info = existing_part(settings, index)
+        if info is not None and not info.passing:
             yield info
         else:
             todo.append(index)

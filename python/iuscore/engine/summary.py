@@ -93,7 +93,8 @@ class Summary:
         self.targets: dict[str, _Target] = {}
         self.warnings: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()
-        self.parts: set[int] = set()
+        self.parts: dict[int, str] = {}  # hash of the rows of each
+        self.passing = 0
         height, width = scorer.record["model"].get("size", (0, 0))
         self.resolution = Resolution((height, width)) if height else None
 
@@ -107,7 +108,8 @@ class Summary:
         """Take one part."""
         if info.index in self.parts:
             return
-        self.parts.add(info.index)
+        self.parts[info.index] = info.content
+        self.passing += len(info.passing)
         names = self.scorer.components
         columns = ["ius", *(f"contribution_{n}" for n in names), *(f"share_{n}" for n in names)]
         table = read_part(part_path(self.out, info.index), ["target", *columns, "width", "height", "warnings", "error"])
@@ -152,6 +154,7 @@ class Summary:
             "n_listed": listed,
             "n_scored": self.scored,
             "n_unreadable": unreadable,
+            "n_to_try_again": self.passing,
             "complete": self.scored + unreadable == listed,
             "interrupted": interrupted,
             "targets": targets,

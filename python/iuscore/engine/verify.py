@@ -6,6 +6,7 @@ import json
 import math
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from iuscore.engine.run import PLAN_NAME, SUMMARY_NAME, class_names, model_ident
 from iuscore.engine.shard import FROM_FOLDER, RUN_NAME, targets_of
 from iuscore.errors import UserError
 from iuscore.images import Sample, ShardedSource, read_item
+from iuscore.images.listing import counted
 from iuscore.report import Report
 from iuscore.score import Scorer
 
@@ -108,8 +110,10 @@ def verify(
         plan = make_plan(source, identity["shard_size"], Path(scratch, PLAN_NAME))
         if plan.signature != identity["source"]:
             say(f"the images have changed since: {record['n_images']} then, {plan.images} now")
-        rows = _check_parts(folder, record, scorer, source, plan, say, report)
+        rows, passing = _check_parts(folder, record, scorer, source, plan, say, report)
         again = _check_scores(folder, record, scorer, source, plan, sample, seed, say) if not problems else (0, None)
+    if passing:
+        say(_worth_another_try(passing))
     _check_summary(folder, rows, say)
     return Verified(len(plan), rows, *again, tuple(problems))
 
@@ -117,8 +121,10 @@ def verify(
 def _check_parts(
     folder: Path, record: Any, scorer: Scorer, source: ShardedSource, plan: Plan, say: Callable[[str], None],
     report: Report,
-) -> int:  # fmt: skip
+) -> tuple[int, list[str]]:  # fmt: skip
+    """Rows in the parts, and why an image that is worth another try could not be read."""
     schema, rows = table_schema(scorer), 0
+    passing: list[str] = []
     missing: list[str] = []
     strangers = {path.name for path in (folder / FOLDER).iterdir()} if (folder / FOLDER).is_dir() else set()
     report.start("checking", len(plan), "part")
@@ -139,6 +145,8 @@ def _check_parts(
             say(str(error))
             continue
         rows += len(table)
+        errors = table.column("error").to_pylist() if info.passing else []
+        passing += [str(errors[row]) for row in info.passing if row < len(errors)]
         if table.schema != schema:
             say(f"{path.name} has other columns than the model gives")
         elif content_of(table) != info.content:
@@ -153,7 +161,16 @@ def _check_parts(
         )
     if strangers:
         say(f"files that are no part of the run: {', '.join(sorted(strangers)[:3])}")
-    return rows
+    return rows, passing
+
+
+def _worth_another_try(errors: list[str]) -> str:
+    reason, n = Counter(errors).most_common(1)[0]
+    which = reason if n == len(errors) else f"most often: {reason}"
+    return (
+        f"{counted(len(errors), 'image')} could not be read for a reason that may be gone ({which}): mend it and run "
+        "the same 'iuscore score' again, which tries them again"
+    )
 
 
 def _check_scores(

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from iuscore.errors import UserError
 from iuscore.images.decode import MAX_PIXELS
 from iuscore.images.listing import EXTENSIONS, counted, is_passed_over, nothing_there, uid_of
+from iuscore.images.passing import is_passing
 from iuscore.images.sample import Item, Stored, StoredNothing
 from iuscore.images.shards import ARCHIVES, Listed, Shard, ShardedSource, new_shard
 from iuscore.images.walk import Walk
@@ -127,13 +128,13 @@ def _damaged(name: str) -> str:
 
 def _to_the_end(stored: Iterator[Stored]) -> Generator[Stored]:
     """``stored``, and after its end or failure what says so, for ever."""
-    reason = "damaged: the archive has fewer images than when it was listed"
+    reason, passing = "damaged: the archive has fewer images than when it was listed", False
     try:
         yield from stored
     except Exception as error:  # what zip, zlib and Parquet readers raise
-        reason = reason_of(error)
+        reason, passing = reason_of(error), is_passing(error)
     while True:
-        yield StoredNothing(reason)
+        yield StoredNothing(reason, passing)
 
 
 def reason_of(error: Exception) -> str:

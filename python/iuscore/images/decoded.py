@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iuscore.errors import UserError
+from iuscore.images.passing import is_passing
 
 MAX_PIXELS = 178_956_970
 
@@ -17,6 +18,7 @@ DEPTH_REDUCED = "16-bit color read as 8-bit"
 FIRST_FRAME = "first of {frames} frames"
 INVERTED = "inverted: white was zero"
 NON_FINITE = "non-finite values"
+NO_MEMORY = "not enough memory to decode it"
 ROTATED = "EXIF rotation applied"
 SMALL_RANGE = "values use 1/{part} of {nominal} bits (--bits {used}?)"
 
@@ -30,6 +32,8 @@ class UnreadableImage(UserError):
     Attributes:
         width: columns the header claims, 0 if unknown.
         height: rows the header claims, 0 if unknown.
+        passing: whether the reason lies in the machine (rights, disk, network, memory, a missing extra), so that the
+            same file may be readable later.
 
     Example:
         >>> from iuscore.images import decode
@@ -40,10 +44,15 @@ class UnreadableImage(UserError):
         not an image: no PNG, JPEG, BMP, TIFF, GIF, WebP, PGM/PPM, JPEG 2000 or DICOM data found
     """
 
-    def __init__(self, reason: str, width: int = 0, height: int = 0) -> None:
+    def __init__(self, reason: str, width: int = 0, height: int = 0, *, passing: bool = False) -> None:
         super().__init__(reason)
         self.width = width
         self.height = height
+        self._passing = passing
+
+    @property
+    def passing(self) -> bool:
+        return self._passing or is_passing(self.__cause__)
 
 
 class Decoded(NamedTuple):
@@ -65,7 +74,9 @@ class Decoded(NamedTuple):
 def one_line_reason(error: Exception) -> str:
     """What a decoder's own error says, as the reason of an unreadable image."""
     if isinstance(error, MemoryError):
-        return "not enough memory to decode it"
+        return NO_MEMORY
+    if isinstance(error, OSError) and error.strerror and is_passing(error):
+        return f"cannot be read: {error.strerror}"
     text = " ".join(str(error).split()) or type(error).__name__
     if text.startswith("truncated: "):
         return text

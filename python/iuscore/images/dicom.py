@@ -29,6 +29,7 @@ from iuscore.images.decoded import (
 )
 from iuscore.images.dicom_files import inflated
 from iuscore.images.dicom_tables import Table, table
+from iuscore.images.passing import is_passing
 
 _EXTRA = "pip install -c constraints.txt '.[dicom]'"
 # Where enhanced multi-frame files keep what others have at their top.
@@ -104,7 +105,7 @@ def _reason(error: Exception) -> str:
     first = (str(error).splitlines() or [""])[0]
     if "no pixel data to decode" in first:
         return "a DICOM file without pixels"
-    return one_line_reason(error if not first or isinstance(error, MemoryError) else ValueError(first))
+    return one_line_reason(error if not first or is_passing(error) else ValueError(first))
 
 
 def _library() -> Any:
@@ -124,7 +125,9 @@ def _stored(pydicom: Any, stream: BinaryIO, dataset: Any, frames: int) -> NDArra
     except NotImplementedError as error:
         raise UnreadableImage(f"compressed as {syntax.name}, which is not supported") from error
     if not decoder.is_available:
-        raise UnreadableImage(f"compressed as {syntax.name}: that needs the extra, if it is supported: {_EXTRA}")
+        raise UnreadableImage(
+            f"compressed as {syntax.name}: that needs the extra, if it is supported: {_EXTRA}", passing=True
+        )
     stream.seek(0)
     if decoder.is_encapsulated:
         content = stream.read()

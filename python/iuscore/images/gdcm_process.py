@@ -18,6 +18,7 @@ import contextlib
 import importlib
 import io
 import os
+import signal
 import struct
 import subprocess
 import threading
@@ -33,7 +34,13 @@ _MOST_MEMORY = 8 << 30
 
 
 class GdcmError(Exception):
-    """gdcm could not decode the file; the message says why, as far as it says so."""
+    """gdcm could not decode the file; the message says why, as far as it says so.
+
+    Attributes:
+        passing: whether something other than the file ended it, such as a lack of memory.
+    """
+
+    passing = False
 
 
 class _Gone(GdcmError):
@@ -65,21 +72,25 @@ class _Process:
             _send(self.child.stdin, by_gdcm, content)
             good, answer = _receive(self.child.stdout)
         except (EOFError, OSError) as error:
-            reason = f"decoding took more than {MOST_SECONDS:g} s" if late.is_set() else f"{who} gave up on it"
-            raise _Gone(reason) from error
+            killed = self.close() in (-signal.SIGKILL, -signal.SIGTERM)
+            if late.is_set():
+                raise _Gone(f"decoding took more than {MOST_SECONDS:g} s") from error
+            gone = _Gone(f"{who} was killed while it decoded it" if killed else f"{who} gave up on it")
+            gone.passing = killed
+            raise gone from error
         finally:
             timer.cancel()
         if not good:
             raise GdcmError(answer.decode())
         return np.load(io.BytesIO(answer), allow_pickle=False)  # type: ignore[no-any-return]
 
-    def close(self) -> None:
+    def close(self) -> int | None:
+        """End it; its exit status, where this process is the one that may ask."""
         for pipe in (self.child.stdin, self.child.stdout):
             if pipe is not None:
                 with contextlib.suppress(OSError):  # what could not be sent
                     pipe.close()
-        if self.owner == os.getpid():
-            self.child.wait()
+        return self.child.wait() if self.owner == os.getpid() else None
 
 
 _lock = threading.Lock()
@@ -108,7 +119,7 @@ def _asked(content: bytes, by_gdcm: bool, who: str) -> NDArray[Any]:
         try:
             return _running.ask(content, by_gdcm, who)
         except _Gone:
-            _stop()
+            _running = None
             raise
         except GdcmError:
             raise
@@ -117,11 +128,11 @@ def _asked(content: bytes, by_gdcm: bool, who: str) -> NDArray[Any]:
             raise
 
 
-def _stop() -> None:
+def _stop() -> int | None:
     global _running
-    if _running is not None:
-        _running.close()
+    status = None if _running is None else _running.close()
     _running = None
+    return status
 
 
 atexit.register(_stop)

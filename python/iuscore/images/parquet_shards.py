@@ -15,9 +15,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from iuscore.errors import UserError
-from iuscore.images.archives import ArchiveShards, Damaged, listed, one_line, size_and_date
+from iuscore.images.archives import ArchiveShards, Damaged, listed, one_line, reason_of, size_and_date
 from iuscore.images.cursors import read_from
 from iuscore.images.decode import MAX_PIXELS
+from iuscore.images.passing import is_passing
 from iuscore.images.sample import Stored, StoredBytes, StoredNothing
 from iuscore.images.shards import Listed
 
@@ -105,7 +106,7 @@ class ParquetShards(ArchiveShards):
                         done += 1
                         yield stored
             except (pa.ArrowException, OSError, ValueError) as error:
-                yield from [StoredNothing(f"damaged: {one_line(error)}")] * (stop - done)
+                yield from [StoredNothing(reason_of(error), is_passing(error))] * (stop - done)
 
 
 class _Rows:

@@ -15,6 +15,7 @@ from iuscore.errors import UserError
 from iuscore.images.decode import decode
 from iuscore.images.decoded import (
     MAX_PIXELS,
+    NO_MEMORY,
     Decoded,
     UnreadableImage,
     checked_bits,
@@ -38,6 +39,7 @@ class Sample:
         height: rows; 0 if unknown.
         warnings: short fixed texts, see :mod:`iuscore.images.decode`.
         error: one line that says why ``pixels`` is None, or None.
+        passing: whether that reason lies in the machine, so that the image may be readable later.
         mask: bool [height, width], True = counted, where the image came with a mask; else None.
 
     Example:
@@ -54,6 +56,7 @@ class Sample:
     warnings: tuple[str, ...]
     error: str | None
     mask: NDArray[np.bool_] | None = None
+    passing: bool = False
 
 
 class Stored(Protocol):
@@ -125,12 +128,13 @@ class StoredBytes:
 
 @dataclass(frozen=True)
 class StoredNothing:
-    """A place where an image should be; ``reason`` says why there is none."""
+    """A place where an image should be: ``reason`` says why there is none, ``passing`` whether one may come."""
 
     reason: str
+    passing: bool = False
 
     def decode(self, max_pixels: int, bits: int | None = None) -> Decoded:
-        raise UnreadableImage(self.reason)
+        raise UnreadableImage(self.reason, passing=self.passing)
 
     def digest(self) -> str:
         return f"unreadable: {self.reason}"
@@ -162,15 +166,22 @@ def read_item(item: Item, max_pixels: int = MAX_PIXELS, bits: int | None = None)
     try:
         pixels, width, height, warnings = item.stored.decode(max_pixels, bits)
     except UnreadableImage as error:
-        return Sample(item.uid, None, item.label, item.group, error.width, error.height, (), str(error))
+        return _unreadable(item, error)
+    except MemoryError:
+        return _unreadable(item, UnreadableImage(NO_MEMORY, passing=True))
     mask = None
     if item.mask is not None:
         try:
             mask, said = read_mask(item.mask, width, height, max_pixels)
         except UnreadableImage as error:
-            return Sample(item.uid, None, item.label, item.group, width, height, (), f"mask: {error}")
+            return _unreadable(item, UnreadableImage(f"mask: {error}", width, height, passing=error.passing))
         warnings += said
     return Sample(item.uid, pixels, item.label, item.group, width, height, warnings, None, mask)
+
+
+def _unreadable(item: Item, error: UnreadableImage) -> Sample:
+    size = (error.width, error.height)
+    return Sample(item.uid, None, item.label, item.group, *size, (), str(error), passing=error.passing)
 
 
 MANY_VALUES = "mask of more than two values: all but 0 count"
