@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from iuscore.features import sized_masks
-from iuscore.images import Sample, Source, iter_batches
+from iuscore.images import Sample, Source, iter_batches, mark_of
 from iuscore.models import AdditiveModel, Ensemble, Space
 
 IN_MEMORY_BYTES = 4 << 30  # prepared inputs beyond this live in a memory-mapped file
@@ -48,6 +48,7 @@ def prepare_source(
     on_batch: Callable[[int], None] = lambda n: None,
     on_warnings: Callable[[str, tuple[str, ...]], None] | None = None,
     on_image: Callable[[int, Sample], None] = lambda position, sample: None,
+    marks: list[int] | None = None,
 ) -> tuple[npt.NDArray[np.float32], list[int], list[tuple[str, str]]]:
     """Decode a source and compute the model's inputs.
 
@@ -58,6 +59,7 @@ def prepare_source(
         on_batch: called with the number of images done.
         on_warnings: called with the uid of an image and what its inputs cannot show, where there is something.
         on_image: called with the position in ``source`` and the sample of every readable image.
+        marks: gets the mark of every readable image (`iuscore.images.mark_of`).
 
     Returns:
         Inputs [N, ...] float32 of the readable images, their positions in ``source``, and (uid, reason) of the others.
@@ -73,6 +75,8 @@ def prepare_source(
         pixels = [batch[i].pixels for i in positions]
         for i in positions:
             on_image(seen + i, batch[i])
+        if marks is not None:
+            marks += [mark_of(image) for image in pixels if image is not None]
         if pixels:
             masks = [batch[i].mask for i in positions] if model.mask == "given" else None
             if on_warnings is None:

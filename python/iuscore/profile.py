@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from iuscore.errors import UserError
+from iuscore.intervals import exact_mean, mean_interval
 from iuscore.measure import ius, leave_one_out_ius
 from iuscore.models.base import SPACES, Space, output_column
 from iuscore.models.text import LARGEST, bounded, is_numbers
@@ -21,9 +22,6 @@ Labels = Tensor | npt.NDArray[np.integer[Any]] | Sequence[int]
 Vector = tuple[float, ...]
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-RESAMPLES = 1000
-CONFIDENCE = 0.95
-_BOOTSTRAP_CHUNK = 10_000_000  # resampled values held at once: 80 MB
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,8 @@ class Profile:
         mean: mean contribution per component, [G].
         sd: standard deviation over images (n - 1 in the denominator), [G]; None for one image
             or where it is not known.
-        low: lower end of the 95 % bootstrap interval of the mean, [G]; None where not known.
+        low: lower end of the 95 % interval of the mean (`iuscore.intervals`), [G]; None for fewer than 5 images, or
+            groups where these were known, and where it is not known.
         high: its upper end.
         n: number of images; None where not known (imported baselines).
         member_means: the mean per member of the ensemble, [M][G].
@@ -143,8 +142,7 @@ def baseline_profiles(
     labels: Labels,
     *,
     classes: Sequence[str],
-    seed: int = 0,
-    resamples: int = RESAMPLES,
+    groups: Sequence[str | None] | None = None,
 ) -> dict[str, Profile]:
     """Summarize the contributions of real validation images, class by class.
 
@@ -153,13 +151,12 @@ def baseline_profiles(
             mean, spread and interval are of the mean over members.
         labels: integers [N], positions in ``classes``.
         classes: class names in label order; fixes K (1 for two classes, else their number).
-        seed: of the bootstrap.
-        resamples: of the bootstrap (percentile interval at 95 %, images drawn with all their
-            components together).
+        groups: of each image, such as its patient, for the interval; None: images are independent, and so is an
+            image whose group is None.
 
     Returns:
-        class -> :class:`Profile`. With one image sd is None and the interval is the mean itself;
-        so is the interval of a component that is the same in all images.
+        class -> :class:`Profile`. With one image sd is None. Below 5 images or groups there is no interval; that of a
+        component that is the same in all images is the mean itself.
 
     Raises:
         ValueError: shapes or labels that do not fit together.
@@ -178,16 +175,22 @@ def baseline_profiles(
         if members.shape[1] == 0:
             raise UserError(f"no validation image of class {name!r}: a baseline needs at least one")
         images = members.mean(axis=0)
-        low, high = mean_interval(images, seed=seed, resamples=resamples)
+        own = None if groups is None else _named([groups[i] for i in np.flatnonzero(marks == k).tolist()])
+        interval = mean_interval(images, own)
         profiles[name] = Profile(
-            mean=_floats(_exact_mean(images)),
+            mean=_floats(exact_mean(images)),
             sd=_floats(images.std(axis=0, ddof=1)) if len(images) > 1 else None,
-            low=_floats(low),
-            high=_floats(high),
+            low=_floats(interval[0]) if interval else None,
+            high=_floats(interval[1]) if interval else None,
             n=len(images),
-            member_means=tuple(_floats(_exact_mean(member)) for member in members),
+            member_means=tuple(_floats(exact_mean(member)) for member in members),
         )
     return profiles
+
+
+def _named(groups: Sequence[str | None]) -> list[str]:
+    """A name for every image's group; one without a group is a group of its own."""
+    return [f"alone {i}" if group is None else f"group {group}" for i, group in enumerate(groups)]
 
 
 def ceiling_and_floor(
@@ -261,50 +264,6 @@ def _checked(contributions: Any, labels: Any, classes: Sequence[str]) -> tuple[A
     if broken := int((~np.isfinite(values).all(axis=(0, 2, 3))).sum()):
         raise UserError(f"contributions of {broken} of {marks.size} images are not finite: leave them out")
     return values, marks.astype(np.int64)
-
-
-def _exact_mean(images: Array) -> Array:
-    """Mean over images [N, G], exact where all images agree (a sum would round)."""
-    mean: Array = images.mean(axis=0)
-    constant = np.ptp(images, axis=0) == 0
-    mean[constant] = images[0, constant]
-    return mean
-
-
-def mean_interval(images: Array, *, seed: int = 0, resamples: int = RESAMPLES) -> tuple[Array, Array]:
-    """95 % percentile bootstrap interval of the mean over images.
-
-    Args:
-        images: float64 [N, G], N >= 1, finite; whole rows are drawn.
-        seed: of the draws.
-        resamples: number of draws.
-
-    Returns:
-        Lower and upper end, each [G]; both the value itself where all images agree.
-
-    Example:
-        >>> low, high = mean_interval(np.array([[0.0, 5.0], [1.0, 5.0]] * 50))
-        >>> bool(low[0] < 0.5 < high[0]), float(low[1]), float(high[1])
-        (True, 5.0, 5.0)
-    """
-    from scipy.stats import bootstrap
-
-    mean = _exact_mean(images)
-    constant = np.ptp(images, axis=0) == 0
-    if constant.all():
-        return mean, mean
-    interval = bootstrap(
-        (images,),
-        np.mean,
-        axis=0,
-        vectorized=True,
-        n_resamples=resamples,
-        batch=max(1, _BOOTSTRAP_CHUNK // images.size),
-        confidence_level=CONFIDENCE,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
-    return np.where(constant, mean, interval.low), np.where(constant, mean, interval.high)
 
 
 def _distribution(values: Tensor, source: str) -> dict[str, Any]:

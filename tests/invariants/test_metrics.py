@@ -48,7 +48,7 @@ def texture_scorer() -> Scorer:
     model = Ensemble([TextureModel(["a", "b"], size=(16, 16))]).eval()
     with torch.no_grad():
         found = model.member_contributions(model.prepare(phantoms.draw("endoscopy", "normal", 6, size=16, seed=9)))
-    profiles = baseline_profiles(found, np.arange(6) % 2, classes=("a", "b"), resamples=20)
+    profiles = baseline_profiles(found, np.arange(6) % 2, classes=("a", "b"))
     return Scorer(model, {"profiles": profiles_to_json({"paper": profiles})})
 
 

@@ -54,7 +54,7 @@ def make_scorer(
     labels = np.arange(len(real)) % len(classes)
     with torch.no_grad():
         found = {s: model.member_contributions(model.prepare(real), s) for s in SPACES}
-    profiles = {s: baseline_profiles(c, labels, classes=classes, resamples=20) for s, c in found.items()}
+    profiles = {s: baseline_profiles(c, labels, classes=classes) for s, c in found.items()}
     return Scorer(model, {"profiles": profiles_to_json(profiles)}, space=space)
 
 

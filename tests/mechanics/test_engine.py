@@ -106,7 +106,9 @@ class TestAnotherRun:
     def test_damaged_record(self, command: Command, fitted: Path, images: Path, done: Path) -> None:
         (done / "run.json").write_text("{")
         said = command("score", fitted, images, "--target", "a", "--out", done).refusal()
-        assert said == f"{done / 'run.json'} is damaged, or of another version: give a new folder, or --overwrite"
+        assert said.startswith(f"{done / 'run.json'} is damaged, or of another version (expected JSON, got ")
+        assert said.endswith("): give a new folder, or --overwrite")
+        assert command("score", fitted, images, "--target", "a", "--out", done, "--overwrite").status == 0
 
     def test_table_of_an_earlier_version(self, command: Command, fitted: Path, images: Path, tmp_path: Path) -> None:
         (tmp_path / "o").mkdir()
@@ -301,23 +303,8 @@ class TestRanks:
 class TestArguments:
     def test_python(self, fitted: Path, images: Path, tmp_path: Path) -> None:
         scorer = iuscore.load(fitted)
-        with pytest.raises(UserError, match="batch_size, workers: expected at least 1, got 0 and 1"):
+        with pytest.raises(UserError, match="batch_size: expected 1 to 65536, got 0"):
             score_source(scorer, images, tmp_path / "o", batch_size=0)
         scorer.folder = None
         with pytest.raises(UserError, match=r"workers: expected a scorer of iuscore\.load"):
             score_source(scorer, images, tmp_path / "o", workers=2, shard_size=2)
-
-    def test_interval_of_many_images(self) -> None:
-        """Beyond the bootstrap the normal interval is taken; both agree where they meet."""
-        import numpy as np
-
-        from iuscore.engine import summary
-
-        values = np.random.default_rng(0).random((summary.BOOTSTRAPPED, 5)).astype(np.float32)
-        few, many = summary._Target(), summary._Target()
-        few.add(values, 2)
-        many.add(values, 2)
-        many.add(values[:1], 2)
-        for one, other in zip(few.interval(2), many.interval(2), strict=True):
-            np.testing.assert_allclose(one, other, atol=2e-3)
-        assert many.interval(2)[0][0] < values[:, 0].mean() < many.interval(2)[1][0]

@@ -135,12 +135,14 @@ ALLOWED: dict[str, set[str]] = {
     "features": BASE | {"ops"},
     "models": BASE | {"features", "ops", "runs"},
     "measure": BASE,
-    "profile": BASE | {"measure", "models"},
+    "intervals": set(),
+    "profile": BASE | {"intervals", "measure", "models"},
     "contributions": BASE | {"features", "images", "models"},
     "fit": BASE | {"contributions", "features", "images", "models", "profile", "report", "runs"},
     "score": BASE | {"features", "images", "measure", "models", "ops", "profile"},
     "engine": BASE
-    | {"contributions", "features", "images", "models", "ops", "processes", "profile", "report", "runs", "score"},
+    | {"contributions", "features", "images", "intervals", "models", "ops", "processes", "profile", "report", "runs"}
+    | {"score"},
     "demo": BASE | {"engine", "features", "fit", "phantoms", "report", "score"},
     "metrics": {"errors", "ops", "score"},
     "doctor": BASE | {"ops"},

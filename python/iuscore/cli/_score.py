@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +50,11 @@ from iuscore.runs import terminated_as_interrupted, uninterrupted
 @click.option("--mask", metavar="FOLDER", help="Masks of the images, for a model fitted with such a folder.")
 @click.option("--bits", type=int, help="Depth of the values in 16-bit files, such as 12; as given to fit.")
 @click.option("--by-content", is_flag=True, help="Files of any name are images if they begin as one (IM0001, .jp2).")
-@click.option("--batch-size", type=click.IntRange(min=1), default=64, help="Images at once.")
+@click.option("--group-by", help="Regular expression that finds the patient in a file name; intervals count patients.")
+@click.option("--batch-size", type=click.IntRange(1, 65536), default=64, help="Images at once, fewer if large.")
 @click.option("--device", default="cpu", help="Torch device.")
-@click.option("--workers", type=click.IntRange(min=1), help="Processes, or Ray actors; one per processor unless said.")
-@click.option("--shard-size", type=click.IntRange(min=1), help="Images done, and written, as a whole.")
+@click.option("--workers", type=click.IntRange(1, 65536), help="Processes, or Ray actors; one a processor unless said.")
+@click.option("--shard-size", type=click.IntRange(1, 100_000), help="Images done, and written, as a whole.")
 @click.option(
     "--engine",
     type=click.Choice(["local", "ranks", "ray"]),
@@ -61,30 +63,42 @@ from iuscore.runs import terminated_as_interrupted, uninterrupted
 )
 @click.option("--address", default="local", help="Of the Ray cluster, such as auto or host:6379.")
 @click.option("--plot", is_flag=True, help="Also draw OUT/contributions.png.")
+@click.option("--csv", is_flag=True, help="Also write the table as OUT/scores.csv.")
 @click.option("--strict", is_flag=True, help="Stop at the first unreadable image.")
 @click.option("--overwrite", is_flag=True, help="Begin anew where OUT holds another run.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def score(model: Path, images: Path, target: str, out: Path, split: Any, space: Any, precision: Any, column: str | None,
-          class_map: str | None, mask: str | None, bits: int | None, by_content: bool, batch_size: int, device: str,
-          workers: int | None, shard_size: int | None, engine: str, address: str, plot: bool, strict: bool,
-          overwrite: bool, quiet: bool) -> int:  # fmt: skip
+          class_map: str | None, mask: str | None, bits: int | None, by_content: bool, group_by: str | None,
+          batch_size: int, device: str, workers: int | None, shard_size: int | None, engine: str, address: str,
+          plot: bool, csv: bool, strict: bool, overwrite: bool, quiet: bool) -> int:  # fmt: skip
     """Score IMAGES with MODEL.
 
     IMAGES: a folder of images, an image, WebDataset .tar files, Parquet files, a MedMNIST .npz or .npy arrays. Run the
-    same command again to go on with a run that was stopped or killed.
+    same command again to go on with a run that was stopped or killed, and to try images again that could not be read
+    for a reason that may be gone.
+
+    \b
+    Example:
+      iuscore score model generated --target malignant --out scores
     """
     if engine == "local" and device == "cpu" and (workers or processors()) > 1:
         worker_context()  # its imports take as long as those that follow
     with uninterrupted(always=True):
-        from iuscore.engine import FROM_FOLDER, score_source
+        from iuscore.engine import FROM_FOLDER, check_csv, score_source, write_csv
         from iuscore.engine.ranks import rank_of, require_alone
         from iuscore.images import open_shards
         from iuscore.images.labels import parse_map
         from iuscore.images.listing import counted
         from iuscore.score import load
 
+    picture = out / "contributions.png"
+    own_picture = _is_own_picture(picture)
     if plot:
         require_matplotlib()
+        if picture.exists() and not own_picture:
+            raise UserError(f"--plot: {picture} was not drawn by iuscore: move it away, or give another --out")
+    if csv:
+        check_csv(out)
     if engine == "local":
         require_alone()
     rank = rank_of() if engine == "ranks" else None
@@ -109,6 +123,7 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
             device=device,
             workers=workers or (1 if rank else processors()),
             shard_size=shard_size,
+            group_by=group_by,
             strict=strict,
             masks=masks and masks / source.path.relative_to(images),  # below it with --split
             overwrite=overwrite,
@@ -120,15 +135,24 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
     if run.read_as:
         labels, names = ", ".join(run.read_as), ", ".join(run.read_as.values())
         say(f"note: labels {labels} were taken for {names}, as the model was fitted; --map says otherwise")
+    if target != FROM_FOLDER and (others := _other_classes(images, scorer.classes, target)):
+        say(
+            f"note: {shown(images)} has folders named {', '.join(others)}, and all images were compared with {target}: "
+            "--target from-folder compares each with the class of its folder"
+        )
     if run.ignored:
-        say(f"note: files that are no images: {run.ignored}, left out")
+        more = ", ..." if run.ignored > len(run.ignored_names) else ""
+        names = f" ({', '.join(run.ignored_names)}{more})" if run.ignored_names else ""
+        say(f"note: files that are no images: {run.ignored}, left out{names}")
     if run.tried_again:
         before = counted(run.tried_again, "image")
         say(f"tried again: {before} that could not be read before; {run.mended} could be read now")
     written = [shown(path) for path in (run.table, run.summary_path) if path.exists()]
     say(f"written: {', '.join(written)}")
-    picture = out / "contributions.png"
-    picture.unlink(missing_ok=True)  # of an earlier run
+    if csv and (rank is None or run.summary["complete"]):
+        say(f"written: {shown(write_csv(out))}")
+    if own_picture:  # of an earlier run
+        picture.unlink(missing_ok=True)
     if plot and run.summary["targets"]:
         from iuscore.score.plot import plot_contributions
 
@@ -172,7 +196,12 @@ def _mask_folder(rule: str | None, mask: str | None) -> Path | None:
 @click.option("--seed", type=SEED, default=0, help="Of the draw of these.")
 def verify(out: Path, model: Path | None, images: Path | None, split: Any, column: str | None, mask: Path | None,
            sample: int, seed: int) -> int:  # fmt: skip
-    """Check the folder OUT of a finished run: counts, hashes, columns, and some images scored again."""
+    """Check the folder OUT of a finished run: counts, hashes, columns, and some images scored again.
+
+    \b
+    Example:
+      iuscore verify scores
+    """
     from iuscore.engine import FROM_FOLDER
     from iuscore.engine import verify as check
     from iuscore.engine.run import read_record
@@ -210,13 +239,32 @@ def verify(out: Path, model: Path | None, images: Path | None, split: Any, colum
     return EXIT_UNREADABLE if found.problems else 0
 
 
+def _is_own_picture(path: Path) -> bool:
+    if not path.exists():
+        return False
+    from iuscore.score.plot import is_own_picture
+
+    return is_own_picture(path)
+
+
+def _other_classes(images: Path, classes: Sequence[str], target: str) -> list[str]:
+    """Folders at the top of ``images`` that are named after classes, if not after the target alone."""
+    found = [name for name in classes if (images / name).is_dir()] if images.is_dir() else []
+    return [] if found == [target] else found
+
+
 def _print_summary(summary: dict[str, Any]) -> None:
+    if over := summary["mean_over_classes"]:
+        guess = f", a guess: {', '.join(over['far_outside'])} far outside real images" if over["far_outside"] else ""
+        say(f"mean over {len(over['classes'])} classes, each counting the same: IUS {_with_interval(over)}{guess}")
+        if over["ceiling"] is not None and over["floor"] is not None:
+            ceiling, floor = number(over["ceiling"]), number(over["floor"])
+            say(f"  real images of each class: {ceiling} (ceiling); other real images: {floor} (floor)")
     for name, entry in summary["targets"].items():
-        ius = entry["ius"]
-        say(
-            f"{entry['n']} images against real {name}: IUS {number(ius['mean'])} "
-            f"[{number(ius['low'])}, {number(ius['high'])}]"
-        )
+        # Never a number alone that a note below takes back.
+        guess = ", a guess: they lie far outside real images" if entry["far_outside"] else ""
+        of = f" of {entry['n_groups']} groups" if entry["n_groups"] else ""
+        say(f"{entry['n']} images{of} against real {name}: IUS {_with_interval(entry['ius'])}{guess}")
         if entry["ceiling"] and entry["floor"]:
             say(
                 f"  real {name}: {number(entry['ceiling']['mean'])} (ceiling); other real images: "
@@ -232,6 +280,13 @@ def _print_summary(summary: dict[str, Any]) -> None:
             say(f"  {shift_line(entry['most_shifted'], shift, name)}")
     for note in summary["notes"]:
         say(f"note: {note}")
+
+
+def _with_interval(mean: Mapping[str, Any]) -> str:
+    """A mean and its interval, which few images have not."""
+    if mean["low"] is None:
+        return f"{number(mean['mean'])} (no interval: too few)"
+    return f"{number(mean['mean'])} [{number(mean['low'])}, {number(mean['high'])}]"
 
 
 def _print_why(name: str, entry: dict[str, Any]) -> None:
@@ -256,7 +311,12 @@ def _print_why(name: str, entry: dict[str, Any]) -> None:
 @click.option("--target", help="Class, of more than two, whose output is shown; the last one unless said.")
 @click.option("--table", type=click.Path(path_type=Path), help="Also write the curves of all features as CSV.")
 def plot_features(model: Path, out: Path, target: str | None, table: Path | None) -> None:
-    """Draw what each feature of a texture MODEL contributes as it goes from low to high."""
+    """Draw what each feature of a texture MODEL contributes as it goes from low to high.
+
+    \b
+    Example:
+      iuscore plot-features model --out features.png
+    """
     from iuscore.models import load_model
     from iuscore.score.plot import check_picture
     from iuscore.score.shapes import plot_shapes, shape_functions, write_shapes

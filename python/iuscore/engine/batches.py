@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import tee
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from iuscore.contributions import unusable
-from iuscore.images import Item, Sample, ShardedSource, map_ahead, read_item
+from iuscore.images import Item, Sample, Shard, ShardedSource, batched, map_ahead, mark_of, read_item
+from iuscore.images.decoded import NO_MEMORY
 
 if TYPE_CHECKING:
     from iuscore.engine.shard import Settings
+
+
+AHEAD_PIXELS = 1 << 24
+"""Larger images are not decoded ahead, several at a time, but one after the other when their turn comes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +35,7 @@ class Batch:
         readable: places in this batch of the images that can.
         stacks: their pixels [n, H, W, C]; images of one size lie together where they go to a device.
         where: (stack, place in the stack) of each readable image.
+        marks: of the readable images, see `iuscore.images.mark_of`.
         masks: bool [n, H, W] of each stack, where the images have masks.
     """
 
@@ -41,6 +47,7 @@ class Batch:
     readable: tuple[int, ...]
     stacks: tuple[Tensor, ...]
     where: tuple[tuple[int, int], ...]
+    marks: tuple[int, ...]
     masks: tuple[Tensor, ...] | None = None
 
     @property
@@ -92,6 +99,7 @@ def make_batch(
         readable,
         _stacked(stacks),
         tuple(where),
+        tuple(mark_of(image) for i in readable if (image := samples[i].pixels) is not None),
         _stacked(masks) if masks else None,
     )
 
@@ -100,15 +108,18 @@ def _stacked(stacks: Mapping[Any, list[Tensor]]) -> tuple[Tensor, ...]:
     return tuple(torch.stack(members) if len(members) > 1 else members[0][None] for members in stacks.values())
 
 
-def batches(source: ShardedSource, settings: Settings, indices: Sequence[int], decoders: int) -> Iterator[Batch]:
-    """Batches of shards.
+def batches(
+    source: ShardedSource, settings: Settings, indices: Sequence[int], decoders: int, beside: int = 0
+) -> Iterator[Batch]:
+    """Batches of shards: of ``settings.batch_size`` images, or fewer where these fill `iuscore.images.BATCH_BYTES`.
 
     On the CPU they come in order, decoded ``decoders`` threads ahead (0: in this one). For other devices
     ``decoders`` processes decode whole shards side by side, so batches of several shards come in turns.
+    ``beside`` is the number of bytes that an image needs besides its pixels, as the model's input.
     """
     if settings.device == "cpu":
         for index in indices:
-            yield from _of_shard(source, settings, index, decoders)
+            yield from _of_shard(source, settings, index, decoders, beside)
         return
     from torch.utils.data import DataLoader
 
@@ -118,24 +129,43 @@ def batches(source: ShardedSource, settings: Settings, indices: Sequence[int], d
         _ShardBatches(source, settings, tuple(indices)),
         batch_size=None,
         num_workers=workers,
-        prefetch_factor=4 if workers else None,
+        prefetch_factor=2 if workers else None,
         pin_memory=pinned,
         multiprocessing_context="spawn" if workers else None,  # a process that has used CUDA cannot be forked
     )
     yield from loader
 
 
-def _of_shard(source: ShardedSource, settings: Settings, index: int, threads: int) -> Iterator[Batch]:
+def _of_shard(source: ShardedSource, settings: Settings, index: int, threads: int, beside: int) -> Iterator[Batch]:
     shard = settings.plan.shard(index)
+    start = 0
+    for taken in batched(_decoded(source, shard, settings.batch_size, threads), settings.batch_size, beside):
+        stacked = settings.device != "cpu"
+        made = [make_batch(index, shard.n, start, taken, stacked=stacked, mask_size=settings.mask_size)]
+        start += len(taken)
+        # Whoever takes it lets it go: nothing here holds its pixels while the next images are decoded.
+        del taken
+        yield made.pop()
+
+
+def _decoded(source: ShardedSource, shard: Shard, batch_size: int, threads: int) -> Iterator[Sample]:
+    """The images of a shard in order, decoded ahead by ``threads`` where they are not large."""
+    most = min(source.max_pixels, AHEAD_PIXELS) if threads else source.max_pixels
+    items, same = tee(source.items(shard))
 
     def read(item: Item) -> Sample:
-        return read_item(item, source.max_pixels, source.bits)
+        return read_item(item, most, source.bits)
 
-    samples = map_ahead(read, source.items(shard), threads, max(settings.batch_size, 2 * threads))
-    start = 0
-    while taken := list(islice(samples, settings.batch_size)):
-        yield make_batch(index, shard.n, start, taken, stacked=settings.device != "cpu", mask_size=settings.mask_size)
-        start += len(taken)
+    ahead = map_ahead(read, items, threads, max(batch_size, 2 * threads))
+    try:
+        for sample in ahead:  # not zip, which holds the last one while the next is decoded
+            item = next(same)
+            # Refused from its header, or because others took the memory: now it is alone.
+            refused = sample.error is not None and ("too large" in sample.error or sample.error == NO_MEMORY)
+            yield read_item(item, source.max_pixels, source.bits) if refused and threads else sample
+            del sample
+    finally:
+        ahead.close()
 
 
 class _ShardBatches(torch.utils.data.IterableDataset[Batch]):
@@ -152,4 +182,4 @@ class _ShardBatches(torch.utils.data.IterableDataset[Batch]):
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one ends it
         first, step = (0, 1) if info is None else (info.id, info.num_workers)
         for index in self.indices[first::step]:
-            yield from _of_shard(self.source, self.settings, index, 0)
+            yield from _of_shard(self.source, self.settings, index, 0, 0)

@@ -192,7 +192,7 @@ def in_processes(
             with uninterrupted(always=True):  # a process that is half started would be left behind
                 for slot, index in zip(range(slots), todo, strict=False):
                     waiting[pool.submit(_work, index, slot)] = index, slot
-                import_module("scipy.stats")  # of the summary, while the workers have enough to do
+                import_module("scipy.special")  # of the summary, while the workers have enough to do
             while waiting:
                 done, _ = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
                 for future in done:

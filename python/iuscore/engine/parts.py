@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from iuscore.engine.groups import GroupBy
+from iuscore.engine.records import parsed, whole
 from iuscore.errors import UserError
 from iuscore.features import MOST
 from iuscore.images import Sample
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 FOLDER = "scores.parquet"
 """A folder of this name with ``part-000000.parquet``, ... inside: what readers of Parquet open as one table."""
 
+NAME = re.compile(r"part-\d{6,}\.parquet")
 _KEY = b"iuscore"
 Array = npt.NDArray[np.floating[Any]]
 
@@ -50,11 +54,11 @@ def numbers_of(scores: Scores) -> Tensor:
     return torch.cat([scores.ius[:, None], *spread, scores.contributions, scores.shares, scores.probabilities], dim=1)
 
 
-def table_schema(scorer: Scorer) -> pa.Schema:
-    """Columns of the table, in order."""
+def table_schema(scorer: Scorer, *, grouped: bool = False) -> pa.Schema:
+    """Columns of the table, in order; ``grouped`` where the images have groups."""
     import pyarrow as pa
 
-    fields = [("uid", pa.string()), ("target", pa.string())]
+    fields = [("uid", pa.string()), ("target", pa.string()), *([("group", pa.string())] if grouped else [])]
     fields += [(name, pa.float32()) for name in number_columns(scorer)]
     fields += [("width", pa.int32()), ("height", pa.int32()), ("warnings", pa.string()), ("error", pa.string())]
     return pa.schema(fields)
@@ -70,6 +74,7 @@ class PartInfo:
         n: number of rows.
         unreadable: rows with an error.
         passing: places of those whose reason lies in the machine, such as a lack of rights: they are worth another try.
+        known: images that the model was made from, and of how many rows this can be said.
         content: SHA-256 in hex of the rows.
         features: by target, of a model that has named ones.
     """
@@ -79,6 +84,7 @@ class PartInfo:
     n: int
     unreadable: int
     passing: tuple[int, ...]
+    known: tuple[int, int]
     content: str
     features: dict[str, PartFeatures]
 
@@ -97,6 +103,8 @@ class PartFeatures:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> PartFeatures:
         total = _array(value["total"], "<f8")
+        if not whole(value["n"], 1, 2**31) or not np.isfinite(total).all():
+            raise ValueError("n, total")
         return cls(value["n"], total, _array(value["kept"], "<f4").reshape(value["rows"], len(total)))
 
 
@@ -115,17 +123,20 @@ class PartRows:
         scorer: names the columns.
         n: rows.
         sample: images, of each target, whose features are kept.
+        group_by: finds their groups; None: they have none.
     """
 
-    def __init__(self, scorer: Scorer, n: int, sample: int) -> None:
-        self.schema = table_schema(scorer)
+    def __init__(self, scorer: Scorer, n: int, sample: int, group_by: GroupBy | None = None) -> None:
+        self.schema = table_schema(scorer, grouped=group_by is not None)
+        self.group_by = group_by
         self.names = number_columns(scorer)
         self.numbers = np.full((n, len(self.names)), np.nan, dtype=np.float32)
         self.sizes = np.zeros((n, 2), dtype=np.int32)
-        self.texts: dict[str, list[Any]] = {key: [None] * n for key in ("uid", "target", "warnings", "error")}
+        self.texts: dict[str, list[Any]] = {key: [None] * n for key in ("uid", "target", "group", "warnings", "error")}
         self.features = np.full((n, len(scorer.model.features)), np.nan, dtype=np.float32)
         self.sample = sample
         self.passing: set[int] = set()
+        self.known = (0, 0)
         self.done = 0  # rows whose scores are there, counted by whoever puts them in
 
     def put(self, start: int, samples: Sequence[Sample], targets: Sequence[str], errors: Sequence[str | None]) -> None:
@@ -133,10 +144,16 @@ class PartRows:
         end = start + len(samples)
         self.texts["uid"][start:end] = [sample.uid for sample in samples]
         self.texts["target"][start:end] = targets
+        if self.group_by is not None:
+            self.texts["group"][start:end] = [self.group_by.of(sample.uid) for sample in samples]
         self.texts["error"][start:end] = errors
         self.texts["warnings"][start:end] = ["; ".join(sample.warnings) for sample in samples]
         self.sizes[start:end] = [(sample.width, sample.height) for sample in samples]
         self.passing |= {start + i for i, sample in enumerate(samples) if sample.passing}
+
+    def put_known(self, known: tuple[int, int]) -> None:
+        """Add to the images that the model was made from, and to those of which this can be said."""
+        self.known = (self.known[0] + known[0], self.known[1] + known[1])
 
     def put_scores(self, rows: Sequence[int], scores: Scores) -> None:
         """Scores of the images in these rows; warnings of the model are added to those of the file."""
@@ -159,7 +176,7 @@ class PartRows:
         table = self._table()
         info = self._info(table, run, index)
         record: dict[str, Any] = {"run": run, "index": index, "unreadable": info.unreadable}
-        record |= {"passing": info.passing, "content": info.content}
+        record |= {"passing": info.passing, "known": info.known, "content": info.content}
         record["features"] = {name: part.to_json() for name, part in info.features.items()}
         with replacing(path) as file:
             pq.write_table(table.replace_schema_metadata({_KEY: json.dumps(record)}), file)
@@ -170,6 +187,8 @@ class PartRows:
 
         missing = np.array([error is not None for error in self.texts["error"]], dtype=bool)
         columns: dict[str, Any] = {"uid": self.texts["uid"], "target": self.texts["target"]}
+        if self.group_by is not None:
+            columns["group"] = self.texts["group"]
         for i, name in enumerate(self.names):
             columns[name] = pa.array(self.numbers[:, i], mask=missing)
         columns |= {"width": self.sizes[:, 0], "height": self.sizes[:, 1]}
@@ -189,7 +208,7 @@ class PartRows:
                     chosen = np.linspace(0, len(values) - 1, min(self.sample, len(values))).astype(int)
                     features[name] = PartFeatures(len(values), values.sum(axis=0, dtype=np.float64), values[chosen])
         passing = tuple(sorted(self.passing))
-        return PartInfo(run, index, len(self.numbers), unreadable, passing, content_of(table), features)
+        return PartInfo(run, index, len(self.numbers), unreadable, passing, self.known, content_of(table), features)
 
 
 def sample_size(shards: int) -> int:
@@ -219,12 +238,15 @@ def read_info(path: Path) -> PartInfo | None:
     try:
         with open(path, "rb") as file:  # a path that is not UTF-8 cannot be given
             footer = pq.read_metadata(file)
-        record = json.loads((footer.metadata or {})[_KEY])
+        record = parsed((footer.metadata or {})[_KEY])
         features = {name: PartFeatures.from_json(value) for name, value in record["features"].items()}
-        run, index, content = record["run"], record["index"], record["content"]
+        run, index, content, unreadable = (record[key] for key in ("run", "index", "content", "unreadable"))
+        if not (whole(index, 0, 2**63) and whole(unreadable, 0, footer.num_rows) and isinstance(content, str)):
+            return None
         passing = tuple(int(row) for row in record.get("passing", ()))  # version 0.1 did not say
-        return PartInfo(run, index, footer.num_rows, record["unreadable"], passing, content, features)
-    except (OSError, KeyError, ValueError, TypeError, pa.ArrowException):
+        hits, looked_at = (int(number) for number in record.get("known", (0, 0)))
+        return PartInfo(run, index, footer.num_rows, unreadable, passing, (hits, looked_at), content, features)
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, pa.ArrowException):
         return None
 
 

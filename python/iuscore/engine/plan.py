@@ -8,10 +8,15 @@ from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from zlib import crc32
 
+from iuscore.engine.records import parsed
 from iuscore.errors import UserError
 from iuscore.images import Shard, ShardedSource
 from iuscore.runs import replacing
+
+LONGEST_LINE = 1 << 30
+"""Bytes of a shard in the file, at most; that of 100,000 long names is some 30 MB."""
 
 
 @dataclass(frozen=True)
@@ -21,12 +26,14 @@ class Plan:
     Attributes:
         path: of the file.
         offsets: where the line of each shard begins; its length is the number of shards.
+        checks: CRC-32 of each line, so that nothing is read that another program put there.
         images: number of images.
         signature: SHA-256 in hex over the signatures of all shards.
     """
 
     path: Path
     offsets: array[int] = field(repr=False)
+    checks: array[int] = field(repr=False)
     images: int
     signature: str
 
@@ -42,9 +49,22 @@ class Plan:
         try:
             with open(self.path, "rb") as file:
                 file.seek(self.offsets[index])
-                return Shard.from_json(json.loads(file.readline()))
-        except (OSError, ValueError, AttributeError) as error:
-            raise UserError(f"{self.path} is gone or was changed by another command: run this one again") from error
+                end = self.offsets[index + 1] if index + 1 < len(self) else self.path.stat().st_size
+                line = file.read(max(0, min(end - self.offsets[index], LONGEST_LINE)))
+        except OSError:
+            line = b""
+        if crc32(line) != self.checks[index] or not line:
+            raise UserError(f"{self.path} is gone or was changed by another command: run this one again")
+        return Shard.from_json(json.loads(line))
+
+
+def first_shard(path: Path) -> Shard | None:
+    """The shard in the first line of a file; None where there is none."""
+    try:
+        with open(path, "rb") as file:
+            return Shard.from_json(parsed(file.readline(LONGEST_LINE)))
+    except (OSError, AttributeError, ValueError):
+        return None
 
 
 def make_plan(
@@ -57,7 +77,7 @@ def make_plan(
 ) -> Plan:
     """List a source into a file.
 
-    Memory grows by 8 bytes a shard only. Processes that list the same source at the same time write the same file.
+    Memory grows by 12 bytes a shard only. Processes that list the same source at the same time write the same file.
 
     Args:
         source: what to list.
@@ -69,14 +89,16 @@ def make_plan(
     Raises:
         UserError: what the source, ``check`` or ``accept`` says.
     """
-    total, offsets, images = hashlib.sha256(), array("q"), 0
+    total, offsets, checks, images = hashlib.sha256(), array("q"), array("I"), 0
     with replacing(path) as file:
         for shard in source.shards(size):
             check(shard)
             offsets.append(file.tell())
             images += shard.n
             total.update(f"{shard.index} {shard.n} {shard.signature}\n".encode())
-            file.write(json.dumps(shard.to_json()).encode() + b"\n")
-        plan = Plan(path, offsets, images, total.hexdigest())
+            line = json.dumps(shard.to_json()).encode() + b"\n"
+            checks.append(crc32(line))
+            file.write(line)
+        plan = Plan(path, offsets, checks, images, total.hexdigest())
         accept(plan)
     return plan

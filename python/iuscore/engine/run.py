@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,22 @@ from typing import Any
 import numpy as np
 
 from iuscore.engine import parts
-from iuscore.engine.plan import Plan, make_plan
+from iuscore.engine.groups import GroupBy
+from iuscore.engine.plan import Plan, first_shard, make_plan
+from iuscore.engine.records import (
+    BITS_OR_NOTHING,
+    COUNT,
+    FLAG_OR_NOTHING,
+    OBJECT,
+    SHARD_SIZE,
+    TEXT,
+    TEXT_OR_NOTHING,
+    TEXTS_OR_NOTHING,
+    BadRecord,
+    Check,
+    read_object,
+    require,
+)
 from iuscore.engine.shard import FROM_FOLDER, RUN_NAME, Settings
 from iuscore.engine.summary import Summary
 from iuscore.errors import UserError
@@ -27,14 +43,38 @@ FORMAT = 1
 ARITHMETIC = 2
 """Raised by a release whose numbers differ from those of the one before, so that no run holds both."""
 
-PLAN_NAME, SUMMARY_NAME = "plan.jsonl", "summary.json"
+PLAN_NAME, SUMMARY_NAME, CSV_NAME = "plan.jsonl", "summary.json", "scores.csv"
 SHARD_SIZES = {"epu": 128, "texture": 512}
 """Images a shard, by kind of model: what a killed run loses is a few seconds, and a million images are few files."""
 
 NPZ_ORIGIN = "splits of the npz file"
 """What the record of a model says whose images were in an .npz."""
 
-_KEYS = {"run", "images", "model", "n_images"}
+_FIELDS: dict[str, tuple[str, Check]] = {
+    "run": TEXT,
+    "identity": OBJECT,
+    "images": TEXT,
+    "split": TEXT_OR_NOTHING,
+    "column": TEXT_OR_NOTHING,
+    "masks": TEXT_OR_NOTHING,
+    "by_content": FLAG_OR_NOTHING,
+    "model": TEXT_OR_NOTHING,
+    "n_images": COUNT,
+    "n_shards": COUNT,
+}
+_IDENTITY: dict[str, tuple[str, Check]] = {
+    "arithmetic": COUNT,
+    "model": TEXT,
+    "space": TEXT,
+    "target": TEXT,
+    "precision": TEXT,
+    "source": TEXT,
+    "shard_size": SHARD_SIZE,
+    "group_by": TEXT_OR_NOTHING,
+    "map": TEXTS_OR_NOTHING,
+    "bits": BITS_OR_NOTHING,
+}
+_IN_SUMMARY = {"n_listed", "n_scored", "targets", "model", "versions"}
 _OTHER = {
     "arithmetic": "was made by a version that computes otherwise",
     "model": "was made with another model",
@@ -43,6 +83,7 @@ _OTHER = {
     "precision": "was made with another precision",
     "source": "is of other images, or of images that have changed since then",
     "shard_size": "has shards of another size",
+    "group_by": "has groups by another pattern",
 }
 _MAP = "map"  # in the identity of runs that have one
 _BITS = "was made with another --bits"
@@ -80,6 +121,7 @@ def open_run(
     strict: bool = False,
     shard_size: int | None = None,
     overwrite: bool = False,
+    group_by: str | None = None,
 ) -> Run:
     """List the images and begin a run in ``out``, or go on with the one that is there.
 
@@ -95,6 +137,8 @@ def open_run(
         scorer.targets(target, 1)
     if overwrite:
         remove_run(folder)
+    elif not (folder / RUN_NAME).exists():
+        _require_own(folder)
     folder.mkdir(parents=True, exist_ok=True)
     before = read_record(folder / RUN_NAME)
     if shard_size is None:
@@ -107,6 +151,8 @@ def open_run(
         "target": target,
         "precision": scorer.precision_on(device),
         "shard_size": shard_size,
+        # Only where it is given: runs of version 0.1 know nothing of it.
+        **({} if group_by is None else {"group_by": group_by}),
     }
     if source.names is not None and source.names.given:
         identity[_MAP] = dict(source.names.given)
@@ -125,7 +171,10 @@ def open_run(
         if there := read_record(folder / RUN_NAME):
             _compare(folder, there["identity"], identity)
 
+    groups = None if group_by is None else GroupBy(group_by)
     plan = make_plan(source, shard_size, folder / PLAN_NAME, check=check, accept=accept)
+    if groups is not None:
+        groups.of(next(source.items(plan.shard(0))).uid)
     run = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     if before is None:
         record = {
@@ -145,7 +194,7 @@ def open_run(
             file.write((json.dumps(record, indent=1) + "\n").encode())
     (folder / parts.FOLDER).mkdir(exist_ok=True)
     settings = Settings(folder, run, plan, target, parts.sample_size(len(plan)), batch_size, device, strict,
-                        scorer.model.mask_size)  # fmt: skip
+                        scorer.model.mask_size, group_by)  # fmt: skip
     fitted = (scorer.record.get("data") or {}).get("bits")
     return Run(folder, settings, uid_of(str(source.path)), bits_notes(fitted, source.bits))
 
@@ -170,22 +219,27 @@ def model_identity(scorer: Scorer) -> str:
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
-    """What ``run.json`` says; None where there is none."""
+    """What ``run.json`` says; None where there is none.
+
+    Raises:
+        UserError: it cannot be read, or a field is not what it should be.
+    """
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        if (
-            record["identity"]["format"] == FORMAT
-            and record.keys() >= _KEYS
-            and record["identity"].keys() >= _OTHER.keys()
-        ):
-            return dict(record)
+        record = read_object(path)
+        identity = record.get("identity")
+        if not isinstance(identity, dict) or identity.get("format") != FORMAT:
+            raise BadRecord("of another version")
+        require(record, _FIELDS)
+        require(identity, _IDENTITY, "identity.")
     except FileNotFoundError:
         return None
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError):
-        pass
-    raise UserError(f"{path} is damaged, or of another version: give a new folder, or --overwrite")
+    except BadRecord as error:
+        raise UserError(
+            f"{path} is damaged, or of another version ({error}): give a new folder, or --overwrite"
+        ) from None
+    return record
 
 
 def class_names(scorer: Scorer, given: Mapping[str, str] | None) -> ClassNames:
@@ -209,8 +263,10 @@ def _compare(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) ->
     if before.get("bits") != now.get("bits"):
         was, given = (side.get("bits") or "none" for side in (before, now))
         raise UserError(f"the run in {folder} {_BITS} ({was}, not {given}): give a new folder, or --overwrite")
-    for key, value in now.items():
-        if before.get(key) != value:
+    for key in {**now, **before}:
+        if key == "source" and key not in now:
+            continue  # not listed yet
+        if (value := now.get(key)) != before.get(key):
             was = "" if key in ("model", "source") else f" ({before.get(key)}, not {value})"
             raise UserError(f"the run in {folder} {_OTHER[key]}{was}: give a new folder, or --overwrite to begin anew")
 
@@ -221,14 +277,75 @@ def _shown_map(identity: Mapping[str, Any]) -> str:
 
 
 def remove_run(folder: Path) -> None:
-    """Remove what a run wrote into a folder, and nothing else."""
+    """Remove what a run wrote into a folder, and nothing else.
+
+    Raises:
+        UserError: a file has the name of one of a run's, and is none.
+    """
+    try:
+        record = read_record(folder / RUN_NAME)
+    except UserError:  # damaged: what lies beside it tells whose it is
+        record = None
+        if not any(path.is_file() and is_own(path) for path, is_own in _written(folder)):
+            raise UserError(not_own(folder / RUN_NAME)) from None
+    if record is None:
+        _require_own(folder)
     # The record first: what is left of a run that was half removed is not gone on with.
-    for name in (RUN_NAME, SUMMARY_NAME, PLAN_NAME):
+    names = (RUN_NAME, SUMMARY_NAME, PLAN_NAME, *([CSV_NAME] if is_csv(folder / CSV_NAME) else []))
+    for name in names:
         (folder / name).unlink(missing_ok=True)
     if (folder / parts.FOLDER).is_dir():
         for path in (folder / parts.FOLDER).iterdir():
-            if path.name.startswith(("part-", ".part-")):
+            if parts.NAME.fullmatch(path.name) or _is_temporary(path.name):
                 path.unlink(missing_ok=True)
+
+
+def _require_own(folder: Path) -> None:
+    """Where no record says that a run is here, files of the same names may be the user's."""
+    for path, is_own in _written(folder):
+        if path.exists() and not is_own(path):
+            raise UserError(not_own(path))
+
+
+def not_own(path: Path) -> str:
+    """What is said of a file that a run would replace and that no run wrote."""
+    return f"{path} is not of a run of iuscore, and a run would replace it: give another folder, or move it away"
+
+
+def _written(folder: Path) -> Iterator[tuple[Path, Callable[[Path], bool]]]:
+    """Files that a run may have written, and what tells that it did; its record, which may be damaged, is none."""
+    yield folder / SUMMARY_NAME, _is_summary
+    yield folder / PLAN_NAME, lambda path: first_shard(path) is not None
+    if (folder / parts.FOLDER).is_dir():
+        for path in sorted((folder / parts.FOLDER).iterdir()):
+            if parts.NAME.fullmatch(path.name):
+                yield path, lambda path: parts.read_info(path) is not None
+
+
+def is_csv(path: Path) -> bool:
+    """Whether a file begins as the table of a run does."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(200).startswith((b'"uid","target","ius"', b'"uid","target","group","ius"'))
+    except OSError:
+        return False
+
+
+def _is_summary(path: Path) -> bool:
+    try:
+        return read_object(path).keys() >= _IN_SUMMARY
+    except (OSError, BadRecord):
+        return False
+
+
+_TEMPORARY = re.compile(rf"\.(?P<name>.+)\.[0-9a-f]{{8}}{re.escape(TEMPORARY)}")
+
+
+def _is_temporary(name: str) -> bool:
+    """Whether a name is one that `replacing` gives to a file of a run while it is written."""
+    match = _TEMPORARY.fullmatch(name)
+    written = match["name"] if match else ""
+    return written in (RUN_NAME, SUMMARY_NAME, PLAN_NAME, CSV_NAME) or parts.NAME.fullmatch(written) is not None
 
 
 def write_summary(scorer: Scorer, run: Run, summary: Summary, **figures: Any) -> dict[str, Any]:
@@ -248,7 +365,8 @@ def tidy(run: Run, *, alone: bool) -> None:
     """
     for folder in (run.out / parts.FOLDER, *((run.out,) if alone else ())):
         for path in folder.glob(f".*{TEMPORARY}"):
-            path.unlink(missing_ok=True)
+            if _is_temporary(path.name):
+                path.unlink(missing_ok=True)
 
 
 def _finite(value: Any) -> Any:

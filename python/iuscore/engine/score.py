@@ -15,6 +15,7 @@ from typing import Any
 from iuscore.engine import parts
 from iuscore.engine.local import in_processes, in_this_process
 from iuscore.engine.parts import PartInfo, finished
+from iuscore.engine.records import MOST_PER_SHARD, shown, whole
 from iuscore.engine.run import SUMMARY_NAME, Run, class_names, open_run, tidy, write_summary
 from iuscore.engine.shard import FROM_FOLDER
 from iuscore.engine.summary import Summary
@@ -41,7 +42,7 @@ class ScoringRun:
         summary_path: of ``summary.json``.
         summary: what stands in it.
         interrupted: whether it was stopped before its shards were done.
-        ignored: files of the source that are no images.
+        ignored: files of the source that are no images, and ``ignored_names``: up to five of them.
         read_as: integer labels -> the classes they were taken for, because the model was fitted with these numbers;
             None where labels were not read.
         tried_again: images that an earlier command could not read for a reason that may be gone, and this one tried.
@@ -53,6 +54,7 @@ class ScoringRun:
     summary: dict[str, Any]
     interrupted: bool
     ignored: int
+    ignored_names: tuple[str, ...] = ()
     read_as: Mapping[str, str] | None = None
     tried_again: int = 0
     mended: int = 0
@@ -69,6 +71,7 @@ def score_source(
     device: str = "cpu",
     workers: int = 1,
     shard_size: int | None = None,
+    group_by: str | None = None,
     strict: bool = False,
     masks: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
@@ -96,6 +99,8 @@ def score_source(
         workers: processes that decode, and on the CPU score too; 1: this one alone, with threads. A script that asks
             for more needs ``if __name__ == "__main__"``. With Ray: actors.
         shard_size: images a shard; None: what fits the kind of model, or what the run began with.
+        group_by: regular expression that finds the group of an image (a patient, a video) in its file name, as that of
+            `iuscore.fit.open_splits`: intervals then count groups, and the table has a column ``group``.
         strict: stop at the first unreadable image.
         masks: of a model fitted with masks: folder of those of these images, see `iuscore.images.MaskFolder`.
         overwrite: begin anew where ``out`` holds a run.
@@ -104,8 +109,8 @@ def score_source(
         report: hears progress.
 
     Returns:
-        `ScoringRun`. Columns of the table: uid, target, ius, (ius_sd,) contribution_<component>, share_<component>,
-        probability_<class>, width, height, warnings, error.
+        `ScoringRun`. Columns of the table: uid, target, (group,) ius, (ius_sd,) contribution_<component>,
+        share_<component>, probability_<class>, width, height, warnings, error.
 
     Raises:
         UserError: an unknown class, another run in ``out``, an unreadable image where ``strict``, a full disk.
@@ -119,8 +124,7 @@ def score_source(
         ...     run.summary["n_scored"], run.summary["complete"], sorted(run.summary["targets"])
         (4, True, ['abnormal', 'normal'])
     """
-    if batch_size < 1 or workers < 1:
-        raise UserError(f"batch_size, workers: expected at least 1, got {batch_size} and {workers}")
+    _check_numbers(batch_size, workers, shard_size, alone=ray_address is None)
     if overwrite and rank[1] > 1:
         raise UserError(
             f"overwrite: expected one process, got {rank[1]}, which would remove each other's parts: "
@@ -143,7 +147,7 @@ def score_source(
     with _writing(folder), output_folder(folder):
         run = open_run(
             scorer, source, folder, target=target, batch_size=batch_size, device=device, strict=strict,
-            shard_size=shard_size, overwrite=overwrite,
+            shard_size=shard_size, overwrite=overwrite, group_by=group_by,
         )  # fmt: skip
         mine = range(rank[0], len(run.plan), rank[1])
         launch = _launcher(scorer, source, run, report, workers, len(mine), ray_address)
@@ -157,6 +161,23 @@ def _masked(scorer: Scorer, source: ShardedSource, masks: str | os.PathLike[str]
         raise UserError("mask: the model was fitted with masks: give the folder of those of these images")
     scorer.model.checked_mask(None if masks is None else Path(masks))
     return source if masks is None or source.masks else MaskedShards(source, Path(masks))
+
+
+MOST_IN_BATCH = 1 << 16
+MOST_ACTORS = 1 << 16
+MOST_PER_PROCESSOR = 8
+"""Worker processes; more of them wait for each other, and each needs the memory of a model."""
+
+
+def _check_numbers(batch_size: int, workers: int, shard_size: int | None, *, alone: bool) -> None:
+    most = max(64, MOST_PER_PROCESSOR * processors()) if alone else MOST_ACTORS
+    for name, value, high, why in (
+        ("batch_size", batch_size, MOST_IN_BATCH, ""),
+        ("workers", workers, most, f", {MOST_PER_PROCESSOR} a processor" if most > 64 and alone else ""),
+        ("shard_size", 1 if shard_size is None else shard_size, MOST_PER_SHARD, ", whose rows wait in memory"),
+    ):
+        if not whole(value, 1, high):
+            raise UserError(f"{name}: expected 1 to {high}{why}, got {shown(value)}")
 
 
 def _launcher(
@@ -179,7 +200,7 @@ def _score(
     rank: tuple[int, int],
 ) -> ScoringRun:  # fmt: skip
     started = last = time.perf_counter()
-    live = Summary(scorer, run.out)
+    live = Summary(scorer, run.out, run.settings.group_by)
     there = partial(finished, run.out, run.settings.run, len(run.plan))
     before: dict[int, int] = {}
     again: dict[int, int] = {}  # shards with images that the machine could not read then, and may be able to read now
@@ -220,8 +241,9 @@ def _score(
         )
     read_as = dict(source.names.read_as) if source.names else None
     mended = max(0, tried - left)
+    passed_over = (source.ignored, tuple(source.ignored_names))
     return ScoringRun(
-        out / parts.FOLDER, out / SUMMARY_NAME, summary, interrupted, source.ignored, read_as, tried, mended
+        out / parts.FOLDER, out / SUMMARY_NAME, summary, interrupted, *passed_over, read_as, tried, mended
     )
 
 
@@ -236,7 +258,7 @@ def _summarize(
     """The summary of what is there; written by the first rank, and by the one that finds all parts."""
     while True:
         # Anew and in order: sums are the same in every bit, whoever did the shards.
-        final = Summary(scorer, run.out).add_all(there())
+        final = Summary(scorer, run.out, run.settings.group_by).add_all(there())
         complete = len(final.parts) == len(run.plan)
         if complete:
             tidy(run, alone=rank[1] == 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
@@ -13,10 +13,12 @@ import torch
 from torch import Tensor
 
 from iuscore.engine.batches import Batch, batches
+from iuscore.engine.groups import GroupBy
 from iuscore.engine.parts import PartInfo, PartRows, part_path, read_info
 from iuscore.engine.plan import Plan
+from iuscore.engine.records import BadRecord, read_object
 from iuscore.errors import UserError
-from iuscore.images import ShardedSource
+from iuscore.images import KnownImages, ShardedSource
 from iuscore.score import Scorer, Scores
 
 FROM_FOLDER = "from-folder"
@@ -37,6 +39,7 @@ class Settings:
         device: where the model runs.
         strict: raise at the first unreadable image.
         mask_size: see `iuscore.models.AdditiveModel.mask_size`.
+        group_by: pattern that finds the group of an image in its name; None: images have none.
     """
 
     out: Path
@@ -48,6 +51,7 @@ class Settings:
     device: str
     strict: bool
     mask_size: tuple[int, int] | None = None
+    group_by: str | None = None
 
 
 class Stopped(Exception):
@@ -103,6 +107,10 @@ def score_shards(
         else:
             todo.append(index)
     gathered: dict[int, PartRows] = {}
+    data = scorer.record.get("data")
+    stored = data.get("known_images") if isinstance(data, dict) else None  # models of version 0.1 have none
+    known = KnownImages.from_json(stored, where="data.known_images")
+    group_by = None if settings.group_by is None else GroupBy(settings.group_by)
     waiting: deque[tuple[Batch, Fetched | None]] = deque()
 
     def finish() -> Iterator[PartInfo]:
@@ -117,10 +125,13 @@ def score_shards(
             _require_same_run(settings)
             yield rows.write(part_path(settings.out, batch.shard), settings.run, batch.shard)
 
-    for batch in batches(source, settings, todo, decoders):
+    # A device has memory of its own for inputs, and says so where it ends.
+    beside = 4 * math.prod(scorer.model.input_shape) if settings.device == "cpu" else 0
+    for batch in batches(source, settings, todo, decoders, beside):
         if batch.shard not in gathered:
-            gathered[batch.shard] = PartRows(scorer, batch.shard_size, settings.sample)
-        waiting.append((batch, _launch(scorer, batch, gathered[batch.shard], settings)))
+            gathered[batch.shard] = PartRows(scorer, batch.shard_size, settings.sample, group_by)
+        waiting.append((batch, _launch(scorer, batch, gathered[batch.shard], settings, known)))
+        del batch  # its pixels go before the next images are decoded
         if len(waiting) > (settings.device != "cpu"):
             yield from finish()
     while waiting:
@@ -130,8 +141,8 @@ def score_shards(
 def _require_same_run(settings: Settings) -> None:
     """Two commands that differ must not write into one folder."""
     try:
-        run = json.loads((settings.out / RUN_NAME).read_text(encoding="utf-8"))["run"]
-    except (OSError, ValueError, KeyError, TypeError):
+        run = read_object(settings.out / RUN_NAME).get("run")
+    except (OSError, BadRecord):
         run = None
     if run != settings.run:
         raise UserError(f"another command has begun anew in {settings.out}: give each a folder of its own")
@@ -163,12 +174,13 @@ class Fetched:
         return self._scores
 
 
-def _launch(scorer: Scorer, batch: Batch, rows: PartRows, settings: Settings) -> Fetched | None:
+def _launch(scorer: Scorer, batch: Batch, rows: PartRows, settings: Settings, known: KnownImages) -> Fetched | None:
     """Begin the scores of a batch; on a GPU they are not there yet when this returns."""
     names = targets_of(batch.labels, settings.target)
     if settings.strict and (errors := [(s.uid, e) for s, e in zip(batch.samples, batch.errors, strict=True) if e]):
         raise UserError(f"{errors[0][0]}: {errors[0][1]} (--strict)")
     rows.put(batch.start, batch.samples, names, batch.errors)
+    rows.put_known(known.look_at(batch.marks))
     if not batch.readable:
         return None
     images, masks = batch.images(settings.device), batch.masks_on(settings.device)

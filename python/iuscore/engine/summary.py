@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from iuscore.engine.parts import PartFeatures, PartInfo, part_path, read_part
+from iuscore.engine.texts import TextCounts
+from iuscore.errors import UserError
 from iuscore.features import MOST, nearest_ratio
+from iuscore.features.change import FEWEST
 from iuscore.images import decoders
-from iuscore.profile import QUANTILES, mean_interval
+from iuscore.images.listing import counted
+from iuscore.intervals import MeanSums, mean_of_means
+from iuscore.profile import QUANTILES
 from iuscore.score import Scorer
 from iuscore.score.words import Resolution, label_notes
 from iuscore.versions import versions
@@ -28,8 +32,8 @@ OUTSIDE = 1.5
 COPIES = 0.5
 """Distance to the nearest neighbor, compared with real images, below which a set is said to repeat itself."""
 
-BOOTSTRAPPED = 10_000
-"""Images up to which intervals are drawn by bootstrap; beyond, the normal interval they converge to is taken."""
+KEPT_BYTES = 128 << 20
+"""Features of images kept for `nearest`, of all classes together: with many classes fewer of each."""
 
 
 @dataclass
@@ -37,45 +41,48 @@ class _Target:
     """What is known of the images compared with one class; of each image only its IUS is kept, 4 bytes."""
 
     ius: list[Array] = field(default_factory=list)
-    first: list[Array] = field(default_factory=list)  # IUS and contributions, as long as there are few
-    n: int = 0
-    total: Array = field(default_factory=lambda: np.zeros(()))  # of IUS, contributions, shares
-    squares: Array = field(default_factory=lambda: np.zeros(()))
-    features: list[PartFeatures] = field(default_factory=list)
+    sums: MeanSums = field(default_factory=MeanSums)  # of IUS, contributions, shares
+    features: Array | None = None  # their sum
+    n_features: int = 0
+    kept: list[Array] = field(default_factory=list)  # every ``step``-th of the images that parts kept
+    n_kept: int = 0
+    step: int = 1
+    seen: int = 0
 
-    def add(self, values: npt.NDArray[np.float32], components: int) -> None:
+    def add(self, values: npt.NDArray[np.float32], groups: Sequence[str] | None = None) -> None:
         """Take rows [N, 1 + 2 G] of IUS, contributions and shares."""
         self.ius.append(values[:, 0].copy())
-        wide = values.astype(np.float64)
-        self.n += len(values)
-        if self.n <= BOOTSTRAPPED:
-            self.first.append(wide[:, : 1 + components])
-        self.total = self.total + wide.sum(axis=0)
-        self.squares = self.squares + np.square(wide).sum(axis=0)
+        self.sums.add(values.astype(np.float64), groups)
 
-    def interval(self, components: int) -> tuple[list[float], list[float]]:
-        """95 % interval of the means of IUS and contributions."""
-        if self.n <= BOOTSTRAPPED:
-            low, high = mean_interval(np.concatenate(self.first))
-            return low.tolist(), high.tolist()
-        mean = (self.total / self.n)[: 1 + components]
-        variance = self.squares[: 1 + components] / self.n - np.square(mean)
-        half = 1.959964 * np.sqrt(np.maximum(variance, 0.0) / (self.n - 1))
-        return (mean - half).tolist(), (mean + half).tolist()
+    @property
+    def n(self) -> int:
+        return self.sums.n
+
+    def add_features(self, part: PartFeatures) -> None:
+        """Take the features that a part has of images of this class."""
+        self.features = part.total if self.features is None else self.features + part.total
+        self.n_features += part.n
+        chosen = part.kept[-self.seen % self.step :: self.step].copy()
+        self.seen += len(part.kept)
+        if len(chosen):
+            self.kept.append(chosen)
+            self.n_kept += len(chosen)
+
+    def thin(self, most: int) -> None:
+        """Keep at most so many images, every second one as often as it takes."""
+        while self.n_kept > most:
+            self.kept, self.step = [np.concatenate(self.kept)[::2].copy()], 2 * self.step
+            self.n_kept = len(self.kept[0])
 
     @property
     def feature_mean(self) -> Array | None:
-        n = sum(part.n for part in self.features)
-        if n == 0:
-            return None
-        mean: Array = np.stack([part.total / n for part in self.features]).sum(axis=0)
-        return mean
+        return None if self.features is None else self.features / self.n_features
 
     @property
     def feature_sample(self) -> Array | None:
-        if not self.features:
+        if not self.kept:
             return None
-        kept = np.concatenate([part.kept for part in self.features])
+        kept = np.concatenate(self.kept)
         chosen: Array = kept[np.linspace(0, len(kept) - 1, min(MOST, len(kept))).astype(int)]
         return chosen
 
@@ -86,17 +93,19 @@ class Summary:
     Args:
         scorer: the model.
         out: folder of the run.
+        group_by: the pattern that found the groups of the images, if they have any.
     """
 
-    def __init__(self, scorer: Scorer, out: Path) -> None:
-        self.scorer, self.out = scorer, out
+    def __init__(self, scorer: Scorer, out: Path, group_by: str | None = None) -> None:
+        self.scorer, self.out, self.group_by = scorer, out, group_by
         self.targets: dict[str, _Target] = {}
-        self.warnings: Counter[str] = Counter()
-        self.errors: Counter[str] = Counter()
+        self.warnings = TextCounts(always=(CONSTANT, *(_DEGENERATE_MAP + name for name in _DEGENERATE)))
+        self.errors = TextCounts()
         self.parts: dict[int, str] = {}  # hash of the rows of each
         self.passing = 0
         height, width = scorer.record["model"].get("size", (0, 0))
         self.resolution = Resolution((height, width)) if height else None
+        self.known = (0, 0)
 
     def add_all(self, infos: Iterable[PartInfo]) -> Summary:
         """Take parts; one that was taken before is passed over."""
@@ -110,25 +119,38 @@ class Summary:
             return
         self.parts[info.index] = info.content
         self.passing += len(info.passing)
+        self.known = (self.known[0] + info.known[0], self.known[1] + info.known[1])
         names = self.scorer.components
         columns = ["ius", *(f"contribution_{n}" for n in names), *(f"share_{n}" for n in names)]
-        table = read_part(part_path(self.out, info.index), ["target", *columns, "width", "height", "warnings", "error"])
+        path = part_path(self.out, info.index)
+        grouped = ["group"] if self.group_by else []
+        table = read_part(path, ["target", *grouped, *columns, "width", "height", "warnings", "error"])
         errors, warnings = table.column("error").to_pylist(), table.column("warnings").to_pylist()
-        self.errors.update(error for error in errors if error is not None)
+        self.errors.add(error for error in errors if error is not None)
         for texts in warnings:
             if texts:
-                self.warnings.update(texts.split("; "))
+                self.warnings.add(texts.split("; "))
         values = np.stack([table.column(name).to_numpy() for name in columns], axis=1).astype(np.float32)
         readable = np.array([error is None for error in errors], dtype=bool)
         if self.resolution is not None:
             widths, heights = (table.column(name).to_numpy()[readable] for name in ("width", "height"))
             self.resolution.add(widths, heights)
         targets = np.array(table.column("target").to_pylist(), dtype=object)
+        groups = np.array(table.column("group").to_pylist(), dtype=object) if grouped else None
+        n_targets, n_features = len(self.targets), len(self.scorer.model.features)
         for name in dict.fromkeys(targets[readable]):
             found = self.targets.setdefault(name, _Target())
-            found.add(values[readable & (targets == name)], len(names))
+            rows = readable & (targets == name)
+            found.add(values[rows], None if groups is None else groups[rows].tolist())
             if name in info.features:
-                found.features.append(info.features[name])
+                if info.features[name].kept.shape[1] != n_features:
+                    raise UserError(f"{path} is damaged (features): remove it and run the same 'iuscore score' again")
+                found.add_features(info.features[name])
+        if n_features:
+            most = max(2 * FEWEST, min(4 * MOST, KEPT_BYTES // (4 * n_features * max(1, len(self.targets)))))
+            new = len(self.targets) > n_targets
+            for found in self.targets.values() if new else (self.targets[name] for name in info.features):
+                found.thin(most)
 
     @property
     def scored(self) -> int:
@@ -148,7 +170,7 @@ class Summary:
         """
         scorer, record = self.scorer, self.scorer.record
         targets = {name: _describe_target(scorer, name, self.targets[name]) for name in sorted(self.targets)}
-        unreadable = sum(self.errors.values())
+        unreadable = self.errors.total
         return {
             "images": images,
             "n_listed": listed,
@@ -158,10 +180,14 @@ class Summary:
             "complete": self.scored + unreadable == listed,
             "interrupted": interrupted,
             "targets": targets,
-            "warnings": dict(self.warnings.most_common()),
-            "errors": dict(self.errors.most_common()),
+            "mean_over_classes": _mean_over_classes(targets, self.targets),
+            "group_by": self.group_by,
+            "warnings": self.warnings.to_json(),
+            "errors": self.errors.to_json(),
+            "n_known": self.known[0],
             "notes": [
                 *_notes(scorer, targets, self.warnings, self.scored),
+                *_known_note(*self.known),
                 *([note] if self.resolution and (note := self.resolution.note()) else []),
             ],
             "model": {
@@ -191,12 +217,16 @@ def _describe_target(scorer: Scorer, target: str, found: _Target) -> dict[str, A
     components = len(scorer.components)
     ceiling, floor = (_entry(scorer, key, target) for key in ("ceiling", "floor"))
     ius = np.concatenate(found.ius)
-    mean = found.total / found.n
+    mean = found.sums.mean
     contributions, shares = mean[1 : 1 + components], mean[1 + components :]
     why = scorer.explained(target, contributions, shares, found.feature_mean, n=found.n)
-    low, high = found.interval(components)
+    nothing: list[float | None] = [None] * len(mean)
+    interval = found.sums.interval()
+    low, high = (end.tolist() for end in interval) if interval else (nothing, nothing)
+    outside = scorer.outside(found.feature_mean)
     return {
         "n": found.n,
+        "n_groups": found.sums.n_groups,
         "ius": {
             "mean": float(mean[0]),
             "low": low[0],
@@ -217,7 +247,8 @@ def _describe_target(scorer: Scorer, target: str, found: _Target) -> dict[str, A
         "toward_other": why.toward_other,
         "changes": None if why.changes is None else [asdict(change) for change in why.changes],
         "most_changed": why.most_changed.name if why.most_changed else None,
-        "outside": scorer.outside(found.feature_mean),
+        "outside": outside,
+        "far_outside": outside is not None and outside > OUTSIDE,
         "nearest": _nearest(scorer, target, found.feature_sample),
     }
 
@@ -233,7 +264,7 @@ def _entry(scorer: Scorer, key: str, target: str) -> dict[str, Any] | None:
     return found if found and found.get("n") else None
 
 
-def _notes(scorer: Scorer, targets: Mapping[str, Any], warnings: Counter[str], scored: int) -> list[str]:
+def _notes(scorer: Scorer, targets: Mapping[str, Any], warnings: TextCounts, scored: int) -> list[str]:
     """What a reader of the numbers has to know."""
     separation = {name: separation_note(name, entry["ceiling"], entry["floor"]) for name, entry in targets.items()}
     notes = [note for note in separation.values() if note]
@@ -243,7 +274,7 @@ def _notes(scorer: Scorer, targets: Mapping[str, Any], warnings: Counter[str], s
         f"the images against {name} lie far outside real ones of any class: the model was trained on nothing like "
         "them, so trust what changed before the IUS"
         for name, entry in targets.items()
-        if entry["outside"] is not None and entry["outside"] > OUTSIDE
+        if entry["far_outside"]
     ]
     notes += [
         note for name, entry in targets.items() if (note := above_note(name, entry["ius"]["mean"], entry["ceiling"]))
@@ -254,18 +285,52 @@ def _notes(scorer: Scorer, targets: Mapping[str, Any], warnings: Counter[str], s
         for name, entry in targets.items()
         if entry["nearest"] is not None and entry["nearest"] < COPIES
     ]
-    for text, n in warnings.most_common():
-        if not text.startswith("degenerate map"):
-            continue
-        name = text.removeprefix("degenerate map ")
-        notes.append(f"{n} of {scored} images have a degenerate {name} map: {_DEGENERATE[name]}")
-    if constant := warnings["constant image"]:
+    for name in sorted(_DEGENERATE, key=lambda name: -warnings[_DEGENERATE_MAP + name]):
+        if n := warnings[_DEGENERATE_MAP + name]:
+            notes.append(f"{n} of {scored} images have a degenerate {name} map: {_DEGENERATE[name]}")
+    if constant := warnings[CONSTANT]:
         notes.append(f"{constant} of {scored} images are of one color throughout; their scores mean nothing")
     if scorer.profiles and all(profile.sd is None for profile in scorer.profiles.values()):
         notes.append("the baseline has no spread (imported, or of one image), so shifts are unknown")
+    training = scorer.record.get("training")
+    if isinstance(training, dict) and training.get("interrupted"):
+        notes.append("the training of this model was interrupted: fit it to the end before trusting its scores")
     return notes
 
 
+def _known_note(hits: int, looked_at: int) -> list[str]:
+    if not hits:
+        return []
+    return [
+        f"{hits} of {counted(looked_at, 'image')} are training or validation images of this model: their scores say "
+        "what it has learned by heart, not what new images are worth"
+    ]
+
+
+def _mean_over_classes(targets: Mapping[str, Any], found: Mapping[str, _Target]) -> dict[str, Any] | None:
+    """The mean of the classes' mean IUS, each class counting the same; None of fewer than two classes.
+
+    Its interval takes the classes as they are, and the images, or groups, of each as drawn.
+    """
+    if len(targets) < 2:
+        return None
+    mean, interval = mean_of_means([found[name].sums for name in targets])
+    ends = {}
+    for key in ("ceiling", "floor"):
+        means = [entry[key]["mean"] for entry in targets.values() if entry[key]]
+        ends[key] = float(np.mean(means)) if len(means) == len(targets) else None
+    return {
+        "classes": list(targets),
+        "mean": float(mean[0]),
+        "low": float(interval[0][0]) if interval else None,
+        "high": float(interval[1][0]) if interval else None,
+        **ends,
+        "far_outside": [name for name, entry in targets.items() if entry["far_outside"]],
+    }
+
+
+CONSTANT = "constant image"
+_DEGENERATE_MAP = "degenerate map "
 _FLAT = "the image is flat there, and the min-max stretches its rounding to full range"
 _NO_COLOR = (
     "the image has no color, and the min-max stretches a faint copy of its lightness to full range; "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import tempfile
@@ -26,6 +25,7 @@ from iuscore.engine.parts import (
     table_schema,
 )
 from iuscore.engine.plan import Plan, make_plan
+from iuscore.engine.records import COUNT, BadRecord, read_object, require
 from iuscore.engine.run import PLAN_NAME, SUMMARY_NAME, class_names, model_identity, read_record
 from iuscore.engine.shard import FROM_FOLDER, RUN_NAME, targets_of
 from iuscore.errors import UserError
@@ -123,7 +123,7 @@ def _check_parts(
     report: Report,
 ) -> tuple[int, list[str]]:  # fmt: skip
     """Rows in the parts, and why an image that is worth another try could not be read."""
-    schema, rows = table_schema(scorer), 0
+    schema, rows = table_schema(scorer, grouped=record["identity"].get("group_by") is not None), 0
     passing: list[str] = []
     missing: list[str] = []
     strangers = {path.name for path in (folder / FOLDER).iterdir()} if (folder / FOLDER).is_dir() else set()
@@ -212,12 +212,15 @@ def score_row(scorer: Scorer, sample: Sample, target: str) -> dict[str, float]:
 
 def _check_summary(folder: Path, rows: int, say: Callable[[str], None]) -> None:
     try:
-        summary = json.loads((folder / SUMMARY_NAME).read_text(encoding="utf-8"))
-        counted = summary["n_scored"] + summary["n_unreadable"]
-    except (OSError, ValueError, KeyError, TypeError):
+        summary = read_object(folder / SUMMARY_NAME)
+        require(summary, {"n_scored": COUNT, "n_unreadable": COUNT})
+    except OSError:
         say(f"{SUMMARY_NAME} is missing or damaged")
         return
-    if counted != rows:
-        say(f"{SUMMARY_NAME} counts {counted} images, the parts hold {rows}")
+    except BadRecord as error:
+        say(f"{SUMMARY_NAME} is missing or damaged ({error})")
+        return
+    if (there := summary["n_scored"] + summary["n_unreadable"]) != rows:
+        say(f"{SUMMARY_NAME} counts {there} images, the parts hold {rows}")
     elif not summary.get("complete"):
         say(f"{SUMMARY_NAME} is of a run that is not complete")

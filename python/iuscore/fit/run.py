@@ -130,7 +130,8 @@ def fit(
         report.line(advice)
     fingerprints = {name: images.fingerprint(part) for name, part in splits.parts().items()}
     with output_folder(folder, "training"), scratch_folder(folder) as scratch, torch.random.fork_rng(devices=[]):
-        prepared, unreadable, findings = _prepare(kind.model(**config), splits, scratch, report, strict=strict)
+        marks: list[int] = []
+        prepared, unreadable, findings = _prepare(kind.model(**config), splits, scratch, report, marks, strict=strict)
         found = findings.lines(config["color"])
         for line in found:
             report.warning(line)
@@ -149,7 +150,7 @@ def fit(
         interrupted = len(members) < seeds or not progresses[-1].finished
         record = {
             "members": [_describe_member(progress) for progress in progresses],
-            **_profiles(ensemble, prepared, seed),
+            **_profiles(ensemble, prepared),
             **kind.describe(prepared, config),
             "validation": _figures(ensemble, prepared["val"]),
             "test": _figures(ensemble, prepared["test"]) if "test" in prepared else None,
@@ -157,6 +158,7 @@ def fit(
             "data": {
                 **_describe_data(splits, found, prepared, names, fingerprints),
                 "numbers": _numbers(splits, names, classes),
+                "known_images": images.KnownImages.of(marks).to_json(),
             },
             "versions": {**versions(), "machine": platform.machine()},
         }
@@ -167,9 +169,12 @@ def fit(
 
 
 def _prepare(
-    model: AdditiveModel, splits: Splits, scratch: Path, report: Report, *, strict: bool
+    model: AdditiveModel, splits: Splits, scratch: Path, report: Report, marks: list[int], *, strict: bool
 ) -> tuple[dict[str, LabeledInputs], list[tuple[str, str]], Findings]:
-    """Inputs and labels of each part, (uid, reason) of the images that were left out, and what a look at them found."""
+    """Inputs and labels of each part, (uid, reason) of the images that were left out, and what a look at them found.
+
+    ``marks`` gets those of training and validation images.
+    """
     prepared: dict[str, LabeledInputs] = {}
     findings = Findings(splits.parts())
     unreadable: list[tuple[str, str]] = []
@@ -185,8 +190,9 @@ def _prepare(
         def look(position: int, sample: Sample, name: str = name, part: Source = part) -> None:
             findings.look(name, sample, part.items[position].stored.digest())
 
+        own = None if name == "test" else marks
         inputs, kept, errors = prepare_source(
-            model, part, scratch / name, on_batch=report.advance, on_image=look, on_warnings=said
+            model, part, scratch / name, on_batch=report.advance, on_image=look, on_warnings=said, marks=own
         )
         report.stop()
         if errors and strict:
@@ -196,7 +202,7 @@ def _prepare(
         missing = [c for k, c in enumerate(model.classes) if not (labels == k).any()]
         if missing and name != "test":
             raise UserError(f"no readable {name} image of class {missing[0]!r}")
-        prepared[name] = LabeledInputs(inputs, labels)
+        prepared[name] = LabeledInputs(inputs, labels, tuple(part.items[i].group for i in kept))
     if dark:
         report.line(f"warning: too dark to tell their border, all pixels count: {len(dark)} images, such as {dark[0]}")
     return prepared, unreadable, findings
@@ -269,7 +275,7 @@ def _describe_member(progress: Progress) -> dict[str, Any]:
     return {"seed": progress.seed, "epochs": progress.epoch, "best_epoch": progress.best_epoch, **best}
 
 
-def _profiles(model: Ensemble, prepared: Mapping[str, LabeledInputs], seed: int) -> dict[str, Any]:
+def _profiles(model: Ensemble, prepared: Mapping[str, LabeledInputs]) -> dict[str, Any]:
     """Baseline profiles of validation images, ceiling and floor of held-out ones, in every space.
 
     Held out are the test images, where they are of all classes, else the validation images one at a time.
@@ -278,9 +284,10 @@ def _profiles(model: Ensemble, prepared: Mapping[str, LabeledInputs], seed: int)
     whole = test is not None and len(np.unique(test.labels)) == len(model.classes)
     held_out, source = (test, "test") if test is not None and whole else (val, "leave-one-out")
     profiles, ceiling, floor = {}, {}, {}
+    groups = val.groups if any(group is not None for group in val.groups) else None
     for space in SPACES:
         profiles[space] = baseline_profiles(
-            contributions_of_inputs(model, val.inputs, space), val.labels, classes=model.classes, seed=seed
+            contributions_of_inputs(model, val.inputs, space), val.labels, classes=model.classes, groups=groups
         )
         ceiling[space], floor[space] = ceiling_and_floor(
             contributions_of_inputs(model, held_out.inputs, space),

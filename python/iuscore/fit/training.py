@@ -77,10 +77,11 @@ class TrainingOptions:
 
 @dataclass(frozen=True)
 class LabeledInputs:
-    """Prepared inputs, first axis N, and int64 labels [N]."""
+    """Prepared inputs, first axis N, int64 labels [N], and the group of each, such as its patient, if known."""
 
     inputs: Inputs
     labels: npt.NDArray[np.int64]
+    groups: tuple[str | None, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)

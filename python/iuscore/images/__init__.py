@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from iuscore.errors import UserError
-from iuscore.images.batches import iter_batches, map_ahead
+from iuscore.images.batches import BATCH_BYTES, batched, iter_batches, map_ahead
 from iuscore.images.decode import decode, decoders, from_pil
 from iuscore.images.decoded import MAX_PIXELS, Decoded, UnreadableImage, checked_bits
 from iuscore.images.folder import FolderSource, LabelsFrom
 from iuscore.images.labels import ClassNames, renamed
+from iuscore.images.marks import KnownImages, mark_of
 from iuscore.images.masks import MaskedShards, MaskFolder, with_masks
 from iuscore.images.medmnist import NpzSource
 from iuscore.images.sample import Item, Sample, Source, Stored, StoredArray, StoredFile, read_item
@@ -20,11 +21,13 @@ from iuscore.images.shards import Shard, ShardedSource, open_shards
 from iuscore.images.split import Leak, Split, find_explicit_splits, leakage, split_folder, split_source, with_groups
 
 __all__ = [
+    "BATCH_BYTES",
     "MAX_PIXELS",
     "ClassNames",
     "Decoded",
     "FolderSource",
     "Item",
+    "KnownImages",
     "LabelsFrom",
     "Leak",
     "MaskFolder",
@@ -39,6 +42,7 @@ __all__ = [
     "StoredArray",
     "StoredFile",
     "UnreadableImage",
+    "batched",
     "decode",
     "decoders",
     "find_explicit_splits",
@@ -47,6 +51,7 @@ __all__ = [
     "iter_batches",
     "leakage",
     "map_ahead",
+    "mark_of",
     "open_shards",
     "open_source",
     "read_item",

@@ -59,7 +59,7 @@ class ArchiveShards(ShardedSource):
         """Images of a shard; where it raises, the rest are unreadable."""
 
     def _shards(self, size: int) -> Iterator[Shard]:
-        self.ignored = 0
+        self.ignored, self.ignored_names = 0, []
         index = 0
         archives = self._archives()
         for name in archives:

@@ -1,11 +1,11 @@
-"""Decode ahead in threads; hand out in order."""
+"""Decode ahead in threads; hand out in order, never more at once than a number of bytes."""
 
 from __future__ import annotations
 
+import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
 from typing import TypeVar
 
 from iuscore.errors import UserError
@@ -14,18 +14,21 @@ from iuscore.processes import processors
 
 T = TypeVar("T")
 
+BATCH_BYTES = 128 << 20
+"""Pixels in a batch, at most, and of images that wait; a single image may be larger."""
+
 
 def iter_batches(source: Source, batch_size: int, workers: int | None = None) -> Iterator[list[Sample]]:
-    """Yield all samples of ``source`` in order, ``batch_size`` at a time (the last list may be shorter).
+    """Yield all samples of ``source`` in order, ``batch_size`` at a time, fewer where they are large.
 
     Args:
         source: what to decode.
-        batch_size: samples per list, at least 1.
+        batch_size: samples per list, at least 1. A list ends earlier at 128 MiB of pixels (`BATCH_BYTES`).
         workers: decoding threads (Pillow releases the interpreter lock). None: one per processor this
             process may use, at most 8. 0: no threads.
 
     While the caller works on one batch the threads decode the next ``max(batch_size, 2 * workers)``
-    images and no more, so about two batches are in memory. Closing the generator early waits only
+    images or 128 MiB of them and no more, so about two batches are in memory. Closing the generator early waits only
     for the images being decoded at that moment.
 
     Raises:
@@ -44,12 +47,26 @@ def iter_batches(source: Source, batch_size: int, workers: int | None = None) ->
         workers = min(8, processors())
     if workers < 0:
         raise UserError(f"workers: expected 0 or more, got {workers}")
-    return _batched(map_ahead(source.read, range(len(source)), workers, max(batch_size, 2 * workers)), batch_size)
+    return batched(map_ahead(source.read, range(len(source)), workers, max(batch_size, 2 * workers)), batch_size)
 
 
-def _batched(samples: Iterator[Sample], batch_size: int) -> Iterator[list[Sample]]:
+def batched(samples: Iterator[Sample], batch_size: int, beside: int = 0) -> Iterator[list[Sample]]:
+    """Lists of up to ``batch_size`` samples that follow each other, up to the one that reaches `BATCH_BYTES`.
+
+    Args:
+        beside: bytes that each sample needs besides its pixels.
+    """
     try:
-        while batch := list(islice(samples, batch_size)):
+        batch: list[Sample] = []
+        held = 0
+        for sample in samples:
+            batch.append(sample)
+            held += bytes_of(sample) + beside
+            del sample
+            if len(batch) == batch_size or held >= BATCH_BYTES:
+                yield batch
+                batch, held = [], 0
+        if batch:
             yield batch
     finally:
         # Close now, not when the garbage collector comes by: the threads end with it.
@@ -58,8 +75,47 @@ def _batched(samples: Iterator[Sample], batch_size: int) -> Iterator[list[Sample
             close()
 
 
-def map_ahead(read: Callable[[T], Sample], items: Iterable[T], workers: int, look_ahead: int) -> Iterator[Sample]:
+def bytes_of(sample: Sample) -> int:
+    """Bytes of a sample's pixels."""
+    return 0 if sample.pixels is None else int(sample.pixels.nbytes)
+
+
+class _Gate:
+    """Lets threads decode while what is decoded and not handed out is below `BATCH_BYTES`.
+
+    The next one to be handed out always passes, so nobody waits for one who waits.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._held, self._next, self._open = 0, 0, True
+
+    def read(self, place: int, read: Callable[[T], Sample], item: T) -> Sample:
+        with self._changed:
+            self._changed.wait_for(lambda: self._held < BATCH_BYTES or place == self._next or not self._open)
+        sample = read(item)
+        with self._changed:
+            self._held += bytes_of(sample)
+        return sample
+
+    def handed_out(self, sample: Sample) -> None:
+        with self._changed:
+            self._held -= bytes_of(sample)
+            self._next += 1
+            self._changed.notify_all()
+
+    def end(self) -> None:
+        with self._changed:
+            self._open = False
+            self._changed.notify_all()
+
+
+def map_ahead(
+    read: Callable[[T], Sample], items: Iterable[T], workers: int, look_ahead: int
+) -> Generator[Sample, None, None]:
     """``read`` of every item, in order, done in ``workers`` threads up to ``look_ahead`` items ahead (0: in this one).
+
+    Threads begin no further image while 128 MiB of pixels wait.
 
     Example:
         >>> from iuscore.images import Item, StoredFile, read_item
@@ -73,12 +129,20 @@ def map_ahead(read: Callable[[T], Sample], items: Iterable[T], workers: int, loo
         return
     pool = ThreadPoolExecutor(workers, thread_name_prefix="iuscore-decode")
     waiting: deque[Future[Sample]] = deque()
+    gate = _Gate()
     try:
-        for item in items:
-            waiting.append(pool.submit(read, item))
+        for place, item in enumerate(items):
+            waiting.append(pool.submit(gate.read, place, read, item))
             if len(waiting) > look_ahead:
-                yield waiting.popleft().result()
+                yield _next(waiting, gate)
         while waiting:
-            yield waiting.popleft().result()
+            yield _next(waiting, gate)
     finally:
+        gate.end()
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _next(waiting: deque[Future[Sample]], gate: _Gate) -> Sample:
+    sample = waiting.popleft().result()
+    gate.handed_out(sample)
+    return sample

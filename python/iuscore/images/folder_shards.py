@@ -106,7 +106,7 @@ class FolderShards(ShardedSource):
         for found in walk.files():
             empty = False
             yield found
-        self.ignored = walk.ignored
+        self.ignored, self.ignored_names = walk.ignored, walk.first_others
         if empty:
             raise UserError(nothing_found(self.path, walk.ignored, walk.example, self.by_content))
 

@@ -16,6 +16,9 @@ SPLIT_NAMES = {
     **dict.fromkeys(("test", "testing"), "test"),
 }
 
+NAMED = 5
+"""Files beside the images that are named in what is said; the others are counted."""
+
 _BEGINNING = 132
 _SIGNATURES = (
     b"\x89PNG\r\n\x1a\n",

@@ -17,6 +17,7 @@ from iuscore.errors import UserError
 from iuscore.images.decoded import MAX_PIXELS, checked_bits
 from iuscore.images.labels import ClassNames
 from iuscore.images.listing import (
+    NAMED,
     is_folder,
     is_image_file,
     is_image_name,
@@ -95,6 +96,7 @@ class ShardedSource(ABC):
         path: what was opened.
         max_pixels: larger images are refused when read.
         ignored: number of files or members that are no images; complete when ``shards`` is exhausted.
+        ignored_names: up to five of them.
         split, column: what was asked for, where the kind has these.
         names: which class each label stands for; None: labels are the classes.
         masks: the folder of masks, where the images have some.
@@ -116,6 +118,12 @@ class ShardedSource(ABC):
         self.path = path
         self.max_pixels = max_pixels
         self.ignored = 0
+        self.ignored_names: list[str] = []
+
+    def _leave_out(self, name: str) -> None:
+        self.ignored += 1
+        if len(self.ignored_names) < NAMED:
+            self.ignored_names.append(name)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.path)!r})"

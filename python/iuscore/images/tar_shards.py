@@ -117,7 +117,7 @@ class TarShards(ArchiveShards):
                     if self._is_wanted(member):
                         yield _numbered(member, seen), None
                     else:
-                        self.ignored += 1
+                        self._leave_out(f"{archive}/{member.name}")
                 return
             for _, members in groupby(_members(stream), lambda member: member.key):
                 samples, damage = self._samples(stream, members, archive, seen)
@@ -142,7 +142,7 @@ class TarShards(ArchiveShards):
                 elif self._is_wanted(member):
                     sample.add_image(stem, _numbered(member, seen))
                 else:
-                    self.ignored += 1
+                    self._leave_out(f"{archive}/{member.name}")
         except Damaged as error:
             # The class of the last images may have been in what is lost.
             if samples and not samples[-1].pairs_up:

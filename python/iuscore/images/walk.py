@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from iuscore.errors import UserError
-from iuscore.images.listing import is_folder, is_image_file, is_image_name, is_passed_over, uid_of
+from iuscore.images.listing import NAMED, is_folder, is_image_file, is_image_name, is_passed_over, uid_of
 
 _NO_FILE = -2
 _MOST_WAYS = 1000
@@ -67,6 +67,7 @@ class Walk:
     Attributes:
         ignored: number of other files so far.
         example: the first of them by name.
+        first_others: the first `NAMED` that were met.
         others: all of them, if ``keep_others``.
     """
 
@@ -83,6 +84,7 @@ class Walk:
         self.by_content = by_content
         self.ignored = 0
         self.example: str | None = None
+        self.first_others: list[str] = []
         self.others: list[str] | None = [] if keep_others else None
         self._ways: Counter[tuple[int, int]] = Counter()
 
@@ -168,6 +170,8 @@ class Walk:
 
     def _leave_out(self, uid: str) -> None:
         self.ignored += 1
+        if len(self.first_others) < NAMED:
+            self.first_others.append(uid)
         if self.example is None or uid < self.example:
             self.example = uid
         if self.others is not None:

@@ -10,6 +10,7 @@ from typing import Any
 from iuscore.errors import UserError
 from iuscore.score.scorer import Scorer
 
+_SOFTWARE = "iuscore"
 _BASELINE, _SET = "#4477AA", "#EE7733"  # told apart by color-blind readers too
 _CHANCE = "#BBBBBB"
 _LONGEST = 20.0  # bars beyond are cut, or one of a thousand spreads would hide all others; the number says how far
@@ -37,8 +38,18 @@ def plot_contributions(scorer: Scorer, summary: Mapping[str, Any], path: str | o
         _panel(next(axes), scorer, name, entry)
         if measured:
             _changes_panel(next(axes), name, entry)
-    figure.savefig(path)
+    # Says whose the picture is: a later run replaces its own only.
+    figure.savefig(path, metadata={"Software": _SOFTWARE} if Path(path).suffix.lower() == ".png" else None)
     return Path(path)
+
+
+def is_own_picture(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is a PNG that `plot_contributions` drew."""
+    try:
+        with open(path, "rb") as file:
+            return b"tEXtSoftware\0" + _SOFTWARE.encode() in file.read(4096)
+    except OSError:
+        return False
 
 
 def new_figure(width: float, height: float) -> Any:
@@ -131,11 +142,13 @@ def _changes_panel(axis: Any, name: str, entry: Mapping[str, Any]) -> None:
 
 def _title(name: str, entry: Mapping[str, Any]) -> str:
     ius, name = entry["ius"], _plain(name)
-    title = f"Scored images against real {name}: IUS {ius['mean']:.2f} [{ius['low']:.2f}, {ius['high']:.2f}]"
+    interval = "" if ius["low"] is None else f" [{ius['low']:.2f}, {ius['high']:.2f}]"
+    guess = ", a guess: far outside real images" if entry.get("far_outside") else ""
+    title = f"Scored images against real {name}: IUS {ius['mean']:.2f}{interval}{guess}"
     ceiling, floor = entry["ceiling"], entry["floor"]
     if ceiling and floor:
         title += f"\nreal {name} reach {ceiling['mean']:.2f}, real images of other classes {floor['mean']:.2f}"
-    return title + "\nbars: mean, whiskers: 95 % bootstrap interval of the mean"
+    return title + "\nbars: mean, whiskers: 95 % interval of the mean"
 
 
 def _plain(name: str) -> str:
@@ -144,7 +157,7 @@ def _plain(name: str) -> str:
 
 
 def _errors(means: Any, lows: Any, highs: Any) -> Any:
-    if lows is None:
+    if lows is None or None in lows:
         return None
     below = [max(0.0, m - low) for m, low in zip(means, lows, strict=True)]
     above = [max(0.0, high - m) for m, high in zip(means, highs, strict=True)]

@@ -1,0 +1,65 @@
+"""The table of a run as one CSV file, for those who have no reader of Parquet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from iuscore.engine.parts import finished, part_path, read_part
+from iuscore.engine.run import CSV_NAME, is_csv, not_own, read_record
+from iuscore.engine.shard import RUN_NAME
+from iuscore.errors import UserError
+from iuscore.runs import replacing
+
+
+def check_csv(out: Path) -> None:
+    """Raise where ``scores.csv`` in a folder is not of a run.
+
+    Raises:
+        UserError: it is not.
+    """
+    if (out / CSV_NAME).exists() and not is_csv(out / CSV_NAME):
+        raise UserError(not_own(out / CSV_NAME))
+
+
+def write_csv(out: Path) -> Path:
+    """Write the rows of the parts of a run that are there to ``scores.csv``, part by part.
+
+    The same rows in the same order as the Parquet table, with a header. Numbers have as many digits as tell float32
+    values apart; an empty cell without quotes is a missing value.
+
+    Args:
+        out: folder of the run.
+
+    Returns:
+        The file.
+
+    Raises:
+        UserError: no run, a damaged part, or another file of that name.
+
+    Example:
+        >>> import tempfile, iuscore
+        >>> from iuscore import demo
+        >>> from iuscore.engine import score_source
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     scorer = iuscore.load(demo.tiny_model(folder))
+        ...     _ = score_source(scorer, f"{folder}/real/test", f"{folder}/scores")
+        ...     lines = write_csv(Path(folder, "scores")).read_text().splitlines()
+        >>> len(lines), lines[0][:20]
+        (5, '"uid","target","ius"')
+    """
+    from pyarrow.csv import CSVWriter
+
+    record = read_record(out / RUN_NAME)
+    if record is None:
+        raise UserError(f"{out} holds no run: give the --out folder of 'iuscore score'")
+    check_csv(out)
+    with replacing(out / CSV_NAME) as file:
+        writer = None
+        for info in finished(out, record["run"], record["n_shards"]):
+            table = read_part(part_path(out, info.index)).replace_schema_metadata(None)
+            if writer is None:
+                writer = CSVWriter(file, table.schema)
+            writer.write_table(table)
+        if writer is not None:
+            writer.close()
+    return out / CSV_NAME
