@@ -288,7 +288,7 @@ def noise(side: int) -> Image.Image:
 
 
 class TestBudget:
-    """As docs/errors.md says: 32 bytes a pixel, four times the file, 64 MiB; 1 s a million pixels and 0.5 s a MB."""
+    """The figures of docs/errors.md: memory and processor time, by pixels and by the size of the file."""
 
     @pytest.mark.parametrize("name", sorted(SLOW))
     def test_time(self, name: str) -> None:
