@@ -150,6 +150,16 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "cuda: needs a CUDA device; with IUSCORE_REQUIRE_CUDA=1 a skip is a failure")
 
 
+ANY_SCALE = ("equivalence", "invariants", "oracles")
+"""Folders of tests whose images are drawn on any scale, which the ops warn of; tests/mechanics tests the warnings."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent.name in ANY_SCALE:
+            item.add_marker(pytest.mark.filterwarnings("ignore:images. expected (floats|uint16) in:UserWarning"))
+
+
 def skip_fails(reason: str) -> bool:
     """Whether a skipped test fails where a GPU is required: not where the tool that it compares with is missing."""
     return "could not import " not in reason

@@ -12,6 +12,7 @@ import torch
 from iuscore.features import sized_masks
 from iuscore.images import Sample, Source, iter_batches, mark_of
 from iuscore.models import AdditiveModel, Ensemble, Space
+from iuscore.ops._range import range_is_known
 
 IN_MEMORY_BYTES = 4 << 30  # prepared inputs beyond this live in a memory-mapped file
 NON_FINITE = "non-finite pixels"
@@ -79,14 +80,15 @@ def prepare_source(
             marks += [mark_of(image) for image in pixels if image is not None]
         if pixels:
             masks = [batch[i].mask for i in positions] if model.mask == "given" else None
-            if on_warnings is None:
-                made = model.prepare(pixels, "NHWC", masks).numpy()
-            else:
-                tensor, said = model.prepare_with_warnings(pixels, "NHWC", masks)
-                made = tensor.numpy()
-                for i, texts in zip(positions, said, strict=True):
-                    if texts:
-                        on_warnings(batch[i].uid, texts)
+            with range_is_known():  # the reader of the files warns
+                if on_warnings is None:
+                    made = model.prepare(pixels, "NHWC", masks).numpy()
+                else:
+                    tensor, said = model.prepare_with_warnings(pixels, "NHWC", masks)
+                    made = tensor.numpy()
+                    for i, texts in zip(positions, said, strict=True):
+                        if texts:
+                            on_warnings(batch[i].uid, texts)
             if inputs is None:
                 shape = (len(source), *made.shape[1:])
                 large = int(np.prod(shape)) * 4 > IN_MEMORY_BYTES

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from iuscore.errors import UserError
+from iuscore.ops._images import batch_view
+from iuscore.ops._range import beyond
 from iuscore.score import Scorer, load
-from iuscore.score._range import beyond_unit
 from iuscore.score.scorer import Target
 
 try:
@@ -254,7 +255,7 @@ class UtilitySimilarity(Metric):
         """Warns once of floats on a GPU that are plainly no [0, 1]; of those on the CPU the scorer does."""
         if self._range_said or images.device.type == "cpu":
             return
-        if said := beyond_unit([images], ask_gpu=True):
+        if said := beyond(batch_view(images, self.layout)):
             self._range_said = True
             rank_zero_warn(said, UserWarning)
 

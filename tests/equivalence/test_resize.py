@@ -60,7 +60,9 @@ def images_of(case: Case) -> Tensor:
 
 
 def run(backend: BackendUnderTest, images: Any, size: tuple[int, int], layout: str) -> Tensor:
-    return ops.resize(backend.moved(images), size, layout=layout, backend=backend.backend).cpu()  # type: ignore[arg-type]
+    """[B, h, w, C]; the op keeps the layout that it got."""
+    resized = ops.resize(backend.moved(images), size, layout=layout, backend=backend.backend).cpu()  # type: ignore[arg-type]
+    return resized.permute(0, 2, 3, 1) if layout == "NCHW" else resized
 
 
 @given(case=cases())

@@ -33,7 +33,7 @@ BAD_TABLES: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     (WEIGHTS, {"low": (1.0,)}, ValueError, "low: expected a number or [2], got [1]"),
     (WEIGHTS, {"points": None}, ValueError, "points, tolerance: expected one of the two"),
     (WEIGHTS, {"tolerance": 0.1}, ValueError, "points, tolerance: expected one of the two"),
-    (WEIGHTS, {"points": 1}, ValueError, "points: expected 2 to 16777216, got 1"),
+    (WEIGHTS, {"points": 1}, ValueError, "points: expected an integer, 2 to 16777216, got 1"),
     (WEIGHTS, {"points": None, "tolerance": 0.0}, ValueError, "tolerance: expected a positive number, got 0.0"),
 ]  # fmt: skip
 
@@ -44,8 +44,9 @@ BAD_X: list[tuple[Any, Any, type[Exception], str]] = [
     (X[:, :1], TABLES, ValueError, "x: expected [B, 2] for 2 tables, got [3, 1]"),
     (X.to("meta"), TABLES, ValueError, "x: expected on the tables' device, cpu, got meta"),
     (X, replace(TABLES, values=TABLES.values.double()), TypeError,
-     "tables.values: expected dtype float32, got float64"),
-    (X, replace(TABLES, high=TABLES.high.half()), TypeError, "tables.high: expected dtype float32, got float16"),
+     "tables.values: expected dtype float32, got float64; convert it with .float()"),
+    (X, replace(TABLES, high=TABLES.high.half()), TypeError,
+     "tables.high: expected dtype float32, got float16; convert it with .float()"),
     (X, replace(TABLES, low=TABLES.low[:1]), ValueError, "tables.low: expected [2], got [1]"),
     (X, replace(TABLES, high=TABLES.high.to("meta")), ValueError,
      "tables.high: expected on the device of the values, cpu, got meta"),

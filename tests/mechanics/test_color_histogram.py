@@ -65,7 +65,7 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
     (
         {"mask": MASK.float()},
         TypeError,
-        "mask: expected dtype bool or uint8 (nonzero = counted), got float32",
+        "mask: expected dtype bool or uint8 (nonzero = counted), got float32; write mask != 0",
     ),
     ({"layout": "HWC"}, ValueError, "layout: expected 'NHWC', 'NCHW' or None, got 'HWC'"),
     ({"backend": "cuda"}, ValueError, "backend: expected 'auto', 'native' or 'torch', got 'cuda'"),
@@ -79,7 +79,7 @@ def test_bad_options(options: dict[str, Any], error: type[Exception], text: str)
 
 
 def test_bad_images() -> None:
-    with pytest.raises(TypeError, match=r"^images: expected dtype .*, got float64; convert it with \.float\(\)"):
+    with pytest.raises(TypeError, match=r"^images: expected dtype .*, got float64; write images\.to\(torch\.float32\)"):
         ops.color_histogram(RGB.double())
     with pytest.raises(ValueError, match=r"^mask: expected one mask per image, 2, got 1$"):
         ops.color_histogram(list(RGB), mask=[MASK[0]])

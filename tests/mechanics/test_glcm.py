@@ -77,7 +77,7 @@ BAD: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     ),
     (GRAY, {"distances": []}, ValueError, "distances: expected at least one finite number, got []"),
     (GRAY, {"angles": [float("inf")]}, ValueError, "angles: expected at least one finite number, got [inf]"),
-    (GRAY, {"distances": 1}, TypeError, "distances: expected a sequence of numbers, got int"),
+    (GRAY, {"distances": "1"}, TypeError, "distances: expected a number or a sequence of numbers, got '1'"),
     (GRAY, {"distances": [-1]}, ValueError, "distances: expected 0 or more and below 2^31, got [-1]"),
     (GRAY, {"offsets": []}, ValueError, "offsets: expected at least one (rows, columns), got none"),
     (GRAY, {"offsets": [(0, 1, 2)]}, TypeError, "offsets: expected pairs (rows, columns), got (0, 1, 2)"),
@@ -86,10 +86,11 @@ BAD: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     (GRAY, {"backend": "fast"}, ValueError, "backend: expected 'auto', 'native' or 'torch', got 'fast'"),
     (FLOATS.clone().requires_grad_(), {}, ValueError, NO_GRADIENT),
     (
-        GRAY[:, :, :, 0],
+        GRAY[0],
         {},
         ValueError,
-        "images: expected [B, H, W, C] or [B, C, H, W], got [2, 9, 8]; for one image add a batch axis: images[None]",
+        "images: [9, 8, 1] may be 9 gray images or one image with 1 as its number of channels; for gray images pass "
+        "images[..., None] with layout='NHWC', for one image images[None] with layout='NHWC'",
     ),
     (
         GRAY,
@@ -114,7 +115,7 @@ BAD_FEATURES: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
         ValueError,
         "preset: expected one of skimage, mahotas, ibsi, haralick, got 'matlab'",
     ),
-    (GRAY, {"levels": 8, "features": "contrast"}, TypeError, "features: expected a sequence of names, got str"),
+    (GRAY, {"levels": 8, "features": 3}, TypeError, "features: expected a name or a sequence of names, got 3"),
     (GRAY, {"levels": 8, "features": []}, ValueError, "features: expected at least one name, each once, got []"),
     (
         GRAY,

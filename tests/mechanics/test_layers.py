@@ -137,7 +137,7 @@ ALLOWED: dict[str, set[str]] = {
     "measure": BASE,
     "intervals": set(),
     "profile": BASE | {"intervals", "measure", "models"},
-    "contributions": BASE | {"features", "images", "models"},
+    "contributions": BASE | {"features", "images", "models", "ops"},
     "fit": BASE | {"contributions", "features", "images", "models", "profile", "report", "runs"},
     "score": BASE | {"features", "images", "measure", "models", "ops", "profile"},
     "engine": BASE

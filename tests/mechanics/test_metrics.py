@@ -133,13 +133,15 @@ def test_no_images_yet(scorer: Scorer) -> None:
     assert float(values["scored"]) == 0
 
 
-@pytest.mark.parametrize("scale", [lambda x: x * 2 - 1, lambda x: x * 255])
-def test_floats_of_another_range_are_told_of(scorer: Scorer, scale: object) -> None:
+@pytest.mark.parametrize(
+    ("scale", "advice"), [(lambda x: x * 2 - 1, r"\(x \+ 1\) / 2"), (lambda x: x * 255, "divide them by 255")]
+)
+def test_floats_of_another_range_are_told_of(scorer: Scorer, scale: object, advice: str) -> None:
     assert callable(scale)
     metric = UtilitySimilarity(scorer, "normal")
     unit = PIXELS.float() / 255
     metric.update(unit * 1.1 - 0.05)  # overshoots a little
-    with pytest.warns(UserWarning, match=r"expected floats in \[0, 1\], .* got .* \(x \+ 1\) / 2"):
+    with pytest.warns(UserWarning, match=rf"expected floats in \[0, 1\], got .* {advice}"):
         metric.update(scale(unit))
 
 

@@ -20,16 +20,24 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 RGB = torch.zeros(2, 9, 8, 3, dtype=torch.uint8)
 NAMES = "uint8, uint16, float16, bfloat16 or float32"
-TO_FLOAT32 = "convert it with .float() or .astype('float32')"
+TO_FLOATS = "write images[1].to(torch.float32) for values in [0, 1]"
+SHAPES = "[B, H, W, C] or [B, C, H, W], or gray images [B, H, W] or [H, W]"
 
 BAD_IMAGES: list[tuple[Any, type[Exception], str]] = [
     (
         RGB[0],
         ValueError,
-        "images: expected [B, H, W, C] or [B, C, H, W], got [9, 8, 3]; for one image add a batch axis: images[None]",
+        "images: [9, 8, 3] may be 9 gray images or one image with 3 as its number of channels; for gray images pass "
+        "images[..., None] with layout='NHWC', for one image images[None] with layout='NHWC'",
     ),
-    (RGB[0, 0], ValueError, "images: expected [B, H, W, C] or [B, C, H, W], got [8, 3]"),
-    (RGB[None], ValueError, "images: expected [B, H, W, C] or [B, C, H, W], got [1, 2, 9, 8, 3]"),
+    (
+        RGB.permute(0, 3, 1, 2)[0],
+        ValueError,
+        "images: [3, 9, 8] may be 3 gray images or one image with 3 as its number of channels; for gray images pass "
+        "images[..., None] with layout='NHWC', for one image images[None] with layout='NCHW'",
+    ),
+    (RGB[0, 0, 0], ValueError, f"images: expected {SHAPES}, got [3]"),
+    (RGB[None], ValueError, f"images: expected {SHAPES}, got [1, 2, 9, 8, 3]"),
     (RGB[..., :2], ValueError, "images: expected 1 or 3 channels in NHWC, got shape [2, 9, 8, 2]"),
     (torch.zeros(1, 4, 9, 9), ValueError, "images: expected 1 or 3 channels in NHWC, got shape [1, 4, 9, 9]"),
     (
@@ -48,20 +56,29 @@ BAD_IMAGES: list[tuple[Any, type[Exception], str]] = [
         ValueError,
         "images[1]: expected height and width of at most 2^24, got 2 x 34780558; crop or shrink it first",
     ),
-    (RGB.double(), TypeError, f"images: expected dtype {NAMES}, got float64; {TO_FLOAT32}"),
-    (RGB.bool(), TypeError, f"images: expected dtype {NAMES}, got bool; convert it to uint8 with values 0 and 255"),
+    (
+        RGB.double(),
+        TypeError,
+        f"images: expected dtype {NAMES}, got float64; write images.to(torch.float32) for values in [0, 1]",
+    ),
+    (RGB.bool(), TypeError, f"images: expected dtype {NAMES}, got bool; write images.to(torch.uint8) * 255"),
     (
         RGB.int().numpy(),
         TypeError,
-        f"images: expected dtype {NAMES}, got int32; convert it, scaled to the range of one of these",
+        f"images: expected dtype {NAMES}, got int32; write images.astype('uint8') for values in 0..255, "
+        "images.astype('uint16') for values in 0..65535",
     ),
-    (np.zeros((1, 9, 8, 3), dtype=object), TypeError, f"images: expected dtype {NAMES}, got object"),
+    (
+        np.zeros((1, 9, 8, 3), dtype=object),
+        TypeError,
+        f"images: expected dtype {NAMES}, got object; write list(images) for an array of arrays",
+    ),
     (np.zeros((1, 9, 8, 3), dtype="U3"), TypeError, f"images: expected dtype {NAMES}, got <U3"),
     ({1, 2}, TypeError, "images: expected a torch.Tensor, a numpy.ndarray or a list of them, got set"),
     (None, TypeError, "images: expected a torch.Tensor, a numpy.ndarray or a list of them, got NoneType"),
     ([RGB[0], "a.png"], TypeError, "images[1]: expected a torch.Tensor or numpy.ndarray, got str"),
     ([RGB[0], RGB], ValueError, "images[1]: expected [H, W, C], [C, H, W] or [H, W], got [2, 9, 8, 3]"),
-    ([RGB[0], RGB[0].double()], TypeError, f"images[1]: expected dtype {NAMES}, got float64; {TO_FLOAT32}"),
+    ([RGB[0], RGB[0].double()], TypeError, f"images[1]: expected dtype {NAMES}, got float64; {TO_FLOATS}"),
     (
         [torch.zeros(3, 8, 3)],
         ValueError,
@@ -79,7 +96,7 @@ BAD_OPTIONS: list[tuple[dict[str, Any], type[Exception], str]] = [
     (
         {"size": (8, 2**24 + 1)},
         ValueError,
-        "size: expected (height, width) of at most 2^24 each, got (8, 16777217); ask for smaller maps",
+        "size: expected (height, width) of at most 2^24 each, got (8, 16777217); ask for less",
     ),
     ({"dtype": torch.float64}, TypeError, "dtype: expected torch.float32, float16 or bfloat16, got torch.float64"),
     ({"dtype": torch.uint8}, TypeError, "dtype: expected torch.float32, float16 or bfloat16, got torch.uint8"),
@@ -120,7 +137,7 @@ def test_arrays_that_torch_does_not_take_are_accepted(backend: BackendUnderTest)
     for given in (array, frozen, backwards, swapped):
         assert torch.equal(backend.maps(given, size=(12, 8))[0], expected)
         assert torch.equal(backend.maps(list(given), size=(12, 8))[0], expected)
-    with pytest.raises(TypeError, match="got float64; convert it with"):
+    with pytest.raises(TypeError, match=r"got float64; write images\.astype"):
         ops.perceptual_maps(np.zeros((1, 9, 8, 3), dtype=">f8"))
 
 

@@ -17,16 +17,16 @@ UNIT = torch.rand(2, 40, 40, 1, generator=torch.Generator().manual_seed(0))
 @pytest.mark.parametrize(
     ("images", "range_"),
     [
-        (UNIT * 255, r"0.* to 255"),
-        (UNIT * 2 - 1, r"-1 to 1"),
-        ((UNIT * 255).numpy(), r"0.* to 255"),
-        ([UNIT[0], UNIT[1] * 255], r"0.* to 255"),
+        (UNIT * 255, r"0.* to 255; divide them by 255, or pass uint8"),
+        (UNIT * 2 - 1, r"-1 to 1; scale them, those in \[-1, 1\] by \(x \+ 1\) / 2"),
+        ((UNIT * 255).numpy(), r"0.* to 255; divide them by 255, or pass uint8"),
+        ([UNIT[0], UNIT[1] * 255], r"0.* to 255; divide them by 255, or pass uint8"),
     ],
 )
 def test_floats_on_another_scale_are_told(fitted: Path, images: Any, range_: str) -> None:
     scorer = iuscore.load(fitted)
-    with pytest.warns(UserWarning, match=f"to which they are clamped, got {range_}; scale") as told:
-        scorer(images, target="a")
+    with pytest.warns(UserWarning, match=rf"^images: expected floats in \[0, 1\], got {range_}$") as told:
+        scorer(images, target="a", batch_size=1)
     assert [Path(warning.filename).name for warning in told] == [Path(__file__).name]
 
 

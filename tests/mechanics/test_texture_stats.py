@@ -25,7 +25,7 @@ IMAGES = torch.randint(0, 256, (2, 12, 15, 3), dtype=torch.uint8, generator=torc
         ({"levels": 257}, ValueError, "levels: expected an integer from 2 to 256, got 257"),
         ({"levels": 8.0}, ValueError, "levels: expected an integer from 2 to 256, got 8.0"),
         ({"distances": (0,)}, ValueError, "distances: expected at most 16 integers, each from 1 to 65535, got (0,)"),
-        ({"distances": 4}, ValueError, "distances: expected at most 16 integers, each from 1 to 65535, got 4"),
+        ({"distances": 4.0}, ValueError, "distances: expected at most 16 integers, each from 1 to 65535, got 4.0"),
         ({"bins": 32.0}, ValueError, "bins: expected a power of two from 2 to 256, got 32.0"),
         ({"distances": (1.5,)}, ValueError, "distances: expected at most 16 integers, each from 1 to 65535, got (1.5"),
         ({"mask": torch.ones(2, 12, 15)}, TypeError, "mask: expected dtype bool or uint8 (nonzero = counted), got fl"),

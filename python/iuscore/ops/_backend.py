@@ -12,9 +12,12 @@ from typing import Literal
 
 import torch
 
+from iuscore.ops._arguments import one_of
+
 log = logging.getLogger("iuscore")
 
 Backend = Literal["auto", "native", "torch"]
+BACKENDS: tuple[Backend, ...] = ("auto", "native", "torch")
 OPS = (
     "additive_cnn",
     "additive_lookup",
@@ -110,6 +113,25 @@ def _why_slow() -> str:
     )
 
 
+def traced(*arguments: object) -> bool:
+    """Whether a compiler follows this call, or ``torch.func.vmap`` has one of the arguments stand for many.
+
+    Then the op runs as one operator (``iuscore.ops._traced``), as neither can look inside.
+    """
+    return torch.compiler.is_compiling() or any(map(_stands_for_many, arguments))
+
+
+def _stands_for_many(argument: object) -> bool:
+    if isinstance(argument, torch.Tensor):
+        return torch._C._functorch.is_batchedtensor(argument)
+    return isinstance(argument, list | tuple) and any(map(_stands_for_many, argument))
+
+
+def check_backend(backend: object) -> str:
+    """ValueError where it is none of the three."""
+    return one_of("backend", backend, BACKENDS, "'auto', 'native' or 'torch'")
+
+
 def choose(
     op: str,
     device: torch.device,
@@ -127,9 +149,7 @@ def choose(
         ValueError: ``backend`` is none of "auto", "native", "torch".
         RuntimeError: backend="native" where the kernel cannot run, with the reason.
     """
-    if backend not in ("auto", "native", "torch"):
-        raise ValueError(f"backend: expected 'auto', 'native' or 'torch', got {backend!r}")
-    if backend == "torch":
+    if check_backend(backend) == "torch":
         return Choice("torch", "backend='torch' was asked for")
     why_not = _why_not(device)
     if not why_not and needs_grad:

@@ -7,6 +7,8 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor
 
+from iuscore.ops._arguments import is_real, shown
+
 Precision = Literal["exact", "fast", "auto"]
 """How a network is computed: "exact" in float32; "fast" in 16-bit integers where the CPU has them; "auto"."""
 
@@ -67,6 +69,24 @@ def tensors_of(network: CnnNetwork) -> Iterator[tuple[str, Tensor]]:
     for i, (weight, bias) in enumerate(network.linears):
         yield f"linears[{i}] weight", weight
         yield f"linears[{i}] bias", bias
+
+
+def check_parts(network: object, name: str) -> None:
+    """TypeError where it is no network of blocks and pairs of tensors."""
+    if not isinstance(network, CnnNetwork):
+        raise TypeError(f"{name}: expected a CnnNetwork, got {shown(network)}")
+    if not isinstance(network.blocks, tuple | list) or not isinstance(network.linears, tuple | list):
+        raise TypeError(f"{name}: expected blocks and linears as tuples")
+    for b, block in enumerate(network.blocks):
+        if not isinstance(block, CnnBlock):
+            raise TypeError(f"{name}.blocks[{b}]: expected a CnnBlock, got {shown(block)}")
+        if not isinstance(block.kernels, tuple | list) or not isinstance(block.biases, tuple | list):
+            raise TypeError(f"{name}.blocks[{b}]: expected kernels and biases as tuples of tensors")
+        if not is_real(block.eps) or not block.eps >= 0.0:
+            raise ValueError(f"{name}.blocks[{b}].eps: expected a number of at least 0, got {shown(block.eps)}")
+    for i, pair in enumerate(network.linears):
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise TypeError(f"{name}.linears[{i}]: expected (weight, bias), got {shown(pair)}")
 
 
 def identity_of(networks: Sequence[CnnNetwork]) -> list[object]:

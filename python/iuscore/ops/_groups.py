@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from iuscore.ops._images import ArrayLike, Images, Layout, batch_view, image_views, tensor_of
+from iuscore.ops._arguments import check_dense
+from iuscore.ops._images import (
+    ArrayLike,
+    Images,
+    Layout,
+    arranged,
+    arranged_one,
+    batch_view,
+    image_views,
+    is_batch,
+    is_masked,
+    tensor_of,
+)
 
 Masks: TypeAlias = "ArrayLike | Sequence[ArrayLike]"
 
@@ -31,23 +44,17 @@ class Group:
 
 
 def image_groups(images: Images, mask: Masks | None, layout: Layout | None) -> list[Group]:
-    """At least one group; of an empty list one with no image.
+    """At least one group; of an empty list one with no image. What a NumPy array masks is not counted either.
 
     Raises:
         TypeError: images or masks of another kind or dtype. ValueError: another shape or device.
     """
-    if isinstance(images, Tensor | np.ndarray):
-        batch = batch_view(images, layout)
-        masks = None if mask is None else _mask(mask, batch, "mask")
+    if is_batch(images):
+        batch, masks = batch_and_mask(cast(ArrayLike, images), mask, layout)
         return [Group(batch, masks, tuple(range(len(batch))))]
-    if not isinstance(images, Sequence) or isinstance(images, str | bytes):
-        raise TypeError(
-            f"images: expected a torch.Tensor, a numpy.ndarray or a list of them, got {type(images).__name__}"
-        )
-    views = image_views(images, layout)
+    views, masks_of = views_and_masks(cast("Sequence[ArrayLike]", images), mask, layout)
     if not views:
         return [Group(torch.zeros(0, 1, 1, 1, dtype=torch.uint8), None, ())]
-    masks_of = _masks(mask, views)
     members: dict[tuple[object, ...], list[int]] = {}
     for i, view in enumerate(views):
         members.setdefault((view.dtype, *view.shape), []).append(i)
@@ -59,6 +66,44 @@ def image_groups(images: Images, mask: Masks | None, layout: Layout | None) -> l
         )
         for where in members.values()
     ]
+
+
+def batch_and_mask(images: ArrayLike, mask: Masks | None, layout: Layout | None) -> tuple[Tensor, Tensor | None]:
+    """[B, H, W, C], and what is counted, [B, H, W]; None where all is."""
+    given, counted = _unmasked(images)
+    batch = batch_view(given, layout)
+    found = None if mask is None else _mask(mask, batch, "mask")
+    return batch, found if counted is None else _both(arranged(counted, layout)[0].all(-1), found)
+
+
+def views_and_masks(
+    images: Sequence[ArrayLike], mask: Masks | None, layout: Layout | None
+) -> tuple[list[Tensor], list[Tensor] | None]:
+    """Views [H, W, C], and what is counted of each, [H, W]; None where all is."""
+    parts = [_unmasked(image) for image in images]
+    views = image_views([given for given, _ in parts], layout)
+    masks = _masks(mask, views)
+    if all(counted is None for _, counted in parts):
+        return views, masks
+    found = []
+    for i, (view, (_, counted)) in enumerate(zip(views, parts, strict=True)):
+        one = None if masks is None else masks[i]
+        if counted is not None:
+            one = _both(arranged_one(counted, layout, f"images[{i}]")[0].all(-1), one)
+        found.append(view.new_ones(view.shape[:2], dtype=torch.bool) if one is None else one)
+    return views, found
+
+
+def _unmasked(images: ArrayLike) -> tuple[ArrayLike, Tensor | None]:
+    """All values, and which of them a NumPy array does not mask, bool of its shape; None where that is all."""
+    if not is_masked(images):
+        return images, None
+    array = cast("npt.NDArray[np.generic]", images)
+    return np.asarray(array), torch.from_numpy(~np.ma.getmaskarray(array))
+
+
+def _both(counted: Tensor, mask: Tensor | None) -> Tensor:
+    return counted if mask is None else counted & (mask != 0)
 
 
 def in_order(parts: Sequence[Tensor], groups: Sequence[Group]) -> Tensor:
@@ -90,11 +135,17 @@ def _one(mask: object, name: str) -> ArrayLike:
 
 
 def _mask(mask: object, images: Tensor, name: str) -> Tensor:
+    if is_masked(mask):
+        mask = mask.filled(0)  # type: ignore[attr-defined]  # not known to be counted
     tensor = tensor_of(mask, name, "bool or uint8 (nonzero = counted)") if isinstance(mask, np.ndarray) else mask
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{name}: expected a torch.Tensor or numpy.ndarray, got {type(mask).__name__}")
+    check_dense(name, tensor)
     if tensor.dtype not in (torch.bool, torch.uint8):
-        raise TypeError(f"{name}: expected dtype bool or uint8 (nonzero = counted), got {str(tensor.dtype)[6:]}")
+        got = str(tensor.dtype).removeprefix("torch.")
+        raise TypeError(f"{name}: expected dtype bool or uint8 (nonzero = counted), got {got}; write {name} != 0")
+    if images.shape[0] == 1 and tensor.ndim == 2:
+        tensor = tensor[None]  # of one gray image [H, W]
     if tensor.shape != images.shape[:3]:
         raise ValueError(
             f"{name}: expected [B, H, W] = {list(images.shape[:3])} as the images, got {list(tensor.shape)}"

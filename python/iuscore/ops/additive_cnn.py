@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from iuscore.errors import UserError
-from iuscore.ops._backend import Backend, choose, extension, why_not_cuda
-from iuscore.ops._cnn import PRECISIONS, CnnNetwork, Precision, shape_of, tensors_of
+from iuscore.ops._arguments import dense, shown
+from iuscore.ops._backend import Backend, choose, extension, traced, why_not_cuda
+from iuscore.ops._cnn import PRECISIONS, CnnNetwork, Precision, check_parts, shape_of, tensors_of
 from iuscore.ops._native import additive_cnn as _native
 from iuscore.ops._native import additive_cnn_cuda as _cuda
 from iuscore.ops._torch import additive_cnn as _torch
@@ -51,6 +52,11 @@ def additive_cnn(
         torch.Size([3, 4, 1])
     """
     _check(maps, networks)
+    _check_precision(precision)
+    if traced(maps, *(tensor for network in networks for _, tensor in tensors_of(network))):
+        from iuscore.ops import _traced_models
+
+        return _traced_models.additive_cnn(maps, networks, precision, backend)
     wants_grad = torch.is_grad_enabled() and (
         maps.requires_grad or any(tensor.requires_grad for network in networks for _, tensor in tensors_of(network))
     )
@@ -80,8 +86,9 @@ def chosen_precision(precision: Precision = "auto", device: torch.device | str =
         >>> chosen_precision("exact"), chosen_precision("auto", "meta")
         ('exact', 'exact')
     """
-    if precision not in PRECISIONS:
-        raise UserError(f"precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}")
+    _check_precision(precision)
+    if torch.compiler.is_compiling():
+        raise RuntimeError("chosen_precision: asks the machine, which torch.compile does not trace; call it before")
     device = torch.device(device)
     core, _ = extension("_core")
     if device.type == "cuda":
@@ -91,17 +98,23 @@ def chosen_precision(precision: Precision = "auto", device: torch.device | str =
     return "fast" if able and precision != "exact" else "exact"
 
 
+def _check_precision(precision: object) -> None:
+    if not isinstance(precision, str) or precision not in PRECISIONS:
+        raise UserError(f"precision: expected one of {', '.join(PRECISIONS)}, got {shown(precision)}")
+
+
 def _check(maps: Tensor, networks: Sequence[CnnNetwork]) -> None:
-    if not isinstance(maps, Tensor):
-        raise TypeError(f"maps: expected a torch.Tensor, got {type(maps).__name__}")
+    dense("maps", maps)
+    if not isinstance(networks, Sequence):
+        raise TypeError(f"networks: expected a sequence of CnnNetwork, got {shown(networks)}")
     if maps.ndim != 4 or maps.shape[1] != len(networks) or not networks:
         raise ValueError(f"maps: expected [B, {len(networks)}, h, w], one map a network, got {list(maps.shape)}")
     tensors = [("maps", maps)]
     for g, network in enumerate(networks):
+        check_parts(network, f"networks[{g}]")
         tensors += [(f"networks[{g}].{name}", tensor) for name, tensor in tensors_of(network)]
     for name, tensor in tensors:
-        if tensor.dtype != torch.float32:
-            raise TypeError(f"{name}: expected dtype float32, got {str(tensor.dtype)[6:]}; convert it with .float()")
+        dense(name, tensor)
         if tensor.device != maps.device:
             raise ValueError(f"{name}: expected on the device of maps, {maps.device}, got {tensor.device}")
     shapes = {shape_of(network, maps.shape[2:]) for network in networks}

@@ -10,7 +10,8 @@ from typing import TypeAlias, cast
 import torch
 from torch import Tensor
 
-from iuscore.ops._backend import Backend, choose
+from iuscore.ops._arguments import dense, is_real, is_whole, shown
+from iuscore.ops._backend import Backend, choose, traced
 from iuscore.ops._native import additive_lookup as _native
 from iuscore.ops._torch import additive_lookup as _torch
 from iuscore.ops._torch.additive_tables import Network, additive_table
@@ -69,7 +70,8 @@ def additive_tables(
 
     Raises:
         TypeError: another type. ValueError: groups of several inputs, weights or ends that are not finite, neither or
-            both of `points` and `tolerance`, a tolerance that 65,537 knots do not meet.
+            both of `points` and `tolerance`, a tolerance that 65,537 knots do not meet. RuntimeError: inside of
+            torch.compile or vmap, which hide the weights' values.
 
     Example:
         >>> import torch, iuscore
@@ -80,6 +82,10 @@ def additive_tables(
         >>> bool((iuscore.ops.additive_lookup(x, tables).total - exact).abs().max() < 0.031)
         True
     """
+    if traced(*vars(weights).values()) if isinstance(weights, AdditiveWeights) else False:
+        raise RuntimeError(
+            "additive_tables: reads the weights' values, which torch.compile and vmap hide; make the tables before"
+        )
     networks = _networks(weights)
     lows, highs = _ends(low, len(networks), "low"), _ends(high, len(networks), "high")
     for g, (a, b) in enumerate(zip(lows.tolist(), highs.tolist(), strict=True)):
@@ -87,10 +93,10 @@ def additive_tables(
             raise ValueError(f"low, high: expected finite numbers, low below high, got {a:g} and {b:g} for group {g}")
     if (points is None) == (tolerance is None):
         raise ValueError("points, tolerance: expected one of the two")
-    if points is not None and not 2 <= points <= _MOST_POINTS:
-        raise ValueError(f"points: expected 2 to {_MOST_POINTS}, got {points}")
-    if tolerance is not None and not tolerance > 0.0:
-        raise ValueError(f"tolerance: expected a positive number, got {tolerance}")
+    if points is not None and not (is_whole(points) and 2 <= points <= _MOST_POINTS):
+        raise ValueError(f"points: expected an integer, 2 to {_MOST_POINTS}, got {shown(points)}")
+    if tolerance is not None and not (is_real(tolerance) and tolerance > 0.0):
+        raise ValueError(f"tolerance: expected a positive number, got {shown(tolerance)}")
     for count in _POINTS if points is None else [points]:
         ends = zip(lows.tolist(), highs.tolist(), strict=True)
         made = [additive_table(network, a, b, count) for network, (a, b) in zip(networks, ends, strict=True)]
@@ -130,15 +136,16 @@ def additive_lookup(x: Tensor, tables: AdditiveTables, *, backend: Backend = "au
     """
     if not isinstance(tables, AdditiveTables):
         raise TypeError(f"tables: expected AdditiveTables, got {type(tables).__name__}")
-    if not isinstance(x, Tensor):
-        raise TypeError(f"x: expected a torch.Tensor, got {type(x).__name__}")
-    if x.dtype != torch.float32:
-        raise TypeError(f"x: expected dtype float32, got {str(x.dtype)[6:]}; convert it with .float()")
+    dense("x", x)
     groups, knots = _check_tables(tables)
     if x.ndim != 2 or x.shape[1] != groups:
         raise ValueError(f"x: expected [B, {groups}] for {groups} tables, got {list(x.shape)}")
     if x.device != tables.values.device:
         raise ValueError(f"x: expected on the tables' device, {tables.values.device}, got {x.device}")
+    if traced(x, tables.values, tables.low, tables.high):
+        from iuscore.ops import _traced_models
+
+        return _traced_models.additive_lookup(x, tables, backend)
     needs_grad = torch.is_grad_enabled() and x.requires_grad
     choice = choose("additive_lookup", x.device, needs_grad=needs_grad, backend=backend)
     run = _torch.additive_lookup if choice.implementation == "torch" else cast(Implementation, _native.additive_lookup)
@@ -148,17 +155,15 @@ def additive_lookup(x: Tensor, tables: AdditiveTables, *, backend: Backend = "au
 def _check_tables(tables: AdditiveTables) -> tuple[int, int]:
     """Groups and knots; what the kernel reads must be what it takes it for."""
     values = tables.values
+    for name in ("values", "low", "high"):
+        part = dense(f"tables.{name}", getattr(tables, name))
+        if part.device != values.device:
+            raise ValueError(f"tables.{name}: expected on the device of the values, {values.device}, got {part.device}")
     if values.ndim != 3 or values.shape[0] < 1 or values.shape[1] < 2 or values.shape[2] < 1:
         raise ValueError(f"tables.values: expected [G, P, C] of at least 2 knots, got {list(values.shape)}")
     for name in ("low", "high"):
         if (ends := getattr(tables, name)).shape != values.shape[:1]:
             raise ValueError(f"tables.{name}: expected [{len(values)}], got {list(ends.shape)}")
-    for name in ("values", "low", "high"):
-        part = getattr(tables, name)
-        if part.dtype != torch.float32:
-            raise TypeError(f"tables.{name}: expected dtype float32, got {str(part.dtype)[6:]}")
-        if part.device != values.device:
-            raise ValueError(f"tables.{name}: expected on the device of the values, {values.device}, got {part.device}")
     return values.shape[0], values.shape[1]
 
 
@@ -182,7 +187,10 @@ def _networks(weights: AdditiveWeights) -> list[Network]:
 
 
 def _ends(value: float | Sequence[float] | Tensor, groups: int, name: str) -> Tensor:
-    ends = torch.as_tensor(value, dtype=torch.float32).detach().cpu()
+    try:
+        ends = torch.as_tensor(value, dtype=torch.float32).detach().cpu()
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        raise TypeError(f"{name}: expected a number or [{groups}], got {shown(value)}") from None
     if ends.ndim == 0:
         ends = ends.expand(groups)
     if tuple(ends.shape) != (groups,):

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias, cast
 
 import torch
 from torch import Tensor
 
-from iuscore.ops._backend import Backend, choose
+from iuscore.ops._arguments import dense, is_whole, shown
+from iuscore.ops._backend import Backend, choose, traced
 from iuscore.ops._native import additive_mlp as _native
 from iuscore.ops._torch import additive_mlp as _torch
 
 Implementation: TypeAlias = Callable[..., tuple[Tensor, Tensor]]
+
+MOST_INPUTS = 2**31 - 1
+_FIELDS = ("w1", "b1", "w2", "b2", "w3", "b3")
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,16 @@ class AdditiveWeights:
             hidden: (H1, H2), units of the hidden layers.
             outputs: C.
             generator: of the random numbers; torch's own when None.
+
+        Raises:
+            TypeError: groups that are no integers. ValueError: a number below 1.
         """
+        groups = group_sizes(groups)
+        pair = isinstance(hidden, Sequence) and not isinstance(hidden, str | bytes) and len(hidden) == 2
+        if not pair or not all(is_whole(units) and units >= 1 for units in hidden):
+            raise ValueError(f"hidden: expected (H1, H2), two integers of at least 1, got {shown(hidden)}")
+        if not is_whole(outputs) or outputs < 1:
+            raise ValueError(f"outputs: expected an integer of at least 1, got {shown(outputs)}")
         n, (h1, h2) = len(groups), hidden
         weights = AdditiveWeights(
             torch.empty(sum(groups), h1),
@@ -119,8 +132,14 @@ def additive_mlp(
         (torch.Size([5, 3, 1]), torch.Size([5, 1]))
     """
     sizes = _check(x, groups, weights)
-    choice = choose("additive_mlp", x.device, backend=backend)
     parts = weights.w1, weights.b1, weights.w2, weights.b2, weights.w3, weights.b3
+    if traced(x, *parts):
+        from iuscore.ops import _traced_models
+
+        return _traced_models.additive_mlp(x, sizes, weights, backend)
+    # The kernels' gradient is unknown to torch.func; PyTorch's operations have one there.
+    transformed = any(map(torch._C._functorch.is_functorch_wrapped_tensor, (x, *parts)))
+    choice = choose("additive_mlp", x.device, needs_grad=transformed, backend=backend)
     run = _torch.additive_mlp if choice.implementation == "torch" else cast(Implementation, _native.additive_mlp)
     return AdditiveOutput(*run(x, sizes, *parts))
 
@@ -129,23 +148,31 @@ def _check(x: Tensor, groups: Sequence[int], weights: AdditiveWeights) -> tuple[
     """The group sizes as integers."""
     if not isinstance(weights, AdditiveWeights):
         raise TypeError(f"weights: expected AdditiveWeights, got {type(weights).__name__}")
-    tensors = {"x": x, **{f"weights.{field.name}": getattr(weights, field.name) for field in fields(weights)}}
-    for name, tensor in tensors.items():
-        if not isinstance(tensor, Tensor):
-            raise TypeError(f"{name}: expected a torch.Tensor, got {type(tensor).__name__}")
-        if tensor.dtype != torch.float32:
-            raise TypeError(f"{name}: expected dtype float32, got {str(tensor.dtype)[6:]}; convert it with .float()")
+    for name, value in (("x", x), *((f"weights.{field}", getattr(weights, field)) for field in _FIELDS)):
+        tensor = dense(name, value)
         if tensor.device != x.device:
             raise ValueError(f"{name}: expected on the device of x, {x.device}, got {tensor.device}")
-    try:
-        sizes = tuple(operator.index(size) for size in groups)
-    except TypeError:
-        raise TypeError(f"groups: expected integers, got {groups!r}") from None
-    if not sizes or min(sizes) < 1:
-        raise ValueError(f"groups: expected sizes of at least 1, got {groups!r}")
+    sizes = group_sizes(groups)
     if x.ndim != 2 or x.shape[1] != sum(sizes):
         raise ValueError(f"x: expected [B, {sum(sizes)}] for groups that add up to it, got {list(x.shape)}")
     check_weights(weights, sizes)
+    return sizes
+
+
+def group_sizes(groups: object) -> tuple[int, ...]:
+    """The sizes of groups as integers.
+
+    Raises:
+        TypeError: no integers. ValueError: none, or one below 1.
+    """
+    if isinstance(groups, str | bytes) or not isinstance(groups, Iterable):
+        raise TypeError(f"groups: expected integers, got {shown(groups)}")
+    try:
+        sizes = tuple(operator.index(size) for size in groups)
+    except TypeError:
+        raise TypeError(f"groups: expected integers, got {shown(groups)}") from None
+    if not sizes or min(sizes) < 1 or sum(sizes) > MOST_INPUTS:
+        raise ValueError(f"groups: expected sizes of at least 1, got {shown(groups)}")
     return sizes
 
 

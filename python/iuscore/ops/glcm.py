@@ -7,12 +7,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from iuscore.ops._backend import Backend, Choice, choose
+from iuscore.ops._arguments import flag, is_float, is_real, low_and_high, one_of, shown
+from iuscore.ops._backend import Backend, Choice, choose, traced
 from iuscore.ops._groups import Group, Masks, image_groups, in_order
 from iuscore.ops._images import Images, Layout
 from iuscore.ops._native import glcm as _native
 from iuscore.ops._pairs import FOUR_ANGLES, Offset, pair_offsets
-from iuscore.ops._quantize import Quantization, Quantize, ValueRange, check_levels, largest_counted, quantization
+from iuscore.ops._quantize import MODES, Quantization, Quantize, ValueRange, check_levels, largest_counted, quantization
+from iuscore.ops._range import warn_of_range
 from iuscore.ops._torch import glcm as _torch
 
 MOST_PIXELS = 2**30
@@ -22,8 +24,8 @@ def glcm(
     images: Images,
     *,
     levels: int,
-    distances: Sequence[float] = (1,),
-    angles: Sequence[float] = FOUR_ANGLES,
+    distances: float | Sequence[float] = (1,),
+    angles: float | Sequence[float] = FOUR_ANGLES,
     offsets: Sequence[Offset] | None = None,
     symmetric: bool = False,
     normalize: bool = False,
@@ -41,18 +43,18 @@ def glcm(
     scikit-image: rows count downwards, so pi/4 is down and to the right.
 
     Args:
-        images: [B, H, W, C] or [B, C, H, W], C = 1 or 3, uint8, uint16, float16, bfloat16 or float32 (floating types
-            nominally in [0, 1]), any strides, torch (any device) or NumPy; or a list of images of any sizes. Three
-            channels become gray, .299 R + .587 G + .114 B of the raw values, rounded to nearest for integers. At most
-            2^30 pixels each.
+        images: [B, H, W, C] or [B, C, H, W], C = 1 or 3, or gray [B, H, W] or [H, W], uint8, uint16, float16, bfloat16
+            or float32 (floating types nominally in [0, 1]), any strides, torch (any device) or NumPy; or a list of
+            images of any sizes. Three channels become gray, .299 R + .587 G + .114 B of the raw values, rounded to
+            nearest for integers. At most 2^30 pixels each.
         levels: L, 2..256.
-        distances: of the pairs, in pixels.
-        angles: of the pairs, in radians.
+        distances: of the pairs, in pixels; one number is one distance.
+        angles: of the pairs, in radians; one number is one angle.
         offsets: integers [(dr, dc), ...] instead of distances and angles.
         symmetric: add the transpose, so that every pair counts in both directions.
         normalize: divide each matrix by its sum; a matrix without pairs stays 0.
-        mask: bool or uint8 [B, H, W], or one per image of a list; nonzero = counted. Pixels that are not finite are
-            never counted.
+        mask: bool or uint8 [B, H, W], or one per image of a list; nonzero = counted. Never counted are pixels that are
+            not finite, or that a NumPy masked array masks in any channel.
         quantize: how a value x becomes a level, in float32: clamp(floor((x - low) scale), 0, L - 1). "range": low and
             high given by `range`, scale = L / (high - low). "minmax": low and high are the smallest and largest
             counted value of the image; a constant image is all level 0. "width": scale = 1 / width, low =
@@ -73,6 +75,9 @@ def glcm(
             ``levels`` with quantize="levels", or images that ask for a gradient: counts have none. RuntimeError:
             backend="native" where it cannot run.
 
+    Warns:
+        UserWarning: with quantize="range" and no range, floats far out of 0..1 or uint16 that holds bytes, on the CPU.
+
     Source: Haralick, Shanmugam, Dinstein, "Textural features for image classification", IEEE SMC 1973; conventions of
         `skimage.feature.graycomatrix`.
 
@@ -84,8 +89,18 @@ def glcm(
                 [0, 0, 0],
                 [0, 0, 1]], dtype=torch.int32)
     """
+    symmetric, normalize = flag("symmetric", symmetric), flag("normalize", normalize)
     pairs, axes = pair_offsets(distances, angles, offsets)
+    check_quantization(quantize, range, width)
+    if traced(images, mask):
+        from iuscore.ops import _traced
+
+        how = (quantize, levels, range, width)
+        counts = _traced.glcm(images, mask, pairs, symmetric, how, layout, backend)
+        counts = counts.view(counts.shape[0], *axes, *counts.shape[2:])
+        return normalized(counts) if normalize else counts
     groups = checked_groups(images, mask, layout)
+    warn_of_groups(groups, quantize, range)
     options = [quantization_of_group(group, quantize, levels, range, width) for group in groups]
     choice = choose("glcm", groups[0].images.device, backend=backend)
     parts = [counts_of(group, by, pairs, symmetric, choice) for group, by in zip(groups, options, strict=True)]
@@ -100,10 +115,30 @@ def checked_groups(images: Images, mask: Masks | None, layout: Layout | None) ->
     for group in groups:
         if torch.is_grad_enabled() and group.images.requires_grad:
             raise ValueError("images: expected images without a gradient, as counts have none; pass images.detach()")
-        _, height, width, _ = group.images.shape
-        if height * width > MOST_PIXELS:
-            raise ValueError(f"images: expected at most 2^30 pixels each, got {height} x {width}")
+        check_pixels(group.images)
     return groups
+
+
+def check_pixels(images: Tensor) -> None:
+    """ValueError where images [..., H, W, C] are too large to count."""
+    height, width = images.shape[-3:-1]
+    if height * width > MOST_PIXELS:
+        raise ValueError(f"images: expected at most 2^30 pixels each, got {height} x {width}")
+
+
+def check_quantization(quantize: object, value_range: object, width: object) -> None:
+    """TypeError or ValueError where these are no word and no numbers; what they may be, `quantization` knows."""
+    one_of("quantize", quantize, MODES, f"one of {', '.join(MODES)}")
+    low_and_high("range", value_range)
+    if width is not None and not (is_real(width) and is_float(width)):
+        raise TypeError(f"width: expected a number, got {shown(width)}")
+
+
+def warn_of_groups(groups: Sequence[Group], quantize: str, value_range: object) -> None:
+    """Where levels depend on the scale that the images' type stands for."""
+    if quantize == "range" and value_range is None:
+        advice = "; or say what they mean, with range=(low, high), or quantize='minmax'"
+        warn_of_range((group.images for group in groups), advice)
 
 
 def quantization_of_group(

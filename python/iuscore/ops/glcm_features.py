@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from iuscore.ops._backend import Backend, Choice, choose
+from iuscore.ops._arguments import check_dense, flag, shown
+from iuscore.ops._backend import Backend, Choice, choose, traced
 from iuscore.ops._groups import Group, Masks, in_order
-from iuscore.ops._haralick import GLCM_FEATURES, WITH_TRANSPOSE, Preset, feature_names
+from iuscore.ops._haralick import GLCM_FEATURES, GLCM_PRESETS, WITH_TRANSPOSE, Preset, feature_names
 from iuscore.ops._images import Images, Layout, tensor_of
 from iuscore.ops._native import glcm_features as _native
 from iuscore.ops._pairs import FOUR_ANGLES, Offset, pair_offsets
 from iuscore.ops._quantize import MOST_LEVELS, Quantization, Quantize, ValueRange
 from iuscore.ops._torch import glcm_features as _torch
-from iuscore.ops.glcm import MOST_PIXELS, check_group_levels, checked_groups, counts_of, quantization_of_group
+from iuscore.ops.glcm import (
+    MOST_PIXELS,
+    check_group_levels,
+    check_quantization,
+    checked_groups,
+    counts_of,
+    quantization_of_group,
+    warn_of_groups,
+)
 
 
 class GlcmFeatures(NamedTuple):
@@ -38,10 +48,11 @@ def glcm_features(
     images: Images | Tensor | npt.NDArray[Any],
     *,
     levels: int | None,
-    features: Sequence[str] | None = None,
+    features: str | Sequence[str] | None = None,
     preset: Preset | None = None,
-    distances: Sequence[float] = (1,),
-    angles: Sequence[float] = FOUR_ANGLES,
+    props: str | Sequence[str] | None = None,
+    distances: float | Sequence[float] = (1,),
+    angles: float | Sequence[float] = FOUR_ANGLES,
     offsets: Sequence[Offset] | None = None,
     symmetric: bool | None = None,
     mask: Masks | None = None,
@@ -62,9 +73,10 @@ def glcm_features(
             each, or float32 or float64 weights >= 0 (in PyTorch only, differentiable). Everything of one B counts as
             one image. The options from `distances` to `width` but `symmetric` are for images.
         levels: L, 2..256; None for matrices.
-        features: names, keys of `GLCM_FEATURES`.
+        features: names, keys of `GLCM_FEATURES`, or one of them; those of scikit-image are among them.
         preset: instead of names: "skimage" (the ten of `graycoprops`; the default), "mahotas" (the thirteen of
             `haralick`), "ibsi" (25) or "haralick" (fourteen), in the tool's order and with its conventions.
+        props: another name of `features`, for those who write `graycoprops`.
         distances, angles, offsets, mask, quantize, range, width, layout: as in `glcm`.
         symmetric: features of the matrix with its transpose added, of images as of matrices. By default as the tool
             has it: True with preset="mahotas" or "ibsi", False otherwise.
@@ -80,6 +92,9 @@ def glcm_features(
         TypeError: another type or dtype. ValueError: another shape, an unknown name, an option out of bounds, counts
             below 0 or too many. RuntimeError: backend="native" where it cannot run.
 
+    Warns:
+        UserWarning: as `glcm`.
+
     Source: Haralick, Shanmugam, Dinstein, "Textural features for image classification", IEEE SMC 1973; Zwanenburg et
         al., "The Image Biomarker Standardization Initiative", Radiology 2020; conventions of scikit-image and mahotas.
 
@@ -90,15 +105,29 @@ def glcm_features(
         >>> values.shape, names[:3]
         (torch.Size([2, 1, 4, 10]), ('contrast', 'dissimilarity', 'homogeneity'))
     """
-    names = feature_names(features, preset)
+    names = _names(features, preset, props)
+    if symmetric is not None:
+        symmetric = flag("symmetric", symmetric)
     symmetric = preset in WITH_TRANSPOSE if symmetric is None else symmetric
-    if dtype not in (torch.float32, torch.float64):
-        raise TypeError(f"dtype: expected torch.float32 or torch.float64, got {dtype}")
+    if not isinstance(dtype, torch.dtype) or dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"dtype: expected torch.float32 or torch.float64, got {shown(dtype)}")
     if levels is None:
         _refuse_for_matrices(offsets=offsets, mask=mask, range=range, width=width, layout=layout)
+        if traced(images):
+            from iuscore.ops import _traced
+
+            return GlcmFeatures(_traced.matrix_features(images, symmetric, names, dtype, backend), names)
         return GlcmFeatures(_of_matrices(images, symmetric, names, dtype, backend), names)
     pairs, axes = pair_offsets(distances, angles, offsets)
+    check_quantization(quantize, range, width)
+    if traced(images, mask):
+        from iuscore.ops import _traced
+
+        how = (quantize, levels, range, width)
+        values = _traced.glcm_features(images, mask, pairs, symmetric, how, names, dtype, layout, backend)
+        return GlcmFeatures(values.view(values.shape[0], *axes, len(names)), names)
     groups = checked_groups(images, mask, layout)
+    warn_of_groups(groups, quantize, range)
     options = [quantization_of_group(group, quantize, levels, range, width) for group in groups]
     choice = choose("glcm_features", groups[0].images.device, backend=backend)
     parts = [
@@ -106,6 +135,30 @@ def glcm_features(
     ]
     values = in_order(parts, groups)
     return GlcmFeatures(values.view(values.shape[0], *axes, len(names)), names)
+
+
+def _names(features: object, preset: object, props: object) -> tuple[str, ...]:
+    """Of the columns; unknown ones with those that they may be meant for."""
+    if props is not None and features is not None:
+        raise ValueError(f"props: another name of features; expected one of the two, got {shown(props)} too")
+    wanted = features if props is None else props
+    name = "features" if props is None else "props"
+    if preset is not None and not isinstance(preset, str):
+        raise ValueError(f"preset: expected one of {', '.join(GLCM_PRESETS)}, got {shown(preset)}")
+    wanted = (wanted,) if isinstance(wanted, str) else wanted
+    if wanted is not None and (not isinstance(wanted, Sequence) or not all(isinstance(one, str) for one in wanted)):
+        raise TypeError(f"{name}: expected a name or a sequence of names, got {shown(wanted)}")
+    for one in wanted or ():
+        if one not in GLCM_FEATURES and (near := _meant(one)):
+            raise ValueError(f"{name}: unknown name {one!r}; {near!r} is the nearest, all are keys of GLCM_FEATURES")
+    return feature_names(cast("Sequence[str] | None", wanted), cast("Preset | None", preset))
+
+
+def _meant(name: str) -> str | None:
+    """A known name that differs in case or in a few letters."""
+    known = {other.lower(): other for other in GLCM_FEATURES}
+    found = difflib.get_close_matches(name.lower().replace(" ", "_"), known, n=1)
+    return known[found[0]] if found else None
 
 
 def _of_group(group: Group, by: Quantization, pairs: Sequence[Offset], symmetric: bool, names: tuple[str, ...],
@@ -128,7 +181,7 @@ def _of_group(group: Group, by: Quantization, pairs: Sequence[Offset], symmetric
 
 def _of_matrices(matrices: object, symmetric: bool, names: tuple[str, ...], dtype: torch.dtype,
                  backend: Backend) -> Tensor:  # fmt: skip
-    matrix = _matrix(matrices)
+    matrix = matrix_of(matrices)
     flat = matrix.reshape(matrix.shape[0], math.prod(matrix.shape[1:-2]), *matrix.shape[-2:])
     choice = choose("glcm_features", matrix.device, backend="torch" if matrix.is_floating_point() else backend)
     if matrix.is_floating_point() and backend == "native":
@@ -162,15 +215,21 @@ def _joined(values: Tensor | None, others: Tensor | None, names: tuple[str, ...]
 def _refuse_for_matrices(**given: object) -> None:
     for name, value in given.items():
         if value is not None:
-            raise ValueError(f"{name}: expected None for matrices (levels=None), got {value!r}")
+            raise ValueError(f"{name}: expected None for matrices (levels=None), got {shown(value)}")
 
 
-def _matrix(matrices: object) -> Tensor:
+def matrix_of(matrices: object) -> Tensor:
+    """[B, ..., L, L], of a dtype that features are made of.
+
+    Raises:
+        TypeError: another type or dtype. ValueError: another shape.
+    """
     tensor = matrices
     if isinstance(matrices, np.ndarray):
         tensor = tensor_of(matrices, "images", "int32, float32 or float64")
     if not isinstance(tensor, Tensor):
         raise TypeError(f"images: expected matrices as a torch.Tensor or numpy.ndarray, got {type(matrices).__name__}")
+    check_dense("images", tensor)
     if tensor.dtype not in (torch.int32, torch.float32, torch.float64):
         got = str(tensor.dtype).removeprefix("torch.")
         raise TypeError(f"images: expected matrices of dtype int32, float32 or float64, got {got}")
@@ -183,7 +242,7 @@ def _matrix(matrices: object) -> Tensor:
 
 
 def _check_counts(matrix: Tensor) -> None:
-    if not matrix.numel():
+    if not matrix.numel() or torch._C._functorch.is_functorch_wrapped_tensor(matrix):  # whose values vmap hides
         return
     total = matrix.sum((-1, -2), dtype=None if matrix.is_floating_point() else torch.int64)
     if bool((matrix < 0).any()) or (not matrix.is_floating_point() and int(total.max()) > MOST_PIXELS):

@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias, cast, overload
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from iuscore.ops._backend import Backend, choose
-from iuscore.ops._images import Images, Layout, batch_view, checked_size, image_views
+from iuscore.ops._arguments import check_dense, flag, one_of, shown
+from iuscore.ops._backend import Backend, choose, traced
+from iuscore.ops._images import (
+    LONGEST_SIDE,
+    ArrayLike,
+    Images,
+    Layout,
+    batch_view,
+    checked_size,
+    image_views,
+    is_batch,
+)
 from iuscore.ops._native import perceptual_maps as _native
+from iuscore.ops._range import warn_of_range
 from iuscore.ops._torch import perceptual_maps as _torch
 
 Kind: TypeAlias = Literal["color", "gray"]
@@ -34,9 +44,6 @@ DEGENERATE_RANGE: dict[str, float] = {
 """A "paper" map whose range before its min-max is below this shows something else than its name says.
 
 a* and b* in CIELab units (those of gray images spread over 0.0024 and 0.0046), the others on the scale of [0, 1]."""
-
-LONGEST_SIDE = 2**24
-"""Of images and maps in pixels: the resize counts pixels in float32, which has no odd numbers beyond."""
 
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 Result: TypeAlias = tuple[Tensor, Tensor]
@@ -85,10 +92,10 @@ def perceptual_maps(
     Band-II ([.3, .6)). All values are in [0, 1].
 
     Args:
-        images: [B, H, W, C] or [B, C, H, W], C = 1 or 3, uint8, uint16, float16, bfloat16 or float32 (floating
-            types nominally in [0, 1]), any strides, torch (any device) or NumPy; or a list of images [H, W, C],
-            [C, H, W] or [H, W] that may differ in size, dtype and C. One channel counts as R = G = B; "gray"
-            takes .299 R + .587 G + .114 B before the resize. An image with NaN, inf or a magnitude
+        images: [B, H, W, C] or [B, C, H, W], C = 1 or 3, or gray [B, H, W] or [H, W], uint8, uint16, float16, bfloat16
+            or float32 (floating types nominally in [0, 1]), any strides, torch (any device) or NumPy; or a list of
+            images [H, W, C], [C, H, W] or [H, W] that may differ in size, dtype and C. One channel counts as
+            R = G = B; "gray" takes .299 R + .587 G + .114 B before the resize. An image with NaN, inf or a magnitude
             above 1e30 / 255 gets NaN in all four maps; the other images of the batch are not touched.
         kind: "color" or "gray".
         mode: "paper", the published maps: bicubic without antialias, min-max per channel, each map min-max
@@ -107,9 +114,12 @@ def perceptual_maps(
         each map before its own min-max ("paper") or of the map itself ("clean"). See `degenerate_maps`.
 
     Raises:
-        TypeError: another type or dtype. ValueError: another shape, an ambiguous channel axis, images of size 0 or
-            with a side longer than 2^24, devices that differ, an unknown option. RuntimeError: backend="native" where
-            it cannot run.
+        TypeError: another type or dtype, a masked array. ValueError: another shape, an ambiguous channel axis, images
+            of size 0 or with a side longer than 2^24, devices that differ, an unknown option. RuntimeError:
+            backend="native" where it cannot run.
+
+    Warns:
+        UserWarning: floats far out of 0..1 or uint16 that holds bytes, on the CPU.
 
     Source: Gatoula, Dimas, Iakovidis, "Interpretable Similarity of Synthetic Image Utility", IEEE TMI 2026, and its
         public implementation; "clean" is this library's.
@@ -120,20 +130,23 @@ def perceptual_maps(
         >>> iuscore.ops.perceptual_maps(images, kind="color", size=(64, 64)).shape
         torch.Size([2, 4, 64, 64])
     """
-    _check(kind, mode, size, dtype)
-    options = (kind == "color", mode == "clean", int(size[0]), int(size[1]), dtype)
-    if isinstance(images, Tensor | np.ndarray):
-        batch = batch_view(images, layout)
-        _check_sides(batch.shape[1:3], "images")
+    height, width = _check(kind, mode, size, dtype)
+    flag("return_ranges", return_ranges)
+    options = (kind == "color", mode == "clean", height, width, dtype)
+    if traced(images):
+        from iuscore.ops import _traced
+
+        maps, ranges = _traced.perceptual_maps(images, options, layout, backend)
+    elif is_batch(images):
+        batch = batch_view(cast(ArrayLike, images), layout)
+        check_sides(batch.shape[1:3], "images")
+        warn_of_range([batch])
         maps, ranges = _batch(batch, backend, options)
     else:
-        if not isinstance(images, Sequence):
-            raise TypeError(
-                f"images: expected a torch.Tensor, a numpy.ndarray or a list of them, got {type(images).__name__}"
-            )
-        views = image_views(images, layout)
+        views = image_views(cast("Sequence[ArrayLike]", images), layout)
         for i, view in enumerate(views):
-            _check_sides(view.shape[:2], f"images[{i}]")
+            check_sides(view.shape[:2], f"images[{i}]")
+        warn_of_range(views)
         maps, ranges = _ragged(views, backend, options)
     return (maps, ranges) if return_ranges else maps
 
@@ -148,6 +161,9 @@ def degenerate_maps(ranges: Tensor, *, kind: Kind) -> Tensor:
     Returns:
         bool [B, 4]; NaN ranges (non-finite images) are not called degenerate.
 
+    Raises:
+        TypeError: ranges that are no floating tensor. ValueError: another shape, or an unknown kind.
+
     Example:
         >>> import torch, iuscore
         >>> gray = torch.randint(0, 256, (1, 64, 64, 1), dtype=torch.uint8)
@@ -155,6 +171,14 @@ def degenerate_maps(ranges: Tensor, *, kind: Kind) -> Tensor:
         >>> iuscore.ops.degenerate_maps(ranges, kind="color").tolist()
         [[True, True, False, False]]
     """
+    check_kind(kind)
+    if not isinstance(ranges, Tensor):
+        raise TypeError(f"ranges: expected a torch.Tensor, got {type(ranges).__name__}")
+    check_dense("ranges", ranges)
+    if not ranges.is_floating_point():
+        raise TypeError(f"ranges: expected dtype float32, got {str(ranges.dtype).removeprefix('torch.')}")
+    if ranges.ndim < 1 or ranges.shape[-1] != len(COMPONENTS[kind]):
+        raise ValueError(f"ranges: expected [B, 4], got {list(ranges.shape)}")
     limits = [DEGENERATE_RANGE[name] for name in COMPONENTS[kind]]
     return ranges < torch.tensor(limits, device=ranges.device)
 
@@ -162,18 +186,22 @@ def degenerate_maps(ranges: Tensor, *, kind: Kind) -> Tensor:
 Options: TypeAlias = tuple[bool, bool, int, int, torch.dtype]
 
 
-def _check(kind: str, mode: str, size: tuple[int, int], dtype: torch.dtype) -> None:
-    if kind not in COMPONENTS:
-        raise ValueError(f"kind: expected 'color' or 'gray', got {kind!r}")
-    if mode not in ("clean", "paper"):
-        raise ValueError(f"mode: expected 'clean' or 'paper', got {mode!r}")
-    if max(checked_size(size, 4)) > LONGEST_SIDE:
-        raise ValueError(f"size: expected (height, width) of at most 2^24 each, got {size!r}; ask for smaller maps")
-    if dtype not in _DTYPES:
-        raise TypeError(f"dtype: expected torch.float32, float16 or bfloat16, got {dtype}")
+def check_kind(kind: object) -> None:
+    """ValueError where it is neither "color" nor "gray"."""
+    one_of("kind", kind, COMPONENTS, "'color' or 'gray'")
 
 
-def _check_sides(sides: Sequence[int], name: str) -> None:
+def _check(kind: str, mode: str, size: Sequence[int], dtype: torch.dtype) -> tuple[int, int]:
+    """(height, width)."""
+    check_kind(kind)
+    one_of("mode", mode, ("clean", "paper"), "'clean' or 'paper'")
+    if not isinstance(dtype, torch.dtype) or dtype not in _DTYPES:
+        raise TypeError(f"dtype: expected torch.float32, float16 or bfloat16, got {shown(dtype)}")
+    return checked_size(size, 4)
+
+
+def check_sides(sides: Sequence[int], name: str) -> None:
+    """ValueError where a side is longer than 2^24."""
     if max(sides) > LONGEST_SIDE:
         got = " x ".join(map(str, sides))
         raise ValueError(f"{name}: expected height and width of at most 2^24, got {got}; crop or shrink it first")

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from iuscore.ops._backend import Backend, choose
-from iuscore.ops._images import Images, Layout, batch_view, checked_size, image_views
+from iuscore.ops._backend import Backend, choose, traced
+from iuscore.ops._images import (
+    ArrayLike,
+    Form,
+    Images,
+    Layout,
+    batch_and_form,
+    checked_size,
+    in_form,
+    is_batch,
+    views_and_forms,
+)
 from iuscore.ops._native import resize as _native
 from iuscore.ops._torch import resize as _torch
 
@@ -22,19 +32,23 @@ def resize(images: Images, size: Sequence[int], *, layout: Layout | None = None,
     rounded results differ from the CPU's.
 
     Args:
-        images: uint8 [B, H, W, C] or [B, C, H, W], C = 1 or 3, any strides, torch (any device) or NumPy; or a list of
-            single images of any sizes, all of one C, which are not copied into a batch first.
+        images: uint8 [B, H, W, C] or [B, C, H, W], C = 1 or 3, or gray [B, H, W] or [H, W], any strides, torch (any
+            device) or NumPy; or a list of single images of any sizes, all of one C, which are not copied into a batch
+            first.
         size: (height, width) of the results, each at least 1.
         layout: "NHWC" or "NCHW"; needed only where the shape fits both.
         backend: "auto", "native" or "torch", as in `perceptual_maps`. The CUDA kernel keeps rows in shared memory;
             "auto" takes "torch" where those that one row is made of do not fit.
 
     Returns:
-        uint8 [B, height, width, C] on the images' device; a copy also where an image has that size already.
+        uint8 on the images' device, with the axes where the images have them: [B, height, width, C] for [B, H, W, C],
+        [B, C, height, width] for [B, C, H, W], [B, height, width] for [B, H, W] and [height, width] for [H, W]. A list
+        gives one batch, with the axes of its images; [B, height, width, C] where these differ. A copy also where an
+        image has that size already.
 
     Raises:
-        TypeError: another type, or a dtype other than uint8. ValueError: another shape or size, or different numbers
-            of channels. RuntimeError: backend="native" where it cannot run.
+        TypeError: another type, a dtype other than uint8, or a masked array. ValueError: another shape or size, or
+            different numbers of channels. RuntimeError: backend="native" where it cannot run.
 
     Source: Keys, "Cubic convolution interpolation for digital image processing", IEEE ASSP 1981, with a = -1/2,
         stretched by the scale where an image shrinks; whole-number weights as in PyTorch.
@@ -46,14 +60,19 @@ def resize(images: Images, size: Sequence[int], *, layout: Layout | None = None,
         torch.Size([2, 32, 32, 3])
     """
     height, width = checked_size(size, 1)
-    groups = _groups(images, layout)
+    if traced(images):
+        from iuscore.ops import _traced
+
+        return _traced.resize(images, height, width, layout, backend)
+    groups, form = _groups(images, layout)
     if not groups:
+        choose("resize", torch.device("cpu"), backend=backend)
         return torch.zeros(0, height, width, 3, dtype=torch.uint8)
     done = [_resized([part for _, part in group], height, width, backend) for group in groups.values()]
     if len(done) == 1:
-        return done[0]
+        return in_form(done[0], form)
     order = torch.tensor([i for group in groups.values() for i, _ in group], device=done[0].device)
-    return torch.cat(done)[order.argsort()]
+    return in_form(torch.cat(done)[order.argsort()], form)
 
 
 def _resized(parts: Sequence[Tensor], height: int, width: int, backend: Backend) -> Tensor:
@@ -66,25 +85,29 @@ def _resized(parts: Sequence[Tensor], height: int, width: int, backend: Backend)
     return _native.resize(parts, height, width)
 
 
-def _groups(images: Images, layout: Layout | None) -> dict[torch.Size, list[tuple[int, Tensor]]]:
-    """Batches [n, H, W, C] of one H and W, each with the place of its first image."""
-    if isinstance(images, Tensor | np.ndarray):
-        batch = batch_view(images, layout)
-        _check_dtype(batch, "images")
-        return {batch.shape[1:]: [(0, batch)]}
-    if not isinstance(images, Sequence) or isinstance(images, str | bytes):
-        kind = type(images).__name__
-        raise TypeError(f"images: expected a torch.Tensor, a numpy.ndarray or a list of them, got {kind}")
+def _groups(images: Images, layout: Layout | None) -> tuple[dict[torch.Size, list[tuple[int, Tensor]]], Form]:
+    """Batches [n, H, W, C] of one H and W, each with the place of its first image; and the form of the result."""
+    if is_batch(images):
+        batch, form = batch_and_form(cast(ArrayLike, images), layout)
+        check_bytes(batch, "images")
+        return {batch.shape[1:]: [(0, batch)]}, form
     groups: dict[torch.Size, list[tuple[int, Tensor]]] = {}
-    for i, view in enumerate(image_views(images, layout)):
-        _check_dtype(view, f"images[{i}]")
+    found = views_and_forms(cast("Sequence[ArrayLike]", images), layout)
+    for i, (view, _) in enumerate(found):
+        check_bytes(view, f"images[{i}]")
         groups.setdefault(view.shape, []).append((i, view[None]))
     if len({shape[2] for shape in groups}) > 1:
         raise ValueError("images: expected all with 1 channel or all with 3, got some of each")
-    return groups
+    return groups, common_form([form for _, form in found])
 
 
-def _check_dtype(images: Tensor, name: str) -> None:
+def common_form(forms: Sequence[Form]) -> Form:
+    """That of all images of a list; "NHWC" where they differ."""
+    return forms[0] if len(set(forms)) == 1 else "NHWC"
+
+
+def check_bytes(images: Tensor, name: str) -> None:
+    """TypeError where it is not uint8."""
     if images.dtype != torch.uint8:
         raise TypeError(
             f"{name}: expected dtype uint8, got {str(images.dtype)[6:]}; "

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from iuscore.ops._backend import Backend, choose
+from iuscore.ops._arguments import is_whole, shown
+from iuscore.ops._backend import Backend, choose, traced
 from iuscore.ops._groups import Group, Masks, image_groups, in_order
 from iuscore.ops._images import Images, Layout
 from iuscore.ops._native import texture_stats as _native
 from iuscore.ops._pairs import FOUR_ANGLES, pair_offsets
+from iuscore.ops._range import warn_of_range
 from iuscore.ops._torch import texture_stats as _torch
-from iuscore.ops.perceptual_maps import Kind
+from iuscore.ops.perceptual_maps import Kind, check_kind
 
 PLANES: dict[Kind, tuple[str, ...]] = {
     "color": ("lightness", "red-green", "blue-yellow", "saturation", "hue", "coarse-fine"),
@@ -60,7 +62,7 @@ def texture_stats(
     kind: Kind = "color",
     bins: int = 32,
     levels: int = 32,
-    distances: Sequence[int] = (1, 4),
+    distances: int | Sequence[int] = (1, 4),
     mask: Masks | None = None,
     layout: Layout | None = None,
     backend: Backend = "auto",
@@ -72,14 +74,15 @@ def texture_stats(
     lightness). Gray planes: lightness (gray), coarse-fine. Ranges and formulas: docs/design.md, "Texture ops".
 
     Args:
-        images: [B, H, W, C] or [B, C, H, W], C = 1 or 3, uint8, uint16, float16, bfloat16 or float32 (floating types
-            nominally in [0, 1], clamped), any strides, torch (any device) or NumPy; or a list of images of any sizes.
+        images: [B, H, W, C] or [B, C, H, W], C = 1 or 3, or gray [B, H, W] or [H, W], uint8, uint16, float16, bfloat16
+            or float32 (floating types nominally in [0, 1], clamped), any strides, torch (any device) or NumPy; or a
+            list of images of any sizes.
         kind: "color" or "gray"; one channel counts as R = G = B in both.
         bins: of each histogram: a power of two, 2..256.
         levels: of the co-occurrence matrices of lightness, 2..256.
-        distances: of the pairs in pixels, each at least 1; four directions each, symmetric.
-        mask: bool or uint8 [B, H, W], or one per image of a list; nonzero = counted. Pixels that are not finite are
-            never counted.
+        distances: of the pairs in pixels, each at least 1, or one number; four directions each, symmetric.
+        mask: bool or uint8 [B, H, W], or one per image of a list; nonzero = counted. Never counted are pixels that are
+            not finite, or that a NumPy masked array masks in any channel.
         layout: "NHWC" or "NCHW"; needed only where the shape fits both.
         backend: "auto", "native" or "torch", as in `perceptual_maps`. The CUDA kernel keeps rows in shared memory;
             "auto" takes "torch" for images too wide for that.
@@ -92,6 +95,9 @@ def texture_stats(
         TypeError: another type or dtype. ValueError: another shape, an unknown option, or images that ask for a
             gradient: counts have none. RuntimeError: backend="native" where it cannot run.
 
+    Warns:
+        UserWarning: floats far out of 0..1 or uint16 that holds bytes, on the CPU.
+
     Source: Haralick, Shanmugam, Dinstein, "Textural features for image classification", IEEE SMC 1973, with the
         conventions of scikit-image; the selection of planes is this library's.
 
@@ -102,15 +108,21 @@ def texture_stats(
         >>> stats.histograms.shape, stats.cooccurrence.shape
         (torch.Size([2, 6, 32]), torch.Size([2, 2, 4, 10]))
     """
-    offsets = _check(kind, bins, levels, distances)
+    far = cast("Sequence[int]", (distances,) if is_whole(distances) else distances)
+    offsets = _check(kind, bins, levels, far)
     bins, levels = int(bins), int(levels)
+    if traced(images, mask):
+        from iuscore.ops import _traced
+
+        return _traced.texture_stats(images, mask, kind, bins, levels, far, layout, backend)
     groups = image_groups(images, mask, layout)
     for group in groups:
         if torch.is_grad_enabled() and group.images.requires_grad:
             raise ValueError("images: expected images without a gradient, as counts have none; pass images.detach()")
+    warn_of_range(group.images for group in groups)
     parts = [_run(group, kind == "color", bins, levels, offsets, backend) for group in groups]
     histograms, statistics, counted, features, blocks = (in_order(part, groups) for part in zip(*parts, strict=True))
-    features = features.view(len(features), len(distances), len(ANGLES), len(PROPERTIES))
+    features = features.view(len(features), len(far), len(ANGLES), len(PROPERTIES))
     return TextureStats(histograms, statistics, counted, features, blocks)
 
 
@@ -131,19 +143,14 @@ def _run(
 
 
 def _check(kind: str, bins: int, levels: int, distances: Sequence[int]) -> list[tuple[int, int]]:
-    if kind not in PLANES:
-        raise ValueError(f"kind: expected 'color' or 'gray', got {kind!r}")
-    if not _is_whole(bins) or bins not in (2, 4, 8, 16, 32, 64, 128, 256):
-        raise ValueError(f"bins: expected a power of two from 2 to 256, got {bins!r}")
-    if not _is_whole(levels) or not 2 <= levels <= 256:
-        raise ValueError(f"levels: expected an integer from 2 to 256, got {levels!r}")
-    whole = isinstance(distances, Sequence | np.ndarray) and all(map(_is_whole, distances))
+    check_kind(kind)
+    if not is_whole(bins) or bins not in (2, 4, 8, 16, 32, 64, 128, 256):
+        raise ValueError(f"bins: expected a power of two from 2 to 256, got {shown(bins)}")
+    if not is_whole(levels) or not 2 <= levels <= 256:
+        raise ValueError(f"levels: expected an integer from 2 to 256, got {shown(levels)}")
+    whole = isinstance(distances, Sequence | np.ndarray) and all(map(is_whole, distances))
     if not whole or not all(1 <= d <= 65535 for d in distances) or len(distances) > MOST_DISTANCES:
         raise ValueError(
-            f"distances: expected at most {MOST_DISTANCES} integers, each from 1 to 65535, got {distances!r}"
+            f"distances: expected at most {MOST_DISTANCES} integers, each from 1 to 65535, got {shown(distances)}"
         )
-    return list(pair_offsets(distances, FOUR_ANGLES, None)[0]) if len(distances) else []
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+    return list(pair_offsets([int(d) for d in distances], FOUR_ANGLES, None)[0]) if len(distances) else []

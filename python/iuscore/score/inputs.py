@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from iuscore.errors import UserError
-from iuscore.ops._images import ArrayLike, Images, Layout, image_views
+from iuscore.ops._images import ArrayLike, Images, Layout, batch_view, image_views
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -26,7 +26,7 @@ class Inputs:
     """Images in batches; files are read when their batch is asked for, so a long list of paths takes no memory.
 
     Args:
-        images: [B, H, W, C] or [B, C, H, W] torch or NumPy; a PIL image or the path of an image file; or a list in
+        images: [B, H, W, C] or [B, C, H, W], or gray [B, H, W] or [H, W]; a PIL image or the path of a file; or a list in
             which tensors and arrays [H, W, C], [C, H, W] or [H, W], PIL images and paths may stand side by side.
         layout: "NHWC" or "NCHW" of tensors and arrays, where a shape fits both.
 
@@ -41,14 +41,11 @@ class Inputs:
     """
 
     def __init__(self, images: ScorerInput, layout: Layout | None) -> None:
-        self.layout = layout
+        self.layout: Layout | None = layout
         self.images: Any = images
         self.single = _is_pil(images) or isinstance(images, str | os.PathLike)
         if isinstance(images, Tensor | np.ndarray):
-            if images.ndim != 4:
-                hint = "; one image: images[None], gray images: images[..., None]"
-                raise ValueError(f"images: expected [B, H, W, C] or [B, C, H, W], got {list(images.shape)}{hint}")
-            self.mixed = False
+            self.images, self.layout, self.mixed = batch_view(images, layout), "NHWC", False
             return
         if self.single:
             self.images = [images]
@@ -65,11 +62,6 @@ class Inputs:
 
     def __len__(self) -> int:
         return len(self.images)
-
-    @property
-    def arrays(self) -> Sequence[Any]:
-        """The tensors and arrays among the images, not yet looked at."""
-        return [self.images] if isinstance(self.images, Tensor | np.ndarray) else self.images
 
     def batch(self, start: int, end: int) -> tuple[Any, Layout | None, list[tuple[str, ...]] | None]:
         """Images from ``start`` up to ``end``.

@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
-from warnings import warn
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +20,9 @@ from iuscore.ops import Precision
 from iuscore.ops._blocks import in_blocks
 from iuscore.ops._images import Layout
 from iuscore.ops._on_device import on_device, sent
+from iuscore.ops._range import range_is_known, said_once
 from iuscore.profile import Profile, profiles_from_json
 from iuscore.score._masks import masks_of_all, masks_of_some
-from iuscore.score._range import beyond_unit
 from iuscore.score.explain import Explanation, explain_contributions, n_images
 from iuscore.score.inputs import Inputs, ScorerInput
 from iuscore.score.scores import Scores, joined
@@ -134,6 +133,7 @@ class Scorer:
     def _expected_class(self) -> str:
         return f"names of classes, or labels 0 to {len(self.classes) - 1} of {', '.join(self.classes)}"
 
+    @said_once()
     def __call__(
         self,
         images: ScorerInput,
@@ -149,8 +149,8 @@ class Scorer:
         a gradient, the scores carry it back to the pixels.
 
         Args:
-            images: [B, H, W, C] or [B, C, H, W] torch or NumPy; a PIL image or the path of an image file; or a list of
-                arrays, PIL images and paths. dtypes and ranges as in `iuscore.ops.perceptual_maps`.
+            images: [B, H, W, C] or [B, C, H, W], or gray [B, H, W] or [H, W], torch or NumPy; a PIL image or the path
+                of an image file; or a list of arrays, PIL images and paths. dtypes and ranges as in `iuscore.ops.perceptual_maps`.
             target: the real class to compare with, by its name or its index in ``classes``; or one per image.
             layout: "NHWC" or "NCHW" where a shape fits both.
             batch_size: images at once.
@@ -165,7 +165,7 @@ class Scorer:
                 ValueError: images or masks that are none.
 
         Warns:
-            UserWarning: floats, on the CPU, that are far out of 0..1, such as 0..255 or -1..1.
+            UserWarning: on the CPU, floats far out of 0..1, such as 0..255 or -1..1, or uint16 that holds bytes.
 
         Example:
             >>> import tempfile, iuscore
@@ -180,8 +180,6 @@ class Scorer:
         if batch_size < 1:
             raise UserError(f"batch_size: expected at least 1, got {batch_size}")
         given = Inputs(images, layout)
-        if said := beyond_unit(given.arrays):
-            warn(said, stacklevel=2)
         names = self.targets(target, len(given))
         masks = masks_of_all(self.model, mask, len(given), single=given.single)
         parts = []
@@ -264,8 +262,12 @@ class Scorer:
     def score_list(
         self, images: Sequence[Tensor], names: Sequence[str], masks: Sequence[Tensor] | None = None
     ) -> Scores:
-        """Scores of single images [H, W, C] of any sizes, each with its class and perhaps its mask [H, W]."""
-        return self.score_inputs(*self.model.prepare_with_warnings(list(images), "NHWC", masks), names)
+        """Scores of single images [H, W, C] of any sizes, each with its class and perhaps its mask [H, W].
+
+        Nothing is said of the range of values: whoever read the images does that.
+        """
+        with range_is_known():
+            return self.score_inputs(*self.model.prepare_with_warnings(list(images), "NHWC", masks), names)
 
     def score_inputs(self, inputs: Tensor, warnings: Sequence[tuple[str, ...]], names: Sequence[str]) -> Scores:
         """Scores of prepared inputs (first axis B) against one class per image."""

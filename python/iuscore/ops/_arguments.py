@@ -1,0 +1,112 @@
+"""Checks that several ops share: each names the argument, says what was expected and what came."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_LONGEST = 60  # characters of a value in a message
+
+
+def shown(value: object) -> str:
+    """A value in a message: short, and a tensor by its shape."""
+    if isinstance(value, Tensor):
+        return f"a torch.Tensor {list(value.shape)}"
+    if isinstance(value, np.ndarray):
+        return f"a numpy.ndarray {list(value.shape)}"
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
+def flag(name: str, value: object) -> bool:
+    """TypeError where it is neither True nor False."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name}: expected True or False, got {shown(value)}")
+    return bool(value)
+
+
+def one_of(name: str, value: object, choices: Iterable[str], expected: str) -> str:
+    """ValueError where it is none of ``choices``, which ``expected`` spells out."""
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{name}: expected {expected}, got {shown(value)}")
+    return value
+
+
+def is_whole(value: object) -> bool:
+    """Whether it is an integer and no truth value."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def is_real(value: object) -> bool:
+    """Whether it is a number and no truth value."""
+    return isinstance(value, int | float | np.integer | np.floating | Real) and not isinstance(value, bool)
+
+
+def is_float(value: Any) -> bool:
+    """Whether a number is none of the integers that no float can be."""
+    return not isinstance(value, int) or abs(value) <= sys.float_info.max
+
+
+def numbers(name: str, values: object) -> tuple[float, ...]:
+    """One number or a sequence of them as a tuple.
+
+    Raises:
+        TypeError: something else. ValueError: none.
+    """
+    if is_real(values):
+        values = (values,)
+    if isinstance(values, Tensor):
+        values = values.tolist() if values.ndim == 1 else [values.item()] if values.numel() == 1 else values
+    if isinstance(values, np.ndarray) and values.ndim == 1:
+        values = values.tolist()
+    if not isinstance(values, Sequence) or isinstance(values, str | bytes) or not all(map(is_real, values)):
+        raise TypeError(f"{name}: expected a number or a sequence of numbers, got {shown(values)}")
+    return tuple(value.item() if isinstance(value, np.generic) else value for value in values)
+
+
+def low_and_high(name: str, value: object) -> Any:
+    """(low, high) as it came, high possibly None; TypeError where it is no pair of numbers."""
+    if value is None:
+        return None
+    pair = isinstance(value, Sequence | np.ndarray) and not isinstance(value, str | bytes) and len(value) == 2
+    if not pair or not is_real(value[0]) or not (value[1] is None or is_real(value[1])):  # type: ignore[index]
+        raise TypeError(f"{name}: expected (low, high), two numbers, got {shown(value)}")
+    for end in value:  # type: ignore[attr-defined]
+        if end is not None and not is_float(end):
+            raise ValueError(f"{name}: expected numbers that a float can be, got {shown(value)}")
+    return value
+
+
+def dense(name: str, value: object, dtype: torch.dtype = torch.float32) -> Tensor:
+    """A tensor whose values lie in memory one by one.
+
+    Raises:
+        TypeError: another type, kind of tensor or dtype.
+    """
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name}: expected a torch.Tensor, got {type(value).__name__}")
+    check_dense(name, value)
+    if value.dtype != dtype:
+        expected, got = (str(kind).removeprefix("torch.") for kind in (dtype, value.dtype))
+        raise TypeError(f"{name}: expected dtype {expected}, got {got}; convert it with .float()")
+    return value
+
+
+def check_dense(name: str, tensor: Tensor) -> None:
+    """TypeError: a nested, sparse or masked tensor."""
+    if tensor.is_nested:
+        raise TypeError(f"{name}: expected a dense tensor, got a nested one; pass a list, list({name}.unbind())")
+    if tensor.layout is not torch.strided:
+        kind = str(tensor.layout).removeprefix("torch.").removeprefix("_")
+        raise TypeError(f"{name}: expected a dense tensor, got layout {kind}; convert it with .to_dense()")
+    if type(tensor) is not Tensor and hasattr(tensor, "get_mask") and hasattr(tensor, "get_data"):
+        raise TypeError(
+            f"{name}: expected a dense tensor, got {type(tensor).__name__}; pass {name}.get_data(), and "
+            f"{name}.get_mask() as the mask of an op that has one"
+        )
