@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal, TypeAlias, overload
+from typing import Literal, TypeAlias, cast, overload
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from iuscore.errors import UserError
 from iuscore.ops._groups import Group, Masks, image_groups
-from iuscore.ops._images import ArrayLike, Images, Layout
+from iuscore.ops._images import ArrayLike, Images, Layout, batch_view, image_views, is_batch
 from iuscore.ops._taps import windows
 
 Mask: TypeAlias = Masks | Literal["border"]
@@ -163,6 +163,42 @@ def masked_groups(
         groups.append(_blanked(group, masks, small))
         every.append(dark)
     return groups, every
+
+
+def without_uncounted(
+    broken: Sequence[int],
+    images: Images,
+    rounded: Sequence[Tensor] | Tensor,
+    mask: Mask,
+    size: Sequence[int] | None,
+    layout: Layout | None,
+) -> list[int]:
+    """Those of the images ``broken`` in which a counted pixel is not finite.
+
+    Args:
+        broken: places of images with a value that is not finite.
+        images: all of them, as the caller gave them.
+        rounded: the same as bytes, [B, H, W, C] or a list.
+        mask: "border", or one mask per image.
+        size: at which they are measured.
+        layout: of ``images``.
+    """
+    views: Sequence[Tensor] | Tensor
+    if is_batch(images):
+        views = batch_view(cast("ArrayLike", images), layout)
+    else:
+        views = image_views(cast("Sequence[ArrayLike]", images), layout)
+    found = []
+    for i in broken:
+        if isinstance(mask, str):
+            (counted,), (dark,) = find_borders(rounded[i][None])
+            gone = dark | (False if size is None else ~sized_masks(counted[None], size).any())
+            counted = counted | gone
+        else:
+            counted = torch.as_tensor(mask[i]) != 0
+        if bool((~views[i].isfinite()).any(2)[counted].any()):
+            found.append(i)
+    return found
 
 
 def _blanked(group: Group, masks: Tensor, small: Tensor) -> Group:

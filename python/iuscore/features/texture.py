@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import cast
 from warnings import warn
 
 import numpy as np
@@ -11,19 +12,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from iuscore.errors import UserError
+from iuscore.features.bytes import check_no_gradient
 from iuscore.features.masks import Mask, masked_groups
 from iuscore.features.registry import BINS, DISTANCES, FEATURES, LEVELS
 from iuscore.ops import PLANES, PROPERTIES, STATISTICS, Kind, TextureStats, resize, texture_stats
 from iuscore.ops._backend import Backend
 from iuscore.ops._blocks import in_blocks
 from iuscore.ops._groups import Group, image_groups, in_order
-from iuscore.ops._images import Images, Layout, batch_view, image_views
+from iuscore.ops._images import ArrayLike, Images, Layout, batch_view, checked_size, image_views, is_batch
+from iuscore.ops._range import said_once, warn_of_range
 
 _AT = {name: i for i, name in enumerate(PROPERTIES)}
 _HEAVY_TAILED = [STATISTICS.index(name) for name in ("skewness", "kurtosis")]
 
 
+@said_once()
 def texture_features(
     images: Images,
     *,
@@ -40,8 +43,8 @@ def texture_features(
     to whole numbers again.
 
     Args:
-        images: tensor or array [B, H, W, C] or [B, C, H, W], C = 1 or 3, uint8, uint16 or floating (nominally in
-            [0, 1]), or a list of single images of any sizes.
+        images: tensor or array [B, H, W, C] or [B, C, H, W], C = 1 or 3, or gray [B, H, W] or [H, W], uint8, uint16 or
+            floating (nominally in [0, 1]), or a list of single images of any sizes.
         kind: "color" or "gray"; one channel counts as R = G = B in both.
         size: (height, width) at which to measure; None measures every image as it is.
         mask: bool or uint8 [B, H, W], or one [H, W] per image of a list, on the images' device, nonzero = counted; or
@@ -56,10 +59,11 @@ def texture_features(
 
     Raises:
         UserError: an image asks for a gradient; counting has none. Another ``mask``.
-        TypeError, ValueError: see `iuscore.ops.texture_stats`.
+        TypeError, ValueError: see `iuscore.ops.texture_stats`; a masked array, whose mask belongs into ``mask``.
 
     Warns:
-        UserWarning: with "border", images that are dark throughout; all their pixels count.
+        UserWarning: as `iuscore.ops.texture_stats`; with "border", images that are dark throughout: all their pixels
+            count.
 
     Source: the references in `FEATURES`; the selection is this library's.
 
@@ -86,17 +90,14 @@ def measured(
     backend: Backend = "auto",
 ) -> tuple[Tensor, Tensor]:
     """`texture_features`, and bool [B]: images so dark throughout that no border could be told."""
+    images, layout = _looked_at(images, layout), "NHWC"
     if mask is None:
         images, layout = _resized_bytes(images, size, layout, backend)
         groups = image_groups(images, None, layout)
         dark = [torch.zeros(len(group.where), dtype=torch.bool, device=group.images.device) for group in groups]
     else:
         groups, dark = masked_groups(images, mask, size, layout)
-    if torch.is_grad_enabled() and any(group.images.requires_grad for group in groups):
-        raise UserError(
-            "images: a gradient is asked for, but texture features count pixels, which has none: "
-            "use a model of kind 'epu' for it, or pass images.detach()"
-        )
+    check_no_gradient([group.images for group in groups])
     batches = _merged([_sized(group, size, backend) for group in groups])
     parts = [_features(texture_stats(batch.images, kind=kind, bins=BINS, levels=LEVELS, mask=batch.mask,
                                      distances=tuple(DISTANCES.values()), layout="NHWC", backend=backend), kind)
@@ -111,6 +112,17 @@ def measured(
     return values, in_order(dark, groups)
 
 
+def _looked_at(images: Images, layout: Layout | None) -> Tensor | list[Tensor]:
+    """As [B, H, W, C] or [H, W, C], their range looked at before a resize hides it."""
+    if is_batch(images):
+        batch = batch_view(cast(ArrayLike, images), layout)
+        warn_of_range([batch])
+        return batch
+    views = image_views(cast("Sequence[ArrayLike]", images), layout)
+    warn_of_range(views)
+    return views
+
+
 def _not_finite(group: Group) -> list[int]:
     if not group.images.is_floating_point():
         return []
@@ -122,8 +134,9 @@ def _resized_bytes(
     images: Images, size: Sequence[int] | None, layout: Layout | None, backend: Backend
 ) -> tuple[Images, Layout | None]:
     """Images with those of 8 bits at ``size``; of a list all in one call, before any is copied into a batch."""
-    if size is None or isinstance(images, str | bytes) or not isinstance(images, Tensor | np.ndarray | Sequence):
+    if size is None:
         return images, layout
+    size = checked_size(size, 1)
 
     def other_size(view: Tensor) -> bool:
         return view.dtype == torch.uint8 and tuple(view.shape[-3:-1]) != tuple(size)

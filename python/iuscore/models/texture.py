@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 from iuscore.errors import UserError
 from iuscore.features import FEATURES, GROUPS, Feature, group_sizes
+from iuscore.features.bytes import as_bytes
+from iuscore.features.masks import without_uncounted
 from iuscore.features.texture import measured
 from iuscore.models.base import (
     AdditiveModel,
@@ -134,9 +136,12 @@ class TextureModel(AdditiveModel):
     def prepare(self, images: Any, layout: Layout | None = None, mask: Any = None) -> Tensor:
         """Measure the features of images, on the images' device.
 
+        Pixels are rounded to 8 bits first, so that images in another type give the same bits: floating values to
+        255 x, halves up, 16-bit values to v / 257.
+
         Args:
-            images: tensor or array [B, H, W, C] or [B, C, H, W], C = 1 or 3, uint8, uint16 or
-                floating (nominally in [0, 1]), or a list of single images of any sizes.
+            images: tensor or array [B, H, W, C] or [B, C, H, W], C = 1 or 3, or gray [B, H, W] or [H, W], uint8, uint16
+                or floating (nominally in [0, 1]), or a list of single images of any sizes.
             layout: "NHWC" or "NCHW"; needed only where the shape fits both.
             mask: of a model whose ``mask`` is "given": see `AdditiveModel.checked_mask`.
 
@@ -152,7 +157,14 @@ class TextureModel(AdditiveModel):
         return self._measured(images, layout, mask)[0]
 
     def _measured(self, images: Any, layout: Layout | None, mask: Any) -> tuple[Tensor, Tensor]:
-        return measured(images, self.color, self.size, self.checked_mask(mask), layout)
+        mask = self.checked_mask(mask)
+        rounded, broken = as_bytes(images, layout)
+        if mask is not None and broken:
+            broken = without_uncounted(broken, images, rounded, mask, self.size, layout)
+        features, dark = measured(rounded, self.color, self.size, mask, "NHWC")
+        if broken:
+            features[torch.tensor(broken, device=features.device)] = torch.nan
+        return features, dark
 
     def prepare_with_warnings(
         self, images: Any, layout: Layout | None = None, mask: Any = None

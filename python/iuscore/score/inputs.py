@@ -26,8 +26,8 @@ class Inputs:
     """Images in batches; files are read when their batch is asked for, so a long list of paths takes no memory.
 
     Args:
-        images: [B, H, W, C] or [B, C, H, W], or gray [B, H, W] or [H, W]; a PIL image or the path of a file; or a list in
-            which tensors and arrays [H, W, C], [C, H, W] or [H, W], PIL images and paths may stand side by side.
+        images: [B, H, W, C] or [B, C, H, W], or gray [B, H, W] or [H, W]; a PIL image or the path of a file; or a list
+            in which tensors and arrays [H, W, C], [C, H, W] or [H, W], PIL images and paths may stand side by side.
         layout: "NHWC" or "NCHW" of tensors and arrays, where a shape fits both.
 
     Raises:

@@ -150,7 +150,8 @@ class Scorer:
 
         Args:
             images: [B, H, W, C] or [B, C, H, W], or gray [B, H, W] or [H, W], torch or NumPy; a PIL image or the path
-                of an image file; or a list of arrays, PIL images and paths. dtypes and ranges as in `iuscore.ops.perceptual_maps`.
+                of an image file; or a list of arrays, PIL images and paths. dtypes and ranges as in
+                `iuscore.ops.perceptual_maps`.
             target: the real class to compare with, by its name or its index in ``classes``; or one per image.
             layout: "NHWC" or "NCHW" where a shape fits both.
             batch_size: images at once.

@@ -1,0 +1,76 @@
+"""Images as the bytes that a texture model measures, whatever type their values come in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from iuscore.errors import UserError
+from iuscore.ops._images import ArrayLike, Images, Layout, batch_view, image_views, is_batch
+from iuscore.ops._range import warn_of_range
+
+
+def as_bytes(images: Images, layout: Layout | None = None) -> tuple[Tensor | list[Tensor], list[int]]:
+    """Round images to 8 bits, so that the same pixels give the same bits in every type.
+
+    A floating value x becomes floor(255 x + 1/2) with x clamped to [0, 1], a 16-bit value v becomes v / 257 rounded to
+    the nearest (none lies halfway). So k, 257 k, and k / 255 in float32, float16 or bfloat16 are one byte k: floating
+    types hold k / 255 within .00002, .07 and .499 of a byte's step, which is less than half of one.
+
+    Args:
+        images: as in `iuscore.features.texture_features`.
+        layout: "NHWC" or "NCHW"; needed only where the shape fits both.
+
+    Returns:
+        uint8 [B, H, W, C], or a list of [H, W, C]; and the places of images with a value that is not finite, whose
+        bytes mean nothing.
+
+    Raises:
+        UserError: an image asks for a gradient. TypeError, ValueError: images of another type or shape.
+
+    Warns:
+        UserWarning: as `iuscore.ops.texture_stats`.
+
+    Example:
+        >>> rounded, broken = as_bytes(torch.tensor([[0.0, 0.5, 1.0, 1.2, float("nan")]]))
+        >>> rounded.flatten().tolist(), broken
+        ([0, 128, 255, 255, 0], [0])
+    """
+    if is_batch(images):
+        batch = batch_view(cast(ArrayLike, images), layout)
+        warn_of_range([batch])
+        check_no_gradient([batch])
+        return _bytes(batch), _broken(batch)
+    views = image_views(cast("Sequence[ArrayLike]", images), layout)
+    warn_of_range(views)
+    check_no_gradient(views)
+    return [_bytes(view) for view in views], [i for i, view in enumerate(views) if _broken(view[None])]
+
+
+def check_no_gradient(images: Sequence[Tensor]) -> None:
+    """UserError where one is asked for."""
+    if torch.is_grad_enabled() and any(image.requires_grad for image in images):
+        raise UserError(
+            "images: a gradient is asked for, but texture features count pixels, which has none: "
+            "use a model of kind 'epu' for it, or pass images.detach()"
+        )
+
+
+def _bytes(images: Tensor) -> Tensor:
+    if images.dtype == torch.uint8:
+        return images
+    if images.dtype == torch.uint16:
+        return ((images.to(torch.int32) + 128) // 257).to(torch.uint8)
+    # float64 holds 255 x + 1/2 exactly, so no rounding comes before the floor
+    scaled = images.double().nan_to_num(0.0).clamp_(0.0, 1.0)
+    return scaled.mul_(255.0).add_(0.5).to(torch.uint8)
+
+
+def _broken(images: Tensor) -> list[int]:
+    if not images.is_floating_point():
+        return []
+    found: list[int] = (~images.isfinite()).flatten(1).any(1).nonzero().flatten().tolist()
+    return found
