@@ -10,12 +10,12 @@ namespace iuscore {
 namespace {
 
 std::int32_t glcm(const ViewTable& views, const MaskTable& masks, std::int32_t channels, const std::string& pixel_type,
-                  const std::string& mode, std::int32_t levels, float low, float scale, const OffsetTable& offsets,
+                  const std::string& mode, std::int32_t levels, double low, double divisor, const OffsetTable& offsets,
                   bool symmetric, std::uintptr_t counts, std::int32_t threads) {
   const std::vector<ImageView> images = views_of(views);
   const std::vector<MaskView> mask_views = masks_of(masks, images.size());
   const std::vector<PixelOffset> pairs = offsets_of(offsets);
-  const Quantization by = quantization_of(mode, levels, low, scale);
+  const Quantization by = quantization_of(mode, levels, low, divisor);
   const PixelType type = pixel_type_of(pixel_type);
   check_glcm_images(images, channels, type, by);
   std::int32_t largest = 0;
@@ -42,9 +42,9 @@ std::int32_t glcm(const ViewTable& views, const MaskTable& masks, std::int32_t c
 void bind_glcm(py::module_& module) {
   using namespace py::literals;
   module.def("glcm", &glcm, "views"_a, "masks"_a, py::kw_only(), "channels"_a, "pixel_type"_a, "mode"_a, "levels"_a,
-             "low"_a, "scale"_a, "offsets"_a, "symmetric"_a, "counts"_a, "threads"_a,
+             "low"_a, "divisor"_a, "offsets"_a, "symmetric"_a, "counts"_a, "threads"_a,
              "Writes [B, O, levels, levels] int32 counts to the address `counts`.\n"
-             "low and scale are NaN where they come from each image.\n"
+             "low and divisor (of core/quantize.h) are NaN where they come from each image.\n"
              "Returns the largest counted value (mode levels), else 0.");
 }
 

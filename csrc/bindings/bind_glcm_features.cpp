@@ -10,8 +10,8 @@ namespace iuscore {
 namespace {
 
 std::int32_t glcm_features(const ViewTable& views, const MaskTable& masks, std::int32_t channels,
-                           const std::string& pixel_type, const std::string& mode, std::int32_t levels, float low,
-                           float scale, const OffsetTable& offsets, bool symmetric, const FeatureTable& features,
+                           const std::string& pixel_type, const std::string& mode, std::int32_t levels, double low,
+                           double divisor, const OffsetTable& offsets, bool symmetric, const FeatureTable& features,
                            bool wide, std::uintptr_t values, std::int32_t threads) {
   const std::vector<ImageView> images = views_of(views);
   const std::vector<MaskView> mask_views = masks_of(masks, images.size());
@@ -23,7 +23,7 @@ std::int32_t glcm_features(const ViewTable& views, const MaskTable& masks, std::
   args.batch = static_cast<std::int64_t>(images.size());
   args.channels = channels;
   args.pixel_type = pixel_type_of(pixel_type);
-  args.quantization = quantization_of(mode, levels, low, scale);
+  args.quantization = quantization_of(mode, levels, low, divisor);
   args.offsets = pairs.data();
   args.offset_count = static_cast<std::int32_t>(pairs.size());
   args.symmetric = symmetric;
@@ -67,7 +67,7 @@ void glcm_matrix_features(std::uintptr_t counts, std::int64_t batch, std::int32_
 void bind_glcm_features(py::module_& module) {
   using namespace py::literals;
   module.def("glcm_features", &glcm_features, "views"_a, "masks"_a, py::kw_only(), "channels"_a, "pixel_type"_a,
-             "mode"_a, "levels"_a, "low"_a, "scale"_a, "offsets"_a, "symmetric"_a, "features"_a, "wide"_a, "values"_a,
+             "mode"_a, "levels"_a, "low"_a, "divisor"_a, "offsets"_a, "symmetric"_a, "features"_a, "wide"_a, "values"_a,
              "threads"_a,
              "Writes [B, O, F] features, float64 where wide, else float32, to the address `values`.\n"
              "Returns the largest counted value (mode levels), else 0.");

@@ -1,6 +1,6 @@
 // _cuda.glcm_features(*, device, stream, batch, image, batch_stride, mask, mask_batch_stride, channels, pixel_type,
 // mode,
-//     levels, low, scale, offsets, symmetric, features, wide, values, workspace, workspace_bytes, threads=0) -> None
+//     levels, low, divisor, offsets, symmetric, features, wide, values, workspace, workspace_bytes, threads=0) -> None
 // _cuda.glcm_matrix_features(*, device, stream, counts, batch, offsets, levels, symmetric, features, wide, values,
 //     workspace, workspace_bytes) -> None
 // _cuda.glcm_features_workspace(*, batch, height, width, offsets, levels) -> bytes; height = width = 0 for matrices
@@ -28,7 +28,7 @@ void set_output(GlcmFeaturesCudaArgs& args, const std::vector<GlcmFeature>& feat
 void glcm_features(std::int32_t device, std::uintptr_t stream, std::int64_t batch, const ImageNumbers& image,
                    std::int64_t batch_stride, const MaskNumbers& mask, std::int64_t mask_batch_stride,
                    std::int32_t channels, const std::string& pixel_type, const std::string& mode, std::int32_t levels,
-                   float low, float scale, const OffsetTable& offsets, bool symmetric, const FeatureTable& features,
+                   double low, double divisor, const OffsetTable& offsets, bool symmetric, const FeatureTable& features,
                    bool wide, std::uintptr_t values, std::uintptr_t workspace, std::int64_t workspace_bytes,
                    std::int32_t threads) {
   const std::vector<PixelOffset> pairs = offsets_of(offsets);
@@ -36,7 +36,7 @@ void glcm_features(std::int32_t device, std::uintptr_t stream, std::int64_t batc
   if (batch < 0) throw py::value_error("batch: expected at least 0");
   GlcmFeaturesCudaArgs args{};
   args.batch = batch;
-  args.quantization = quantization_of(mode, levels, low, scale);
+  args.quantization = quantization_of(mode, levels, low, divisor);
   set_glcm_images(args, image, batch_stride, mask, mask_batch_stride, channels, pixel_type);
   args.offsets = pairs.data();
   args.offset_count = static_cast<std::int32_t>(pairs.size());
@@ -86,7 +86,7 @@ void bind_glcm_features_cuda(py::module_& module) {
   using namespace py::literals;
   module.def("glcm_features", &glcm_features, py::kw_only(), "device"_a, "stream"_a, "batch"_a, "image"_a,
              "batch_stride"_a, "mask"_a, "mask_batch_stride"_a, "channels"_a, "pixel_type"_a, "mode"_a, "levels"_a,
-             "low"_a, "scale"_a, "offsets"_a, "symmetric"_a, "features"_a, "wide"_a, "values"_a, "workspace"_a,
+             "low"_a, "divisor"_a, "offsets"_a, "symmetric"_a, "features"_a, "wide"_a, "values"_a, "workspace"_a,
              "workspace_bytes"_a, "threads"_a = 0,
              "Queues the kernels that write [B, O, F] features, float64 where wide, else float32, to device memory.");
   module.def("glcm_matrix_features", &glcm_matrix_features, py::kw_only(), "device"_a, "stream"_a, "counts"_a,

@@ -16,16 +16,16 @@ inline std::int32_t checked_levels(std::int32_t levels) {
   return levels;
 }
 
-// low, scale: NaN where they come from each image.
-inline Quantization quantization_of(const std::string& mode, std::int32_t levels, float low, float scale) {
+// low, divisor: NaN where they come from each image.
+inline Quantization quantization_of(const std::string& mode, std::int32_t levels, double low, double divisor) {
   const bool has_low = !std::isnan(low);
-  const bool has_scale = !std::isnan(scale);
+  const bool has_divisor = divisor > 0.0;
   checked_levels(levels);
-  if (mode == "minmax") return {QuantizeMode::minmax, levels, false, 0.0f, 0.0f};
-  if (mode == "levels") return {QuantizeMode::levels, levels, false, 0.0f, 1.0f};
-  if (mode == "width" && has_scale) return {QuantizeMode::width, levels, has_low, has_low ? low : 0.0f, scale};
-  if (mode == "range" && has_low && has_scale) return {QuantizeMode::range, levels, true, low, scale};
-  throw pybind11::value_error("quantize: expected range with low and scale, width with scale, minmax or levels");
+  if (mode == "minmax") return {QuantizeMode::minmax, levels, false, 0.0, 0.0};
+  if (mode == "levels") return {QuantizeMode::levels, levels, false, 0.0, 1.0};
+  if (mode == "width" && has_divisor) return {QuantizeMode::width, levels, has_low, has_low ? low : 0.0, divisor};
+  if (mode == "range" && has_low && has_divisor) return {QuantizeMode::range, levels, true, low, divisor};
+  throw pybind11::value_error("quantize: expected range with low and divisor, width with divisor, minmax or levels");
 }
 
 inline std::vector<PixelOffset> offsets_of(const OffsetTable& table) {

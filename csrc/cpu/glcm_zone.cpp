@@ -1,5 +1,6 @@
 #include "core/quantize.h"
 #include "cpu/glcm_joint_sums.h"
+#include "cpu/glcm_levels.h"
 #include "cpu/glcm_plane.h"
 
 namespace iuscore::IUSCORE_ZONE {
@@ -44,11 +45,6 @@ void valid_row(const QuantizeJob& job, std::int64_t row, const float* __restrict
     for (std::int64_t x = 0; x < width; ++x) valid[x] = mask[x * job.mask.stride_w] != 0;
   if (can_be_non_finite)
     for (std::int64_t x = 0; x < width; ++x) valid[x] = valid[x] & (is_finite(values[x]) ? 1 : 0);
-}
-
-void level_row(const float* __restrict values, std::int64_t width, const Quantizer& by,
-               std::uint8_t* __restrict levels) {
-  for (std::int64_t x = 0; x < width; ++x) levels[x] = static_cast<std::uint8_t>(level_of(values[x], by));
 }
 
 // Widens by n values at a time, where 32 lanes of smallest and largest values stand in vector registers.
@@ -136,14 +132,15 @@ LevelPlane plane_of(const QuantizeJob& job, const Bytes& range) {
           range.highest};
 }
 
-// Where a level is a byte shifted to the right and clamped, by how much; else -1. True of levels, and of ranges that
-// begin at 0 with a scale that is a power of two: the product is exact then, and its floor is the shifted byte.
+// Where a level is a byte shifted to the right and clamped, by how much; else -1. True of levels, and of ranges and
+// widths that begin at 0 where a level is as wide as a power of two.
 std::int32_t byte_shift(const QuantizeJob& job) {
   if (job.pixel_type != PixelType::u8 || job.channels != 1 || job.image.stride_w != 1) return -1;
   if (job.by.mode == QuantizeMode::levels) return 0;
-  if (job.by.mode != QuantizeMode::range || job.by.low != 0.0f) return -1;
+  if (needs_range(job.by) || job.by.low != 0.0) return -1;
+  const double factor = job.by.mode == QuantizeMode::range ? job.by.levels : 1.0;
   for (std::int32_t shift = 0; shift < 8; ++shift)
-    if (job.by.scale == 1.0f / static_cast<float>(1 << shift)) return shift;
+    if (job.by.divisor == factor * (1 << shift)) return shift;
   return -1;
 }
 
@@ -202,10 +199,10 @@ QuantizeResult quantize(const QuantizeJob& job) {
   };
   if (needs_range(job.by))
     for (std::int64_t y = 0; y < height; ++y) load(y, true);
-  const Quantizer by = quantizer_of(job.by, folded(wide));
+  const RowQuantizer by = row_quantizer<Pixel>(quantizer_of(job.by, folded(wide)));
   for (std::int64_t y = 0; y < height; ++y) {
     load(y, integer_levels);
-    level_row(job.strip, width, by, job.levels + y * width);
+    level_row<Pixel>(job.strip, width, by, job.levels + y * width);
   }
   ByteRange levels = no_bytes();
   widen_row(levels, job.levels, masked ? job.valid : nullptr, height * width);

@@ -73,6 +73,8 @@ class GlcmCodes {
         layout_(layout),
         scratch_(dynamic_shared()),
         largest_(reinterpret_cast<std::uint32_t*>(scratch_ + 2 * kWarpSize)),
+        quantizer_(reinterpret_cast<Quantizer*>(scratch_ + 2 * kWarpSize + 4)),
+        firsts_(scratch_ + kGlcmFirstsAt / 4),
         words_(reinterpret_cast<std::uint32_t*>(dynamic_shared()) + layout.codes_at / 4),
         height_(static_cast<std::int32_t>(images.image.height)),
         width_(static_cast<std::int32_t>(images.image.width)),
@@ -93,7 +95,11 @@ class GlcmCodes {
       with_pixels([&](const auto& pixels) { find_range(pixels, counted); });
       widen_over_block<1>(&counted, scratch_);
     }
-    quantizer_ = quantizer_of(images_.quantization, counted);
+    const Quantizer by = quantizer_of(images_.quantization, counted);
+    if (threadIdx.x == 0) *quantizer_ = by;
+    IUSCORE_ROLLED
+    for (std::int32_t level = 1 + first(); level < images_.quantization.levels; level += step())
+      firsts_[level] = first_of_level(level, by);
     __syncthreads();
   }
 
@@ -177,7 +183,7 @@ class GlcmCodes {
         const auto column = static_cast<std::int32_t>(item - std::int64_t{row} * width_);
         float value;
         if (!pixels.load(row, column, value)) continue;
-        const auto one = static_cast<std::uint32_t>(level_of(value, quantizer_));
+        const auto one = static_cast<std::uint32_t>(level_of(value, *quantizer_, firsts_));
         if (one > largest) largest = one;
         IUSCORE_ROLLED
         for (std::int32_t k = 0; k < count; ++k) {
@@ -185,7 +191,7 @@ class GlcmCodes {
           const std::int32_t beside = column + to.columns;
           if (row + to.rows >= height_ || beside < 0 || beside >= width_) continue;
           if (pixels.load(row + to.rows, beside, value))
-            add.pair(add.offset(k), add.upper(one), static_cast<std::uint32_t>(level_of(value, quantizer_)));
+            add.pair(add.offset(k), add.upper(one), static_cast<std::uint32_t>(level_of(value, *quantizer_, firsts_)));
         }
       }
     });
@@ -267,7 +273,7 @@ class GlcmCodes {
   }
 
   __device__ void put(std::uint32_t& word, std::int32_t i, float value, std::uint32_t& largest) const {
-    const auto level = static_cast<std::uint32_t>(level_of(value, quantizer_));
+    const auto level = static_cast<std::uint32_t>(level_of(value, *quantizer_, firsts_));
     if (level > largest) largest = level;
     word = (word & ~(kMask << (i * kBits))) | (level << (i * kBits));
   }
@@ -278,13 +284,14 @@ class GlcmCodes {
   const GlcmLayout& layout_;
   float* scratch_;          // widen_over_block
   std::uint32_t* largest_;  // level so far
+  Quantizer* quantizer_;
+  float* firsts_;  // first_of_level
   std::uint32_t* words_;
   std::int32_t height_;
   std::int32_t width_;
   std::int32_t groups_;  // words of a row that hold pixels
   std::int64_t index_ = 0;
   bool loaded_ = false;  // the whole image's levels
-  Quantizer quantizer_{};
 };
 
 }  // namespace iuscore

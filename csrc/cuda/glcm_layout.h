@@ -17,7 +17,8 @@ namespace iuscore {
 
 constexpr std::int32_t kFewLevels = 64;
 constexpr std::int32_t kSmallestGlcmBlock = 128;
-constexpr std::int64_t kGlcmScratchBytes = 512;       // widen_over_block of one range, and the largest level
+constexpr std::int64_t kGlcmFirstsAt = 512;  // before: widen_over_block of one range, largest level, Quantizer
+constexpr std::int64_t kGlcmScratchBytes = kGlcmFirstsAt + 4 * kMostLevels;  // first_of_level
 constexpr std::int64_t kWholeImageBytes = 64 * 1024;  // an image that takes less is kept as a whole
 constexpr std::int64_t kStripBytes = 40 * 1024;       // else strips of about this size
 constexpr std::int64_t kMatricesBytes = 72 * 1024;    // of one pass, so that several blocks share a multiprocessor

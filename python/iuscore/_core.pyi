@@ -142,7 +142,7 @@ def glcm(
     mode: str,
     levels: typing.SupportsInt | typing.SupportsIndex,
     low: typing.SupportsFloat | typing.SupportsIndex,
-    scale: typing.SupportsFloat | typing.SupportsIndex,
+    divisor: typing.SupportsFloat | typing.SupportsIndex,
     offsets: typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
     symmetric: bool,
     counts: typing.SupportsInt | typing.SupportsIndex,
@@ -150,7 +150,7 @@ def glcm(
 ) -> int:
     """
     Writes [B, O, levels, levels] int32 counts to the address `counts`.
-    low and scale are NaN where they come from each image.
+    low and divisor (of core/quantize.h) are NaN where they come from each image.
     Returns the largest counted value (mode levels), else 0.
     """
 
@@ -163,7 +163,7 @@ def glcm_features(
     mode: str,
     levels: typing.SupportsInt | typing.SupportsIndex,
     low: typing.SupportsFloat | typing.SupportsIndex,
-    scale: typing.SupportsFloat | typing.SupportsIndex,
+    divisor: typing.SupportsFloat | typing.SupportsIndex,
     offsets: typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
     symmetric: bool,
     features: typing.Annotated[numpy.typing.ArrayLike, numpy.int32],

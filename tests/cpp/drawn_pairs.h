@@ -23,9 +23,9 @@ struct PairsCase {
   std::string text() const {
     char line[300];
     std::snprintf(line, sizeof line,
-                  "%s, %d levels by %d (low %g, scale %g), %s, mask %d%s, %d threads, %lld and %lld bytes",
+                  "%s, %d levels by %d (low %g, divisor %g), %s, mask %d%s, %d threads, %lld and %lld bytes",
                   images.text().c_str(), quantization.levels, static_cast<int>(quantization.mode), quantization.low,
-                  quantization.scale, symmetric ? "symmetric" : "in order", static_cast<int>(masked),
+                  quantization.divisor, symmetric ? "symmetric" : "in order", static_cast<int>(masked),
                   spread_mask ? " spread" : "", threads, static_cast<long long>(shared_limit),
                   static_cast<long long>(most_code_bytes));
     std::string text = line;
@@ -38,12 +38,11 @@ struct PairsCase {
 inline iuscore::Quantization draw_quantization(iuscore::PixelType type, iuscore::QuantizeMode mode, std::int32_t levels,
                                                Random& random) {
   using iuscore::PixelType;
-  const float top = type == PixelType::u8 ? 256.0f : type == PixelType::u16 ? 65536.0f : 1.0f;
-  const float low = random() % 2 ? 0.0f : 0.25f * top;  // values below it and above the range are clamped
-  iuscore::Quantization by{mode, levels, random() % 2 == 0, low, 0.0f};
-  by.scale =
-      mode == iuscore::QuantizeMode::width ? 1.0f / (0.03f * top) : static_cast<float>(levels) / (0.8f * top - low);
-  return by;
+  const double top = type == PixelType::u8 ? 256.0 : type == PixelType::u16 ? 65536.0 : 1.0;
+  const double low = random() % 2 ? 0.0 : pick(random, {0.25, 0.1, 1.0 / 3.0}) * top;  // values below are clamped
+  // Many integers lie on edges of a width of 10, few on those of the others.
+  const double width = pick(random, {0.03 * top, 10.0, 4.0 / 128.0, 1e-45, 1e300});
+  return {mode, levels, random() % 2 == 0, low, mode == iuscore::QuantizeMode::width ? width : 0.8 * top - low};
 }
 
 inline Size draw_size(Random& random) {

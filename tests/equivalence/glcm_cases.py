@@ -42,10 +42,13 @@ class Case:
         """As the reference takes it."""
         high = reference.HIGH.get(str(self.dtype)[6:], 1.0)
         options: dict[str, Any] = {"levels": self.levels, "quantize": self.quantize}
-        if self.quantize == "width":
-            options |= {"width": high / 23.0, "value_range": (high / 7.0, None) if self.seed % 2 else None}
+        if self.quantize == "width":  # of the first and the last many values lie on edges
+            width = (high / 32.0, high / 23.0, 10.0 if high > 1.0 else 0.1)[self.seed % 3]
+            options |= {"width": width, "value_range": (high / 7.0, None) if self.seed % 2 else None}
         if self.quantize == "range" and self.seed % 3 == 0:
             options["value_range"] = (high / 9.0, high * 0.8)
+        if self.quantize == "range" and self.seed % 3 == 1:
+            options["value_range"] = (-1.0, high - 1.0)
         return options
 
     @property

@@ -52,9 +52,15 @@ BAD: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     ),
     (
         GRAY,
-        {"range": (0.0, 1e-40)},
+        {"range": (0.0, 1e39)},
         ValueError,
-        "range: expected values whose levels float32 can tell apart, got 8e+40",
+        "range: expected values that float32 pixels can have, at most 3.4e38, got 1e+39",
+    ),
+    (
+        GRAY,
+        {"quantize": "width", "width": 1.0, "range": (-1e39, None)},
+        ValueError,
+        "range: expected values that float32 pixels can have, at most 3.4e38, got -1e+39",
     ),
     (
         FLOATS,
@@ -237,7 +243,7 @@ def test_constant_images(backend: BackendUnderTest, levels: int, symmetric: bool
         images, levels=levels, features=NAMES, symmetric=symmetric, layout="NHWC", backend=backend.backend,
         dtype=torch.float64,
     )  # fmt: skip
-    level = int(np.float32(0.6) * levels)
+    level = int(float(np.float32(0.6)) * levels)
     expected = dict.fromkeys(names, 0.0) | dict.fromkeys(
         ("homogeneity", "ASM", "energy", "correlation", "joint_maximum", "inverse_difference",
          "inverse_difference_normalized", "inverse_difference_moment_normalized", "angular_second_moment",
@@ -348,7 +354,7 @@ def test_weights_have_gradients() -> None:
 def test_custom_ops_pass_opcheck(native: BackendUnderTest, masked: bool) -> None:
     images = FLOATS.to(native.device)
     mask = (images[..., 0] > 0.2) if masked else None
-    options = ("range", 8, 0.0, 8.0, [0, 1, 1, -1], True)
+    options = ("range", 8, 0.0, 1.0, [0, 1, 1, -1], True)
     torch.library.opcheck(_native.glcm, (images, mask, *options))
     torch.library.opcheck(_native.glcm, (images[:, ::2, 1:], None, "minmax", 8, None, None, [0, 1], False))
     torch.library.opcheck(_native_features.glcm_features, (images, mask, *options, [0, 5, 21], torch.float32))

@@ -1,6 +1,6 @@
 """Gray levels, pairs and co-occurrence features, written from their formulas. Slow and obvious.
 
-Levels are float32 by definition (docs/design.md, "Texture ops"); everything else is exact or float64. Formulas:
+Gray of three channels is float32 by definition (docs/design.md, "Texture ops"); the rest is exact or float64. Formulas:
 Haralick, Shanmugam, Dinstein 1973 (f1 .. f14); the IBSI reference manual, section 3.6; scikit-image's and mahotas's
 documentation for what is theirs.
 """
@@ -45,25 +45,21 @@ def levels_of(
     x = raw_values(pixels, dtype)
     counted = np.isfinite(x) if mask is None else np.isfinite(x) & (mask != 0)
     smallest, largest = (x[counted].min(), x[counted].max()) if counted.any() else (F(0), F(0))
+    low, factor, divisor = float(smallest), float(levels), float(largest) - float(smallest)
     if quantize == "levels":
-        low, scale = F(0), F(1)
+        low, factor, divisor = 0.0, 1.0, 1.0
     elif quantize == "range":
         given = (0.0, HIGH.get(dtype, 1.0)) if value_range is None else value_range
         assert given[1] is not None
-        low, scale = F(given[0]), F(levels / (given[1] - given[0]))
+        low, divisor = float(given[0]), float(given[1]) - float(given[0])
     elif quantize == "width":
         assert width is not None
-        low, scale = smallest if value_range is None else F(value_range[0]), F(1.0 / width)
-    else:
-        low = smallest
-        spread = float(largest) - float(smallest)
-        scale = F(0) if spread == 0.0 else F(min(levels / spread, float(np.finfo(F).max)))
+        low, factor, divisor = float(smallest if value_range is None else value_range[0]), 1.0, width
     out = np.zeros(x.shape, np.int64)
     for at in np.ndindex(*x.shape):
-        if counted[at]:
-            with np.errstate(over="ignore"):
-                position = float((x[at] - low) * scale)
-            out[at] = min(max(math.floor(min(max(position, -1.0), 1e6)), 0), levels - 1)
+        if counted[at] and divisor > 0.0:
+            position = factor * (float(x[at]) - low) / divisor
+            out[at] = math.floor(min(max(position, 0.0), levels - 1.0))
     return out, counted
 
 

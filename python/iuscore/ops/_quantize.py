@@ -15,20 +15,27 @@ ValueRange: TypeAlias = "tuple[float, float | None]"
 
 MODES: tuple[Quantize, ...] = ("range", "minmax", "width", "levels")
 FEWEST_LEVELS, MOST_LEVELS = 2, 256
+_LARGEST_PIXEL = torch.finfo(torch.float32).max
 _HIGH = {torch.uint8: 256.0, torch.uint16: 65536.0}  # of floating types 1
 
 
 @dataclass(frozen=True)
 class Quantization:
-    """level = clamp(floor((x - low) * scale), 0, levels - 1) in float32 on raw values.
+    """How a raw value x becomes a level: clamp(floor(position), 0, levels - 1), every operation in float64.
 
-    ``low`` and ``scale`` are float32 values; None where they come from each image.
+    position = levels * (x - low) / divisor with divisor = high - low; in mode "width" (x - low) / divisor with
+    divisor = width. ``low`` and ``divisor`` are None where they come from each image.
     """
 
     mode: Quantize
     levels: int
     low: float | None
-    scale: float | None
+    divisor: float | None
+
+    @property
+    def factor(self) -> float:
+        """What x - low is multiplied by."""
+        return float(self.levels) if self.mode in ("range", "minmax") else 1.0
 
 
 def quantization(
@@ -68,7 +75,7 @@ def _range(levels: int, value_range: ValueRange | None, dtype: torch.dtype) -> Q
     low, high = (0.0, _HIGH.get(dtype, 1.0)) if value_range is None else value_range
     if high is None or not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise ValueError(f"range: expected finite (low, high) with low < high, got {value_range!r}")
-    return Quantization("range", levels, _float32(low, "range"), _float32(levels / (high - low), "range"))
+    return Quantization("range", levels, *_within_float32(low, high))
 
 
 def _width(levels: int, value_range: ValueRange | None, width: float) -> Quantization:
@@ -77,18 +84,17 @@ def _width(levels: int, value_range: ValueRange | None, width: float) -> Quantiz
     low = None if value_range is None else value_range[0]
     if low is not None and not math.isfinite(low):
         raise ValueError(f"range: expected a finite low, got {value_range!r}")
-    return Quantization(
-        "width", levels, None if low is None else _float32(low, "range"), _float32(1.0 / width, "width")
-    )
+    if low is not None:
+        _within_float32(low)
+    return Quantization("width", levels, low, float(width))
 
 
-def _float32(value: float, name: str) -> float:
-    """Rounded once."""
-    with np.errstate(over="ignore"):
-        rounded = float(np.float32(value))
-    if not math.isfinite(rounded):
-        raise ValueError(f"{name}: expected values whose levels float32 can tell apart, got {value!r}")
-    return rounded
+def _within_float32(low: float, high: float = 0.0) -> tuple[float, float]:
+    """low and high - low, float64; beyond what a pixel can be, products with them may not be finite."""
+    for value in (low, high):
+        if abs(value) > _LARGEST_PIXEL:
+            raise ValueError(f"range: expected values that float32 pixels can have, at most 3.4e38, got {value!r}")
+    return float(low), float(high) - float(low)
 
 
 def check_levels(largest: int, levels: int) -> None:

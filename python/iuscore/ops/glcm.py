@@ -55,11 +55,11 @@ def glcm(
         normalize: divide each matrix by its sum; a matrix without pairs stays 0.
         mask: bool or uint8 [B, H, W], or one per image of a list; nonzero = counted. Never counted are pixels that are
             not finite, or that a NumPy masked array masks in any channel.
-        quantize: how a value x becomes a level, in float32: clamp(floor((x - low) scale), 0, L - 1). "range": low and
-            high given by `range`, scale = L / (high - low). "minmax": low and high are the smallest and largest
-            counted value of the image; a constant image is all level 0. "width": scale = 1 / width, low =
-            the first of `range` or the smallest counted value (IBSI's fixed bin size). "levels": integers are levels
-            already.
+        quantize: how a value x becomes a level, in float64: clamp(floor(position), 0, L - 1). "range": position =
+            L (x - low) / (high - low), low and high given by `range`. "minmax": the same with the smallest and largest
+            counted value of the image (IBSI's fixed bin number); a constant image is all level 0. "width": (x - low) /
+            width, low = the first of `range` or the smallest counted value (IBSI's fixed bin size). "levels": integers
+            are levels already.
         range: (low, high) for "range"; by default (0, 256) for uint8, (0, 65536) for uint16, (0, 1) for floating
             types. (low, None) for "width".
         width: of a level, for "width".

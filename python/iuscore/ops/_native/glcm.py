@@ -20,10 +20,10 @@ MOST_OFFSETS = 64  # of one call of the kernels
 
 def quantization_arguments(by: Quantization) -> tuple[str, int, float | None, float | None]:
     """As the custom ops take them."""
-    return by.mode, by.levels, by.low, by.scale
+    return by.mode, by.levels, by.low, by.divisor
 
 
-def image_arguments(images: Tensor, mode: str, levels: int, low: float | None, scale: float | None,
+def image_arguments(images: Tensor, mode: str, levels: int, low: float | None, divisor: float | None,
                     offsets: Sequence[int], symmetric: bool) -> dict[str, Any]:  # fmt: skip
     """What both modules and both ops are told about images, quantisation and pairs; offsets flat, two a pair."""
     return {
@@ -32,7 +32,7 @@ def image_arguments(images: Tensor, mode: str, levels: int, low: float | None, s
         "mode": mode,
         "levels": levels,
         "low": math.nan if low is None else low,
-        "scale": math.nan if scale is None else scale,
+        "divisor": math.nan if divisor is None else divisor,
         "offsets": np.array(offsets, np.int32).reshape(-1, 2),
         "symmetric": symmetric,
     }
@@ -43,14 +43,14 @@ def _output(images: Tensor, levels: int, offsets: Sequence[int]) -> Tensor:
 
 
 @define("glcm", "cpu")
-def glcm(images: Tensor, mask: Tensor | None, mode: str, levels: int, low: float | None, scale: float | None,
+def glcm(images: Tensor, mask: Tensor | None, mode: str, levels: int, low: float | None, divisor: float | None,
          offsets: Sequence[int], symmetric: bool) -> Tensor:  # fmt: skip
     counts = _output(images, levels, offsets)
     if len(images):
         largest = core().glcm(
             view_table(images),
             mask_table(mask),
-            **image_arguments(images, mode, levels, low, scale, offsets, symmetric),
+            **image_arguments(images, mode, levels, low, divisor, offsets, symmetric),
             counts=counts.data_ptr(),
             threads=torch.get_num_threads(),
         )
@@ -59,17 +59,17 @@ def glcm(images: Tensor, mask: Tensor | None, mode: str, levels: int, low: float
 
 
 @fake("glcm")
-def _(images: Tensor, mask: Tensor | None, mode: str, levels: int, low: float | None, scale: float | None,
+def _(images: Tensor, mask: Tensor | None, mode: str, levels: int, low: float | None, divisor: float | None,
       offsets: Sequence[int], symmetric: bool) -> Tensor:  # fmt: skip
     return _output(images, levels, offsets)
 
 
 @implement("glcm", "cuda")
-def _(images: Tensor, mask: Tensor | None, mode: str, levels: int, low: float | None, scale: float | None,
+def _(images: Tensor, mask: Tensor | None, mode: str, levels: int, low: float | None, divisor: float | None,
       offsets: Sequence[int], symmetric: bool) -> Tensor:  # fmt: skip
     counts = _output(images, levels, offsets)
     if len(images):
-        arguments = image_arguments(images, mode, levels, low, scale, offsets, symmetric)
+        arguments = image_arguments(images, mode, levels, low, divisor, offsets, symmetric)
         glcm_cuda.glcm(images, mask, arguments, counts)
     return counts
 

@@ -20,7 +20,7 @@ def _output(like: Tensor, offsets: int, features: Sequence[int], dtype: torch.dt
 
 
 @define("glcm_features", "cpu")
-def glcm_features(images: Tensor, mask: Tensor | None, mode: str, levels: int, low: float | None, scale: float | None,
+def glcm_features(images: Tensor, mask: Tensor | None, mode: str, levels: int, low: float | None, divisor: float | None,
                   offsets: Sequence[int], symmetric: bool, features: Sequence[int],
                   dtype: torch.dtype) -> Tensor:  # fmt: skip
     values = _output(images, len(offsets) // 2, features, dtype)
@@ -28,7 +28,7 @@ def glcm_features(images: Tensor, mask: Tensor | None, mode: str, levels: int, l
         largest = core().glcm_features(
             view_table(images),
             mask_table(mask),
-            **glcm.image_arguments(images, mode, levels, low, scale, offsets, symmetric),
+            **glcm.image_arguments(images, mode, levels, low, divisor, offsets, symmetric),
             features=np.array(features, np.int32),
             wide=dtype == torch.float64,
             values=values.data_ptr(),
@@ -39,17 +39,17 @@ def glcm_features(images: Tensor, mask: Tensor | None, mode: str, levels: int, l
 
 
 @fake("glcm_features")
-def _(images: Tensor, mask: Tensor | None, mode: str, levels: int, low: float | None, scale: float | None,
+def _(images: Tensor, mask: Tensor | None, mode: str, levels: int, low: float | None, divisor: float | None,
       offsets: Sequence[int], symmetric: bool, features: Sequence[int], dtype: torch.dtype) -> Tensor:  # fmt: skip
     return _output(images, len(offsets) // 2, features, dtype)
 
 
 @implement("glcm_features", "cuda")
-def _(images: Tensor, mask: Tensor | None, mode: str, levels: int, low: float | None, scale: float | None,
+def _(images: Tensor, mask: Tensor | None, mode: str, levels: int, low: float | None, divisor: float | None,
       offsets: Sequence[int], symmetric: bool, features: Sequence[int], dtype: torch.dtype) -> Tensor:  # fmt: skip
     values = _output(images, len(offsets) // 2, features, dtype)
     if len(images):
-        arguments = glcm.image_arguments(images, mode, levels, low, scale, offsets, symmetric)
+        arguments = glcm.image_arguments(images, mode, levels, low, divisor, offsets, symmetric)
         glcm_cuda.glcm_features(images, mask, arguments, features, values)
     return values
 

@@ -1,4 +1,4 @@
-"""The gray levels of csrc/core/quantize.h, operation by operation: the same float32 bits on any device."""
+"""The gray levels of csrc/core/quantize.h, operation by operation in float64: the same levels on any device."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from torch import Tensor
 
 from iuscore.ops._quantize import Quantization
 from iuscore.ops._torch import _color
-
-_LARGEST_FLOAT = 3.4028234663852886e38
 
 
 def raw_gray(images: Tensor) -> Tensor:
@@ -30,25 +28,25 @@ def levels_of(images: Tensor, by: Quantization, mask: Tensor | None) -> tuple[Te
     if mask is not None:
         counted = counted & (mask != 0)
     x = torch.where(counted, x, 0.0)
-    low, scale = _low_and_scale(x, counted, by)
-    position = ((x - low) * scale).clamp(0.0, by.levels - 1.0)
+    wide = x.double()
+    low, factor, divisor = _formula(wide, counted, by)
+    # By a tensor: torch divides by a Python number as a product with its reciprocal on a GPU.
+    position = (factor * (wide - low) / divisor).clamp(0.0, by.levels - 1.0)
     return position.to(torch.uint8), counted
 
 
-def _low_and_scale(x: Tensor, counted: Tensor, by: Quantization) -> tuple[Tensor | float, Tensor | float]:
-    """Of the whole batch, or [B, 1, 1]."""
-    if by.low is not None and by.scale is not None:
-        return by.low, by.scale
+def _formula(x: Tensor, counted: Tensor, by: Quantization) -> tuple[Tensor | float, Tensor | float, Tensor]:
+    """low, factor and divisor, of the whole batch or [B, 1, 1]."""
+    divisor = None if by.divisor is None else torch.full((), by.divisor, dtype=x.dtype, device=x.device)
+    if by.low is not None and divisor is not None:
+        return by.low, by.factor, divisor
     infinity = torch.inf
     low = torch.where(counted, x, infinity).amin((1, 2), keepdim=True)
     high = torch.where(counted, x, -infinity).amax((1, 2), keepdim=True)
     none = low > high
-    low = torch.where(none, 0.0, low + 0.0)
-    if by.scale is not None:
-        return low, by.scale
-    spread = torch.where(none, 0.0, high.double() - low.double())
+    low = torch.where(none, 0.0, low)
+    if divisor is not None:
+        return low, by.factor, divisor
+    spread = torch.where(none, 0.0, high - low)
     constant = spread == 0.0
-    # Not `levels / spread`, which torch computes as a product with the reciprocal.
-    quotient = torch.full_like(spread, by.levels) / torch.where(constant, 1.0, spread)
-    scale = quotient.clamp(max=_LARGEST_FLOAT).to(torch.float32)
-    return low, torch.where(constant, 0.0, scale)
+    return low, torch.where(constant, 0.0, by.factor), torch.where(constant, 1.0, spread)
