@@ -119,7 +119,7 @@ struct GlcmContext {
   std::int32_t entropy_shift;  // of T
   std::int32_t weight_shift;   // of glcm_weight
   // Largest level among the counted pixels of the image, paired or not (of a matrix: with a count in any of its
-  // offsets); read by difference_variance_of_bins.
+  // offsets); read by difference_variance_of_bins, and by the normalized weights: with 1 it is IBSI's Ng.
   std::int32_t largest_level;
 };
 
@@ -130,10 +130,13 @@ IUSCORE_HD GlcmContext glcm_context(std::int32_t levels, bool symmetric, std::ui
   return {levels, symmetric, shift, shift + 4 < 52 ? shift + 4 : 52, 0};
 }
 
+// Weights that depend on the largest level and so on the image.
+IUSCORE_HD bool is_normalized(std::int32_t which) { return which == kInverseNormalized || which == kMomentNormalized; }
+
 // round(weight 2^shift), weight <= 1; one IEEE division.
 IUSCORE_HD std::uint64_t glcm_weight(std::int32_t which, std::int32_t k, const GlcmContext& context) {
   const auto d = static_cast<double>(k);
-  const auto n = static_cast<double>(context.levels);
+  const double n = static_cast<double>(context.largest_level) + 1.0;
   double above = 1.0;
   double below = 1.0;
   switch (which) {

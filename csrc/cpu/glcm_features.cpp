@@ -61,8 +61,8 @@ void matrix_features(const GlcmFeaturesArgs& args, std::uint32_t needs, GlcmMemo
     totals.push_back(check_matrix(args.counts + (i * args.offset_count + k) * size, levels, largest_level));
   for (std::int32_t k = 0; k < args.offset_count; ++k) {
     const std::int64_t at = i * args.offset_count + k;
-    GlcmTables tables = memory.tables(levels, args.symmetric, totals[static_cast<std::size_t>(k)], needs);
-    tables.context.largest_level = largest_level;
+    const GlcmTables tables =
+        memory.tables(levels, args.symmetric, totals[static_cast<std::size_t>(k)], largest_level, needs);
     GlcmSums sums;
     memory.kernels().sum_matrix(args.counts + at * size, tables, memory.scratch(levels, kMostGlcmPixels), &sums);
     write_features(sums, tables.context, args, at * args.feature_count);
@@ -74,8 +74,8 @@ std::int32_t image_features(const GlcmFeaturesArgs& args, std::uint32_t needs, G
   const QuantizeResult image = memory.plane(args.images[i], mask, args.channels, args.pixel_type, args.quantization);
   const LevelPlane& plane = image.plane;
   const std::int64_t pixels = plane.height * plane.width;
-  GlcmTables tables = memory.tables(plane.level_count, args.symmetric, static_cast<std::uint64_t>(pixels), needs);
-  tables.context.largest_level = plane.highest;
+  const GlcmTables tables =
+      memory.tables(plane.level_count, args.symmetric, static_cast<std::uint64_t>(pixels), plane.highest, needs);
   GlcmSums* sums = memory.sums(args.offset_count);
   const GlcmScratch scratch = memory.scratch(plane.level_count, pixels);
   memory.kernels().sum(plane, args.offsets, args.offset_count, tables, scratch, sums);
@@ -103,15 +103,28 @@ const std::uint64_t* entropy_table(std::int32_t shift) {
   return table.data();
 }
 
-GlcmTables GlcmMemory::tables(std::int32_t levels, bool symmetric, std::uint64_t most_pairs, std::uint32_t needs) {
-  const GlcmContext context = glcm_context(levels, symmetric, most_pairs);
-  if (levels != weight_levels_ || context.weight_shift != weight_shift_) {
+GlcmTables GlcmMemory::tables(std::int32_t levels, bool symmetric, std::uint64_t most_pairs, std::int32_t largest_level,
+                              std::uint32_t needs) {
+  GlcmContext context = glcm_context(levels, symmetric, most_pairs);
+  context.largest_level = largest_level;
+  const auto make = [&](std::int32_t w) {
+    for (std::int32_t k = 0; k < levels; ++k)
+      weights_[static_cast<std::size_t>(w * levels + k)] = glcm_weight(w, k, context);
+  };
+  const bool others = levels != weight_levels_ || context.weight_shift != weight_shift_;
+  if (others) {
     weights_.resize(static_cast<std::size_t>(kGlcmWeights * levels));
     for (std::int32_t w = 0; w < kGlcmWeights; ++w)
-      for (std::int32_t k = 0; k < levels; ++k)
-        weights_[static_cast<std::size_t>(w * levels + k)] = glcm_weight(w, k, context);
+      if (!is_normalized(w)) make(w);
     weight_levels_ = levels;
     weight_shift_ = context.weight_shift;
+  }
+  constexpr std::uint32_t kNormalized = (kNeedsWeight << kInverseNormalized) | (kNeedsWeight << kMomentNormalized);
+  if (others) weight_largest_ = -1;
+  if ((needs & kNormalized) != 0 && largest_level != weight_largest_) {
+    make(kInverseNormalized);
+    make(kMomentNormalized);
+    weight_largest_ = largest_level;
   }
   return {entropy_table(context.entropy_shift), entropy_table_size(context.entropy_shift), weights_.data(), context,
           needs};
@@ -125,9 +138,8 @@ GlcmSums* GlcmMemory::sums(std::int32_t count) {
 void glcm_features_plane(const LevelPlane& plane, const PixelOffset* offsets, std::int32_t offset_count, bool symmetric,
                          const GlcmFeature* features, std::int32_t feature_count, GlcmMemory& memory, double* values) {
   const std::int64_t pixels = plane.height * plane.width;
-  GlcmTables tables = memory.tables(plane.level_count, symmetric, static_cast<std::uint64_t>(pixels),
-                                    needs_of(features, feature_count));
-  tables.context.largest_level = plane.highest;
+  const GlcmTables tables = memory.tables(plane.level_count, symmetric, static_cast<std::uint64_t>(pixels),
+                                          plane.highest, needs_of(features, feature_count));
   GlcmSums* sums = memory.sums(offset_count);
   memory.kernels().sum(plane, offsets, offset_count, tables, memory.scratch(plane.level_count, pixels), sums);
   for (std::int32_t k = 0; k < offset_count; ++k)

@@ -36,8 +36,9 @@ class GlcmMemory {
   QuantizeResult plane(const ImageView& image, const MaskView* mask, std::int32_t channels, PixelType type,
                        const Quantization& by);
 
-  // most_pairs: as in glcm_context.
-  GlcmTables tables(std::int32_t levels, bool symmetric, std::uint64_t most_pairs, std::uint32_t needs);
+  // most_pairs: as in glcm_context; largest_level: as in GlcmContext.
+  GlcmTables tables(std::int32_t levels, bool symmetric, std::uint64_t most_pairs, std::int32_t largest_level,
+                    std::uint32_t needs);
 
   GlcmSums* sums(std::int32_t count);
 
@@ -52,6 +53,7 @@ class GlcmMemory {
   std::vector<std::uint64_t> weights_;
   std::int32_t weight_levels_ = 0;
   std::int32_t weight_shift_ = 0;
+  std::int32_t weight_largest_ = -1;  // of the normalized ones
   std::vector<GlcmSums> sums_;
 };
 

@@ -49,8 +49,8 @@ void glcm_features_cuda(const GlcmFeaturesCudaArgs& args, void* stream) {
     const std::int64_t batch = smaller_of(task.at.round, args.batch - begin);
     const std::int64_t matrices = batch * args.offset_count;
     const std::int32_t joints = launch_records(launcher, args, task, begin, batch, stream);
-    launcher.launch(glcm_sums_kernel, blocks(matrices * 32), kFinishThreads, 0, stream, matrices, joints,
-                    args.counts != nullptr, task);
+    launcher.launch(glcm_sums_kernel, blocks(matrices * 32), kFinishThreads, 0, stream, begin * args.offset_count,
+                    matrices, args.offset_count, joints, args.counts != nullptr, task);
     launcher.launch(glcm_finish_kernel, blocks(matrices * args.feature_count), kFinishThreads, 0, stream,
                     glcm_finish(args, task, begin * args.offset_count, matrices));
   }

@@ -19,6 +19,7 @@ __global__ void __launch_bounds__(kFinishThreads)
     task.workspace[at.terms + i] = entropy_term(static_cast<std::uint32_t>(i), task.context.entropy_shift);
   for (std::int64_t i = first; i < at.largest - at.weights; i += step) {
     const auto which = static_cast<std::int32_t>(i / task.context.levels);
+    if (is_normalized(which)) continue;  // the image's largest level is not known yet
     task.workspace[at.weights + i] =
         glcm_weight(which, static_cast<std::int32_t>(i % task.context.levels), task.context);
   }
@@ -121,10 +122,11 @@ __global__ void __launch_bounds__(kMatrixThreads)
   }
 }
 
-// One warp a record. given: each matrix has a context of its own.
+// One warp a record of this round, the first of which is matrix `begin`; offset_count belong to one image. given: each
+// matrix has a context of its own.
 __global__ void __launch_bounds__(kFinishThreads, 6)
-    glcm_sums_kernel(std::int64_t matrices, std::int32_t joint_count, bool given,
-                     const __grid_constant__ GlcmSumsTask task) {
+    glcm_sums_kernel(std::int64_t begin, std::int64_t matrices, std::int32_t offset_count, std::int32_t joint_count,
+                     bool given, const __grid_constant__ GlcmSumsTask task) {
   const std::int32_t levels = task.context.levels;
   const std::int64_t warps = std::int64_t{gridDim.x} * (blockDim.x / kWarpSize);
   for (std::int64_t m = (std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x) / kWarpSize; m < matrices; m += warps) {
@@ -136,6 +138,7 @@ __global__ void __launch_bounds__(kFinishThreads, 6)
         total += lines.differences[i];
       terms.context = glcm_context(levels, task.context.symmetric, warp_sum(total));
     }
+    terms.context.largest_level = static_cast<std::int32_t>(*task.largest((begin + m) / offset_count));
     write_glcm_sums(lines, task.joints(m), joint_count, terms, task.sums(m));
   }
 }

@@ -12,7 +12,7 @@ namespace iuscore {
 struct GlcmTerms {
   const std::uint64_t* terms;  // entropy_term of counts below term_count, or null
   std::uint32_t term_count;
-  const std::uint64_t* weights;  // [kGlcmWeights, levels], or null
+  const std::uint64_t* weights;  // [kGlcmWeights, levels], of the normalized ones nothing; or null
   GlcmContext context;
   std::uint32_t needs;  // of the features asked for
 
@@ -23,7 +23,8 @@ struct GlcmTerms {
   }
 
   __device__ std::uint64_t weight(std::int32_t which, std::int32_t k) const {
-    return weights != nullptr ? weights[which * context.levels + k] : glcm_weight(which, k, context);
+    const bool made = weights != nullptr && !is_normalized(which);
+    return made ? weights[which * context.levels + k] : glcm_weight(which, k, context);
   }
 };
 

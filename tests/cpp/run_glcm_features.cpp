@@ -62,7 +62,8 @@ void run_on_host(const GlcmFeaturesCudaArgs& args, const PairsCase& c, std::int6
                         static_cast<std::size_t>(layout.shared_bytes), glcm_images(args), layout, task, begin, batch);
       joints = glcm_joint_count(args.quantization.levels, layout.threads);
     }
-    host_cuda::launch(glcm_sums_kernel, {2}, {64}, 0, matrices, joints, args.counts != nullptr, task);
+    host_cuda::launch(glcm_sums_kernel, {2}, {64}, 0, begin * args.offset_count, matrices, args.offset_count, joints,
+                      args.counts != nullptr, task);
     host_cuda::launch(glcm_finish_kernel, {2}, {32}, 0, glcm_finish(args, task, begin * args.offset_count, matrices));
   }
 }

@@ -100,7 +100,7 @@ def test_preset_mahotas_is_haralick(backend: BackendUnderTest, levels: int, text
     assert error.max() < 1e-9, dict(zip(names, error.max(0), strict=True))
 
 
-@pytest.mark.parametrize("preset", ["mahotas", "ibsi"])
+@pytest.mark.parametrize("preset", ["mahotas", "ibsi", "haralick"])
 def test_presets_count_pairs_as_their_tools_do(preset: Preset) -> None:
     image = torch.from_numpy(image_of("smooth", 8))[None, ..., None]
     both: dict[str, Any] = {"levels": 8, "preset": preset, "quantize": "levels", "layout": "NHWC"}

@@ -96,6 +96,7 @@ class Matrix:
 
     def __post_init__(self) -> None:
         self.levels = len(self.counts)
+        self.bins = self.largest_level + 1  # IBSI's Ng: gray levels counted from the first bin to the largest one
         self.n = int(self.counts.sum())
         self.p = self.counts / max(self.n, 1)
         self.i, self.j = np.mgrid[: self.levels, : self.levels].astype(np.float64)
@@ -176,8 +177,8 @@ FORMULAS: dict[str, Callable[[Matrix], float]] = {
     "imc1": imc1,
     "imc2": imc2,
     "inverse_difference": lambda m: float((m.p / (1.0 + abs(m.i - m.j))).sum()),
-    "inverse_difference_normalized": lambda m: float((m.p / (1.0 + abs(m.i - m.j) / m.levels)).sum()),
-    "inverse_difference_moment_normalized": lambda m: float((m.p / (1.0 + (m.i - m.j) ** 2 / m.levels**2)).sum()),
+    "inverse_difference_normalized": lambda m: float((m.p / (1.0 + abs(m.i - m.j) / m.bins)).sum()),
+    "inverse_difference_moment_normalized": lambda m: float((m.p / (1.0 + (m.i - m.j) ** 2 / m.bins**2)).sum()),
     "inverse_variance": lambda m: float(sum(m.minus[k] / k**2 for k in range(1, m.levels))),
     "autocorrelation": lambda m: float((m.p * (m.i + 1.0) * (m.j + 1.0)).sum()),
     "cluster_shade": lambda m: m.cluster(3),

@@ -2,7 +2,8 @@
 
 p[i, j] is the matrix over its sum, i the level of the first and j of the second pixel, counted from 0 up to L - 1;
 P[i] = sum_j p[i, j] and Q[j] = sum_i p[i, j]; s[k] = sum of p where i + j = k; d[k] = sum of p where |i - j| = k;
-m = sum_i i P[i], n = sum_j j Q[j]. Entropies take 0 log 0 as 0.
+m = sum_i i P[i], n = sum_j j Q[j]. N = g + 1 with g the largest counted level of the image: IBSI's Ng, the number of
+gray levels. Entropies take 0 log 0 as 0.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from typing import Literal, TypeAlias
 
 Preset: TypeAlias = Literal["skimage", "mahotas", "ibsi", "haralick"]
 
-WITH_TRANSPOSE: tuple[Preset, ...] = ("mahotas", "ibsi")
-"""Presets of tools that count every pair in both directions."""
+WITH_TRANSPOSE: tuple[Preset, ...] = ("mahotas", "ibsi", "haralick")
+"""Presets whose source counts every pair in both directions."""
 
 
 @dataclass(frozen=True)
@@ -114,14 +115,14 @@ _ALL = (
     _feature(
         23,
         "inverse_difference_normalized",
-        "sum_k d[k] / (1 + k / L)",
+        "sum_k d[k] / (1 + k / N)",
         "smooth",
         "IBSI normalised inverse difference NDRX",
     ),
     _feature(
         24,
         "inverse_difference_moment_normalized",
-        "sum_k d[k] / (1 + k^2 / L^2)",
+        "sum_k d[k] / (1 + k^2 / N^2)",
         "smooth",
         "IBSI normalised inverse difference moment 1QCO",
     ),

@@ -78,8 +78,8 @@ def glcm_features(
             `haralick`), "ibsi" (25) or "haralick" (fourteen), in the tool's order and with its conventions.
         props: another name of `features`, for those who write `graycoprops`.
         distances, angles, offsets, mask, quantize, range, width, layout: as in `glcm`.
-        symmetric: features of the matrix with its transpose added, of images as of matrices. By default as the tool
-            has it: True with preset="mahotas" or "ibsi", False otherwise.
+        symmetric: features of the matrix with its transpose added, of images as of matrices. By default as the source
+            has it: True with preset="mahotas", "ibsi" or "haralick", False otherwise.
         dtype: of the values, torch.float32 or torch.float64; computed in float64.
         backend: "auto", "native" or "torch", as in `perceptual_maps`. The compiled kernels agree in every bit; torch
             differs in the rounding of float64.
@@ -170,7 +170,7 @@ def _of_group(group: Group, by: Quantization, pairs: Sequence[Offset], symmetric
     kernel_names = _kernel_names(names)
     others = None
     if len(kernel_names) < len(names):
-        others = _torch.maximal_correlation(counts_of(group, by, pairs, symmetric, choice), False)
+        others = _torch.maximal_correlation(counts_of(group, by, pairs, False, choice), symmetric)
     else:
         check_group_levels(group, by, choice)
     values = None

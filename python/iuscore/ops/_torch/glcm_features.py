@@ -74,7 +74,9 @@ def _or_one(x: Tensor) -> Tensor:
 
 
 def _features(counts: Tensor, largest: Tensor, symmetric: bool, names: Sequence[str]) -> Tensor:
-    counts = counts + counts.transpose(-1, -2) if symmetric else counts
+    if symmetric:
+        counts = counts if counts.is_floating_point() else counts.to(torch.int64)  # twice 2^30 is too large for int32
+        counts = counts + counts.transpose(-1, -2)
     of = _Matrix(counts, largest)
     columns = []
     for name in names:
@@ -92,7 +94,7 @@ class _Matrix:
         self.levels = counts.shape[-1]
         self.empty = total == 0
         self.total = torch.where(self.empty, 1, total).double()
-        self.largest = largest.to(torch.float64)[:, None]
+        self.bins = largest.to(torch.float64)[:, None] + 1.0  # IBSI's Ng
         self.p = exact / self.total[..., None, None]
         self.row = exact.sum(-1) / self.total[..., None]
         self.column = exact.sum(-2) / self.total[..., None]
@@ -145,8 +147,7 @@ class _Matrix:
         return self.difference_of(lambda k: (k - self.difference_of(lambda x: x)[..., None]) ** 2)
 
     def variance_of_bins(self) -> Tensor:
-        bins = self.largest + 1.0
-        return ((self.difference**2).sum(-1) - 1.0 / bins) / bins
+        return ((self.difference**2).sum(-1) - 1.0 / self.bins) / self.bins
 
     def shared(self) -> Tensor:
         return _entropy(self.row) + _entropy(self.column) - self.entropy
@@ -200,8 +201,8 @@ _FORMULAS: tuple[Callable[[_Matrix], Tensor], ...] = (
     lambda m: m.imc1(),
     lambda m: m.imc2(),
     lambda m: m.difference_of(lambda k: 1.0 / (1.0 + k)),
-    lambda m: m.difference_of(lambda k: 1.0 / (1.0 + k / m.levels)),
-    lambda m: m.difference_of(lambda k: 1.0 / (1.0 + (k / m.levels) ** 2)),
+    lambda m: m.difference_of(lambda k: 1.0 / (1.0 + k / m.bins[..., None])),
+    lambda m: m.difference_of(lambda k: 1.0 / (1.0 + (k / m.bins[..., None]) ** 2)),
     lambda m: m.difference_of(lambda k: torch.where(k > 0.0, 1.0 / torch.where(k > 0.0, k * k, 1.0), 0.0)),
     lambda m: m.autocorrelation(),
     lambda m: m.cluster(3),
