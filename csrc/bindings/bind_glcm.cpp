@@ -18,6 +18,7 @@ std::int32_t glcm(const ViewTable& views, const MaskTable& masks, std::int32_t c
   const Quantization by = quantization_of(mode, levels, low, divisor);
   const PixelType type = pixel_type_of(pixel_type);
   check_glcm_images(images, channels, type, by);
+  check_counts_fit(images, pairs, symmetric);
   std::int32_t largest = 0;
   if (images.empty()) return largest;
   const GlcmArgs args{images.data(),

@@ -27,6 +27,7 @@ void glcm(std::int32_t device, std::uintptr_t stream, std::int64_t batch, const 
   args.offsets = pairs.data();
   args.offset_count = static_cast<std::int32_t>(pairs.size());
   args.symmetric = symmetric;
+  check_counts_fit({args.image}, pairs, symmetric);
   args.counts = checked_address<std::int32_t>(counts, "counts");
   args.device = device;
   args.threads = checked_glcm_threads(threads, kLargestGlcmBlock);

@@ -37,6 +37,16 @@ inline std::vector<PixelOffset> offsets_of(const OffsetTable& table) {
   return offsets;
 }
 
+// Of `glcm`, whose counts are int32.
+inline void check_counts_fit(const std::vector<ImageView>& images, const std::vector<PixelOffset>& offsets,
+                             bool symmetric) {
+  bool in_place = false;
+  for (const PixelOffset& offset : offsets) in_place |= offset.rows == 0 && offset.columns == 0;
+  for (const ImageView& image : images)
+    if (symmetric && in_place && image.height * image.width >= kMostGlcmPixels)
+      throw pybind11::value_error("images: expected fewer than 2^30 pixels each with symmetric and offset (0, 0)");
+}
+
 inline std::vector<GlcmFeature> features_of(const FeatureTable& table) {
   if (table.ndim() != 1 || table.shape(0) < 1 || table.shape(0) > kGlcmFeatures)
     throw pybind11::value_error("features: expected an int32 array [F], F = 1.." + std::to_string(kGlcmFeatures));

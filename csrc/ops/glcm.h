@@ -14,7 +14,8 @@ struct PixelOffset {
   std::int32_t columns;  // to the right
 };
 
-// Pixels of an image: a count, also of the symmetric matrix, is then below 2^31.
+// Pixels of an image: a count is then at most 2^30. One of a symmetric matrix is below 2^31, but for this many pixels
+// beside themselves (offset 0, 0), which `glcm` is not given.
 constexpr std::int64_t kMostGlcmPixels = std::int64_t{1} << 30;
 constexpr std::int32_t kMostOffsets = 64;  // of one call
 

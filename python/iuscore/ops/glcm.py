@@ -46,7 +46,8 @@ def glcm(
         images: [B, H, W, C] or [B, C, H, W], C = 1 or 3, or gray [B, H, W] or [H, W], uint8, uint16, float16, bfloat16
             or float32 (floating types nominally in [0, 1]), any strides, torch (any device) or NumPy; or a list of
             images of any sizes. Three channels become gray, .299 R + .587 G + .114 B of the raw values, rounded to
-            nearest for integers. At most 2^30 pixels each.
+            nearest for integers. At most 2^30 pixels each, and fewer with symmetric=True and
+            offset (0, 0): counts are int32.
         levels: L, 2..256.
         distances: of the pairs, in pixels; one number is one distance.
         angles: of the pairs, in radians; one number is one angle.
@@ -100,6 +101,8 @@ def glcm(
         counts = counts.view(counts.shape[0], *axes, *counts.shape[2:])
         return normalized(counts) if normalize else counts
     groups = checked_groups(images, mask, layout)
+    for group in groups:
+        check_counts_fit(group.images.shape[1], group.images.shape[2], pairs, symmetric)
     warn_of_groups(groups, quantize, range)
     options = [quantization_of_group(group, quantize, levels, range, width) for group in groups]
     choice = choose("glcm", groups[0].images.device, backend=backend)
@@ -139,6 +142,18 @@ def warn_of_groups(groups: Sequence[Group], quantize: str, value_range: object) 
     if quantize == "range" and value_range is None:
         advice = "; or say what they mean, with range=(low, high), or quantize='minmax'"
         warn_of_range((group.images for group in groups), advice)
+
+
+def check_counts_fit(height: int, width: int, pairs: Sequence[Offset], symmetric: bool) -> None:
+    """That no count of images of this size can be too large for int32.
+
+    Only a pixel beside itself makes as many pairs as there are pixels, and the transpose doubles them.
+    """
+    if symmetric and (0, 0) in pairs and height * width >= MOST_PIXELS:
+        raise ValueError(
+            "images: expected fewer than 2^30 pixels each with symmetric=True and offset (0, 0), got "
+            f"{height} x {width}: a count could be 2^31, which int32 does not hold; pass symmetric=False"
+        )
 
 
 def quantization_of_group(
