@@ -21,8 +21,7 @@ void texture_stats(const ViewTable& views, const MaskTable& masks, std::int32_t 
   if (levels < 2 || levels > 256) throw py::value_error("levels: expected 2..256");
   const std::vector<ImageView> images = views_of(views);
   for (const ImageView& image : images)
-    if (image.height * image.width > std::numeric_limits<std::int32_t>::max())
-      throw py::value_error("views: expected fewer than 2^31 pixels");
+    if (image.height > kMostGlcmPixels / image.width) throw py::value_error("views: expected at most 2^30 pixels");
   const std::vector<MaskView> masks_of_images = masks_of(masks, images.size());
   const PixelType type = pixel_type_of(pixel_type);
   if (images.empty()) return;

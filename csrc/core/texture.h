@@ -22,7 +22,10 @@ IUSCORE_HD std::uint8_t code_of(float x) { return static_cast<std::uint8_t>(smal
 IUSCORE_HD float unit_clamped(float x) { return smaller(larger(x, 0.0f), 1.0f); }
 
 IUSCORE_HD std::uint8_t lightness_code(const Lab& lab) { return code_of(lab.lightness * 2.56f); }
-IUSCORE_HD std::uint8_t opponent_code(float value) { return code_of((value + 110.0f) * (256.0f / 220.0f)); }
+// Black, whose a* and b* are 0, lies on the edge of two codes. In both planes it has the code of the other grays, whose
+// a* is a little below 0 and whose b* a little above: 110 times the rounded factor is just below 128.
+IUSCORE_HD std::uint8_t red_green_code(float a) { return code_of((a + 110.0f) * (256.0f / 220.0f)); }
+IUSCORE_HD std::uint8_t blue_yellow_code(float b) { return code_of(b * (256.0f / 220.0f) + 128.0f); }
 IUSCORE_HD std::uint8_t gray_code(float r, float g, float b) { return code_of(gray_of(r, g, b) * 256.0f); }
 
 // Red in the middle, so that a sum over codes does not tear it apart.
@@ -31,7 +34,38 @@ IUSCORE_HD std::uint8_t hue_code(float hue) {
   return code_of((turned >= 1.0f ? turned - 1.0f : turned) * 256.0f);
 }
 
-IUSCORE_HD bool has_hue(const Hsv& hsv) { return hsv.saturation >= kLeastHue && hsv.value >= kLeastHue; }
+struct HsvCodes {
+  std::uint8_t saturation;
+  std::uint8_t hue;
+  bool has_hue;
+};
+
+// r, g, b in [0, 1].
+IUSCORE_HD HsvCodes hsv_codes(float r, float g, float b) {
+  const Hsv hsv = hsv_of(r, g, b);
+  return {code_of(hsv.saturation * 256.0f), hue_code(hsv.hue), hsv.saturation >= kLeastHue && hsv.value >= kLeastHue};
+}
+
+// Of integers r, g, b in 0 .. kMost, exactly floor(256 S), floor(256 frac(H + 1/2)), S >= 1/16 and V >= 1/16. Both
+// codes are floors of one quotient of integers. Its rounding reaches no whole number from below where the quotient's
+// distance from it, at least 1 over the divisor, exceeds half a unit in the last place, 2^-17 below 256: so for
+// divisors up to 65,535 of saturations and 765 of hues of bytes, but not for 196,605 of hues of 16 bits, which are put
+// right.
+template <std::int32_t kMost>
+IUSCORE_HD HsvCodes hsv_codes_of_integers(float r, float g, float b) {
+  const float high = larger(larger(r, g), b);
+  const float low = smaller(smaller(r, g), b);
+  const float spread = high - low;
+  const float difference = b == high ? r - g : g == high ? b - r : g - b;
+  const float sixths = b == high ? 1.0f : g == high ? 5.0f : 3.0f;  // with red in the middle
+  const float turned = 128.0f * (difference + sixths * spread);     // 256 frac(H + 1/2) times 3 spread
+  const float divisor = 3.0f * (spread == 0.0f ? 1.0f : spread);
+  auto hue = static_cast<std::int32_t>(turned / divisor);
+  if constexpr (kMost > 255)
+    hue -= hue * static_cast<std::int32_t>(divisor) > static_cast<std::int32_t>(turned) ? 1 : 0;
+  return {code_of(256.0f * spread / (high == 0.0f ? 1.0f : high)), static_cast<std::uint8_t>(hue),
+          16.0f * spread >= high && 16.0f * high >= static_cast<float>(kMost)};
+}
 
 // Of the Sobel sums of lightness codes, each at most 1020 in magnitude; half the range is reached at 13 codes a pixel.
 IUSCORE_HD std::uint8_t coarse_fine_code(std::int32_t gx, std::int32_t gy) {

@@ -7,19 +7,19 @@
 namespace iuscore::IUSCORE_ZONE {
 namespace {
 
-// One channel of one row on the unit scale, clamped; `valid` loses the pixels that are not finite.
+// One channel of one row, floating types clamped to [0, 1]; `valid` loses the pixels that are not finite.
 template <class Pixel>
 void load_row(const typename Pixel::Storage* __restrict__ source, std::int64_t stride, std::int64_t n,
-              float* __restrict__ unit, std::uint8_t* __restrict__ valid) {
+              float* __restrict__ values, std::uint8_t* __restrict__ valid) {
   const auto load = [&](std::int64_t step) __attribute__((always_inline)) {
     for (std::int64_t x = 0; x < n; ++x) {
       const float value = Pixel::load(source[x * step]);
       if constexpr (Pixel::kCanBeNonFinite) {
         const bool finite = is_finite(value);
         valid[x] = static_cast<std::uint8_t>(valid[x] & (finite ? 1 : 0));
-        unit[x] = unit_clamped(finite ? value : 0.0f);
+        values[x] = unit_clamped(finite ? value : 0.0f);
       } else {
-        unit[x] = value;
+        values[x] = value;
       }
     }
   };
@@ -39,9 +39,30 @@ __attribute__((noinline)) void linear_row(const std::uint8_t* __restrict__ sourc
   look_up(stride);
 }
 
-void linear_row(const float* __restrict__ unit, std::int64_t n, float* __restrict__ linear) {
-  for (std::int64_t x = 0; x < n; ++x) linear[x] = srgb_to_linear(unit[x]);
+void linear_row(const float* __restrict__ values, std::int64_t n, float unit, float* __restrict__ linear) {
+  for (std::int64_t x = 0; x < n; ++x) linear[x] = srgb_to_linear(values[x] * unit);
 }
+
+// What the color planes are made from, hues apart: integers as they are, so that hues can be exact; and the factor that
+// brings them to the unit scale.
+template <class Pixel>
+struct ColorPixel {
+  using Load = Pixel;
+  static constexpr std::int32_t kMost = 0;
+  static constexpr float kUnit = 1.0f;
+};
+template <>
+struct ColorPixel<UnitU8> {
+  using Load = RawU8;
+  static constexpr std::int32_t kMost = 255;
+  static constexpr float kUnit = 1.0f / 255.0f;
+};
+template <>
+struct ColorPixel<UnitU16> {
+  using Load = RawU16;
+  static constexpr std::int32_t kMost = 65535;
+  static constexpr float kUnit = 1.0f / 65535.0f;
+};
 
 struct Channels {
   const float* r;
@@ -57,21 +78,27 @@ void lab_codes(const Channels& linear, std::int64_t n, std::uint8_t* __restrict_
   for (std::int64_t x = 0; x < n; ++x) {
     const Lab lab = lab_of_linear(r[x], g[x], b[x]);
     lightness[x] = lightness_code(lab);
-    red_green[x] = opponent_code(lab.a);
-    blue_yellow[x] = opponent_code(lab.b);
+    red_green[x] = red_green_code(lab.a);
+    blue_yellow[x] = blue_yellow_code(lab.b);
   }
 }
 
-void hsv_codes(const Channels& unit, std::int64_t n, std::uint8_t* __restrict__ saturation,
-               std::uint8_t* __restrict__ hue, std::uint8_t* __restrict__ hue_valid) {
-  const float* __restrict__ r = unit.r;
-  const float* __restrict__ g = unit.g;
-  const float* __restrict__ b = unit.b;
+// kMost: of integers their largest value; else 0, of values on the unit scale.
+template <std::int32_t kMost>
+void hsv_row(const Channels& values, std::int64_t n, std::uint8_t* __restrict__ saturation,
+             std::uint8_t* __restrict__ hue, std::uint8_t* __restrict__ hue_valid) {
+  const float* __restrict__ r = values.r;
+  const float* __restrict__ g = values.g;
+  const float* __restrict__ b = values.b;
   for (std::int64_t x = 0; x < n; ++x) {
-    const Hsv hsv = hsv_of(r[x], g[x], b[x]);
-    saturation[x] = code_of(hsv.saturation * 256.0f);
-    hue[x] = hue_code(hsv.hue);
-    hue_valid[x] = has_hue(hsv) ? 1 : 0;
+    HsvCodes codes;
+    if constexpr (kMost > 0)
+      codes = hsv_codes_of_integers<kMost>(r[x], g[x], b[x]);
+    else
+      codes = hsv_codes(r[x], g[x], b[x]);
+    saturation[x] = codes.saturation;
+    hue[x] = codes.hue;
+    hue_valid[x] = codes.has_hue ? 1 : 0;
   }
 }
 
@@ -128,14 +155,15 @@ class Image {
       std::uint8_t* lightness = job_.lightness + y * width_;
       std::uint8_t* valid = job_.valid == nullptr ? nullptr : job_.valid + y * width_;
       if (valid != nullptr) start_valid(y, valid);
-      const Channels unit = load<Pixel>(y, valid);
       if (!job_.color) {
-        gray_codes(unit, width_, lightness);
+        gray_codes(load<Pixel>(y, valid), width_, lightness);
         count_row(lightness, valid, width_, plane(0));
         continue;
       }
-      lab_codes(linear<Pixel>(y, unit), width_, lightness, bytes_[0], bytes_[1]);
-      hsv_codes(unit, width_, bytes_[2], bytes_[3], bytes_[4]);
+      using Color = ColorPixel<Pixel>;
+      const Channels values = load<typename Color::Load>(y, valid);
+      lab_codes(linear<Pixel>(y, values), width_, lightness, bytes_[0], bytes_[1]);
+      hsv_row<Color::kMost>(values, width_, bytes_[2], bytes_[3], bytes_[4]);
       count_row(lightness, valid, width_, plane(0));
       for (int k = 0; k < 3; ++k) count_row(bytes_[k], valid, width_, plane(k + 1));
       if (valid != nullptr) keep_both(valid, width_, bytes_[4]);
@@ -196,13 +224,13 @@ class Image {
   }
 
   template <class Pixel>
-  Channels linear(std::int64_t y, const Channels& unit) {
-    const float* const units[3] = {unit.r, unit.g, unit.b};
+  Channels linear(std::int64_t y, const Channels& loaded) {
+    const float* const values[3] = {loaded.r, loaded.g, loaded.b};
     for (int c = 0; c < job_.channels; ++c) {
       if constexpr (sizeof(typename Pixel::Storage) == 1)
         linear_row(source<Pixel>(y, c), job_.image.stride_w, width_, job_.linear, floats_[3 + c]);
       else
-        linear_row(units[c], width_, floats_[3 + c]);
+        linear_row(values[c], width_, ColorPixel<Pixel>::kUnit, floats_[3 + c]);
     }
     return channels(floats_ + 3);
   }
@@ -269,7 +297,7 @@ class Image {
 
   const TextureCodesJob& job_;
   std::int64_t width_;
-  float* floats_[6];        // unit r, g, b and linear r, g, b of a row
+  float* floats_[6];        // r, g, b and linear r, g, b of a row
   std::int16_t* sums_[2];   // of three rows of lightness
   std::uint8_t* bytes_[5];  // rows of codes
 };

@@ -172,13 +172,18 @@ class TextureStatsBlock {
           values[c] = srgb_to_linear(unit[c]);
       }
       const Lab lab = lab_of_linear(values[0], values[1], values[2]);
-      const Hsv hsv = hsv_of(unit[0], unit[1], unit[2]);
+      HsvCodes hsv;
+      if constexpr (Pixel::kCanBeNonFinite)
+        hsv = hsv_codes(unit[0], unit[1], unit[2]);
+      else
+        hsv = hsv_codes_of_integers<sizeof(Storage) == 1 ? 255 : 65535>(
+            static_cast<float>(rgb[0]), static_cast<float>(rgb[1]), static_cast<float>(rgb[2]));
       const std::uint8_t lightness = lightness_code(lab);
       count(0, lightness);
-      count(1, opponent_code(lab.a));
-      count(2, opponent_code(lab.b));
-      count(3, code_of(hsv.saturation * 256.0f));
-      if (has_hue(hsv)) count(4, hue_code(hsv.hue));
+      count(1, red_green_code(lab.a));
+      count(2, blue_yellow_code(lab.b));
+      count(3, hsv.saturation);
+      if (hsv.has_hue) count(4, hsv.hue);
       return lightness;
     }
   }

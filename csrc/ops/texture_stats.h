@@ -38,7 +38,7 @@ IUSCORE_HD GlcmFeature texture_property(std::int32_t k) {
 }
 
 struct TextureStatsArgs {
-  const ImageView* images;  // [batch], sizes may differ; fewer than 2^31 pixels each
+  const ImageView* images;  // [batch], sizes may differ; at most kMostGlcmPixels pixels each
   const MaskView* masks;    // [batch] or null
   std::int64_t batch;       // >= 0
   std::int32_t channels;    // 1 or 3
@@ -64,7 +64,7 @@ constexpr std::int32_t kLargestTextureBlock = 512;
 // Images of one size: image i is `image` moved by i * batch_stride elements, its mask `mask` moved by
 // i * mask_batch_stride. All addresses but `offsets` are device memory.
 struct TextureStatsCudaArgs {
-  ImageView image;  // fewer than 2^31 pixels
+  ImageView image;  // at most kMostGlcmPixels pixels
   std::int64_t batch_stride;
   MaskView mask;  // data null: every finite pixel is counted
   std::int64_t mask_batch_stride;

@@ -148,3 +148,10 @@ def test_images_are_left_alone() -> None:
     before = IMAGES.clone()
     ops.texture_stats(IMAGES)
     assert torch.equal(IMAGES, before)
+
+
+def test_images_whose_pairs_do_not_fit_the_counters(backend: BackendUnderTest) -> None:
+    huge = torch.zeros(1, 1, 1, 1, dtype=torch.uint8, device=backend.device).expand(1, 32768, 32769, 1)
+    text = "images: expected at most 2^30 pixels each, got 32768 x 32769"
+    with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
+        ops.texture_stats(huge, layout="NHWC", backend=backend.backend)

@@ -1,9 +1,13 @@
-"""What `texture_stats` computes, in float64 and pixel by pixel, from docs/design.md ("Texture ops")."""
+"""What `texture_stats` computes, in float64 and pixel by pixel, from docs/design.md ("Texture ops").
+
+Saturation and hue of integers are fractions of integers.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
@@ -25,11 +29,12 @@ def _lab(rgb: Sequence[float]) -> tuple[float, float, float]:
     return 116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])
 
 
-def _hsv(rgb: Sequence[float]) -> tuple[float, float, float]:
+def _hsv(rgb: Sequence[float | Fraction]) -> tuple[float | Fraction, float | Fraction, float | Fraction]:
+    """Of fractions, fractions."""
     r, g, b = rgb
     high, low = max(rgb), min(rgb)
     if high == low:
-        return 0.0, 0.0, high
+        return Fraction(0), Fraction(0), high
     if high == r:
         sixth = ((g - b) / (high - low)) % 6
     elif high == g:
@@ -56,14 +61,15 @@ def planes(pixels: npt.NDArray[np.generic], mask: Mask | None, *, color: bool) -
                 values[0, y, x] = 256 * (0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2])
                 continue
             lightness, a, b = _lab(rgb)
-            hue, saturation, value = _hsv(rgb)
-            counted[4, y, x] = saturation >= 1 / 16 and value >= 1 / 16
+            whole = [Fraction(int(v), int(scale)) for v in (list(pixels[y, x]) * 3)[:3]] if scale > 1.0 else rgb
+            hue, saturation, value = _hsv(whole)
+            counted[4, y, x] = min(saturation, value) >= Fraction(1, 16)
             values[:, y, x] = (
                 2.56 * lightness,
                 (a + 110) * 256 / 220,
                 (b + 110) * 256 / 220,
-                256 * saturation,
-                256 * ((hue + 0.5) % 1.0),
+                float(256 * saturation),
+                float(256 * ((hue + Fraction(1, 2)) % 1)),
             )
     return values, counted
 

@@ -36,6 +36,7 @@ ANGLES = ("0", "45", "90", "135")
 
 
 MOST_DISTANCES = 16
+MOST_PIXELS = 2**30  # a count of pairs and its transpose is then below 2^32
 
 
 class TextureStats(NamedTuple):
@@ -76,7 +77,7 @@ def texture_stats(
     Args:
         images: [B, H, W, C] or [B, C, H, W], C = 1 or 3, or gray [B, H, W] or [H, W], uint8, uint16, float16, bfloat16
             or float32 (floating types nominally in [0, 1], clamped), any strides, torch (any device) or NumPy; or a
-            list of images of any sizes.
+            list of images of any sizes. At most 2^30 pixels each.
         kind: "color" or "gray"; one channel counts as R = G = B in both.
         bins: of each histogram: a power of two, 2..256.
         levels: of the co-occurrence matrices of lightness, 2..256.
@@ -119,6 +120,9 @@ def texture_stats(
     for group in groups:
         if torch.is_grad_enabled() and group.images.requires_grad:
             raise ValueError("images: expected images without a gradient, as counts have none; pass images.detach()")
+        _, height, width, _ = group.images.shape
+        if height * width > MOST_PIXELS:
+            raise ValueError(f"images: expected at most 2^30 pixels each, got {height} x {width}")
     warn_of_range(group.images for group in groups)
     parts = [_run(group, kind == "color", bins, levels, offsets, backend) for group in groups]
     histograms, statistics, counted, features, blocks = (in_order(part, groups) for part in zip(*parts, strict=True))

@@ -69,18 +69,39 @@ def _codes(images: Tensor, mask: Tensor | None, color: bool) -> tuple[Tensor, Te
     planes: list[tuple[Tensor, Tensor]] = []
     if color:
         lightness, red_green, blue_yellow = _color.lab(r, g, b)
-        hue, saturation, value = _color.hsv(r, g, b)
-        turned = hue + 0.5
-        turned = torch.where(turned >= 1.0, turned - 1.0, turned)
-        planes += [(lightness * 2.56, usable)]
-        planes += [((opponent + 110.0) * (256.0 / 220.0), usable) for opponent in (red_green, blue_yellow)]
-        planes += [(saturation * 256.0, usable)]
-        planes += [(turned * 256.0, usable & (saturation >= LEAST_HUE) & (value >= LEAST_HUE))]
+        # Black, whose a* and b* are 0, gets the codes of the other grays: csrc/core/texture.h.
+        planes += [(lightness * 2.56, usable), ((red_green + 110.0) * (256.0 / 220.0), usable)]
+        planes += [(blue_yellow * (256.0 / 220.0) + 128.0, usable)]
+        if images.is_floating_point():
+            saturation, hue, has_hue = _hsv_codes(r, g, b)
+        else:
+            channels = (images[..., min(c, images.shape[3] - 1)].to(torch.int64) for c in range(3))
+            saturation, hue, has_hue = _hsv_codes_of_integers(*channels, most=torch.iinfo(images.dtype).max)
+        planes += [(saturation, usable), (hue, usable & has_hue)]
     else:
         planes += [(_color.gray(r, g, b) * 256.0, usable)]
     planes = [(_code(x), counts) for x, counts in planes]
     planes.append((_coarse_fine(planes[0][0]), _eroded(usable)))
     return torch.stack([x for x, _ in planes], 1).long(), torch.stack([counts for _, counts in planes], 1)
+
+
+def _hsv_codes(r: Tensor, g: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of values in [0, 1]: saturation and hue before they are cut to codes, and where a hue is counted."""
+    hue, saturation, value = _color.hsv(r, g, b)
+    turned = hue + 0.5
+    turned = torch.where(turned >= 1.0, turned - 1.0, turned)
+    return saturation * 256.0, turned * 256.0, (saturation >= LEAST_HUE) & (value >= LEAST_HUE)
+
+
+def _hsv_codes_of_integers(r: Tensor, g: Tensor, b: Tensor, most: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Codes of saturation and hue and where a hue is counted, of integers 0 .. most: exact."""
+    high, low = torch.maximum(torch.maximum(r, g), b), torch.minimum(torch.minimum(r, g), b)
+    spread = high - low
+    difference = torch.where(b == high, r - g, torch.where(g == high, b - r, g - b))
+    sixths = torch.where(b == high, 1, torch.where(g == high, 5, 3))  # with red in the middle
+    hue = 128 * (difference + sixths * spread) // (3 * spread.clamp(min=1))
+    saturation = 256 * spread // high.clamp(min=1)
+    return saturation.float(), hue.float(), (16 * spread >= high) & (16 * high >= most)
 
 
 def _code(x: Tensor) -> Tensor:
