@@ -69,7 +69,7 @@ class TestImages:
         read: list[int] = []
         prepare = scorer.model.prepare_with_warnings
 
-        def counted(images: Any, layout: Any) -> Any:
+        def counted(images: Any, layout: Any, mask: Any = None) -> Any:
             read.append(len(images))
             return prepare(images, layout)
 
