@@ -229,7 +229,7 @@ class TestScore:
     def test_options(self, command: Command, fitted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         images = write_images(tmp_path / "images", ["a.png"])
         said = self.refusal(command, tmp_path, fitted, images, "--batch-size", 0)
-        assert said == "Invalid value for '--batch-size': 0 is not in the range x>=1."
+        assert said == "Invalid value for '--batch-size': 0 is not in the range 1<=x<=65536."
         assert self.refusal(command, tmp_path, fitted, images, "--device", "meta").startswith("--device meta: expected")
         assert self.refusal(command, tmp_path, fitted, images, "--space", "x").startswith("Invalid value for '--space'")
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
