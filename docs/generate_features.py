@@ -123,9 +123,9 @@ Gray levels, offsets and masks are those of {doc}`glcm`.
 ## Features
 
 p[i, j] is the matrix over its sum, i the level of the first and j of the second pixel, from 0 to L - 1. P and Q are its
-row and column sums, m and n their means; s[k] is the sum of p where i + j = k, d[k] where |i - j| = k. 0 log 0 is 0. N is
-IBSI's Ng, the number of gray levels: the largest level among the counted pixels of the image, counted from 1. It comes
-from the image and not from `levels`, so it is each image's own; of matrices it is the largest level with a count.
+row and column sums, m and n their means; s[k] is the sum of p where i + j = k, d[k] where |i - j| = k. 0 log 0 is 0. N
+is IBSI's Ng, the number of gray levels: the largest level among the counted pixels of the image, counted from 1. It
+comes from the image and not from `levels`, so it is each image's own; of matrices it is the largest level with a count.
 Features whose value depends on whether levels begin at 0 or 1 say so. f1 ... f14 are the numbers of Haralick 1973;
 codes like ACUI are those of the Image Biomarker Standardization Initiative (IBSI).
 
@@ -138,10 +138,10 @@ _GLCM_REST = """\
 {presets}
 
 mahotas, IBSI and Haralick's paper count every pair in both directions, and so do their presets unless `symmetric` says
-otherwise; `skimage` counts each pair once, as `graycomatrix` does by default. What else is particular: mahotas takes f10
-as the variance of the entries of d over the largest level of the image, and puts bits instead of nats into the
+otherwise; `skimage` counts each pair once, as `graycomatrix` does by default. What else is particular: mahotas takes
+f10 as the variance of the entries of d over the largest level of the image, and puts bits instead of nats into the
 exponential of f13. Haralick's paper prints f7, the sum variance, with f8, the sum entropy, where f6, the sum average,
-belongs; that is a well-known misprint, and the presets take the variance around the sum average, as IBSI and mahotas do.
+belongs; that is a well-known misprint. The presets take the variance around the sum average, as IBSI and mahotas do.
 
 ## How it is computed
 

@@ -75,8 +75,8 @@ def _codes(images: Tensor, mask: Tensor | None, color: bool) -> tuple[Tensor, Te
         if images.is_floating_point():
             saturation, hue, has_hue = _hsv_codes(r, g, b)
         else:
-            channels = (images[..., min(c, images.shape[3] - 1)].to(torch.int64) for c in range(3))
-            saturation, hue, has_hue = _hsv_codes_of_integers(*channels, most=torch.iinfo(images.dtype).max)
+            whole = images.to(torch.int64).expand(-1, -1, -1, 3)
+            saturation, hue, has_hue = _hsv_codes_of_integers(whole, torch.iinfo(images.dtype).max)
         planes += [(saturation, usable), (hue, usable & has_hue)]
     else:
         planes += [(_color.gray(r, g, b) * 256.0, usable)]
@@ -93,8 +93,9 @@ def _hsv_codes(r: Tensor, g: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]
     return saturation * 256.0, turned * 256.0, (saturation >= LEAST_HUE) & (value >= LEAST_HUE)
 
 
-def _hsv_codes_of_integers(r: Tensor, g: Tensor, b: Tensor, most: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Codes of saturation and hue and where a hue is counted, of integers 0 .. most: exact."""
+def _hsv_codes_of_integers(rgb: Tensor, most: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Codes of saturation and hue and where a hue is counted, of integers [..., 3] in 0 .. most: exact."""
+    r, g, b = rgb.unbind(-1)
     high, low = torch.maximum(torch.maximum(r, g), b), torch.minimum(torch.minimum(r, g), b)
     spread = high - low
     difference = torch.where(b == high, r - g, torch.where(g == high, b - r, g - b))
