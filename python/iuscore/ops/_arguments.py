@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+_WHOLE = (int, np.integer)
+_USUAL = (int, float)  # asked first: isinstance with an abstract class takes a microsecond
 _LONGEST = 60  # characters of a value in a message
 
 
@@ -40,12 +42,12 @@ def one_of(name: str, value: object, choices: Iterable[str], expected: str) -> s
 
 def is_whole(value: object) -> bool:
     """Whether it is an integer and no truth value."""
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+    return isinstance(value, _WHOLE) and not isinstance(value, bool)
 
 
 def is_real(value: object) -> bool:
     """Whether it is a number and no truth value."""
-    return isinstance(value, int | float | np.integer | np.floating | Real) and not isinstance(value, bool)
+    return type(value) in _USUAL or (isinstance(value, Real) and not isinstance(value, bool))
 
 
 def is_float(value: Any) -> bool:
@@ -59,8 +61,10 @@ def numbers(name: str, values: object) -> tuple[float, ...]:
     Raises:
         TypeError: something else. ValueError: none.
     """
+    if type(values) is tuple and all(type(value) in _USUAL for value in values):
+        return values
     if is_real(values):
-        values = (values,)
+        return (values.item() if isinstance(values, np.generic) else values,)  # type: ignore[return-value]
     if isinstance(values, Tensor):
         values = values.tolist() if values.ndim == 1 else [values.item()] if values.numel() == 1 else values
     if isinstance(values, np.ndarray) and values.ndim == 1:

@@ -118,7 +118,12 @@ def traced(*arguments: object) -> bool:
 
     Then the op runs as one operator (``iuscore.ops._traced``), as neither can look inside.
     """
-    return torch.compiler.is_compiling() or any(map(_stands_for_many, arguments))
+    return torch.compiler.is_compiling() or (under_torch_func() and any(map(_stands_for_many, arguments)))
+
+
+def under_torch_func() -> bool:
+    """Whether ``torch.func`` transforms what calls this."""
+    return torch._C._functorch.maybe_current_level() is not None
 
 
 def _stands_for_many(argument: object) -> bool:

@@ -36,16 +36,15 @@ def pair_offsets(
         return pairs, (len(pairs),)
     far, turned = numbers("distances", distances), numbers("angles", angles)
     for name, given, values in (("distances", distances, far), ("angles", angles, turned)):
-        if not values or not all(_is_finite(value) for value in values):
+        if not values or not all(-_HUGE < value < _HUGE for value in values):  # also integers that no float can be
             raise ValueError(f"{name}: expected at least one finite number, got {shown(given)}")
-    if not all(0.0 <= d <= _LARGEST for d in far):
+    if min(far) < 0.0 or max(far) > _LARGEST:
         raise ValueError(f"distances: expected 0 or more and below 2^31, got {shown(distances)}")
-    pairs = tuple((_round(math.sin(a) * d), _round(math.cos(a) * d)) for d in far for a in turned)
-    return pairs, (len(far), len(turned))
+    return _rounded(far, turned), (len(far), len(turned))
 
 
-def _is_finite(value: float) -> bool:
-    return -_HUGE < value < _HUGE  # also of integers that no float can be
+def _rounded(distances: tuple[float, ...], angles: tuple[float, ...]) -> tuple[Offset, ...]:
+    return tuple((_round(math.sin(a) * d), _round(math.cos(a) * d)) for d in distances for a in angles)
 
 
 def _offset(offset: Offset) -> Offset:

@@ -16,7 +16,7 @@ LOWEST, HIGHEST = -0.5, 1.5
 LARGEST_BYTE = 255
 
 _BELOW, _TOO_MANY = -0.05, 0.25  # a quarter of the values below: centered on 0, though none may be far out
-_LOOKED_AT = 1 << 14  # values of one batch, so that a look costs microseconds
+_LOOKED_AT = 1 << 12  # values of one batch, so that a look costs microseconds
 _NOT_THE_CALLER = (__name__.partition(".")[0], "torch", "contextlib")
 _FEWEST = 4  # rows and columns of every image
 
@@ -57,7 +57,7 @@ def range_is_known() -> Iterator[None]:
 def warn_of_range(parts: Iterable[Tensor], advice: str = "") -> None:
     """Warn where images on the CPU are plainly on another scale: floats far out of 0..1, uint16 that holds bytes.
 
-    Of a large batch a grid of 16,384 values is looked at, at least 16 pixels of every image. A GPU is not asked, which
+    Of a large batch a grid of 4,096 values is looked at, at least 16 pixels of every image. A GPU is not asked, which
     would wait for it, nor is what a compiler or ``vmap`` only follows.
 
     Args:
@@ -81,7 +81,8 @@ def warn_of_range(parts: Iterable[Tensor], advice: str = "") -> None:
 
 def beyond(images: Tensor, advice: str = "") -> str:
     """What to say of images [..., H, W, C] on another scale; empty where there is nothing to say."""
-    images = images.detach()
+    if images.requires_grad:
+        images = images.detach()
     try:
         if images.is_floating_point():
             return _beyond_unit(images, advice)
@@ -132,14 +133,15 @@ def _ends(values: Tensor) -> tuple[float, float]:
     """The smallest and the largest value that is finite; 0 and 0 of none."""
     if not values.numel():
         return 0.0, 0.0
-    low, high = (float(end) for end in values.aminmax())
+    least, most = values.aminmax()
+    low, high = least.item(), most.item()
     if low - low == 0.0 and high - high == 0.0:  # neither is infinite or NaN
         return low, high
     values = values[values.isfinite()]
     if not values.numel():
         return 0.0, 0.0
-    low, high = (float(end) for end in values.aminmax())
-    return low, high
+    least, most = values.aminmax()
+    return least.item(), most.item()
 
 
 def _centered(values: Tensor) -> bool:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from iuscore.ops._arguments import dense, is_whole, shown
-from iuscore.ops._backend import Backend, choose, traced
+from iuscore.ops._backend import Backend, choose, traced, under_torch_func
 from iuscore.ops._native import additive_mlp as _native
 from iuscore.ops._torch import additive_mlp as _torch
 
@@ -138,7 +138,7 @@ def additive_mlp(
 
         return _traced_models.additive_mlp(x, sizes, weights, backend)
     # The kernels' gradient is unknown to torch.func; PyTorch's operations have one there.
-    transformed = any(map(torch._C._functorch.is_functorch_wrapped_tensor, (x, *parts)))
+    transformed = under_torch_func() and any(map(torch._C._functorch.is_functorch_wrapped_tensor, (x, *parts)))
     choice = choose("additive_mlp", x.device, needs_grad=transformed, backend=backend)
     run = _torch.additive_mlp if choice.implementation == "torch" else cast(Implementation, _native.additive_mlp)
     return AdditiveOutput(*run(x, sizes, *parts))
