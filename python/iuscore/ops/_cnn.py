@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor
 
-from iuscore.ops._arguments import is_real, shown
+from iuscore.ops._arguments import is_float, is_real, shown
 
 Precision = Literal["exact", "fast", "auto"]
 """How a network is computed: "exact" in float32; "fast" in 16-bit integers where the CPU has them; "auto"."""
@@ -82,7 +82,10 @@ def check_parts(network: object, name: str) -> None:
             raise TypeError(f"{name}.blocks[{b}]: expected a CnnBlock, got {shown(block)}")
         if not isinstance(block.kernels, tuple | list) or not isinstance(block.biases, tuple | list):
             raise TypeError(f"{name}.blocks[{b}]: expected kernels and biases as tuples of tensors")
-        if not is_real(block.eps) or not block.eps >= 0.0:
+        for part in ("mean", "variance"):
+            if not isinstance(value := getattr(block, part), Tensor):
+                raise TypeError(f"{name}.blocks[{b}].{part}: expected a torch.Tensor, got {type(value).__name__}")
+        if not (is_real(block.eps) and is_float(block.eps) and block.eps >= 0.0):
             raise ValueError(f"{name}.blocks[{b}].eps: expected a number of at least 0, got {shown(block.eps)}")
     for i, pair in enumerate(network.linears):
         if not isinstance(pair, tuple | list) or len(pair) != 2:

@@ -67,9 +67,9 @@ class AdditiveWeights:
         """
         groups = group_sizes(groups)
         pair = isinstance(hidden, Sequence) and not isinstance(hidden, str | bytes) and len(hidden) == 2
-        if not pair or not all(is_whole(units) and units >= 1 for units in hidden):
+        if not pair or not all(is_whole(units) and 1 <= units <= MOST_INPUTS for units in hidden):
             raise ValueError(f"hidden: expected (H1, H2), two integers of at least 1, got {shown(hidden)}")
-        if not is_whole(outputs) or outputs < 1:
+        if not is_whole(outputs) or not 1 <= outputs <= MOST_INPUTS:
             raise ValueError(f"outputs: expected an integer of at least 1, got {shown(outputs)}")
         n, (h1, h2) = len(groups), hidden
         weights = AdditiveWeights(
