@@ -23,11 +23,17 @@ levels_drawn = st.sampled_from((2, 5, 32, 64, 100, 256))
 offsets_drawn = st.tuples(st.integers(-5, 5), st.integers(-5, 5))
 NAMES = tuple(ops.GLCM_FEATURES)
 # Unchanged where every level is raised by the same amount.
+# Those that divide by the number of gray levels, counted from the first bin to the largest level: it grows.
+BY_GRAY_LEVELS = (
+    "difference_variance_of_bins",
+    "inverse_difference_normalized",
+    "inverse_difference_moment_normalized",
+)
 SHIFT_INVARIANT = tuple(
     name
     for name in NAMES
     if name not in ("mean", "joint_average", "sum_average", "sum_average_zero_based", "autocorrelation")
-    and name != "difference_variance_of_bins"  # the number of bins grows
+    and name not in BY_GRAY_LEVELS
 )
 
 
@@ -115,6 +121,8 @@ def test_raising_all_levels_changes_only_features_of_brightness(backend: Backend
     for name, factor in (("mean", 1), ("joint_average", 1), ("sum_average", 2), ("sum_average_zero_based", 2)):
         k = NAMES.index(name)
         assert torch.allclose(after[:, k] - before[:, k], torch.tensor(float(factor * by), dtype=torch.float64))
+    for name in BY_GRAY_LEVELS[1:]:  # the same differences of more gray levels are smaller shares of them
+        assert (after[:, NAMES.index(name)] > before[:, NAMES.index(name)]).all()
 
 
 @given(seed=seeds, factor=st.sampled_from((0.5, 2.0, 8.0)), offset=st.sampled_from((-4.0, 0.0, 3.0)))
