@@ -36,7 +36,8 @@ VIEWS = np.array([[IMAGE[i].ctypes.data, 6, 7, 21, 3, 1] for i in range(2)], np.
 NO_MASKS = np.empty((0, 3), np.int64)
 PIXELS: dict[str, Any] = {"channels": 3, "pixel_type": "uint8", "threads": 1}
 PAIRS: dict[str, Any] = {
-    "mode": "range", "levels": 4, "low": 0.0, "scale": 1.0, "offsets": np.array([[0, 1]], np.int32), "symmetric": False,
+    "mode": "range", "levels": 4, "low": 0.0, "divisor": 1.0, "offsets": np.array([[0, 1]], np.int32),
+    "symmetric": False,
 }  # fmt: skip
 FEATURES = {"features": np.array([0], np.int32), "wide": True}
 # Kernel; its arguments for a batch of so many images; what it writes to (or reads), with the alignment.
