@@ -7,10 +7,12 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor
 
-from iuscore.ops._arguments import is_float, is_real, shown
+from iuscore.ops._arguments import is_real, shown
 
 Precision = Literal["exact", "fast", "auto"]
 """How a network is computed: "exact" in float32; "fast" in 16-bit integers where the CPU has them; "auto"."""
+
+_LARGEST_EPS = 2.0**63  # beyond, an integer is none of PyTorch's
 
 PRECISIONS: tuple[Precision, ...] = ("exact", "fast", "auto")
 
@@ -85,7 +87,7 @@ def check_parts(network: object, name: str) -> None:
         for part in ("mean", "variance"):
             if not isinstance(value := getattr(block, part), Tensor):
                 raise TypeError(f"{name}.blocks[{b}].{part}: expected a torch.Tensor, got {type(value).__name__}")
-        if not (is_real(block.eps) and is_float(block.eps) and block.eps >= 0.0):
+        if not (is_real(block.eps) and 0.0 <= block.eps < _LARGEST_EPS):
             raise ValueError(f"{name}.blocks[{b}].eps: expected a number of at least 0, got {shown(block.eps)}")
     for i, pair in enumerate(network.linears):
         if not isinstance(pair, tuple | list) or len(pair) != 2:
