@@ -186,6 +186,20 @@ class TestCsv:
 
 
 class TestNotes:
+    def test_a_model_fitted_on_other_features(self, command: Command, texture: Path, tmp_path: Path) -> None:
+        images = write_images(tmp_path / "images", ["x.png"], channels=3)
+        assert "earlier version" not in command("score", texture, images, "--target", "a", "--out", tmp_path / "o").out
+        for version, said in ((None, "note: the model was fitted by an earlier version"), (99, "upgrade iuscore")):
+            model = shutil.copytree(texture, tmp_path / f"model{version}")
+            config = json.loads((model / "config.json").read_text())
+            config["feature_version"] = version
+            if version is None:
+                del config["feature_version"]
+            (model / "config.json").write_text(json.dumps(config))
+            ran = command("score", model, images, "--target", "a", "--out", tmp_path / f"out{version}")
+            assert said in ran.out + ran.err
+            assert ran.status == (0 if version is None else 2)
+
     def test_class_folders_against_one_class(
         self, command: Command, fitted: Path, images: Path, tmp_path: Path
     ) -> None:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from iuscore.engine.parts import PartFeatures, PartInfo, part_path, read_part
 from iuscore.engine.texts import TextCounts
 from iuscore.errors import UserError
-from iuscore.features import MOST, nearest_ratio
+from iuscore.features import MOST, VERSION, nearest_ratio
 from iuscore.features.change import FEWEST
 from iuscore.images import decoders
 from iuscore.images.listing import counted
@@ -270,6 +270,11 @@ def _notes(scorer: Scorer, targets: Mapping[str, Any], warnings: TextCounts, sco
     notes = [note for note in separation.values() if note]
     doubtful = [name for name, entry in targets.items() if separation[name] or (entry["outside"] or 0) > OUTSIDE]
     notes += label_notes(targets, scorer.classes, doubtful)
+    if scorer.model.features and scorer.record.get("feature_version", 1) < VERSION:
+        notes.append(
+            "the model was fitted by an earlier version, which measured some colors otherwise: scores of color images "
+            "may have moved slightly; fit it again where that matters"
+        )
     notes += [
         f"the images against {name} lie far outside real ones of any class: the model was trained on nothing like "
         "them, so trust what changed before the IUS"

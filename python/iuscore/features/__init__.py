@@ -10,7 +10,7 @@ from iuscore.features.change import (
     nearest_ratio,
 )
 from iuscore.features.masks import Mask, border_masks, sized_masks
-from iuscore.features.registry import DISTANCES, FEATURES, GROUPS, Feature, group_sizes
+from iuscore.features.registry import DISTANCES, FEATURES, GROUPS, VERSION, Feature, group_sizes
 from iuscore.features.texture import texture_features
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "FEWEST",
     "GROUPS",
     "MOST",
+    "VERSION",
     "Feature",
     "FeatureProfile",
     "GroupChange",

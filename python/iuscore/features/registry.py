@@ -9,6 +9,12 @@ from typing import Literal
 
 from iuscore.ops import PLANES, Kind
 
+VERSION = 2
+"""Raised by a release that measures the same pixels otherwise; models say which one they were fitted with.
+
+1: version 0.1. 2: saturation and hue of integers are exact, black has the code of the other grays.
+"""
+
 BINS = 16
 """Shares of a plane's values that are features."""
 

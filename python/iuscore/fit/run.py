@@ -16,6 +16,7 @@ import torch
 from iuscore import images
 from iuscore.contributions import contributions_of_inputs, prepare_source
 from iuscore.errors import UserError
+from iuscore.features import VERSION
 from iuscore.fit.findings import Findings
 from iuscore.fit.folder import check_folder, clear, has_epochs, remove_state, scratch_folder
 from iuscore.fit.kinds import EPUOptions, ModelKind, TextureOptions, kind_of
@@ -161,6 +162,7 @@ def fit(
                 "known_images": images.KnownImages.of(marks).to_json(),
             },
             "versions": {**versions(), "machine": platform.machine()},
+            **({"feature_version": VERSION} if ensemble.features else {}),
         }
         save_model(folder, ensemble, record=record)
     if not interrupted:

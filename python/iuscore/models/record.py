@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from iuscore.errors import UserError
+from iuscore.features import VERSION
 from iuscore.models.base import SPACES
 from iuscore.models.text import LARGEST, bounded, is_number
 
@@ -190,6 +191,12 @@ def _features(value: Any, where: str) -> None:
         _distance(distance, f"{where}.nearest.{n}")
 
 
+def _feature_version(value: Any, where: str) -> None:
+    _count(value, where)
+    if value > VERSION:
+        raise UserError(f"{where}: {value} is newer than {VERSION}, which this version measures; upgrade iuscore")
+
+
 _FIGURES = _fields(n=_count, auroc=_share, accuracy=_share)
 _FIELDS: Mapping[str, Check] = {
     HASH: _text,
@@ -209,4 +216,5 @@ _FIELDS: Mapping[str, Check] = {
         notes=_list(_text),
     ),
     "versions": _each(_text),
+    "feature_version": _feature_version,
 }
