@@ -37,6 +37,9 @@ Hues form a circle. It is cut at cyan: from there codes run over blue, magenta, 
 back to cyan.
 
 Skewness and kurtosis stay in their ranges up to 170x170 pixels. One pixel that stands out of more gives larger ones.
+A correlation is clamped to -0.999..0.9999 before its inverse hyperbolic tangent is taken; no other feature is clamped
+here. A model clamps every feature at three standard deviations of its training images ([The
+measure](measure.md#the-texture-model)).
 
 What an image cannot have is defined too: without a colored pixel all values of `hue` are 0, and in an image of one
 color correlation counts as perfect and all spreads are 0.
