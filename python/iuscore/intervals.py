@@ -31,7 +31,8 @@ def mean_interval(values: npt.ArrayLike, groups: Sequence[str] | None = None) ->
     With the mean m of n rows, their standard deviation s and their adjusted skewness g, let e = s / sqrt(n),
     k = g / sqrt(n) and t the quantile of Student's distribution with n - 1 degrees of freedom. The ends are m - e h(t)
     and m - e h(-t), where h(t) = 3 ((1 + k (t - k / 6))^(1/3) - 1) / k, or t itself without skewness. With groups, n
-    counts groups, and a group's sum of differences from the mean stands for a row.
+    counts groups, and a group's sum of differences from the mean stands for a row. Of groups of unequal sizes those
+    degrees of freedom count that groups of one size would have (`MeanSums.effective`).
 
     Args:
         values: float [N, G], finite.
@@ -39,7 +40,7 @@ def mean_interval(values: npt.ArrayLike, groups: Sequence[str] | None = None) ->
 
     Returns:
         Lower and upper end, each float64 [G]; both the value itself where all rows agree. None for fewer than
-        `FEWEST` rows or groups.
+        `FEWEST` rows or groups, also where a few groups are so large that the others hardly count.
 
     Example:
         >>> low, high = mean_interval(np.array([[0.0, 5.0], [1.0, 5.0]] * 50))
@@ -152,10 +153,33 @@ class MeanSums:
         """Number of groups; None where rows have none."""
         return len(self._places) or None
 
+    @property
+    def effective(self) -> float:
+        """Rows, or the number of groups of one size that would say as much about the spread as these.
+
+        (sum m^2)^2 / sum m^4 of groups of m rows: the number that Satterthwaite (Biometrics Bulletin 2 (1946),
+        110-114) finds for a sum of squares whose parts have variances in proportion to m^2, as those of groups have
+        whose rows agree.
+        """
+        if not self._places:
+            return float(self.n)
+        sizes = self._sums[: len(self._places), 0]
+        largest = sizes / sizes.max()
+        return float((largest**2).sum() ** 2 / (largest**4).sum())
+
     def variance_of_mean(self) -> Array:
-        """Square of the standard error of the mean [G]; NaN for a single row or group."""
+        """Square of the standard error of the mean [G]; NaN for a single row or group.
+
+        Differences from a mean that they belong to are too small; the factor takes that back, for groups of any sizes
+        whose rows agree. Of groups of one size it is m / (m - 1) with their number m.
+        """
         m = self.independent
-        return self._spread()[0] * m / (m - 1) / self.n**2 if m > 1 else np.full_like(self.mean, np.nan)
+        if m < 2:
+            return np.full_like(self.mean, np.nan)
+        shares = self._sums[:m, 0] / self.n if self._places else np.full(1, 1.0 / m)
+        squares, cubes = ((shares**power).sum() * (1 if self._places else m) for power in (2, 3))
+        variance: Array = self._spread()[0] * squares / (squares - 2 * cubes + squares**2) / self.n**2
+        return variance
 
     def _spread(self) -> tuple[Array, Array]:
         """Sums of squares and of third powers of what differs from the mean, row by row or group by group."""
@@ -168,20 +192,21 @@ class MeanSums:
 
     def interval(self) -> tuple[Array, Array] | None:
         """See `mean_interval`."""
-
-        if self.independent < FEWEST:
+        if round(self.effective, 9) < FEWEST:
             return None
-        constant = self._spread()[0] == 0
-        low, high = _ends(self.mean, self.variance_of_mean(), self._skewness_of_mean(), self.independent - 1.0)
+        constant = self._moments.second == 0
+        low, high = _ends(self.mean, self.variance_of_mean(), self._skewness_of_mean(), self.effective - 1.0)
         return np.where(constant, self.mean, low), np.where(constant, self.mean, high)
 
     def _skewness_of_mean(self) -> Array:
         """That of a row, adjusted for their number, divided by the root of it [G]; 0 where all agree."""
         m = self.independent
         second, third = self._spread()
-        spread = np.where(second == 0, 1.0, second / m)
-        skewness: Array = third / m / spread**1.5 * np.sqrt(m * (m - 1)) / (m - 2) / np.sqrt(m)
-        return skewness
+        # The third power of a small or large number leaves the range of float64.
+        root = np.sqrt(np.where(second == 0, 1.0, second / m))
+        skewness: Array = third / m / root / root / root * np.sqrt(m * (m - 1)) / (m - 2) / np.sqrt(m)
+        finite: Array = np.where(np.isfinite(skewness), skewness, 0.0)
+        return finite
 
 
 def mean_of_means(parts: Sequence[MeanSums]) -> tuple[Array, tuple[Array, Array] | None]:
@@ -199,13 +224,13 @@ def mean_of_means(parts: Sequence[MeanSums]) -> tuple[Array, tuple[Array, Array]
         (2.25, True)
     """
     mean: Array = np.mean([part.mean for part in parts], axis=0)
-    if min(part.independent for part in parts) < FEWEST:
+    if min(round(part.effective, 9) for part in parts) < FEWEST:
         return mean, None
     variances = np.stack([part.variance_of_mean() for part in parts]) / len(parts) ** 2
     total = variances.sum(axis=0)
     constant = total == 0
     safe = np.where(constant, 1.0, total)
-    each = np.array([part.independent - 1.0 for part in parts])[:, None]
+    each = np.array([part.effective - 1.0 for part in parts])[:, None]
     freedom = np.where(constant, 1.0, safe**2 / np.where(constant, 1.0, (variances**2 / each).sum(axis=0)))
     third = np.stack([part._skewness_of_mean() for part in parts]) * variances**1.5
     low, high = _ends(mean, total, third.sum(axis=0) / safe**1.5, freedom)

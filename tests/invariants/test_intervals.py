@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -105,6 +106,39 @@ class TestGroups:
         noise = 3 * math.sqrt(0.95 * 0.05 / repeats)
         assert abs(((found[0] <= 0) & (found[1] >= 0)).mean() - 0.95) <= 0.01 + noise
         assert ((alone[0] <= 0) & (alone[1] >= 0)).mean() < 0.65
+
+    @pytest.mark.parametrize("alike", [True, False])
+    @pytest.mark.parametrize(
+        "sizes",
+        [[6, *[1, 2, 3, 4] * 3], [*range(1, 9)] * 2, [4] * 10, [12, *[4] * 40]],
+        ids=lambda sizes: str(len(sizes)),
+    )
+    def test_coverage_of_groups_of_unequal_sizes(self, sizes: list[int], alike: bool) -> None:
+        """Skewed scores; images of a patient that are copies, or that share a part."""
+        rng, repeats = np.random.default_rng(len(sizes)), 3000
+
+        def skewed(n: int) -> Any:
+            return 1 - rng.beta(0.5, 3, size=(n, repeats))
+
+        of_patient = np.repeat(skewed(len(sizes)), sizes, axis=0)
+        values = of_patient if alike else (of_patient + skewed(sum(sizes))) / 2
+        found = mean_interval(values, np.repeat([f"p{i}" for i in range(len(sizes))], sizes).tolist())
+        assert found is not None
+        true = 1 - 0.5 / 3.5
+        assert ((found[0] <= true) & (true <= found[1])).mean() > 0.91
+
+    def test_a_group_beside_which_the_others_hardly_count(self) -> None:
+        values = np.random.default_rng(0).random((76, 1))
+        assert mean_interval(values, ["large"] * 40 + [f"p{i // 4}" for i in range(36)]) is None
+
+    def test_groups_of_one_value(self) -> None:
+        low, high = mean_interval(np.full((30, 1), 0.1), [str(i // 6) for i in range(30)])  # type: ignore[misc]
+        assert low[0] == high[0] == 0.1
+
+    @pytest.mark.parametrize("scale", [1e-160, 1e-120, 1e-108])
+    def test_tiny_numbers(self, scale: float) -> None:
+        low, high = mean_interval(np.array([[0.0], [0.0], [0.0], [0.0], [scale], [2 * scale]]))  # type: ignore[misc]
+        assert low[0] < 0.5 * scale < high[0]
 
     def test_one_image_a_group_is_as_without(self) -> None:
         values = np.random.default_rng(0).random((20, 3))

@@ -21,7 +21,7 @@ by 2 % of its width 0.8 to 0.9; of 5 million pairs of different mammography patc
 does."""
 
 MOST_COMPARED = 20_000
-"""Images compared with each other; of more, so many spread evenly over each part."""
+"""Images compared with each other, at most; of more, every second one, every third, and so on."""
 
 FAINT = 16 / 255
 """Differences between channels up to this are what JPEG leaves in a gray picture."""
