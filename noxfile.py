@@ -21,7 +21,7 @@ def _install(session: nox.Session, extra: str, *options: str) -> None:
 def test(session: nox.Session) -> None:
     """Everything a change must pass; arguments go to pytest."""
     _install(session, "test")
-    session.run("python", "-m", "pytest", *session.posargs)
+    session.run("python", "-m", "pytest", *(session.posargs or ["-n", "auto", "--dist", "loadfile"]))
 
 
 @nox.session

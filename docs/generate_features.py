@@ -143,8 +143,9 @@ _GLCM_REST = """\
 mahotas, IBSI and Haralick's paper count every pair in both directions, and so do their presets unless `symmetric` says
 otherwise; `skimage` counts each pair once, as `graycomatrix` does by default. What else is particular: mahotas takes
 f10 as the variance of the entries of d over the largest level of the image. The exponential of f13 gets entropies in
-bits, as in IBSI and mahotas; Haralick's paper names no base of its logarithm. Haralick's paper prints f7, the sum variance, with f8, the sum entropy, where f6, the sum average,
-belongs; that is a well-known misprint. The presets take the variance around the sum average, as IBSI and mahotas do.
+bits, as in IBSI and mahotas; Haralick's paper names no base of its logarithm. Haralick's paper prints f7, the sum
+variance, with f8, the sum entropy, where f6, the sum average, belongs; that is a well-known misprint. The presets
+take the variance around the sum average, as IBSI and mahotas do.
 
 ## How it is computed
 

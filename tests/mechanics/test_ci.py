@@ -59,7 +59,7 @@ def test_readme_holds_both_commands() -> None:
         re.findall(r"<!-- (\w+)-command -->\n```bash\n(.*?)\n```", (ROOT / "README.md").read_text(), re.DOTALL)
     )
     assert blocks["demo"] == "pip install -c constraints.txt . && iuscore demo"
-    assert blocks["test"] == 'pip install -c constraints.txt ".[test]" && python -m pytest'
+    assert blocks["test"] == 'pip install -c constraints.txt ".[test]" && python -m pytest -n auto --dist loadfile'
 
 
 def test_script_is_executable() -> None:
