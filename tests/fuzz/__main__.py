@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("target", help="a name in tests/fuzz/targets.py, such as image, tar or ops")
     parser.add_argument("files", nargs="*", type=Path, help="inputs to run again instead of fuzzing")
     parser.add_argument("--seconds", type=int, default=60)
+    parser.add_argument("--runs", type=int, default=-1, help="inputs, at most; -1: as many as there is time for")
     parser.add_argument("--seed", type=int, default=0, help="0: another one each time")
     parser.add_argument("--out", type=Path, default=Path("build/fuzz"), help="where inputs that fail are written")
     asked = parser.parse_args()
@@ -60,6 +61,7 @@ def main() -> None:
         os.environ["TMPDIR"] = grown
         options = [
             f"-max_total_time={asked.seconds}",
+            f"-runs={asked.runs}",
             f"-timeout={SECONDS_AN_INPUT}",
             f"-rss_limit_mb={MEGABYTES}",
             f"-seed={asked.seed}",

@@ -261,6 +261,8 @@ class Drawn:
 
 def _images(drawn: Drawn) -> Any:
     shape = tuple(drawn.size() for _ in range(drawn.of((4, 4, 4, 3, 2, 5, 0))))
+    if np.prod(shape, dtype=np.float64) > MAX_PIXELS:
+        shape = tuple(min(size, 8) for size in shape)
     if len(shape) == 4 and drawn.byte() % 2:
         shape = (*shape[:3], drawn.of((1, 3, 2)))
     dtype = drawn.of(_DTYPES)

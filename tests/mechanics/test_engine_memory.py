@@ -81,8 +81,8 @@ class TestBatches:
         reading: list[str] = []
         read = engine_batches.read_item
 
-        def counted(item: Any, most: int) -> Sample:
-            sample = read(item, most)
+        def counted(item: Any, most: int, bits: int | None) -> Sample:
+            sample = read(item, most, bits)
             if sample.pixels is not None:
                 reading.append(threading.current_thread().name)
             return sample

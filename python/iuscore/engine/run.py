@@ -195,8 +195,14 @@ def open_run(
     (folder / parts.FOLDER).mkdir(exist_ok=True)
     settings = Settings(folder, run, plan, target, parts.sample_size(len(plan)), batch_size, device, strict,
                         scorer.model.mask_size, group_by)  # fmt: skip
-    fitted = (scorer.record.get("data") or {}).get("bits")
+    fitted = _data_of(scorer).get("bits")
     return Run(folder, settings, uid_of(str(source.path)), bits_notes(fitted, source.bits))
+
+
+def _data_of(scorer: Scorer) -> dict[str, Any]:
+    """What the model says of the images it was fitted to; empty where it says nothing that can be read."""
+    data = scorer.record.get("data")
+    return data if isinstance(data, dict) else {}
 
 
 def bits_notes(fitted: int | None, given: int | None) -> tuple[str, ...]:
@@ -247,7 +253,7 @@ def class_names(scorer: Scorer, given: Mapping[str, str] | None) -> ClassNames:
 
     Integers stand for classes where the model was fitted with numbers that were named.
     """
-    data = scorer.record.get("data") or {}
+    data = _data_of(scorer)
     numbers = data.get("numbers")
     if numbers is None and str(data.get("origin")).startswith(NPZ_ORIGIN):  # of version 0.1: --classes in label order
         numbers = {str(i): name for i, name in enumerate(scorer.classes)}

@@ -45,7 +45,7 @@ class UnreadableImage(UserError):
     """
 
     def __init__(self, reason: str, width: int = 0, height: int = 0, *, passing: bool = False) -> None:
-        super().__init__(reason)
+        super().__init__(_printable(reason))
         self.width = width
         self.height = height
         self._passing = passing
@@ -53,6 +53,14 @@ class UnreadableImage(UserError):
     @property
     def passing(self) -> bool:
         return self._passing or is_passing(self.__cause__)
+
+
+def _printable(reason: str) -> str:
+    """One line, in which what a file put into it can be read and does nothing."""
+    text = " ".join(reason.split())
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 class Decoded(NamedTuple):
