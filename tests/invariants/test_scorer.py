@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+import iuscore
 from iuscore import UserError, ops, phantoms
 from iuscore.measure import ius
 from iuscore.models import EPUCNN, SPACES, Ensemble
@@ -18,6 +20,7 @@ from iuscore.models.base import Space
 from iuscore.ops import Kind, Mode, Precision
 from iuscore.profile import baseline_profiles, profiles_to_json
 from iuscore.score import Scorer, Scores
+from iuscore.score._color import COLOR_UNSEEN
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -300,3 +303,14 @@ def test_constant_images_are_marked(scorer: Scorer) -> None:
     images[1] = np.arange(20, dtype=np.uint8)[:, None] * 9
     marked = scorer(images, target=scorer.classes[0]).warnings
     assert ["constant image" in texts for texts in marked] == [True, False]
+
+
+def test_color_that_a_gray_model_does_not_see_is_named(fitted: Path) -> None:
+    scorer = iuscore.load(fitted)
+    gray = torch.randint(0, 256, (2, 16, 16, 1), dtype=torch.uint8, generator=torch.Generator().manual_seed(3))
+    alike, red = gray.repeat(1, 1, 1, 3), gray.repeat(1, 1, 1, 3)
+    red[1, 3, 4, 0] = red[1, 3, 4, 1].long().add(100).remainder(256).to(torch.uint8)
+    for images in (red, red.numpy(), red.float() / 255, red.to(torch.uint16) * 257, red.permute(0, 3, 1, 2), list(red)):
+        assert scorer(images, target="a").warnings == ((), (COLOR_UNSEEN,))
+    assert scorer(alike, target="a").warnings == ((), ())
+    assert scorer(gray, target="a").warnings == ((), ())

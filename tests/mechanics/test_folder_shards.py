@@ -96,7 +96,7 @@ def test_labels(tmp_path: Path) -> None:
         "no class folders in ROOT: its images lie in no sub-folder"
     )
     assert fails(fill(tmp_path / "parts", "train/a/1.png", "val/a/1.png"), labeled=True) == (
-        "ROOT holds train, val: these are splits, not classes; open one of them"
+        "ROOT holds train, val: these are splits, not classes; give --split, or one of them"
     )
 
 

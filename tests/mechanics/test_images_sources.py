@@ -155,7 +155,7 @@ def test_one_class_is_not_enough_for_auto(tmp_path: Path) -> None:
 def test_splits_are_not_classes(tmp_path: Path) -> None:
     fill(tmp_path, "train/a/1.png", "train/b/1.png", "val/a/2.png")
     assert fails(tmp_path, labels_from="auto") == (
-        "ROOT holds train, val: these are splits, not classes; open one of them"
+        "ROOT holds train, val: these are splits, not classes; give --split, or one of them"
     )
     fill(tmp_path / "named", "real_train/a/1.png", "real_test/a/2.png", "synthetic/b/3.png")
     assert "real_test, real_train, synthetic: these are splits, not classes" in fails(

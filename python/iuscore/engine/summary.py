@@ -20,6 +20,7 @@ from iuscore.images.listing import counted
 from iuscore.intervals import MeanSums, mean_of_means
 from iuscore.profile import QUANTILES
 from iuscore.score import Scorer
+from iuscore.score._color import COLOR_UNSEEN
 from iuscore.score.words import Resolution, label_notes
 from iuscore.versions import versions
 
@@ -99,7 +100,7 @@ class Summary:
     def __init__(self, scorer: Scorer, out: Path, group_by: str | None = None) -> None:
         self.scorer, self.out, self.group_by = scorer, out, group_by
         self.targets: dict[str, _Target] = {}
-        self.warnings = TextCounts(always=(CONSTANT, *(_DEGENERATE_MAP + name for name in _DEGENERATE)))
+        self.warnings = TextCounts(always=(CONSTANT, COLOR_UNSEEN, *(_DEGENERATE_MAP + name for name in _DEGENERATE)))
         self.errors = TextCounts()
         self.parts: dict[int, str] = {}  # hash of the rows of each
         self.passing = 0
@@ -277,7 +278,7 @@ def _notes(scorer: Scorer, targets: Mapping[str, Any], warnings: TextCounts, sco
         )
     notes += [
         f"the images against {name} lie far outside real ones of any class: the model was trained on nothing like "
-        "them, so trust what changed before the IUS"
+        "them, or they are a mixture of classes, so trust what changed before the IUS"
         for name, entry in targets.items()
         if entry["far_outside"]
     ]
@@ -293,6 +294,8 @@ def _notes(scorer: Scorer, targets: Mapping[str, Any], warnings: TextCounts, sco
     for name in sorted(_DEGENERATE, key=lambda name: -warnings[_DEGENERATE_MAP + name]):
         if n := warnings[_DEGENERATE_MAP + name]:
             notes.append(f"{n} of {scored} images have a degenerate {name} map: {_DEGENERATE[name]}")
+    if unseen := warnings[COLOR_UNSEEN]:
+        notes.append(f"{unseen} of {scored} images have color, which this gray model does not see")
     if constant := warnings[CONSTANT]:
         notes.append(f"{constant} of {scored} images are of one color throughout; their scores mean nothing")
     if scorer.profiles and all(profile.sd is None for profile in scorer.profiles.values()):

@@ -159,7 +159,7 @@ def are_splits(names: Sequence[str]) -> bool:
 
 
 def splits_not_classes(path: Path, present: Sequence[str]) -> str:
-    return f"{path} holds {', '.join(present)}: these are splits, not classes; open one of them"
+    return f"{path} holds {', '.join(present)}: these are splits, not classes; give --split, or one of them"
 
 
 def counted(n: int, noun: str) -> str:

@@ -18,10 +18,11 @@ from iuscore.measure import ius, shares
 from iuscore.models import Ensemble, Space, load_model
 from iuscore.ops import Precision
 from iuscore.ops._blocks import in_blocks
-from iuscore.ops._images import Layout
+from iuscore.ops._images import Layout, image_views
 from iuscore.ops._on_device import on_device, sent
 from iuscore.ops._range import range_is_known, said_once
 from iuscore.profile import Profile, profiles_from_json
+from iuscore.score._color import COLOR_UNSEEN, colored
 from iuscore.score._masks import masks_of_all, masks_of_some
 from iuscore.score.explain import Explanation, explain_contributions, n_images
 from iuscore.score.inputs import Inputs, ScorerInput
@@ -188,6 +189,9 @@ class Scorer:
             batch, batch_layout, done = given.batch(i, i + batch_size)
             some = masks_of_some(masks, i, i + batch_size)
             inputs, warnings = self.model.prepare_with_warnings(batch, batch_layout, some)
+            if self._is_gray:
+                views = batch if isinstance(batch, Tensor) else image_views(batch, batch_layout)
+                warnings = _with_color(views, warnings)
             every = warnings if done is None else [(*a, *b) for a, b in zip(done, warnings, strict=True)]
             parts.append(self.score_inputs(inputs, every, names[i : i + batch_size]))
         return parts[0] if len(parts) == 1 else joined(parts)
@@ -268,7 +272,12 @@ class Scorer:
         Nothing is said of the range of values: whoever read the images does that.
         """
         with range_is_known():
-            return self.score_inputs(*self.model.prepare_with_warnings(list(images), "NHWC", masks), names)
+            inputs, warnings = self.model.prepare_with_warnings(list(images), "NHWC", masks)
+        return self.score_inputs(inputs, _with_color(images, warnings) if self._is_gray else warnings, names)
+
+    @property
+    def _is_gray(self) -> bool:
+        return getattr(self.model.members[0], "color", None) == "gray"
 
     def score_inputs(self, inputs: Tensor, warnings: Sequence[tuple[str, ...]], names: Sequence[str]) -> Scores:
         """Scores of prepared inputs (first axis B) against one class per image."""
@@ -337,6 +346,12 @@ class Scorer:
         else:
             which = sent(torch.tensor([place[name] for name in names], dtype=torch.int64), device)
         return tables[0][which], tables[1][which]
+
+
+def _with_color(images: Sequence[Tensor] | Tensor, warnings: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """What was said of images that a gray model scores, and which of them have a color."""
+    found = zip(warnings, colored(images), strict=True)
+    return [(*texts, COLOR_UNSEEN) if has_color else texts for texts, has_color in found]
 
 
 def load(folder: str | os.PathLike[str], *, space: Space = "paper", precision: Precision = "exact") -> Scorer:
