@@ -283,7 +283,9 @@ def _notes(scorer: Scorer, targets: Mapping[str, Any], warnings: TextCounts, sco
         if entry["far_outside"]
     ]
     notes += [
-        note for name, entry in targets.items() if (note := above_note(name, entry["ius"]["mean"], entry["ceiling"]))
+        note
+        for name, entry in targets.items()
+        if (note := above_note(name, entry["ius"]["mean"], entry["ceiling"], entry["ius"]["low"]))
     ]
     notes += [
         f"the images against {name} are nearly copies of each other: the nearest neighbor of each is at "
@@ -375,17 +377,26 @@ def separation_note(name: str, ceiling: Mapping[str, Any] | None, floor: Mapping
     )
 
 
-def above_note(name: str, mean: float, ceiling: Mapping[str, Any] | None) -> str | None:
-    """A set whose mean is above nearly all real images is no better for it.
+def above_note(name: str, mean: float, ceiling: Mapping[str, Any] | None, low: float | None = None) -> str | None:
+    """A set whose mean is above that of real images is no better for it; ``low`` is the lower end of its interval.
 
     Example:
         >>> above_note("benign", 0.6, {"quantiles": {"0.95": 0.7}}) is None
         True
         >>> above_note("benign", 0.8, {"quantiles": {"0.95": 0.7}}).split(":")[0]
         'the images against benign score 0.80 on average, above 95 % of real ones'
+        >>> above_note("benign", 0.6, {"mean": 0.4, "quantiles": {"0.95": 0.7}}, 0.5).split(":")[0]
+        'the images against benign score 0.60 on average, held-out real ones 0.40'
     """
-    if ceiling is None or mean <= ceiling["quantiles"]["0.95"]:
+    if ceiling is None:
         return None
+    if mean <= ceiling["quantiles"]["0.95"]:
+        if low is None or low <= ceiling.get("mean", mean):
+            return None
+        return (
+            f"the images against {name} score {mean:.2f} on average, held-out real ones {ceiling['mean']:.2f}: to this "
+            "model they are more typical of the class than real images, which is no sign of a better set"
+        )
     return (
         f"the images against {name} score {mean:.2f} on average, above 95 % of real ones: they have more of what tells "
         "the class from others than real images have, which is a difference too"
