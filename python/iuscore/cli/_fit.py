@@ -210,7 +210,7 @@ def _model_options(options: dict[str, Any]) -> tuple[Any, Any]:
 
 
 def _print_fitted(record: Any, out: Path) -> None:
-    from iuscore.engine.summary import separation_note
+    from iuscore.engine.notes import separation_note
 
     figures = record["validation"]
     say(f"model written to {shown(out)}: validation AUROC {number(figures['auroc'])} on {figures['n']} images")

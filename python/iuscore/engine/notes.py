@@ -1,0 +1,53 @@
+"""What a reader of one class's numbers has to know, from its ceiling and floor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def separation_note(name: str, ceiling: Mapping[str, Any] | None, floor: Mapping[str, Any] | None) -> str | None:
+    """Real images of the class and of the others must reach different scores, or a score says nothing.
+
+    Example:
+        >>> ceiling = {"n": 9, "mean": 0.7, "quantiles": {"0.25": 0.6}}
+        >>> floor = {"n": 9, "mean": 0.1, "quantiles": {"0.5": 0.1}}
+        >>> separation_note("benign", ceiling, floor) is None
+        True
+    """
+    if not (ceiling and floor and ceiling["n"] and floor["n"]):
+        return None
+    overlap = floor["quantiles"]["0.5"] >= ceiling["quantiles"]["0.25"]
+    if not overlap and ceiling["mean"] - floor["mean"] >= 0.01:
+        return None
+    return (
+        f"real images of other classes reach {floor['mean']:.2f} against {name}, its own {ceiling['mean']:.2f}, and "
+        f"they overlap: with this model an IUS against {name} does not tell the class"
+    )
+
+
+def above_note(name: str, mean: float, ceiling: Mapping[str, Any] | None, low: float | None = None) -> str | None:
+    """A set whose mean is above that of real images is no better for it; ``low`` is the lower end of its interval.
+
+    Example:
+        >>> above_note("benign", 0.8, {"quantiles": {"0.95": 0.7}}).split(":")[0]
+        'the images against benign score 0.80 on average, above 95 % of real ones'
+        >>> above_note("benign", 0.6, {"mean": 0.4, "quantiles": {"0.95": 0.7}}, 0.5).split(":")[0]
+        'the images against benign score 0.60 on average, held-out real ones 0.40'
+    """
+    if ceiling is None:
+        return None
+    if mean <= ceiling["quantiles"]["0.95"]:
+        above = low is not None and low > ceiling.get("mean", mean)
+        said = (
+            f"the images against {name} score {mean:.2f} on average, held-out real ones {ceiling.get('mean', mean):.2f}"
+        )
+        return (
+            f"{said}: to this model they are more typical of the class, which is no sign of a better set"
+            if above
+            else None
+        )
+    return (
+        f"the images against {name} score {mean:.2f} on average, above 95 % of real ones: they have more of what tells "
+        "the class from others than real images have, which is a difference too"
+    )
