@@ -274,7 +274,8 @@ def _compare(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) ->
             continue  # not listed yet
         if (value := now.get(key)) != before.get(key):
             was = "" if key in ("model", "source") else f" ({before.get(key)}, not {value})"
-            raise UserError(f"the run in {folder} {_OTHER[key]}{was}: give a new folder, or --overwrite to begin anew")
+            why = _OTHER.get(key, f"was made by another version, which writes {key[:60]!r}")
+            raise UserError(f"the run in {folder} {why}{was}: give a new folder, or --overwrite to begin anew")
 
 
 def _shown_map(identity: Mapping[str, Any]) -> str:
