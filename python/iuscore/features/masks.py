@@ -207,7 +207,7 @@ def _blanked(group: Group, masks: Tensor, small: Tensor) -> Group:
     images = group.images
     if images.is_floating_point():  # which a product with 0 would leave NaN
         return replace(group, images=images.masked_fill(~masks[..., None], 0), mask=small)
-    # Much faster than masked_fill. On uint16 torch cannot compute.
+    # A product with the mask; torch has no arithmetic of uint16, so its bits are seen as int16.
     signed = images.view(torch.int16) if images.dtype == torch.uint16 else images
     return replace(group, images=(signed * masks[..., None]).view(images.dtype), mask=small)
 
