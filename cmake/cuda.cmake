@@ -1,8 +1,22 @@
 # The module _cuda. Sets IUSCORE_CUDA_STATUS. Included where an nvcc was found. With IUSCORE_CUDA=AUTO a CUDA that cannot
 # build the module is a line of the status, not an error.
-if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
+
+# Architectures: as asked (the variable or CUDAARCHS), or those of the GPUs in this machine, or those of a wheel.
+if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES AND NOT DEFINED ENV{CUDAARCHS})
   # Machine code for Ampere (also run by Ada), Hopper and Blackwell; the virtual parts of the last two serve what follows.
   set(CMAKE_CUDA_ARCHITECTURES 80-real 90 120)
+  find_program(IUSCORE_NVIDIA_SMI nvidia-smi NO_CACHE)
+  if(IUSCORE_NVIDIA_SMI)
+    execute_process(
+      COMMAND ${IUSCORE_NVIDIA_SMI} --query-gpu=compute_cap --format=csv,noheader
+      RESULT_VARIABLE query_failed OUTPUT_VARIABLE capabilities ERROR_QUIET)
+    string(REGEX MATCHALL "[0-9]+\\.[0-9]" capabilities "${capabilities}")
+    if(NOT query_failed AND capabilities)
+      list(TRANSFORM capabilities REPLACE "([0-9]+)\\.([0-9])" "\\1\\2-real")
+      list(REMOVE_DUPLICATES capabilities)
+      set(CMAKE_CUDA_ARCHITECTURES ${capabilities})
+    endif()
+  endif()
 endif()
 set(CMAKE_CUDA_STANDARD 17)
 set(CMAKE_CUDA_STANDARD_REQUIRED ON)

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
 from tests.mechanics.tree import ROOT, require_program, run
 
 
-def configure(build: Path, *options: str, path: str | None = None) -> str:
+def configure(
+    build: Path, *options: str, path: str | None = None, variables: Mapping[str, str] = MappingProxyType({})
+) -> str:
     """Configures the project in ``build``; the log."""
     pybind11 = pytest.importorskip("pybind11")
     environment = {**os.environ, "PATH": os.environ["PATH"] if path is None else path}
-    for name in ("CUDACXX", "CUDA_PATH", "CXXFLAGS", "CMAKE_GENERATOR"):
+    for name in ("CUDACXX", "CUDA_PATH", "CUDAARCHS", "CXXFLAGS", "CMAKE_GENERATOR"):
         environment.pop(name, None)
+    environment |= variables
     ninja = require_program("ninja")
     command = [require_program("cmake"), "-S", ROOT, "-B", build, "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"]
     command += [f"-DPython_EXECUTABLE={sys.executable}", f"-Dpybind11_DIR={pybind11.get_cmake_dir()}", *options]
@@ -73,3 +79,27 @@ def test_a_missing_nvcc_is_one_line(tmp_path: Path, compiler_only: str) -> None:
 def test_asking_for_cuda_without_nvcc_fails(tmp_path: Path, compiler_only: str) -> None:
     with pytest.raises(AssertionError, match="IUSCORE_CUDA=ON, but no nvcc was found on PATH"):
         configure(tmp_path / "build", "-DIUSCORE_CUDA=ON", path=compiler_only)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "asked", "expected"),
+    [
+        ("8.9\n12.0\n12.0\n", None, {"sm_89", "sm_120"}),
+        ("9.0\n", "80-real", {"sm_80"}),
+        ("No devices were found\n", None, {"sm_80", "compute_90,sm_90", "compute_120,sm_120"}),
+    ],
+)
+def test_cuda_is_built_for_the_gpus_of_this_machine(
+    gpus: str, asked: str | None, expected: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if shutil.which("nvcc") is None:
+        pytest.skip("no nvcc on PATH")
+    tool = tmp_path / "bin/nvidia-smi"
+    tool.parent.mkdir()
+    tool.write_text(f"#!/bin/sh\nprintf '{gpus}'\n")
+    tool.chmod(0o755)
+    options = ["-DIUSCORE_CUDA=ON", "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON"]
+    path = f"{tool.parent}{os.pathsep}{os.environ['PATH']}"
+    configure(tmp_path / "build", *options, path=path, variables={} if asked is None else {"CUDAARCHS": asked})
+    commands = (tmp_path / "build/compile_commands.json").read_text()
+    assert set(re.findall(r"code=\[([^\]]*)\]", commands)) == expected
