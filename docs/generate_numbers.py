@@ -2,7 +2,8 @@
 
     python docs/generate_numbers.py
 
-writes docs/numbers.md (everything), docs/ratios/<file>.md (for the page of an op) and the table of README.md.
+writes docs/numbers.md (a row for every case), docs/ratios/<file>.md (for the page of an op) and the table of README.md.
+What every peer reached in every setting stays in the results files.
 
 What is read of a results file:
 
@@ -33,20 +34,22 @@ RATIOS = ROOT / "docs" / "ratios"
 README = ROOT / "README.md"
 TABLE = ("<!-- table of docs/generate_numbers.py -->\n", "<!-- end of the table -->\n")  # around it, in the README
 
-# Rows of the README's table: what is done, results file, case on one thread.
+# Rows of the table that the page of numbers begins with: what is done, results file, case on one thread. The first
+# three are the README's.
 HEADLINES = (
     ("all texture features of a color image", "texture_stats", "128x128, color"),
-    ("10 co-occurrence properties, 256 levels", "glcm", "ten properties, 256 levels, smooth"),
     ("10 co-occurrence properties, 32 levels", "glcm", "ten properties, 32 levels, smooth"),
+    ("EPU-CNN's forward pass, base 64", "epu_forward", "base 64, float32"),
+    ("10 co-occurrence properties, 256 levels", "glcm", "ten properties, 256 levels, smooth"),
     ("13 Haralick features, 256 levels, with AVX2 only", "glcm_avx2", "thirteen features, 256 levels, smooth"),
     ("three 64-bin histograms of a color image", "color_histogram", "rgb, 3 x 64 bins, medical"),
     ("the same, of pure noise", "color_histogram", "rgb, 3 x 64 bins, noise"),
     ("four perceptual maps of a color image", "perceptual_maps", "128 -> 128, color"),
     ("64 networks of one input, a row", "additive_mlp", "forward, 64 groups of 1 input, hidden (64, 32)"),
     ("EPU-CNN's forward pass, base 32", "epu_forward", "base 32, float32"),
-    ("EPU-CNN's forward pass, base 64", "epu_forward", "base 64, float32"),
-    ("the same in 16-bit integers, `fast`", "epu_forward", "base 64, reduced precision"),
+    ("EPU-CNN's forward pass, base 64, in 16-bit integers", "epu_forward", "base 64, reduced precision"),
 )
+IN_README = 3
 
 _INTRODUCTION = """\
 <!-- Made by docs/generate_numbers.py from benchmarks/results; do not edit. -->
@@ -54,12 +57,14 @@ _INTRODUCTION = """\
 # Measured numbers
 
 Every figure here comes from a file in `benchmarks/results`, written by a program in `benchmarks/` that you can run
-yourself. All contestants of a table ran in turns, on the machine named: in one process, but for whole jobs, where each
-is a process of its own. Where another was faster, that stands here too. On another machine the figures differ, and
-ratios below about 1.3 mean nothing.
+yourself; the file holds every peer in every setting. All peers ran in turns with iuscore, on the machine named: in one
+process, but for whole jobs, where each is a process of its own. A rate is a median, followed by the lowest and the
+highest. "Times" is the rate of iuscore over that of the fastest peer; where the peer was faster, it is bold. On another
+machine the figures differ, and ratios below about 1.3 mean nothing.
 """
 
 _ZONES = ("_avx2", "_baseline")  # at the end of a file's name: save() in benchmarks/_harness.py
+_OURS = ("iuscore", "networks by iuscore")  # what names of no peers begin with
 _USUAL_BATCH = 4096
 _MUCH = 0.2  # of a core, used by others or by threads that should not be there
 _UNITS = {
@@ -77,7 +82,8 @@ def render(results: Path = RESULTS, kernels: Path = ROOT / "csrc" / "cuda") -> s
     """
     found = [(path.stem, json.loads(path.read_text(encoding="utf-8"))) for path in sorted(results.glob("*.json"))]
     names = sorted(path.stem for path in kernels.glob("*.cu"))
-    sections = [_INTRODUCTION, "## CUDA kernels\n", *_kernels(names, [content for _, content in found])]
+    sections = [_INTRODUCTION, "## At a glance\n", headlines(dict(found))]
+    sections += ["## CUDA kernels\n", *_kernels(names, [content for _, content in found])]
     if not found:
         sections.append("## Benchmarks\n\nNo results file yet.\n")
     for name, content in found:
@@ -100,10 +106,10 @@ def ratios(content: Mapping[str, Any]) -> str:
     return f"{text}\n{_table(('case', 'iuscore', *peers), rows)}"
 
 
-def headlines(found: Mapping[str, Mapping[str, Any]]) -> str:
-    """The README's table, from results files by name; what has no file has no row."""
+def headlines(found: Mapping[str, Mapping[str, Any]], most: int | None = None) -> str:
+    """The first ``most`` rows of HEADLINES, from results files by name; what has no file has no row."""
     rows = []
-    for what, name, bare in HEADLINES:
+    for what, name, bare in HEADLINES[:most]:
         for case in found.get(name, {}).get("cases", ()):
             if _bare(case) == bare and case["ranked_by"] == "core_median":
                 against = ", ".join(f"{_times(case, peer)} {peer}" for peer in list(_peers(case))[:3])
@@ -181,7 +187,7 @@ def _peers(case: Mapping[str, Any]) -> dict[str, float]:
     """Name -> how many times its rate iuscore reaches, best peer first; of a peer in several settings its best one."""
     found: dict[str, float] = {}
     for who, ratio in sorted(case["iuscore_over"].items(), key=lambda item: item[1]):
-        if not who.startswith(("iuscore", "networks by iuscore")):
+        if not who.startswith(_OURS):
             found.setdefault(who.split(", ")[0], ratio)
     return found
 
@@ -202,7 +208,7 @@ def pages(results: Path = RESULTS) -> dict[Path, str]:
     after = rest.partition(TABLE[1])[2]
     return {
         PAGE: render(results),
-        README: before + TABLE[0] + headlines(found) + TABLE[1] + after,
+        README: before + TABLE[0] + headlines(found, IN_README) + TABLE[1] + after,
         **{RATIOS / f"{name}.md": "\n".join(map(ratios, contents)) for name, contents in _by_benchmark(found).items()},
         **{
             RATIOS / f"{name}.md": text(*(found[each] for each in sources))
@@ -232,45 +238,45 @@ def _kernels(names: Iterable[str], contents: Iterable[Mapping[str, Any]]) -> lis
 
 def _benchmark(name: str, content: Mapping[str, Any]) -> list[str]:
     sections = [f"## {_title(content['benchmark'])}\n", _head(name, content)]
-    for case in content.get("cases", ()):
-        which = case["ranked_by"]
-        low, high = (which.replace("median", end) for end in ("min", "max"))
-        order = sorted(case["rates"].items(), key=lambda item: -item[1][which])
-        rows = [
-            (who, _count(rate[which]), f"{_count(rate[low])} to {_count(rate[high])}", f"{case['iuscore_over'][who]:g}")
-            for who, rate in order
-        ]
-        unit = f"{content.get('items', 'images').capitalize()} {_UNITS[which]}."
-        sections += [
-            f"### {case['case']}\n",
-            f"{' '.join((unit, *_remarks(case)))}\n",
-            _table(("", "median", "lowest to highest", "times slower than iuscore"), rows),
-        ]
+    items = content.get("items", "images").capitalize()
+    for which, unit in _UNITS.items():
+        cases = [case for case in content.get("cases", ()) if case["ranked_by"] == which]
+        if cases:
+            head = ("", "iuscore", "fastest peer", "its rate", "times", "remarks")
+            sections += [f"{items} {unit}.\n", _table(head, [_case_row(case) for case in cases])]
     for table in content.get("tables", ()):
         sections += [f"{table['title']}.\n", _table(table["columns"], table["rows"])]
     return sections + _networks(content) + _on_gpu(content)
 
 
-def _remarks(case: Mapping[str, Any]) -> list[str]:
-    """What was not as it should be while a case was measured."""
+def _case_row(case: Mapping[str, Any]) -> tuple[str, ...]:
+    which = case["ranked_by"]
+
+    def rate(who: str) -> str:
+        median, low, high = (
+            _count(case["rates"][who][which.replace("median", end)]) for end in ("median", "min", "max")
+        )
+        return f"{median} ({low} to {high})"
+
+    over = {who: ratio for who, ratio in case["iuscore_over"].items() if not who.startswith(_OURS)}
+    if not over:
+        return _bare(case), rate("iuscore"), "", "", "", _remarks(case, "iuscore")
+    fastest = min(over, key=over.__getitem__)
+    times = f"{over[fastest]:.3g}" if over[fastest] >= 1 else f"**{over[fastest]:.3g}**"
+    return _bare(case), rate("iuscore"), fastest, rate(fastest), times, _remarks(case, "iuscore", fastest)
+
+
+def _remarks(case: Mapping[str, Any], *shown: str) -> str:
+    """What was not as it should be while a case was measured, of those ``shown`` in its row."""
     found = []
     others = case.get("cores_used_by_other_programs") or 0.0
     if others > _MUCH:
-        by_processor = case["ranked_by"] == "core_median" and not case.get("says_little")
-        found.append(
-            f"Other programs kept {others:g} cores busy meanwhile, "
-            + (
-                "which disturbs figures by processor time less than those by the clock."
-                if by_processor
-                else "so these figures say little."
-            )
-        )
+        weak = case.get("says_little") or case["ranked_by"] == "wall_median"
+        found.append(f"other programs kept {others:g} cores busy" + (": says little" if weak else ""))
     if case["ranked_by"] == "core_median":
-        used = {who: rate["wall_median"] / rate["core_median"] for who, rate in case["rates"].items()}
-        names = [f"{who} ({cores:.1f} cores)" for who, cores in used.items() if cores > 1.0 + _MUCH]
-        if names:
-            found.append(f"Not on one thread as they should have been: {', '.join(names)}.")
-    return found
+        used = {who: case["rates"][who]["wall_median"] / case["rates"][who]["core_median"] for who in shown}
+        found += [f"{who} used {cores:.1f} threads" for who, cores in used.items() if cores > 1.0 + _MUCH]
+    return "; ".join(found)
 
 
 def _networks(content: Mapping[str, Any]) -> list[str]:
