@@ -1,4 +1,4 @@
-// Value rules of the perceptual maps in both modes (docs/design.md, "Perceptual maps").
+// Value rules of the perceptual maps in both modes (docs/perceptual_maps.md).
 #pragma once
 
 #include "core/half.h"

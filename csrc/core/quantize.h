@@ -1,4 +1,4 @@
-// Pixel values -> gray levels 0 .. levels - 1 (docs/design.md, "Texture ops").
+// Pixel values -> gray levels 0 .. levels - 1 (docs/glcm.md).
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// The 8-bit codes of texture_stats, its first-order statistics and its grid (docs/design.md, "Texture ops").
+// The 8-bit codes of texture_stats, its first-order statistics and its grid (docs/texture_stats.md).
 #pragma once
 
 #include <cmath>

@@ -1,4 +1,4 @@
-// The additive model's networks. Sums are taken in the CPU kernel's order (docs/design.md), so the bits are its bits.
+// The additive model's networks. Sums are taken in the order of the CPU kernel (docs/additive_mlp.md): equal bits.
 #pragma once
 
 #include "cuda/additive_mlp_block.cuh"

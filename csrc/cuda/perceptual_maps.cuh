@@ -1,4 +1,4 @@
-// Perceptual maps, one block an image. Arithmetic and its order are the CPU kernel's (docs/design.md), so are the bits.
+// Perceptual maps, one block an image. Arithmetic and order of the CPU kernel (docs/perceptual_maps.md): equal bits.
 //
 // Three planes an image: `gray` holds the only resized channel or the first of three, later the normalized gray image,
 // later the Gaussian; `second` and `third` hold the other channels, later a* and b*, later the horizontal Gaussian and

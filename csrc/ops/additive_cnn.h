@@ -1,4 +1,4 @@
-// Contract of the op `additive_cnn`: docs/design.md, "Additive convolutional networks".
+// Contract of the op `additive_cnn`: docs/additive_cnn.md.
 #pragma once
 
 #include <cstdint>

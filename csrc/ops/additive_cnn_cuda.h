@@ -1,4 +1,4 @@
-// Contract of the CUDA kernels of the op `additive_cnn`: docs/design.md, "Additive convolutional networks". cuDNN takes
+// Contract of the CUDA kernels of the op `additive_cnn`: docs/additive_cnn.md. cuDNN takes
 // the convolutions between them. All addresses are device memory and 16-byte aligned where values are float16 (as
 // their bits); channels are multiples of kCnnLanes, of which the last ones may be zeros that fill up.
 #pragma once

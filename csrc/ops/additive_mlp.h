@@ -1,4 +1,4 @@
-// Contract of the op `additive_mlp`: docs/design.md, "Texture ops".
+// Contract of the op `additive_mlp`: docs/additive_mlp.md.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Contract of the op `color_histogram`. Bins and color spaces: docs/design.md, "Texture ops".
+// Contract of the op `color_histogram`. Bins and color spaces: docs/color_histogram.md.
 #pragma once
 
 #include <cstdint>

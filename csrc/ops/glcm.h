@@ -1,4 +1,4 @@
-// Contract of the op `glcm`. What is counted: docs/design.md, "Texture ops".
+// Contract of the op `glcm`. What is counted: docs/glcm.md.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Contract of the op `perceptual_maps`. What the maps are: docs/design.md, "Perceptual maps".
+// Contract of the op `perceptual_maps`. What the maps are: docs/perceptual_maps.md.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Contract of the op `resize`. What it computes: docs/design.md, "Texture ops".
+// Contract of the op `resize`. What it computes: docs/resize.md.
 #pragma once
 
 #include <cstdint>

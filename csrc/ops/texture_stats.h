@@ -1,4 +1,4 @@
-// Contract of the op `texture_stats`. What it computes: docs/design.md, "Texture ops".
+// Contract of the op `texture_stats`. What it computes: docs/texture_stats.md.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-"""The networks of `additive_cnn` in float64, written from docs/design.md; slow and plain.
+"""The networks of `additive_cnn` in float64, written from docs/additive_cnn.md; slow and plain.
 
 Knows nothing of the package. The trace keeps what tests/tolerances_cnn.py propagates rounding errors along.
 """

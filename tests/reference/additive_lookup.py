@@ -1,4 +1,4 @@
-"""Tables of functions of one variable in float64, written from docs/design.md; slow and plain."""
+"""Tables of functions of one variable in float64, written from docs/additive_mlp.md; slow and plain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The additive model in float64, written from docs/design.md ("Texture ops", `additive_mlp`); slow and plain.
+"""The additive model in float64, written from docs/additive_mlp.md; slow and plain.
 
 Knows nothing of the package. The trace keeps what tests/tolerances_additive.py propagates rounding errors along.
 """

@@ -1,4 +1,4 @@
-"""Histograms pixel by pixel in float64, from the definitions in docs/design.md ("Texture ops")."""
+"""Histograms pixel by pixel in float64, from the definitions in docs/color_histogram.md."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Gray levels, pairs and co-occurrence features, written from their formulas. Slow and obvious.
 
-Gray of three channels is float32 by definition (docs/design.md, "Texture ops"); the rest is exact or float64. Formulas:
+Gray of three channels is float32 by definition (docs/glcm.md); the rest is exact or float64. Formulas:
 Haralick, Shanmugam, Dinstein 1973 (f1 .. f14); the IBSI reference manual, section 3.6; scikit-image's and mahotas's
 documentation for what is theirs.
 """

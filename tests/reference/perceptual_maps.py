@@ -1,4 +1,4 @@
-"""The perceptual maps of one image in float64, written from docs/design.md ("Perceptual maps"); slow and plain.
+"""The perceptual maps of one image in float64, written from docs/perceptual_maps.md; slow and plain.
 
 Knows nothing of the package. Besides the maps it returns every intermediate value, because tests/tolerances.py
 propagates rounding errors along the same path.

@@ -1,4 +1,4 @@
-"""Images of bytes at another size, output by output: docs/design.md, "Texture ops"."""
+"""Images of bytes at another size, output by output: docs/resize.md."""
 
 from __future__ import annotations
 

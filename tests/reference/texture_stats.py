@@ -1,4 +1,4 @@
-"""What `texture_stats` computes, in float64 and pixel by pixel, from docs/design.md ("Texture ops").
+"""What `texture_stats` computes, in float64 and pixel by pixel, from docs/texture_stats.md.
 
 Saturation and hue of integers are fractions of integers.
 """

@@ -1,4 +1,4 @@
-"""How pixel values become gray levels: the options of the texture ops, checked. Rules: docs/design.md."""
+"""How pixel values become gray levels: the options of the texture ops, checked. Rules: docs/glcm.md."""
 
 from __future__ import annotations
 

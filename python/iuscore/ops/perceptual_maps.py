@@ -100,7 +100,7 @@ def perceptual_maps(
         kind: "color" or "gray".
         mode: "paper", the published maps: bicubic without antialias, min-max per channel, each map min-max
             stretched; or "clean": antialiased, one min-max over all channels, maps of fixed range, none of which
-            can degenerate (formulas in docs/design.md).
+            can degenerate (formulas in docs/perceptual_maps.md).
         size: (height, width) of the maps in pixels, each at least 4. No side of an image or a map may be longer than
             2^24.
         dtype: of the maps: float32, float16 or bfloat16.

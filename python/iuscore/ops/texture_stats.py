@@ -72,7 +72,7 @@ def texture_stats(
 
     Every pixel becomes one 8-bit code per plane. Color planes: lightness, red-green and blue-yellow (CIELab L*, a*,
     b*), saturation and hue (HSV; red in the middle; only where there is a color), coarse-fine (Sobel magnitude of
-    lightness). Gray planes: lightness (gray), coarse-fine. Ranges and formulas: docs/design.md, "Texture ops".
+    lightness). Gray planes: lightness (gray), coarse-fine. Ranges and formulas: docs/texture_stats.md.
 
     Args:
         images: [B, H, W, C] or [B, C, H, W], C = 1 or 3, or gray [B, H, W] or [H, W], uint8, uint16, float16, bfloat16

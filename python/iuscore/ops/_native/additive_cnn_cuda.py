@@ -1,6 +1,6 @@
 """The networks of `additive_cnn` on a GPU in float16: cuDNN's convolutions between the compiled kernels.
 
-docs/design.md, "Additive convolutional networks", says which step runs where, and in which type.
+docs/additive_cnn.md, "On a GPU", says which step runs where, and in which type.
 """
 
 from __future__ import annotations

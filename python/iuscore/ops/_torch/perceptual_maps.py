@@ -1,4 +1,4 @@
-"""Perceptual maps in plain PyTorch. What they are: docs/design.md, "Perceptual maps"."""
+"""Perceptual maps in plain PyTorch. What they are: docs/perceptual_maps.md."""
 
 from __future__ import annotations
 
