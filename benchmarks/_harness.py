@@ -20,7 +20,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-ZONES = ("baseline", "avx2", "avx512")
+ISAS = ("baseline", "avx2", "avx512")
 
 
 @dataclass(frozen=True)
@@ -171,26 +171,26 @@ def use_threads(threads: int) -> None:
 
 
 @contextmanager
-def cpu_zone(name: str) -> Iterator[None]:
-    """Makes the CPU kernels use a zone of this name."""
-    before = os.environ.get("IUSCORE_CPU_ZONE")
-    os.environ["IUSCORE_CPU_ZONE"] = name  # read at every call
+def cpu_isa(name: str) -> Iterator[None]:
+    """Makes the CPU kernels use the instruction set of this name."""
+    before = os.environ.get("IUSCORE_CPU_ISA")
+    os.environ["IUSCORE_CPU_ISA"] = name  # read at every call
     try:
         yield
     finally:
         if before is None:
-            del os.environ["IUSCORE_CPU_ZONE"]
+            del os.environ["IUSCORE_CPU_ISA"]
         else:
-            os.environ["IUSCORE_CPU_ZONE"] = before
+            os.environ["IUSCORE_CPU_ISA"] = before
 
 
-def available_zones() -> list[str]:
+def available_isas() -> list[str]:
     """Of the CPU kernels, from the slowest to the one that is used."""
     found = []
-    for zone in ZONES:
-        with cpu_zone(zone):
-            if core_build()["cpu_zone"] == zone:
-                found.append(zone)
+    for isa in ISAS:
+        with cpu_isa(isa):
+            if core_build()["cpu_isa"] == isa:
+                found.append(isa)
     return found
 
 
@@ -294,8 +294,8 @@ def save(name: str, content: Mapping[str, Any], packages: tuple[str, ...], folde
     Of a processor without AVX-512 the name ends with what it has, so that both kinds of results stand side by side.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    zone = content.get("core_build", {}).get("cpu_zone", ZONES[-1])
-    name += "" if zone == ZONES[-1] else f"_{zone}"
+    isa = content.get("core_build", {}).get("cpu_isa", ISAS[-1])
+    name += "" if isa == ISAS[-1] else f"_{isa}"
     path = folder / f"{name}.json"
     head = {
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),

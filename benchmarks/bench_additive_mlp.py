@@ -291,8 +291,8 @@ def check(runs: Mapping[str, Run], relative: float) -> dict[str, float]:
     return differences
 
 
-def in_zone(zone: str, run: Run) -> Any:
-    with harness.cpu_zone(zone):
+def with_isa(isa: str, run: Run) -> Any:
+    with harness.cpu_isa(isa):
         return run()
 
 
@@ -300,9 +300,9 @@ def run_case(
     name: str, runs: dict[str, Run], threads: int, items: int, relative: float, **options: Any
 ) -> dict[str, Any]:
     torch.set_num_threads(threads)
-    for zone in harness.available_zones()[:-1]:
-        if zone != "baseline":  # software fma: correct and slow, see docs/additive_mlp.md
-            runs[f"iuscore {zone}"] = partial(in_zone, zone, runs["iuscore"])
+    for isa in harness.available_isas()[:-1]:
+        if isa != "baseline":  # software fma: correct and slow, see docs/additive_mlp.md
+            runs[f"iuscore {isa}"] = partial(with_isa, isa, runs["iuscore"])
     differences = check(runs, relative)
     return harness.run_case(name, threads, runs, items=items, differences=differences, of="rows", **options)
 

@@ -20,7 +20,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 import torch
-from bench_perceptual_maps import available_zones, cpu_zone, make_images
+from bench_perceptual_maps import available_isas, cpu_isa, make_images
 
 from iuscore import ops
 
@@ -167,8 +167,8 @@ def contestants(job: Job, images: Bytes, pool: ThreadPool | None) -> dict[str, C
         layout: Any = "NCHW" if given is planar else "NHWC"
         return ops.color_histogram(given, layout=layout, backend=backend, **options).counts
 
-    def in_zone(zone: str) -> torch.Tensor:
-        with cpu_zone(zone):
+    def with_isa(isa: str) -> torch.Tensor:
+        with cpu_isa(isa):
             return native()
 
     def one_by_one(run: Callable[[Job, Bytes], Counts]) -> Counts:
@@ -184,7 +184,7 @@ def contestants(job: Job, images: Bytes, pool: ThreadPool | None) -> dict[str, C
     }
     if job.space == "rgb":
         runs["numpy"] = lambda: one_by_one(with_numpy)
-    runs.update({f"iuscore {zone}": partial(in_zone, zone) for zone in available_zones()[:-1]})
+    runs.update({f"iuscore {isa}": partial(with_isa, isa) for isa in available_isas()[:-1]})
     return runs
 
 

@@ -38,8 +38,8 @@ def contestants(images: peers.Bytes, levels: int, job: Job, pool: ThreadPool | N
         values = ops.glcm_features(ours, preset=preset, symmetric=True, dtype=dtype, backend=backend, **options).values
         return values[:, 0].numpy()
 
-    def in_zone(zone: str) -> Any:
-        with harness.cpu_zone(zone):
+    def with_isa(isa: str) -> Any:
+        with harness.cpu_isa(isa):
             return run()
 
     def each(function: Callable[[peers.Bytes], Any]) -> Any:
@@ -48,7 +48,7 @@ def contestants(images: peers.Bytes, levels: int, job: Job, pool: ThreadPool | N
         return np.stack(pool.map(function, images, chunksize=max(1, len(images) // 8)))
 
     runs: dict[str, Callable[[], Any]] = {"iuscore": run, "iuscore torch": partial(run, "torch")}
-    runs.update({f"iuscore {zone}": partial(in_zone, zone) for zone in harness.available_zones()[:-1]})
+    runs.update({f"iuscore {isa}": partial(with_isa, isa) for isa in harness.available_isas()[:-1]})
     if job == "counts":
         runs["scikit-image"] = partial(each, partial(peers.skimage_counts, levels=levels))
         runs["opencv"] = partial(each, partial(peers.opencv_counts, levels=levels))

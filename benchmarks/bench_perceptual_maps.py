@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from _harness import available_zones, cpu_zone
+from _harness import available_isas, cpu_isa
 from torch import Tensor
 
 from iuscore import ops
@@ -113,8 +113,8 @@ def contestants(images: Bytes, size: tuple[int, int], pool: ThreadPool | None) -
     def native(mode: Any = "paper", backend: Any = "native") -> Tensor:
         return ops.perceptual_maps(ours, kind=kind, mode=mode, size=size, layout="NHWC", backend=backend)
 
-    def in_zone(zone: str) -> Tensor:
-        with cpu_zone(zone):
+    def with_isa(isa: str) -> Tensor:
+        with cpu_isa(isa):
             return native()
 
     def opencv() -> Floats:
@@ -131,7 +131,7 @@ def contestants(images: Bytes, size: tuple[int, int], pool: ThreadPool | None) -
         "kornia one by one": lambda: torch.cat([kornia_maps(image[None], size) for image in planar]),
         "opencv": opencv,
     }
-    runs.update({f"iuscore {zone}": partial(in_zone, zone) for zone in available_zones()[:-1]})
+    runs.update({f"iuscore {isa}": partial(with_isa, isa) for isa in available_isas()[:-1]})
     return runs
 
 

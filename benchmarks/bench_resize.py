@@ -32,8 +32,8 @@ def contestants(images: list[np.ndarray[Any, Any]]) -> dict[str, Callable[[], An
     def native(backend: Any = "native") -> torch.Tensor:
         return ops.resize(ours, (OUT, OUT), layout="NHWC", backend=backend)
 
-    def in_zone(zone: str) -> torch.Tensor:
-        with harness.cpu_zone(zone):
+    def with_isa(isa: str) -> torch.Tensor:
+        with harness.cpu_isa(isa):
             return native()
 
     def pytorch() -> torch.Tensor:
@@ -54,7 +54,7 @@ def contestants(images: list[np.ndarray[Any, Any]]) -> dict[str, Callable[[], An
         "pillow": pillow,
         "opencv, mean of four": opencv,
     }
-    runs.update({f"iuscore {zone}": partial(in_zone, zone) for zone in harness.available_zones()[:-1]})
+    runs.update({f"iuscore {isa}": partial(with_isa, isa) for isa in harness.available_isas()[:-1]})
     return runs
 
 

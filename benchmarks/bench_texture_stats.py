@@ -93,8 +93,8 @@ def contestants(images: Bytes, pool: ThreadPool | None) -> dict[str, Callable[[]
     def native(backend: Any = "native") -> ops.TextureStats:
         return ops.texture_stats(ours, kind=kind, layout="NHWC", backend=backend)
 
-    def in_zone(zone: str) -> ops.TextureStats:
-        with harness.cpu_zone(zone):
+    def with_isa(isa: str) -> ops.TextureStats:
+        with harness.cpu_isa(isa):
             return native()
 
     def libraries() -> list[Result]:
@@ -105,7 +105,7 @@ def contestants(images: Bytes, pool: ThreadPool | None) -> dict[str, Callable[[]
         "iuscore torch": lambda: native("torch"),
         "scikit-image and opencv": libraries,
     }
-    runs.update({f"iuscore {zone}": partial(in_zone, zone) for zone in harness.available_zones()[:-1]})
+    runs.update({f"iuscore {isa}": partial(with_isa, isa) for isa in harness.available_isas()[:-1]})
     return runs
 
 

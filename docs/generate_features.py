@@ -150,16 +150,16 @@ take the variance around the sum average, as IBSI and mahotas do.
 ## How it is computed
 
 Every feature but the maximal correlation coefficient follows from integers: sums of i, j, i^2, j^2, ij, and the
-histograms of i + j and |i - j|. The entropies are sums of c log2 c, each rounded to a fixed-point integer, so no order
-of summation shows: results are equal in every bit for any batch size, number of threads and CPU instruction set, and
-between CPU and CUDA. PyTorch's differ in the rounding of float64. The fraction has
-58 - b bits, where 2^b is the first power of two above twice the number of pixels: entropies of 128x128 images are off by
-at most 2^-43. Features follow from the sums in float64, with a logarithm of the library's own (`core/haralick_values.h`).
+histograms of i + j and |i - j|. The entropies are sums of c log2 c, each rounded to a fixed-point integer, so no
+order of summation shows: results are equal in every bit for any batch size, number of threads and CPU instruction
+set, and between CPU and CUDA. PyTorch's differ in the rounding of float64. The fraction has 58 - b bits, where 2^b is
+the first power of two above twice the number of pixels: entropies of 128x128 images are off by at most 2^-43.
+Features follow from the sums in float64, with a logarithm of the library's own (`core/haralick_values.h`).
 
-On a CPU a matrix is counted in a workspace that stays in the cache, over the levels that the image has, and one triangle
-of it where it is symmetric; it is read once, row by row, and cleared on the way. On a GPU a block takes an image or some of
-its offsets and counts in shared memory, in bands of rows where the matrix does not fit. The maximal correlation coefficient
-needs singular values, which PyTorch computes from `glcm`; it is far slower than the others.
+On a CPU a matrix is counted in a workspace that stays in the cache, over the levels that the image has, and one
+triangle of it where it is symmetric; it is read once, row by row, and cleared on the way. On a GPU a block takes an
+image or some of its offsets and counts in shared memory, in bands of rows where the matrix does not fit. The maximal
+correlation coefficient needs singular values, which PyTorch computes from `glcm`; it is far slower than the others.
 
 ## Where there is nothing to measure
 

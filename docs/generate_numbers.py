@@ -8,7 +8,7 @@ What every peer reached in every setting stays in the results files.
 What is read of a results file:
 
     date, commit, machine, versions      of every file: save() in benchmarks/_harness.py
-    benchmark, core_build: {cpu_zone}    title and CPU kernels
+    benchmark, core_build: {cpu_isa}    title and CPU kernels
     items    what rates count; images where it is not there
     cases: [{case, ranked_by, rates, iuscore_over}]    as_case() in benchmarks/_harness.py
     cases: [{says_little, cores_used_by_other_programs}]    how far other programs were in the way
@@ -63,7 +63,7 @@ highest. "Times" is the rate of iuscore over that of the fastest peer; where the
 machine the figures differ, and ratios below about 1.3 mean nothing.
 """
 
-_ZONES = ("_avx2", "_baseline")  # at the end of a file's name: save() in benchmarks/_harness.py
+_ISAS = ("_avx2", "_baseline")  # at the end of a file's name: save() in benchmarks/_harness.py
 _OURS = ("iuscore", "networks by iuscore")  # what names of no peers begin with
 _USUAL_BATCH = 4096
 _MUCH = 0.2  # of a core, used by others or by threads that should not be there
@@ -100,7 +100,7 @@ def ratios(content: Mapping[str, Any]) -> str:
         for case in cases
     ]
     text = (
-        f"Items per second on one core ({content['core_build']['cpu_zone']}, {content['date']}), and how many times "
+        f"Items per second on one core ({content['core_build']['cpu_isa']}, {content['date']}), and how many times "
         "the rate of each peer in the same run that is. Spread, versions and more threads: {doc}`/numbers`.\n"
     )
     return f"{text}\n{_table(('case', 'iuscore', *peers), rows)}"
@@ -120,9 +120,9 @@ def headlines(found: Mapping[str, Mapping[str, Any]], most: int | None = None) -
 def _by_benchmark(found: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
     """Results on one core, those of processors without AVX-512 behind those of the same benchmark with it."""
     grouped: dict[str, list[Mapping[str, Any]]] = {}
-    for name, content in sorted(found.items(), key=lambda item: (item[0].endswith(_ZONES), item[0])):
+    for name, content in sorted(found.items(), key=lambda item: (item[0].endswith(_ISAS), item[0])):
         if _on_one_core(content):
-            grouped.setdefault(name.removesuffix(_ZONES[0]).removesuffix(_ZONES[1]), []).append(content)
+            grouped.setdefault(name.removesuffix(_ISAS[0]).removesuffix(_ISAS[1]), []).append(content)
     return grouped
 
 
@@ -337,7 +337,7 @@ def _head(name: str, content: Mapping[str, Any]) -> str:
         lines.append(f"GPU: {content['gpu']}.")
     lines.append(f"Machine: {machine['cpu']}, {machine['cores']} cores, {machine['platform']}.")
     if "core_build" in content:
-        lines.append(f"CPU kernels: {content['core_build']['cpu_zone']}.")
+        lines.append(f"CPU kernels: {content['core_build']['cpu_isa']}.")
     lines.append(", ".join(f"{package} {number}" for package, number in content["versions"].items()) + ".")
     return "\n".join(lines) + "\n"
 

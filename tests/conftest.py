@@ -21,6 +21,7 @@ from iuscore import ops
 from iuscore.fit import EPUOptions, TextureOptions, TrainingOptions, fit, open_splits
 from iuscore.ops import _backend
 from iuscore.ops._native import additive_cnn_cuda
+from tests import isas
 from tests.equivalence.host_build import build_module
 from tests.fixtures import class_folders
 
@@ -69,6 +70,21 @@ class BackendUnderTest:
         maps, ranges = ops.perceptual_maps(images, backend=self.backend, return_ranges=True, **options)
         assert maps.device.type == ranges.device.type == self.device.type
         return maps.cpu(), ranges.cpu()
+
+
+@pytest.fixture(scope="session")
+def several_isas() -> tuple[str, ...]:
+    """The instruction sets of this machine, the plainest first, for tests that compare them.
+
+    With one alone there is nothing to compare. IUSCORE_REQUIRE_ISA=avx2,avx512 makes it a failure that one is missing.
+    """
+    found = isas.available()
+    required = os.environ.get("IUSCORE_REQUIRE_ISA", "").split(",")
+    if lacking := [isa for isa in required if isa and isa not in found]:
+        pytest.fail(f"IUSCORE_REQUIRE_ISA: this machine lacks {', '.join(lacking)}; it has {', '.join(found)}")
+    if len(found) == 1:
+        pytest.skip(f"one instruction set: {found[0]}")
+    return found
 
 
 def _why_not(name: str) -> str:

@@ -1,8 +1,8 @@
 """How far a float32 implementation of an op may be from its float64 reference, derived and not fitted.
 
 u = 2^-24 is float32's unit roundoff: every +, -, *, / and sqrt adds at most u times its result, every constant at most
-u times itself. The bounds follow one image through the steps of docs/perceptual_maps.md, pixel by pixel; each step adds its own
-roundings and amplifies the error so far. They hold for any order of the sums, so for all back ends on any machine.
+u times itself. The bounds follow one image through the steps of docs/perceptual_maps.md, pixel by pixel; each step adds
+its own roundings and amplifies the error so far. They hold for any order of the sums: for all back ends on any machine.
 
 - Load: 2u x for uint16, whose division may be a multiplication by 1/257; 0 for the others, exact by definition.
 - Gray before the resize, of one channel too: 4u sum(w x), for weight, product and two sums; the error so far by

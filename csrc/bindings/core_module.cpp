@@ -1,5 +1,5 @@
 #include "bindings/module.h"
-#include "cpu/zone.h"
+#include "cpu/isa.h"
 #include "ops/additive_cnn.h"
 
 namespace py = pybind11;
@@ -9,7 +9,7 @@ namespace {
 py::dict build_info() {
   using namespace py::literals;
   return py::dict("version"_a = IUSCORE_VERSION, "commit"_a = IUSCORE_COMMIT, "compiler"_a = IUSCORE_COMPILER,
-                  "cuda"_a = IUSCORE_CUDA_STATUS, "cpu_zone"_a = iuscore::zone_name(iuscore::current_zone()),
+                  "cuda"_a = IUSCORE_CUDA_STATUS, "cpu_isa"_a = iuscore::isa_name(iuscore::current_isa()),
                   "cpu_vnni"_a = iuscore::additive_cnn_has_narrow(), "cpu_fma"_a = iuscore::additive_cnn_has_fma());
 }
 
@@ -18,7 +18,7 @@ py::dict build_info() {
 PYBIND11_MODULE(_core, module) {
   module.doc() = "CPU kernels of iuscore.";
   module.def("build_info", &build_info,
-             "Version, commit, compiler and CUDA status of this build; CPU zone, and what it can do.");
+             "Version, commit, compiler and CUDA status of this build; instruction set in use, and what it can do.");
   iuscore::bind_additive_cnn(module);
   iuscore::bind_additive_lookup(module);
   iuscore::bind_additive_mlp(module);

@@ -1,5 +1,5 @@
 // Cube root and the power 2.4 on the narrow ranges CIELab needs, in multiplications and additions only: the same bits
-// on every CPU zone and on the device, and a loop over them vectorises.
+// on every instruction set and on the device, and a loop over them vectorises.
 #pragma once
 
 #include <cstdint>

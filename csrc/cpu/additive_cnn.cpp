@@ -6,10 +6,10 @@
 #include <vector>
 
 #include "core/half.h"
-#include "cpu/additive_cnn_zone.h"
+#include "cpu/additive_cnn_isa.h"
+#include "cpu/isa.h"
 #include "cpu/memory.h"
 #include "cpu/parallel_for.h"
-#include "cpu/zone.h"
 
 namespace iuscore {
 namespace {
@@ -20,18 +20,13 @@ struct Parts {
   void (*rows)(const CnnRows&);
 };
 
-#define IUSCORE_CNN_PARTS(zone) \
-  Parts { zone::additive_cnn_first, zone::additive_cnn_tiles, zone::additive_cnn_rows }
-
-Parts parts_of(Zone zone, bool narrow) {
-#if defined(IUSCORE_HAS_ZONES)
-  if (narrow) return IUSCORE_CNN_PARTS(avx512_vnni);
-  if (zone == Zone::avx512) return IUSCORE_CNN_PARTS(avx512);
-  if (zone == Zone::avx2) return IUSCORE_CNN_PARTS(avx2);
+Parts parts_of(Isa isa, bool narrow) {
+#if defined(IUSCORE_HAS_ISAS)
+  if (narrow) return {avx512_vnni::additive_cnn_first, avx512_vnni::additive_cnn_tiles, avx512_vnni::additive_cnn_rows};
 #endif
-  static_cast<void>(zone);
   static_cast<void>(narrow);
-  return IUSCORE_CNN_PARTS(baseline);
+  return {IUSCORE_FOR_ISA(isa, additive_cnn_first), IUSCORE_FOR_ISA(isa, additive_cnn_tiles),
+          IUSCORE_FOR_ISA(isa, additive_cnn_rows)};
 }
 
 bool any_narrow(const AdditiveCnnArgs& args) {
@@ -117,7 +112,7 @@ class Pass {
   Pass(const AdditiveCnnArgs& args, std::int32_t threads)
       : args_(args),
         plan_(args),
-        parts_(parts_of(current_zone(), any_narrow(args))),
+        parts_(parts_of(current_isa(), any_narrow(args))),
         threads_(threads),
         scratch_(threads) {}
 
@@ -208,8 +203,8 @@ class Pass {
 }  // namespace
 
 bool additive_cnn_has_narrow() {
-#if defined(IUSCORE_HAS_ZONES)
-  return current_zone() == Zone::avx512 && __builtin_cpu_supports("avx512vnni");
+#if defined(IUSCORE_HAS_ISAS)
+  return current_isa() == Isa::avx512 && __builtin_cpu_supports("avx512vnni");
 #else
   return false;
 #endif
@@ -219,7 +214,7 @@ bool additive_cnn_has_fma() {
 #if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
   return true;
 #else
-  return current_zone() != Zone::baseline;
+  return current_isa() != Isa::baseline;
 #endif
 }
 

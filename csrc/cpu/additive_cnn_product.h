@@ -8,7 +8,7 @@
 #include "cpu/lanes.h"
 #include "ops/additive_cnn.h"
 
-namespace iuscore::IUSCORE_ZONE {
+namespace iuscore::IUSCORE_ISA {
 namespace {
 
 // What is multiplied: floats.
@@ -19,7 +19,7 @@ struct Single {
   static Sum zero() { return in_all_lanes(0.0f); }
   static Lanes columns(const float* p) { return load(p); }
   static Lanes factor(const float* p) { return in_all_lanes(*p); }
-  static Sum multiply_add(Lanes a, Lanes b, Sum sum) { return IUSCORE_ZONE::multiply_add(a, b, sum); }
+  static Sum multiply_add(Lanes a, Lanes b, Sum sum) { return IUSCORE_ISA::multiply_add(a, b, sum); }
   template <class Product>
   static Lanes value(Sum sum, const Product&, std::int64_t, std::int64_t) {
     return sum;
@@ -135,4 +135,4 @@ void multiply_panel(const PanelProduct<T>& p) {
 }
 
 }  // namespace
-}  // namespace iuscore::IUSCORE_ZONE
+}  // namespace iuscore::IUSCORE_ISA

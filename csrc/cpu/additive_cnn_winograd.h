@@ -7,7 +7,7 @@
 
 #include "cpu/lanes.h"
 
-namespace iuscore::IUSCORE_ZONE {
+namespace iuscore::IUSCORE_ISA {
 namespace {
 
 constexpr float kA = 0.75f;  // the points, their powers and products are exact
@@ -45,4 +45,4 @@ IUSCORE_HD void transform_products(const float* m, std::int64_t step, Lanes (&y)
 }
 
 }  // namespace
-}  // namespace iuscore::IUSCORE_ZONE
+}  // namespace iuscore::IUSCORE_ISA

@@ -3,29 +3,14 @@
 #include <algorithm>
 #include <vector>
 
-#include "cpu/additive_lookup_zone.h"
+#include "cpu/additive_lookup_isa.h"
+#include "cpu/isa.h"
 #include "cpu/parallel_for.h"
-#include "cpu/zone.h"
 
 namespace iuscore {
-namespace {
-
-using RowsKernel = void (*)(const AdditiveLookupRows&);
-
-RowsKernel kernel_of(Zone zone) {
-#if defined(IUSCORE_HAS_ZONES)
-  if (zone == Zone::avx512) return avx512::additive_lookup_rows;
-  if (zone == Zone::avx2) return avx2::additive_lookup_rows;
-#endif
-  static_cast<void>(zone);
-  return baseline::additive_lookup_rows;
-}
-
-}  // namespace
-
 void additive_lookup_cpu(const AdditiveLookupArgs& args, std::int32_t threads) {
   constexpr std::int64_t kRows = 128;  // their contributions are still in cache when they are added up
-  const RowsKernel kernel = kernel_of(current_zone());
+  const auto kernel = IUSCORE_FOR_ISA(current_isa(), additive_lookup_rows);
   const auto groups = static_cast<std::size_t>(args.groups);
   std::vector<std::vector<float>> memory(static_cast<std::size_t>(threads));
   std::vector<std::vector<std::int32_t>> cells(static_cast<std::size_t>(threads));

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 
-#include "cpu/additive_mlp_zone.h"
+#include "cpu/additive_mlp_isa.h"
+#include "cpu/isa.h"
 #include "cpu/memory.h"
 #include "cpu/parallel_for.h"
-#include "cpu/zone.h"
 
 namespace iuscore {
 namespace {
@@ -16,13 +16,9 @@ struct Kernels {
   void (*chunk)(const AdditiveMlpChunk&);
 };
 
-Kernels kernels_of(Zone zone) {
-#if defined(IUSCORE_HAS_ZONES)
-  if (zone == Zone::avx512) return {avx512::additive_mlp_tile, avx512::additive_mlp_pack, avx512::additive_mlp_chunk};
-  if (zone == Zone::avx2) return {avx2::additive_mlp_tile, avx2::additive_mlp_pack, avx2::additive_mlp_chunk};
-#endif
-  static_cast<void>(zone);
-  return {baseline::additive_mlp_tile, baseline::additive_mlp_pack, baseline::additive_mlp_chunk};
+Kernels kernels_of(Isa isa) {
+  return {IUSCORE_FOR_ISA(isa, additive_mlp_tile), IUSCORE_FOR_ISA(isa, additive_mlp_pack),
+          IUSCORE_FOR_ISA(isa, additive_mlp_chunk)};
 }
 
 // Many rows share a group's weights while they are in cache; few where there would be no tile for every thread, or
@@ -84,7 +80,7 @@ void clear(const AdditiveMlpArgs& args, const AdditiveMlpGradients& to) {
 }  // namespace
 
 void additive_mlp_cpu(const AdditiveMlpArgs& args, std::int32_t threads) {
-  const Kernels kernels = kernels_of(current_zone());
+  const Kernels kernels = kernels_of(current_isa());
   const std::int64_t rows = rows_of_a_tile(args, threads);
   const std::int64_t floats = additive_mlp_tile_memory(args, rows);
   Memory memory(threads);
@@ -99,7 +95,7 @@ void additive_mlp_backward_cpu(const AdditiveMlpArgs& args, const AdditiveMlpGra
                                std::int32_t threads) {
   if (args.rows == 0) return clear(args, gradients);
   constexpr std::int64_t kFloatsOfSums = 1 << 22;
-  const Kernels kernels = kernels_of(current_zone());
+  const Kernels kernels = kernels_of(current_isa());
   const GradientLayout layout = gradient_layout(args);
   const std::int64_t groups = args.groups;
   const std::int64_t chunks = (args.rows + kGradientRows - 1) / kGradientRows;

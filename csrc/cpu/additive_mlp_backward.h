@@ -2,10 +2,10 @@
 // need no value moved from lane to lane.
 #pragma once
 
+#include "cpu/additive_mlp_isa.h"
 #include "cpu/additive_mlp_product.h"
-#include "cpu/additive_mlp_zone.h"
 
-namespace iuscore::IUSCORE_ZONE {
+namespace iuscore::IUSCORE_ISA {
 namespace {
 
 // A group's weights with whole vectors of columns, zeros behind the real ones, and their transposes.
@@ -136,4 +136,4 @@ void additive_mlp_chunk(const AdditiveMlpChunk& chunk) {
                     chunk.rows - row < kGradientPanel ? chunk.rows - row : kGradientPanel);
 }
 
-}  // namespace iuscore::IUSCORE_ZONE
+}  // namespace iuscore::IUSCORE_ISA

@@ -6,7 +6,7 @@
 
 #include "cpu/lanes.h"
 
-namespace iuscore::IUSCORE_ZONE {
+namespace iuscore::IUSCORE_ISA {
 namespace {
 
 enum class Start { zero, of_row, of_column, of_output };
@@ -85,7 +85,7 @@ void product_columns(const Product& p, std::int64_t row, int vector) {
   }
 }
 
-// Blocks that fill the zone's vector registers: 32 (AVX-512) or 16.
+// Blocks that fill the vector registers: 32 (AVX-512) or 16.
 constexpr int kWide = kLanes == 16 ? 4 : 3;
 
 [[maybe_unused]] void multiply(const Product& p) {
@@ -98,4 +98,4 @@ constexpr int kWide = kLanes == 16 ? 4 : 3;
 constexpr std::int64_t in_whole_lanes(std::int64_t n) { return (n + kLanes - 1) / kLanes * kLanes; }
 
 }  // namespace
-}  // namespace iuscore::IUSCORE_ZONE
+}  // namespace iuscore::IUSCORE_ISA

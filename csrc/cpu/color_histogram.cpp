@@ -4,23 +4,12 @@
 #include <memory>
 #include <vector>
 
-#include "cpu/color_histogram_zone.h"
+#include "cpu/color_histogram_isa.h"
+#include "cpu/isa.h"
 #include "cpu/parallel_for.h"
-#include "cpu/zone.h"
 
 namespace iuscore {
 namespace {
-
-using ImageKernel = void (*)(const ColorHistogramJob&);
-
-ImageKernel kernel_of(Zone zone) {
-#if defined(IUSCORE_HAS_ZONES)
-  if (zone == Zone::avx512) return avx512::color_histogram_image;
-  if (zone == Zone::avx2) return avx2::color_histogram_image;
-#endif
-  static_cast<void>(zone);
-  return baseline::color_histogram_image;
-}
 
 // Bits of a power of two up to 16 bins, each of which is as many neighboring bytes; 0 where that is not so.
 int leading_bits(const std::uint16_t (&slots)[256], std::int32_t bins) {
@@ -100,7 +89,7 @@ void color_histogram_cpu(const ColorHistogramArgs& args) {
   std::vector<std::int32_t> parts(
       banded ? static_cast<std::size_t>(args.batch * bands.per_image * (size + outside_size)) : 0);
   std::vector<std::unique_ptr<HistogramMemory>> memory(static_cast<std::size_t>(args.threads));
-  const ImageKernel kernel = kernel_of(current_zone());
+  const auto kernel = IUSCORE_FOR_ISA(current_isa(), color_histogram_image);
   parallel_for(args.batch * bands.per_image, args.threads, [&](std::int32_t worker, std::int64_t task) {
     auto& own = memory[static_cast<std::size_t>(worker)];
     if (!own) own.reset(new HistogramMemory);  // not cleared: each image clears what it uses

@@ -1,4 +1,4 @@
-// Counting bytes without an addition to memory for each. Included by color_histogram_zone.cpp alone.
+// Counting bytes without an addition to memory for each. Included by color_histogram_isa.cpp alone.
 //
 // Of 512 pixels at a time, bit k of each makes a vector, and three of these vectors make eight masks: of the pixels
 // whose three bits have the value 0, 1, .. 7. The pixels of a cell are those of two or three masks at once; a
@@ -7,13 +7,13 @@
 #pragma once
 
 #include "core/macros.h"
-#include "cpu/color_histogram_zone.h"
+#include "cpu/color_histogram_isa.h"
 
 #if defined(__AVX512BW__)
 #include <immintrin.h>
 #endif
 
-namespace iuscore::IUSCORE_ZONE {
+namespace iuscore::IUSCORE_ISA {
 namespace {
 
 template <class T>
@@ -203,4 +203,4 @@ std::int64_t count_bits(const std::uint8_t*, std::int64_t, bool, HistogramMemory
 #endif
 
 }  // namespace
-}  // namespace iuscore::IUSCORE_ZONE
+}  // namespace iuscore::IUSCORE_ISA

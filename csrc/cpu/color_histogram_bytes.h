@@ -1,4 +1,4 @@
-// Counting the bytes of uint8 images. Included by color_histogram_zone.cpp alone.
+// Counting the bytes of uint8 images. Included by color_histogram_isa.cpp alone.
 //
 // A processor adds to one counter a cycle at best, somewhat faster where additions that follow each other meet the same
 // line of the cache, and far slower where one waits for the last one to the same counter. So: counters of 16 bits;
@@ -9,9 +9,9 @@
 
 #include "core/macros.h"
 #include "cpu/color_histogram_bits.h"
-#include "cpu/color_histogram_zone.h"
+#include "cpu/color_histogram_isa.h"
 
-namespace iuscore::IUSCORE_ZONE {
+namespace iuscore::IUSCORE_ISA {
 namespace {
 
 constexpr std::int64_t kBlock = 24;         // bytes: eight pixels of three channels
@@ -248,4 +248,4 @@ void find_joint_slots(const ImageView& image, const std::uint8_t* p, std::int32_
 }
 
 }  // namespace
-}  // namespace iuscore::IUSCORE_ZONE
+}  // namespace iuscore::IUSCORE_ISA

@@ -1,14 +1,14 @@
-// Slots of a piece of a row, for any pixel type, color space and stride. Included by color_histogram_zone.cpp alone.
+// Slots of a piece of a row, for any pixel type, color space and stride. Included by color_histogram_isa.cpp alone.
 // Every step is a loop over one array, so that it vectorises.
 #pragma once
 
 #include "core/color.h"
 #include "core/histogram.h"
 #include "core/pixel.h"
-#include "cpu/color_histogram_zone.h"
+#include "cpu/color_histogram_isa.h"
 #include "cpu/equal_values.h"
 
-namespace iuscore::IUSCORE_ZONE {
+namespace iuscore::IUSCORE_ISA {
 namespace {
 
 constexpr std::int32_t kPiece = 512;  // pixels at once: all arrays of a piece stay in the first cache
@@ -148,4 +148,4 @@ void add_slots(const std::uint16_t* slots, std::int32_t n, std::int64_t pitch, s
 }
 
 }  // namespace
-}  // namespace iuscore::IUSCORE_ZONE
+}  // namespace iuscore::IUSCORE_ISA

@@ -1,4 +1,5 @@
-// 32 counts as vectors of the width that the instruction set has. Included by zone-compiled files only.
+// 32 counts as vectors of the width that the instruction set has. Included by files that are compiled for each
+// instruction set only.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +9,7 @@
 #include <immintrin.h>
 #endif
 
-namespace iuscore::IUSCORE_ZONE {
+namespace iuscore::IUSCORE_ISA {
 namespace {
 
 constexpr int kRowCounts = 32;
@@ -117,4 +118,4 @@ bool add_row_sums(const Count* rows, Count* sums) {
 #endif
 
 }  // namespace
-}  // namespace iuscore::IUSCORE_ZONE
+}  // namespace iuscore::IUSCORE_ISA

@@ -1,11 +1,11 @@
-// Included by zone-compiled files only.
+// Included by files that are compiled for each instruction set only.
 #pragma once
 
 #include <cstdint>
 
 #include "core/macros.h"
 
-namespace iuscore::IUSCORE_ZONE {
+namespace iuscore::IUSCORE_ISA {
 namespace {
 
 // Whether eight values are all the first one, as in a black border.
@@ -18,4 +18,4 @@ IUSCORE_HD bool eight_are_equal(const std::uint16_t* values) {
 }
 
 }  // namespace
-}  // namespace iuscore::IUSCORE_ZONE
+}  // namespace iuscore::IUSCORE_ISA

@@ -17,13 +17,9 @@ T* at_line(T* address) {
 
 }  // namespace
 
-GlcmKernels glcm_kernels(Zone zone) {
-#if defined(IUSCORE_HAS_ZONES)
-  if (zone == Zone::avx512) return {avx512::quantize_plane, avx512::count_plane, avx512::sum_plane, avx512::sum_matrix};
-  if (zone == Zone::avx2) return {avx2::quantize_plane, avx2::count_plane, avx2::sum_plane, avx2::sum_matrix};
-#endif
-  static_cast<void>(zone);
-  return {baseline::quantize_plane, baseline::count_plane, baseline::sum_plane, baseline::sum_matrix};
+GlcmKernels glcm_kernels(Isa isa) {
+  return {IUSCORE_FOR_ISA(isa, quantize_plane), IUSCORE_FOR_ISA(isa, count_plane), IUSCORE_FOR_ISA(isa, sum_plane),
+          IUSCORE_FOR_ISA(isa, sum_matrix)};
 }
 
 GlcmScratch GlcmMemory::scratch(std::int32_t levels, std::int64_t pixels) {
@@ -48,7 +44,7 @@ QuantizeResult GlcmMemory::plane(const ImageView& image, const MaskView* mask, s
 void glcm_cpu(const GlcmArgs& args) {
   const std::int32_t levels = args.quantization.levels;
   const std::int64_t size = std::int64_t{args.offset_count} * levels * levels;
-  std::vector<GlcmMemory> memory(static_cast<std::size_t>(args.threads), GlcmMemory(glcm_kernels(current_zone())));
+  std::vector<GlcmMemory> memory(static_cast<std::size_t>(args.threads), GlcmMemory(glcm_kernels(current_isa())));
   std::vector<std::int32_t> largest(static_cast<std::size_t>(args.threads), 0);
   parallel_for(args.batch, args.threads, [&](std::int32_t worker, std::int64_t i) {
     GlcmMemory& own = memory[static_cast<std::size_t>(worker)];

@@ -149,7 +149,7 @@ void glcm_features_plane(const LevelPlane& plane, const PixelOffset* offsets, st
 
 void glcm_features_cpu(const GlcmFeaturesArgs& args) {
   const std::uint32_t needs = needs_of(args.features, args.feature_count);
-  std::vector<GlcmMemory> memory(static_cast<std::size_t>(args.threads), GlcmMemory(glcm_kernels(current_zone())));
+  std::vector<GlcmMemory> memory(static_cast<std::size_t>(args.threads), GlcmMemory(glcm_kernels(current_isa())));
   std::vector<std::int32_t> largest(static_cast<std::size_t>(args.threads), 0);
   parallel_for(args.batch, args.threads, [&](std::int32_t worker, std::int64_t i) {
     GlcmMemory& own = memory[static_cast<std::size_t>(worker)];

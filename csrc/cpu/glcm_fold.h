@@ -1,11 +1,11 @@
-// Pairs in both orders become pairs without order. Included by zone-compiled files only.
+// Pairs in both orders become pairs without order. Included by files that are compiled for each instruction set only.
 #pragma once
 
 #include <cstring>
 
 #include "cpu/glcm_joint.h"
 
-namespace iuscore::IUSCORE_ZONE {
+namespace iuscore::IUSCORE_ISA {
 namespace {
 
 constexpr std::int32_t kFoldSide = 8;  // of the blocks that are transposed at a time
@@ -95,4 +95,4 @@ void fold(Count* matrix, const LevelPlane& plane) {
 }
 
 }  // namespace
-}  // namespace iuscore::IUSCORE_ZONE
+}  // namespace iuscore::IUSCORE_ISA

@@ -1,13 +1,14 @@
 // Pairs of up to 32 levels, three pixels at a time: a pixel p with those at p + a and p + b is one of 32^3 cells, and
 // the sums over one index of the three are the pairs of offset a, of offset b, and of b - a if that is asked for too.
 // One increment then counts two or three pairs; a processor does about one a cycle, so that is what counting costs. At
-// distance 1 the four usual offsets take two increments a pixel instead of four. Included by zone-compiled files only.
+// distance 1 the four usual offsets take two increments a pixel instead of four. Included by files that are compiled
+// for each instruction set only.
 #pragma once
 
 #include "cpu/equal_values.h"
 #include "cpu/glcm_pairs.h"
 
-namespace iuscore::IUSCORE_ZONE {
+namespace iuscore::IUSCORE_ISA {
 namespace {
 
 constexpr std::int32_t kJointShift = 5;
@@ -181,4 +182,4 @@ void count_streams(const LevelPlane& plane, const PixelOffset* offsets, const Jo
 }
 
 }  // namespace
-}  // namespace iuscore::IUSCORE_ZONE
+}  // namespace iuscore::IUSCORE_ISA

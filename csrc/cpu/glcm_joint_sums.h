@@ -1,11 +1,12 @@
-// From the cells of three pixels (glcm_joint.h) to the matrices of pairs. Included by zone-compiled files only.
+// From the cells of three pixels (glcm_joint.h) to the matrices of pairs. Included by files that are compiled for each
+// instruction set only.
 #pragma once
 
 #include "cpu/count_row.h"
 #include "cpu/glcm_fold.h"
 #include "cpu/glcm_joint.h"
 
-namespace iuscore::IUSCORE_ZONE {
+namespace iuscore::IUSCORE_ISA {
 namespace {
 
 // Adds cells [p, a, b] to the matrices [p, a], [p, b] and, where kThird, [a, b], and clears them.
@@ -133,4 +134,4 @@ void for_each_matrix(const LevelPlane& plane, const PixelOffset* offsets, std::i
 }
 
 }  // namespace
-}  // namespace iuscore::IUSCORE_ZONE
+}  // namespace iuscore::IUSCORE_ISA

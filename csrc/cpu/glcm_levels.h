@@ -1,11 +1,11 @@
-// Rows of raw values to gray levels. Included by zone-compiled files only.
+// Rows of raw values to gray levels. Included by files that are compiled for each instruction set only.
 #pragma once
 
 #include <cstring>
 
 #include "core/quantize.h"
 
-namespace iuscore::IUSCORE_ZONE {
+namespace iuscore::IUSCORE_ISA {
 namespace {
 
 // Of a guess that gives every level right.
@@ -120,4 +120,4 @@ void level_row(const float* __restrict values, std::int64_t width, const RowQuan
 }
 
 }  // namespace
-}  // namespace iuscore::IUSCORE_ZONE
+}  // namespace iuscore::IUSCORE_ISA

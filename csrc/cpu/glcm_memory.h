@@ -1,5 +1,5 @@
-// Memory of one thread for pairs of gray levels, the kernels of the current zone, and features of a plane. Not for
-// zone-compiled files.
+// Memory of one thread for pairs of gray levels, the kernels of the instruction set in use, and features of a plane.
+// Not for files that are compiled for each instruction set.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,7 @@ struct GlcmKernels {
   void (*sum_matrix)(const std::int32_t*, const GlcmTables&, const GlcmScratch&, GlcmSums*);
 };
 
-GlcmKernels glcm_kernels(Zone zone);
+GlcmKernels glcm_kernels(Isa isa);
 
 // T of core/haralick.h for counts below entropy_table_size(shift); made once for each shift, then shared.
 const std::uint64_t* entropy_table(std::int32_t shift);

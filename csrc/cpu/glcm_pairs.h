@@ -1,11 +1,11 @@
-// Counts pairs of levels into matrices in cache. Included by zone-compiled files only.
+// Counts pairs of levels into matrices in cache. Included by files that are compiled for each instruction set only.
 #pragma once
 
 #include <cstdint>
 
 #include "cpu/glcm_plane.h"
 
-namespace iuscore::IUSCORE_ZONE {
+namespace iuscore::IUSCORE_ISA {
 namespace {
 
 // Where the pairs of one offset begin and how many a row has.
@@ -146,4 +146,4 @@ void join_copies(Count* __restrict first, Count* __restrict second, std::int32_t
 }
 
 }  // namespace
-}  // namespace iuscore::IUSCORE_ZONE
+}  // namespace iuscore::IUSCORE_ISA

@@ -5,7 +5,7 @@
 #include <cstdint>
 
 #include "core/haralick.h"
-#include "cpu/zone.h"
+#include "cpu/isa.h"
 #include "ops/glcm.h"
 
 namespace iuscore {
@@ -91,26 +91,16 @@ struct GlcmTables {
   std::uint32_t needs;
 };
 
-#define IUSCORE_GLCM_KERNELS                                                                                       \
-  QuantizeResult quantize_plane(const QuantizeJob& job);                                                           \
-  /* counts: [offset_count, levels, levels] */                                                                     \
-  void count_plane(const LevelPlane& plane, const PixelOffset* offsets, std::int32_t offset_count, bool symmetric, \
-                   const GlcmScratch& scratch, std::int32_t* counts);                                              \
-  /* sums: [offset_count] */                                                                                       \
-  void sum_plane(const LevelPlane& plane, const PixelOffset* offsets, std::int32_t offset_count,                   \
-                 const GlcmTables& tables, const GlcmScratch& scratch, GlcmSums* sums);                            \
-  /* counts: [levels, levels], not negative; the scratch is of 32-bit counters */                                  \
-  void sum_matrix(const std::int32_t* counts, const GlcmTables& tables, const GlcmScratch& scratch, GlcmSums* sums);
-
-namespace baseline {
-IUSCORE_GLCM_KERNELS
-}
-namespace avx2 {
-IUSCORE_GLCM_KERNELS
-}
-namespace avx512 {
-IUSCORE_GLCM_KERNELS
-}
-#undef IUSCORE_GLCM_KERNELS
+IUSCORE_IN_EVERY_ISA(
+    // one image
+    QuantizeResult quantize_plane(const QuantizeJob& job);
+    // counts: [offset_count, levels, levels]
+    void count_plane(const LevelPlane& plane, const PixelOffset* offsets, std::int32_t offset_count, bool symmetric,
+                     const GlcmScratch& scratch, std::int32_t* counts);
+    // sums: [offset_count]
+    void sum_plane(const LevelPlane& plane, const PixelOffset* offsets, std::int32_t offset_count,
+                   const GlcmTables& tables, const GlcmScratch& scratch, GlcmSums* sums);
+    // counts: [levels, levels], not negative; the scratch is of 32-bit counters
+    void sum_matrix(const std::int32_t* counts, const GlcmTables& tables, const GlcmScratch& scratch, GlcmSums* sums);)
 
 }  // namespace iuscore

@@ -1,6 +1,6 @@
-// One vector register of floats. Included by zone-compiled files only: its width is the zone's.
-// Intrinsics, because C++ has no fused multiplication and addition of vectors that a compiler may not take apart; the
-// plain form gives the same bits.
+// One vector register of floats. Included by files that are compiled for each instruction set only: its width is that
+// of the set. Intrinsics, because C++ has no fused multiplication and addition of vectors that a compiler may not take
+// apart; the plain form gives the same bits.
 #pragma once
 
 #include "core/mlp.h"
@@ -15,7 +15,7 @@
 #define IUSCORE_UNROLLED _Pragma("GCC unroll 16")
 #endif
 
-namespace iuscore::IUSCORE_ZONE {
+namespace iuscore::IUSCORE_ISA {
 
 #if defined(__AVX512F__)
 
@@ -96,4 +96,4 @@ IUSCORE_HD Lanes gradient_through(Lanes h, Lanes gradient) {
 
 #endif
 
-}  // namespace iuscore::IUSCORE_ZONE
+}  // namespace iuscore::IUSCORE_ISA

@@ -4,24 +4,13 @@
 #include <vector>
 
 #include "core/perceptual.h"
+#include "cpu/isa.h"
 #include "cpu/parallel_for.h"
-#include "cpu/perceptual_maps_zone.h"
+#include "cpu/perceptual_maps_isa.h"
 #include "cpu/tap_table.h"
-#include "cpu/zone.h"
 
 namespace iuscore {
 namespace {
-
-using ImageKernel = void (*)(const PerceptualMapsJob&);
-
-ImageKernel kernel_of(Zone zone) {
-#if defined(IUSCORE_HAS_ZONES)
-  if (zone == Zone::avx512) return avx512::perceptual_maps_image;
-  if (zone == Zone::avx2) return avx2::perceptual_maps_image;
-#endif
-  static_cast<void>(zone);
-  return baseline::perceptual_maps_image;
-}
 
 void store(const float* planes, std::int64_t n, MapType type, std::uint16_t* out) {
   for (std::int64_t i = 0; i < n; ++i)
@@ -51,7 +40,7 @@ void perceptual_maps_cpu(const PerceptualMapsArgs& args) {
   const std::int64_t size = std::int64_t{kMaps} * args.height * args.width;
   const bool narrow = args.map_type != MapType::f32;
   std::vector<Memory> memory(static_cast<std::size_t>(args.threads));
-  const ImageKernel kernel = kernel_of(current_zone());
+  const auto kernel = IUSCORE_FOR_ISA(current_isa(), perceptual_maps_image);
   parallel_for(args.batch, args.threads, [&](std::int32_t worker, std::int64_t i) {
     Memory& own = memory[static_cast<std::size_t>(worker)];
     own.strips.resize(static_cast<std::size_t>(perceptual_maps_strip_size(widest, most_taps, args.width)));

@@ -1,5 +1,5 @@
-// Pass 1 of the zone file: the image at the maps' size, and the ranges of its channels. Included there once, so that
-// everything has internal linkage in each zone.
+// Pass 1 of perceptual_maps_isa.cpp: the image at the maps' size, and the ranges of its channels. Included there once,
+// so that everything has internal linkage in each instruction set.
 #pragma once
 
 #include <cmath>
@@ -7,9 +7,9 @@
 
 #include "core/color.h"
 #include "core/perceptual.h"
-#include "cpu/perceptual_maps_zone.h"
+#include "cpu/perceptual_maps_isa.h"
 
-namespace iuscore::IUSCORE_ZONE {
+namespace iuscore::IUSCORE_ISA {
 namespace {
 
 #if defined(__AVX512F__)
@@ -272,4 +272,4 @@ void resize(const PerceptualMapsJob& job, WideRange ranges[3]) {
 }
 
 }  // namespace
-}  // namespace iuscore::IUSCORE_ZONE
+}  // namespace iuscore::IUSCORE_ISA

@@ -2,9 +2,9 @@
 
 #include <vector>
 
+#include "cpu/isa.h"
 #include "cpu/parallel_for.h"
-#include "cpu/resize_zone.h"
-#include "cpu/zone.h"
+#include "cpu/resize_isa.h"
 
 namespace iuscore {
 namespace {
@@ -14,19 +14,12 @@ struct Kernels {
   void (*image)(const ResizeArgs&, std::int64_t, const ResizeMemory&, std::uint8_t*);
 };
 
-Kernels kernels_of(Zone zone) {
-#if defined(IUSCORE_HAS_ZONES)
-  if (zone == Zone::avx512) return {avx512::resize_prepare, avx512::resize_image};
-  if (zone == Zone::avx2) return {avx2::resize_prepare, avx2::resize_image};
-#endif
-  static_cast<void>(zone);
-  return {baseline::resize_prepare, baseline::resize_image};
-}
+Kernels kernels_of(Isa isa) { return {IUSCORE_FOR_ISA(isa, resize_prepare), IUSCORE_FOR_ISA(isa, resize_image)}; }
 
 }  // namespace
 
 void resize_cpu(const ResizeArgs& args) {
-  const Kernels kernels = kernels_of(current_zone());
+  const Kernels kernels = kernels_of(current_isa());
   const ResizeMemory at = resize_memory(args);
   std::vector<std::vector<std::uint64_t>> memory(static_cast<std::size_t>(args.threads));
   parallel_for(args.batch, args.threads, [&](std::int32_t worker, std::int64_t i) {

@@ -5,23 +5,14 @@
 
 #include "core/pixel.h"
 #include "cpu/glcm_memory.h"
+#include "cpu/isa.h"
 #include "cpu/parallel_for.h"
-#include "cpu/texture_stats_zone.h"
-#include "cpu/zone.h"
+#include "cpu/texture_stats_isa.h"
 
 namespace iuscore {
 namespace {
 
 using CodesKernel = void (*)(const TextureCodesJob&);
-
-CodesKernel kernel_of(Zone zone) {
-#if defined(IUSCORE_HAS_ZONES)
-  if (zone == Zone::avx512) return avx512::texture_codes_image;
-  if (zone == Zone::avx2) return avx2::texture_codes_image;
-#endif
-  static_cast<void>(zone);
-  return baseline::texture_codes_image;
-}
 
 void write_blocks(const BlockSum* blocks, float* out) {
   BlockSum image{0, 0};
@@ -73,7 +64,7 @@ class Worker {
       : args_(args),
         planes_(args.color ? kColorPlanes : kGrayPlanes),
         linear_(linear),
-        glcm_(glcm_kernels(current_zone())) {}
+        glcm_(glcm_kernels(current_isa())) {}
 
   void run(CodesKernel kernel, std::int64_t i) {
     const ImageView& image = args_.images[i];
@@ -146,7 +137,7 @@ void texture_stats_cpu(const TextureStatsArgs& args) {
   for (int byte = 0; byte < kCodes; ++byte)
     linear[byte] = srgb_to_linear(UnitU8::load(static_cast<std::uint8_t>(byte)));
   std::vector<Worker> workers(static_cast<std::size_t>(args.threads), Worker(args, linear));
-  const CodesKernel kernel = kernel_of(current_zone());
+  const CodesKernel kernel = IUSCORE_FOR_ISA(current_isa(), texture_codes_image);
   parallel_for(args.batch, args.threads,
                [&](std::int32_t worker, std::int64_t i) { workers[static_cast<std::size_t>(worker)].run(kernel, i); });
 }

@@ -113,7 +113,7 @@ def additive_mlp_backward(
 
 def build_info() -> dict[str, typing.Any]:
     """
-    Version, commit, compiler and CUDA status of this build; CPU zone, and what it can do.
+    Version, commit, compiler and CUDA status of this build; instruction set in use, and what it can do.
     """
 
 def color_histogram(

@@ -46,7 +46,7 @@ def _cpu() -> str:
     if core is None:
         return why_not_cpu()
     info = core.build_info()
-    return f"available: {info['cpu_zone']} kernels, {torch.get_num_threads()} threads, built with {info['compiler']}"
+    return f"available: {info['cpu_isa']} kernels, {torch.get_num_threads()} threads, built with {info['compiler']}"
 
 
 def _fast() -> str:

@@ -20,8 +20,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FLAGS = ["-std=c++20", "-O1", "-g1", "-pthread", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror"]
-# The plain compilation of a zone file is the CPU kernel for any machine.
-FLAGS += ["-DIUSCORE_ZONE=baseline", f"-I{ROOT / 'csrc'}", f"-I{ROOT / 'tests/cpp'}"]
+# The plain compilation of an _isa.cpp file is the CPU kernel for any machine.
+FLAGS += ["-DIUSCORE_ISA=baseline", f"-I{ROOT / 'csrc'}", f"-I{ROOT / 'tests/cpp'}"]
 SANITIZERS = {
     "plain": [],
     "address": ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
@@ -32,8 +32,8 @@ SECONDS = 280.0  # of one compilation or one run
 
 def cpu_sources(*ops: str) -> list[str]:
     """What CMake compiles of the CPU kernels of these ops."""
-    paths = [f"csrc/cpu/{op}{part}.cpp" for op in ops for part in ("", "_zone")]
-    return ["csrc/cpu/zone.cpp", *(path for path in paths if (ROOT / path).exists())]
+    paths = [f"csrc/cpu/{op}{part}.cpp" for op in ops for part in ("", "_isa")]
+    return ["csrc/cpu/isa.cpp", *(path for path in paths if (ROOT / path).exists())]
 
 
 def _run(

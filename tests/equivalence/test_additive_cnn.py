@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import torch
@@ -12,27 +10,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from iuscore import ops
-from iuscore.ops import _backend
 from tests import tolerances_cnn as tolerances
 from tests.equivalence.cnn_cases import VIEWS, Case, cases, doubles, make, view_of
+from tests.isas import using
 from tests.reference import additive_cnn as reference
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-ZONES = ("baseline", "avx2", "avx512")
 PRECISIONS: tuple[ops.Precision, ...] = ("exact", "fast")
-
-
-def zones(patch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Those this machine has; the variable is read at every call and lowered to what there is."""
-    core, why = _backend.extension("_core")
-    assert core, why
-    seen = set()
-    for zone in ZONES:
-        patch.setenv("IUSCORE_CPU_ZONE", zone)
-        if (found := core.build_info()["cpu_zone"]) not in seen:
-            seen.add(found)
-            yield found
 
 
 def assert_equals_reference(evidence: Tensor, maps: Tensor, networks: list[ops.CnnNetwork], narrow: bool) -> None:
@@ -74,10 +59,12 @@ def test_the_largest_sums_of_integers_stay_in_range(sign: float) -> None:
 
 
 @given(case=cases(largest=2, side=12))
-def test_cpu_zones_have_equal_bits(case: Case) -> None:
+def test_cpu_isas_have_equal_bits(several_isas: tuple[str, ...], case: Case) -> None:
     maps, networks = make(case)
-    with pytest.MonkeyPatch.context() as patch:
-        results = [ops.additive_cnn(maps, networks, backend="native") for _ in zones(patch)]
+    results = []
+    for isa in several_isas:
+        with using(isa):
+            results.append(ops.additive_cnn(maps, networks, backend="native"))
     for result in results[1:]:
         assert_same_bits(result, results[0])
 

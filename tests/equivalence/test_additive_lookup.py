@@ -15,7 +15,8 @@ from iuscore import ops
 from iuscore.ops import _backend
 from tests.conftest import BackendUnderTest
 from tests.equivalence.additive_cases import VIEWS, Case, doubles, make, view_of
-from tests.equivalence.test_additive_mlp import ZONES, assert_same_bits
+from tests.equivalence.test_additive_mlp import assert_same_bits
+from tests.isas import ISAS, available, using
 from tests.reference import additive_lookup as reference
 from tests.reference import additive_mlp
 from tests.tolerances import U
@@ -100,10 +101,9 @@ def test_all_back_ends_have_equal_bits(native: BackendUnderTest, case: Tabulated
     assert_same_bits((torch.cat(both) for both in zip(*parts, strict=True)), expected)
     if native.device.type != "cpu":
         return
-    with pytest.MonkeyPatch.context() as patch:
-        for zone, threads in zip(ZONES, (1, 2, 5), strict=True):
-            patch.setenv("IUSCORE_CPU_ZONE", zone)
-            torch.set_num_threads(threads)
+    for isa, threads in zip(available(), (1, 2, 5), strict=False):
+        torch.set_num_threads(threads)
+        with using(isa):
             assert_same_bits(on(tables, x, native), expected)
     torch.set_num_threads(1)
 
@@ -169,7 +169,7 @@ def test_the_gradient_is_the_slope_between_knots(case: Tabulated) -> None:
     assert not gradient[(at < -0.001) | (at > case.points - 0.999)].any()
 
 
-def test_zones_named_here_are_all_there_are() -> None:
+def test_instruction_sets_named_here_are_all_there_are() -> None:
     core, why = _backend.extension("_core")
     assert core, why
-    assert core.build_info()["cpu_zone"] in ZONES
+    assert core.build_info()["cpu_isa"] in ISAS

@@ -12,16 +12,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from iuscore import ops
-from iuscore.ops import _backend
 from iuscore.ops._torch import additive_mlp as _torch
 from tests import tolerances_additive as tolerances
 from tests.conftest import BackendUnderTest
 from tests.equivalence.additive_cases import NAMES, VIEWS, Case, cases, doubles, make, view_of
+from tests.isas import available, using
 from tests.reference import additive_mlp as reference
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-ZONES = ("baseline", "avx2", "avx512")
 
 
 def on(weights: ops.AdditiveWeights, device: torch.device) -> ops.AdditiveWeights:
@@ -114,34 +112,28 @@ def test_native_bits_do_not_depend_on_how_it_is_called(native: BackendUnderTest,
 
 
 @given(case=cases())
-def test_cpu_zones_have_equal_bits(case: Case) -> None:
-    core, why = _backend.extension("_core")
-    assert core, why
+def test_cpu_isas_have_equal_bits(several_isas: tuple[str, ...], case: Case) -> None:
     x, weights = make(case)
-    results, seen = [], set()
-    with pytest.MonkeyPatch.context() as patch:
-        for zone in ZONES:
-            patch.setenv("IUSCORE_CPU_ZONE", zone)  # read at every call, lowered to what the machine has
-            seen.add(core.build_info()["cpu_zone"])
+    results = []
+    for isa in several_isas:
+        with using(isa):
             results.append(everything(case, x, weights, torch.device("cpu")))
-    assert "baseline" in seen
     for result in results[1:]:
         assert_same_bits(result, results[0])
 
 
-def test_many_chunks_of_rows_have_equal_bits_in_all_zones_and_threads() -> None:
+def test_many_chunks_of_rows_have_equal_bits_in_all_instruction_sets_and_threads() -> None:
     """More rows than one chunk of gradients holds, and more sums than are kept at once."""
     case = Case(1300, (3, 1) * 40, (130, 110), 1, "contiguous", 5)
     x, weights = make(case)
     results = []
-    with pytest.MonkeyPatch.context() as patch:
-        for zone, threads in (("avx2", 1), ("avx512", 1), ("avx512", 3)):
-            patch.setenv("IUSCORE_CPU_ZONE", zone)
-            torch.set_num_threads(threads)
+    for isa, threads in ((isa, threads) for isa in available()[-2:] for threads in (1, 3)):
+        torch.set_num_threads(threads)
+        with using(isa):
             results.append(everything(case, x, weights, torch.device("cpu")))
     torch.set_num_threads(1)
-    assert_same_bits(results[1], results[0])
-    assert_same_bits(results[2], results[0])
+    for result in results[1:]:
+        assert_same_bits(result, results[0])
 
 
 @pytest.mark.cuda

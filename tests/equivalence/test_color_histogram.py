@@ -17,11 +17,11 @@ from iuscore.ops._edges import float32_edges
 from tests.conftest import BackendUnderTest
 from tests.equivalence.color_histogram_cases import Case, assert_equal, cases, make_images, make_mask, run
 from tests.equivalence.perceptual_maps_cases import VIEWS, view_of
+from tests.isas import available, using
 from tests.reference import color_histogram as reference
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-ZONES = ("baseline", "avx2", "avx512")
 # In units of a channel: float32 rounding of the conversions (tests/tolerances.py derives those of CIELab: 500 times
 # the errors of two cube roots of sums of powers).
 CONVERSION = {"hsv": (3e-6, 3e-6, 1e-7), "lab": (5e-4, 4e-3, 2e-3)}
@@ -105,16 +105,15 @@ def test_counts_do_not_depend_on_how_it_is_called(native: BackendUnderTest, case
 
 
 @given(case=cases())
-def test_cpu_zones_count_the_same(case: Case) -> None:
+def test_cpu_isas_count_the_same(several_isas: tuple[str, ...], case: Case) -> None:
     images, mask = make_images(case), make_mask(case)
     options: dict[str, Any] = {"mask": mask, "layout": "NHWC", **case.options}
-    with pytest.MonkeyPatch.context() as patch:
-        expected = None
-        for zone in ZONES:
-            patch.setenv("IUSCORE_CPU_ZONE", zone)  # read at every call, lowered to what the machine has
+    expected = None
+    for isa in several_isas:
+        with using(isa):
             got = ops.color_histogram(images, backend="native", **options)
-            assert_equal(got, expected or got)
-            expected = got
+        assert_equal(got, expected or got)
+        expected = got
 
 
 def large_bytes(seed: int, content: str, height: int, width: int) -> Tensor:
@@ -131,14 +130,14 @@ def large_bytes(seed: int, content: str, height: int, width: int) -> Tensor:
     return torch.from_numpy(x)[None]
 
 
-@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize("isa", available())
 @pytest.mark.parametrize("content", ["noise", "constant", "border", "stripes"])
 @pytest.mark.parametrize("shape", [(56, 57), (64, 96), (257, 263)])
 def test_bytes_counted_in_blocks_and_pairs(
-    monkeypatch: pytest.MonkeyPatch, zone: str, content: str, shape: tuple[int, int]
+    monkeypatch: pytest.MonkeyPatch, isa: str, content: str, shape: tuple[int, int]
 ) -> None:
     """Images that are long enough for every way in which the CPU kernel counts bytes."""
-    monkeypatch.setenv("IUSCORE_CPU_ZONE", zone)
+    monkeypatch.setenv("IUSCORE_CPU_ISA", isa)
     images = large_bytes(sum(shape), content, *shape)
     flat = images[0].reshape(-1, 3).long()
     fine = torch.stack([torch.bincount(flat[:, c], minlength=256) for c in range(3)])

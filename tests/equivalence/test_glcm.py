@@ -12,15 +12,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from iuscore import ops
-from iuscore.ops import _backend
 from tests.conftest import BackendUnderTest
 from tests.equivalence.glcm_cases import Case, cases, expected_counts, make_images, make_mask
 from tests.equivalence.perceptual_maps_cases import view_of
+from tests.isas import available, using
 from tests.reference import glcm as reference
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-ZONES = ("baseline", "avx2", "avx512")
 
 
 def count(backend: BackendUnderTest, images: Any, mask: Any = None, **options: Any) -> Tensor:
@@ -61,17 +59,12 @@ def test_counts_do_not_depend_on_how_the_op_is_called(backend: BackendUnderTest,
 
 
 @given(case=cases())
-def test_cpu_zones_count_the_same(case: Case) -> None:
-    core, why = _backend.extension("_core")
-    assert core, why
+def test_cpu_isas_count_the_same(several_isas: tuple[str, ...], case: Case) -> None:
     images, mask = make_images(case), make_mask(case)
-    results, seen = [], set()
-    with pytest.MonkeyPatch.context() as patch:
-        for zone in ZONES:
-            patch.setenv("IUSCORE_CPU_ZONE", zone)  # read at every call, lowered to what the machine has
-            seen.add(core.build_info()["cpu_zone"])
+    results = []
+    for isa in several_isas:
+        with using(isa):
             results.append(ops.glcm(images, mask=mask, layout="NHWC", backend="native", **case.options))
-    assert "baseline" in seen
     for result in results[1:]:
         assert torch.equal(result, results[0])
 
@@ -107,9 +100,8 @@ def test_images_large_enough_to_count_three_pixels_at_a_time(
         images[:] = images[:, :1, : shape[1] if content == "stripes" else 1]
     options: dict[str, Any] = {"offsets": offsets, "levels": levels, "symmetric": symmetric, "quantize": "levels"}
     expected = ops.glcm(images, layout="NHWC", backend="torch", **options)
-    with pytest.MonkeyPatch.context() as patch:
-        for zone in ZONES if native.device.type == "cpu" else ZONES[-1:]:
-            patch.setenv("IUSCORE_CPU_ZONE", zone)
+    for isa in available() if native.device.type == "cpu" else available()[-1:]:
+        with using(isa):
             counts = count(native, torch.from_numpy(images), layout="NHWC", **options)
             assert torch.equal(counts, expected)
             values = [
@@ -119,7 +111,7 @@ def test_images_large_enough_to_count_three_pixels_at_a_time(
                     (counts.to(native.device), {"levels": None, "symmetric": False}),
                 )
             ]
-            assert torch.allclose(values[0], values[1], rtol=1e-9, atol=1e-7)
+        assert torch.allclose(values[0], values[1], rtol=1e-9, atol=1e-7)
 
 
 @pytest.mark.parametrize("levels", [32, 256])

@@ -12,16 +12,15 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from iuscore import ops
-from iuscore.ops import _backend
 from tests.conftest import BackendUnderTest
 from tests.equivalence.glcm_cases import Case, cases, expected_counts, make_images, make_mask
 from tests.equivalence.perceptual_maps_cases import view_of
+from tests.isas import using
 from tests.reference import glcm as reference
 from tests.tolerances_glcm import FLOAT32, assert_features
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-ZONES = ("baseline", "avx2", "avx512")
 NAMES = tuple(ops.GLCM_FEATURES)
 KERNELS = tuple(name for name in NAMES if ops.GLCM_FEATURES[name].number is not None)
 FEW_LEVELS = (2, 3, 16, 31, 33, 65)  # the reference takes long for many
@@ -100,21 +99,16 @@ def test_native_bits_do_not_depend_on_how_the_op_is_called(native: BackendUnderT
 
 
 @given(case=cases())
-def test_cpu_zones_have_equal_bits(case: Case) -> None:
-    core, why = _backend.extension("_core")
-    assert core, why
+def test_cpu_isas_have_equal_bits(several_isas: tuple[str, ...], case: Case) -> None:
     images, mask = make_images(case), make_mask(case)
     counts = ops.glcm(images, mask=mask, layout="NHWC", **case.options)
-    results, seen = [], set()
+    results = []
     options: dict[str, Any] = {"features": KERNELS, "dtype": torch.float64, "backend": "native"}
-    with pytest.MonkeyPatch.context() as patch:
-        for zone in ZONES:
-            patch.setenv("IUSCORE_CPU_ZONE", zone)  # read at every call, lowered to what the machine has
-            seen.add(core.build_info()["cpu_zone"])
+    for isa in several_isas:
+        with using(isa):
             of_images = ops.glcm_features(images, mask=mask, layout="NHWC", **options, **case.options).values
             of_counts = ops.glcm_features(counts, levels=None, **options).values
             results.append((of_images, of_counts))
-    assert "baseline" in seen
     for result in results[1:]:
         assert all(same_bits(a, b) for a, b in zip(result, results[0], strict=True))
 

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from iuscore import ops
-from iuscore.ops import _backend
 from tests import tolerances
 from tests.conftest import BackendUnderTest
 from tests.equivalence.perceptual_maps_cases import (
@@ -25,11 +24,10 @@ from tests.equivalence.perceptual_maps_cases import (
     single_sizes,
     view_of,
 )
+from tests.isas import using
 from tests.reference import perceptual_maps as reference
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-ZONES = ("baseline", "avx2", "avx512")
 
 
 def traces(case: Case, images: Tensor) -> list[reference.Trace]:
@@ -105,18 +103,13 @@ def test_native_bits_do_not_depend_on_how_it_is_called(native: BackendUnderTest,
 
 
 @given(case=cases())
-def test_cpu_zones_have_equal_bits(case: Case) -> None:
-    core, why = _backend.extension("_core")
-    assert core, why
+def test_cpu_isas_have_equal_bits(several_isas: tuple[str, ...], case: Case) -> None:
     images = make_images(case)
-    results, seen = [], set()
-    with pytest.MonkeyPatch.context() as patch:
-        for zone in ZONES:
-            patch.setenv("IUSCORE_CPU_ZONE", zone)  # read at every call, lowered to what the machine has
-            seen.add(core.build_info()["cpu_zone"])
-            options = {**case.options, "layout": "NHWC", "backend": "native", "return_ranges": True}
+    options = {**case.options, "layout": "NHWC", "backend": "native", "return_ranges": True}
+    results = []
+    for isa in several_isas:
+        with using(isa):
             results.append(ops.perceptual_maps(images, **options))
-    assert "baseline" in seen
     for result in results[1:]:
         assert_same_bits(result, results[0])
 

@@ -20,11 +20,11 @@ from iuscore import ops
 from iuscore.ops._quantize import quantization
 from iuscore.ops._torch._quantize import levels_of as torch_levels
 from tests.conftest import BackendUnderTest
+from tests.isas import available, using
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 Ints = npt.NDArray[np.int64]
-ZONES = ("baseline", "avx2", "avx512")
 BYTES = np.arange(256)
 
 
@@ -163,10 +163,9 @@ def test_any_low_and_step(low: float, step: float, levels: int, seed: int, dtype
         cases.append((fixed_number, {"quantize": "range", "range": (low, high)}))
     for expected, options in cases:
         assert not torch_differing(rows, expected, levels, **options)
-        with pytest.MonkeyPatch.context() as patch:
-            for zone in ZONES:
-                patch.setenv("IUSCORE_CPU_ZONE", zone)
-                assert not differing(rows, expected, levels, backend="native", **options), zone
+        for isa in available():
+            with using(isa):
+                assert not differing(rows, expected, levels, backend="native", **options), isa
 
 
 @pytest.mark.parametrize(("width", "low"), [("41", "0"), ("0.5", "3"), ("2.75", "-1.5"), ("1023", "4")])

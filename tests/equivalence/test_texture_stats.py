@@ -16,6 +16,7 @@ from torch import Tensor
 from iuscore import ops
 from iuscore.ops import TextureStats
 from tests.conftest import BackendUnderTest
+from tests.isas import using
 from tests.reference import texture_stats as reference
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -164,11 +165,10 @@ def test_native_bits_do_not_depend_on_how_it_is_called(native: BackendUnderTest,
 
 
 @given(case=cases())
-def test_cpu_zones_have_equal_bits(case: Case) -> None:
+def test_cpu_isas_have_equal_bits(several_isas: tuple[str, ...], case: Case) -> None:
     results = []
-    with pytest.MonkeyPatch.context() as patch:
-        for zone in ("baseline", "avx2", "avx512"):
-            patch.setenv("IUSCORE_CPU_ZONE", zone)
+    for isa in several_isas:
+        with using(isa):
             results.append(
                 ops.texture_stats(case.images, mask=case.mask, layout="NHWC", backend="native", **case.options)
             )

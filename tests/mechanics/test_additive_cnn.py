@@ -97,14 +97,14 @@ def test_precisions_come_to_something_else_only_where_the_cpu_has_vnni(monkeypat
     exact, fast, auto = (ops.additive_cnn(WIDE_MAPS, WIDE, precision=p) for p in ("exact", "fast", "auto"))
     assert torch.equal(fast, auto)
     assert torch.equal(fast, exact) != able
-    monkeypatch.setenv("IUSCORE_CPU_ZONE", "avx2")
+    monkeypatch.setenv("IUSCORE_CPU_ISA", "avx2")
     assert ops.chosen_precision("auto") == "exact"
     assert torch.equal(ops.additive_cnn(WIDE_MAPS, WIDE, precision="fast", backend="native"), exact)
 
 
 def test_integers_that_the_cpu_does_not_have_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     packed = _native.packed_of(WIDE, (9, 8), True)
-    monkeypatch.setenv("IUSCORE_CPU_ZONE", "baseline")
+    monkeypatch.setenv("IUSCORE_CPU_ISA", "baseline")
     with pytest.raises(
         RuntimeError, match=r"^additive_cnn: packed in 16-bit integers, whose products this CPU does not add up$"
     ):

@@ -280,13 +280,13 @@ def test_numbers_page_of_a_benchmark(tmp_path: Path, harness: Any) -> None:
 def test_results_of_other_processors_stand_side_by_side(tmp_path: Path, harness: Any) -> None:
     case = harness.as_case("small, 1 thread", "core_median", {"iuscore": harness.Rate(*[2.0] * 6, 3, 4)})
     names = []
-    for zone in ("avx2", "avx512", "baseline"):
-        content = {"benchmark": "x", "core_build": {"cpu_zone": zone}, "cases": [case]}
+    for isa in ("avx2", "avx512", "baseline"):
+        content = {"benchmark": "x", "core_build": {"cpu_isa": isa}, "cases": [case]}
         names.append(harness.save("speed", content, (), tmp_path).stem)
     assert names == ["speed_avx2", "speed", "speed_baseline"]
     found = {path.stem: json.loads(path.read_text()) for path in tmp_path.glob("*.json")}
     grouped = runpy.run_path(str(DOCS / "generate_numbers.py"))["_by_benchmark"](found)
-    assert {name: [c["core_build"]["cpu_zone"] for c in contents] for name, contents in grouped.items()} == {
+    assert {name: [c["core_build"]["cpu_isa"] for c in contents] for name, contents in grouped.items()} == {
         "speed": ["avx512", "avx2", "baseline"]
     }
 

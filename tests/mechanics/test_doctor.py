@@ -73,18 +73,18 @@ def test_says_the_commit_it_was_built_from() -> None:
     assert f"commit {head}" in doctor()[0]
 
 
-def test_says_the_zone_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    def zone() -> str:
+def test_says_the_instruction_set_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    def isa() -> str:
         return line_of(report_lines(), "  cpu ").split()[1]
 
-    monkeypatch.delenv("IUSCORE_CPU_ZONE", raising=False)
+    monkeypatch.delenv("IUSCORE_CPU_ISA", raising=False)
     order = ["baseline", "avx2", "avx512"]
-    best = order.index(zone())
+    best = order.index(isa())
     for wish, name in enumerate(order):
-        monkeypatch.setenv("IUSCORE_CPU_ZONE", name)
-        assert zone() == order[min(wish, best)]
-    monkeypatch.setenv("IUSCORE_CPU_ZONE", "no such zone")
-    assert zone() == order[best]
+        monkeypatch.setenv("IUSCORE_CPU_ISA", name)
+        assert isa() == order[min(wish, best)]
+    monkeypatch.setenv("IUSCORE_CPU_ISA", "no such set")
+    assert isa() == order[best]
 
 
 Simulate = Callable[..., list[str]]
@@ -116,7 +116,7 @@ def simulate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulate]:
 
 
 def core(cuda: str) -> SimpleNamespace:
-    info = {"version": "0", "commit": "c" * 40, "compiler": "GNU 12", "cuda": cuda, "cpu_zone": "avx2"}
+    info = {"version": "0", "commit": "c" * 40, "compiler": "GNU 12", "cuda": cuda, "cpu_isa": "avx2"}
     return SimpleNamespace(build_info=lambda: info)
 
 

@@ -64,7 +64,7 @@ def test_includes_point_one_way() -> None:
         ("core", '#include "ops/perceptual_maps.h"'),
         ("core", "#include <vector>"),
         ("core", "#  include <thread>"),
-        ("ops", '#include "cpu/zone.h"'),
+        ("ops", '#include "cpu/isa.h"'),
         ("ops", "#include <pybind11/pybind11.h>"),
         ("cpu", '#include "cuda/block.cuh"'),
         ("cpu", '#include "bindings/module.h"'),
@@ -73,7 +73,7 @@ def test_includes_point_one_way() -> None:
         ("cuda", "#include <torch/extension.h>"),
         ("bindings", "#include <ATen/ATen.h>"),
         ("cpu", '#include "../cuda/block.cuh"'),
-        ("cpu", '#include "zone.h"'),
+        ("cpu", '#include "isa.h"'),
     ],
 )
 def test_planted_includes_are_found(layer: str, text: str) -> None:
@@ -92,14 +92,14 @@ def _with_includes(path: Path, seen: set[Path]) -> set[Path]:
     return seen
 
 
-def test_zones_see_no_function_that_the_linker_could_share() -> None:
+def test_instruction_sets_see_no_function_that_the_linker_could_share() -> None:
     seen: set[Path] = set()
-    for zone in (ROOT / "csrc" / "cpu").glob("*_zone.cpp"):
-        _with_includes(zone, seen)
+    for isa in (ROOT / "csrc" / "cpu").glob("*_isa.cpp"):
+        _with_includes(isa, seen)
     assert ROOT / "csrc" / "core" / "macros.h" in seen
-    # What is in a zone's own namespace has a name of its own.
+    # What is in the namespace of an instruction set has a name of its own.
     texts = {
-        path: text for path in sorted(seen) if "namespace iuscore::IUSCORE_ZONE {" not in (text := path.read_text())
+        path: text for path in sorted(seen) if "namespace iuscore::IUSCORE_ISA {" not in (text := path.read_text())
     }
     found = [f"{path.relative_to(ROOT)}: {match[0]}" for path, text in texts.items() for match in INLINE.finditer(text)]
     assert found == [], "csrc/core/macros.h says why these are IUSCORE_HD"

@@ -1,14 +1,16 @@
-// Some rows, or one group and some rows, on one thread. Compiled once per CPU zone; no std containers or templates with
-// external linkage inside.
+// Some rows, or one group and some rows, on one thread. Compiled once for each instruction set; no std containers or
+// templates with external linkage inside.
 #pragma once
 
 #include "core/macros.h"
 #include "core/mlp.h"
+#include "cpu/isa.h"
 #include "ops/additive_mlp.h"
 
 namespace iuscore {
 
-constexpr std::int64_t kWidestPanel = 64;    // rows whose hidden layers are in cache together, in the widest zone
+constexpr std::int64_t kWidestPanel =
+    64;  // rows whose hidden layers are in cache together, in the widest instruction set
 constexpr std::int64_t kGradientPanel = 32;  // the same of the backward pass
 constexpr std::int64_t kLanesAtMost = 16;
 
@@ -88,20 +90,8 @@ struct AdditiveMlpChunk {
   float* memory;
 };
 
-namespace baseline {
-void additive_mlp_tile(const AdditiveMlpTile& tile);
-void additive_mlp_pack(const AdditiveMlpArgs& args, std::int32_t group, float* packed);
-void additive_mlp_chunk(const AdditiveMlpChunk& chunk);
-}  // namespace baseline
-namespace avx2 {
-void additive_mlp_tile(const AdditiveMlpTile& tile);
-void additive_mlp_pack(const AdditiveMlpArgs& args, std::int32_t group, float* packed);
-void additive_mlp_chunk(const AdditiveMlpChunk& chunk);
-}  // namespace avx2
-namespace avx512 {
-void additive_mlp_tile(const AdditiveMlpTile& tile);
-void additive_mlp_pack(const AdditiveMlpArgs& args, std::int32_t group, float* packed);
-void additive_mlp_chunk(const AdditiveMlpChunk& chunk);
-}  // namespace avx512
+IUSCORE_IN_EVERY_ISA(void additive_mlp_tile(const AdditiveMlpTile& tile);
+                     void additive_mlp_pack(const AdditiveMlpArgs& args, std::int32_t group, float* packed);
+                     void additive_mlp_chunk(const AdditiveMlpChunk& chunk);)
 
 }  // namespace iuscore

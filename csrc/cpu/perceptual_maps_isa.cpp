@@ -1,4 +1,4 @@
-#include "cpu/perceptual_maps_zone.h"
+#include "cpu/perceptual_maps_isa.h"
 
 #include <cmath>
 
@@ -7,7 +7,7 @@
 #include "core/stencil.h"
 #include "cpu/perceptual_maps_resize.h"
 
-namespace iuscore::IUSCORE_ZONE {
+namespace iuscore::IUSCORE_ISA {
 namespace {
 
 // Pass 2: maps.
@@ -188,4 +188,4 @@ void perceptual_maps_image(const PerceptualMapsJob& job) {
   }
 }
 
-}  // namespace iuscore::IUSCORE_ZONE
+}  // namespace iuscore::IUSCORE_ISA

@@ -1,8 +1,9 @@
-// Codes, fine histograms and blocks of one image on one thread. Compiled once per CPU zone; no std containers or
-// templates with external linkage inside.
+// Codes, fine histograms and blocks of one image on one thread. Compiled once for each instruction set; no std
+// containers or templates with external linkage inside.
 #pragma once
 
 #include "core/texture.h"
+#include "cpu/isa.h"
 #include "ops/texture_stats.h"
 
 namespace iuscore {
@@ -30,14 +31,6 @@ constexpr int kRowSlack = 32;  // a row may be computed up to a multiple of this
 // Floats of row memory one thread needs for images of up to this width.
 IUSCORE_HD std::int64_t texture_codes_rows(std::int64_t width) { return 6 * width + 3 * (width + 2 + kRowSlack); }
 
-namespace baseline {
-void texture_codes_image(const TextureCodesJob& job);
-}
-namespace avx2 {
-void texture_codes_image(const TextureCodesJob& job);
-}
-namespace avx512 {
-void texture_codes_image(const TextureCodesJob& job);
-}
+IUSCORE_IN_EVERY_ISA(void texture_codes_image(const TextureCodesJob& job);)
 
 }  // namespace iuscore

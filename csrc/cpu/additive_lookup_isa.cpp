@@ -1,9 +1,9 @@
-#include "cpu/additive_lookup_zone.h"
+#include "cpu/additive_lookup_isa.h"
 
 #include "core/lookup.h"
 #include "core/mlp.h"
 
-namespace iuscore::IUSCORE_ZONE {
+namespace iuscore::IUSCORE_ISA {
 namespace {
 
 // Where each of a row's values lies; offsets are those of the left knot in the table of all groups.
@@ -78,4 +78,4 @@ void additive_lookup_rows(const AdditiveLookupRows& job) {
   for (; row < end; ++row) add_up<1>(args, row);
 }
 
-}  // namespace iuscore::IUSCORE_ZONE
+}  // namespace iuscore::IUSCORE_ISA

@@ -1,9 +1,9 @@
-#include "cpu/additive_cnn_zone.h"
+#include "cpu/additive_cnn_isa.h"
 
 #include "cpu/additive_cnn_product.h"
 #include "cpu/additive_cnn_winograd.h"
 
-namespace iuscore::IUSCORE_ZONE {
+namespace iuscore::IUSCORE_ISA {
 namespace {
 
 [[maybe_unused]] constexpr float kLeastPatch = 1e-30f;  // below, its inverse could be infinite
@@ -223,4 +223,4 @@ void additive_cnn_rows(const CnnRows& t) {
   }
 }
 
-}  // namespace iuscore::IUSCORE_ZONE
+}  // namespace iuscore::IUSCORE_ISA

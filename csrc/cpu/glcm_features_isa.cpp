@@ -3,7 +3,7 @@
 #include "cpu/glcm_joint_sums.h"
 #include "cpu/glcm_plane.h"
 
-namespace iuscore::IUSCORE_ZONE {
+namespace iuscore::IUSCORE_ISA {
 namespace {
 
 // Which cells of a matrix are read: rows and columns lowest .. highest; only columns >= row where pairs have no order.
@@ -258,4 +258,4 @@ void sum_matrix(const std::int32_t* counts, const GlcmTables& tables, const Glcm
   read_matrix<std::uint32_t>(cells, nullptr, {0, levels - 1, shift}, tables, *sums);
 }
 
-}  // namespace iuscore::IUSCORE_ZONE
+}  // namespace iuscore::IUSCORE_ISA

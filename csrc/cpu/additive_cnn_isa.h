@@ -1,8 +1,9 @@
-// Parts of one network's forward pass, on one thread. Compiled once per CPU zone, and once more for processors that
-// add up products of 16-bit integers; no std containers or templates with external linkage inside.
+// Parts of one network's forward pass, on one thread. Compiled once for each instruction set, and once more for
+// processors that add up products of 16-bit integers; no std containers or templates with external linkage inside.
 #pragma once
 
 #include "core/macros.h"
+#include "cpu/isa.h"
 #include "ops/additive_cnn.h"
 
 namespace iuscore {
@@ -64,16 +65,12 @@ struct CnnRows {
   std::int64_t out_row;
 };
 
-#define IUSCORE_CNN_PARTS(zone)             \
-  namespace zone {                          \
-  void additive_cnn_first(const CnnFirst&); \
-  void additive_cnn_tiles(const CnnTiles&); \
-  void additive_cnn_rows(const CnnRows&);   \
-  }
-IUSCORE_CNN_PARTS(baseline)
-IUSCORE_CNN_PARTS(avx2)
-IUSCORE_CNN_PARTS(avx512)
-IUSCORE_CNN_PARTS(avx512_vnni)
-#undef IUSCORE_CNN_PARTS
+IUSCORE_IN_EVERY_ISA(void additive_cnn_first(const CnnFirst&); void additive_cnn_tiles(const CnnTiles&);
+                     void additive_cnn_rows(const CnnRows&);)
+namespace avx512_vnni {
+void additive_cnn_first(const CnnFirst&);
+void additive_cnn_tiles(const CnnTiles&);
+void additive_cnn_rows(const CnnRows&);
+}  // namespace avx512_vnni
 
 }  // namespace iuscore

@@ -1,7 +1,9 @@
-// One image on one thread. Compiled once per CPU zone; no std containers or templates with external linkage inside.
+// One image on one thread. Compiled once for each instruction set; no std containers or templates with external linkage
+// inside.
 #pragma once
 
 #include "core/macros.h"
+#include "cpu/isa.h"
 #include "ops/resize.h"
 
 namespace iuscore {
@@ -24,7 +26,7 @@ struct ResizeMemory {
 IUSCORE_HD ResizeMemory resize_memory(const ResizeArgs& args) {
   ResizeMemory memory{};
   const std::int64_t out = args.columns.out;
-  // Weights as cpu/resize_zone.cpp repeats them: 64 bytes for four taps of two pixels, or 16 for eight of one.
+  // Weights as cpu/resize_isa.cpp repeats them: 64 bytes for four taps of two pixels, or 16 for eight of one.
   const std::int64_t weights = args.channels == 3 ? (out + 1) / 2 * ((args.columns.taps + 3) / 4) * 64
                                                   : (out + 3) / 4 * 4 * ((args.columns.taps + 7) / 8) * 16;
   memory.ring = resize_rounded(weights);
@@ -38,20 +40,9 @@ IUSCORE_HD ResizeMemory resize_memory(const ResizeArgs& args) {
   return memory;
 }
 
-#define IUSCORE_RESIZE_KERNELS                                                               \
-  /* Once a call and thread, before its first image. */                                      \
-  void resize_prepare(const ResizeArgs& args, const ResizeMemory& at, std::uint8_t* memory); \
-  void resize_image(const ResizeArgs& args, std::int64_t i, const ResizeMemory& at, std::uint8_t* memory);
-
-namespace baseline {
-IUSCORE_RESIZE_KERNELS
-}
-namespace avx2 {
-IUSCORE_RESIZE_KERNELS
-}
-namespace avx512 {
-IUSCORE_RESIZE_KERNELS
-}
-#undef IUSCORE_RESIZE_KERNELS
+IUSCORE_IN_EVERY_ISA(
+    // Once a call and thread, before its first image.
+    void resize_prepare(const ResizeArgs& args, const ResizeMemory& at, std::uint8_t* memory);
+    void resize_image(const ResizeArgs& args, std::int64_t i, const ResizeMemory& at, std::uint8_t* memory);)
 
 }  // namespace iuscore

@@ -1,10 +1,10 @@
-#include "cpu/texture_stats_zone.h"
+#include "cpu/texture_stats_isa.h"
 
 #include <cstring>
 
 #include "core/pixel.h"
 
-namespace iuscore::IUSCORE_ZONE {
+namespace iuscore::IUSCORE_ISA {
 namespace {
 
 // One channel of one row, floating types clamped to [0, 1]; `valid` loses the pixels that are not finite.
@@ -328,4 +328,4 @@ void texture_codes_image(const TextureCodesJob& job) {
   image.blocks();
 }
 
-}  // namespace iuscore::IUSCORE_ZONE
+}  // namespace iuscore::IUSCORE_ISA

@@ -1,7 +1,9 @@
-// One image on one thread. Compiled once per CPU zone; no std containers or templates with external linkage inside.
+// One image on one thread. Compiled once for each instruction set; no std containers or templates with external linkage
+// inside.
 #pragma once
 
 #include "core/histogram.h"
+#include "cpu/isa.h"
 #include "ops/color_histogram.h"
 
 namespace iuscore {
@@ -40,14 +42,6 @@ struct ColorHistogramJob {
   std::int32_t* outside;
 };
 
-namespace baseline {
-void color_histogram_image(const ColorHistogramJob& job);
-}
-namespace avx2 {
-void color_histogram_image(const ColorHistogramJob& job);
-}
-namespace avx512 {
-void color_histogram_image(const ColorHistogramJob& job);
-}
+IUSCORE_IN_EVERY_ISA(void color_histogram_image(const ColorHistogramJob& job);)
 
 }  // namespace iuscore

@@ -1,9 +1,9 @@
-#include "cpu/additive_mlp_zone.h"
+#include "cpu/additive_mlp_isa.h"
 
 #include "cpu/additive_mlp_backward.h"
 #include "cpu/additive_mlp_product.h"
 
-namespace iuscore::IUSCORE_ZONE {
+namespace iuscore::IUSCORE_ISA {
 namespace {
 
 // Rows in lanes: every lane has work whatever the sizes of the layers.
@@ -93,4 +93,4 @@ void additive_mlp_tile(const AdditiveMlpTile& tile) {
   give(tile, memory, memory.total, args.outputs, args.total);
 }
 
-}  // namespace iuscore::IUSCORE_ZONE
+}  // namespace iuscore::IUSCORE_ISA

@@ -1,4 +1,4 @@
-#include "cpu/resize_zone.h"
+#include "cpu/resize_isa.h"
 
 #include <cstring>
 
@@ -8,7 +8,7 @@
 #include <immintrin.h>
 #endif
 
-namespace iuscore::IUSCORE_ZONE {
+namespace iuscore::IUSCORE_ISA {
 namespace {
 
 #if defined(__AVX2__)
@@ -241,4 +241,4 @@ void resize_image(const ResizeArgs& args, std::int64_t i, const ResizeMemory& at
   }
 }
 
-}  // namespace iuscore::IUSCORE_ZONE
+}  // namespace iuscore::IUSCORE_ISA

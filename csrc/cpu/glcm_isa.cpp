@@ -3,7 +3,7 @@
 #include "cpu/glcm_levels.h"
 #include "cpu/glcm_plane.h"
 
-namespace iuscore::IUSCORE_ZONE {
+namespace iuscore::IUSCORE_ISA {
 namespace {
 
 // Raw values of a row; kStep: the pixel stride where it is known, so that the loop vectorises, else 0.
@@ -287,4 +287,4 @@ void count_plane(const LevelPlane& plane, const PixelOffset* offsets, std::int32
     count_all<std::uint32_t>(plane, offsets, offset_count, symmetric, shape, scratch, counts);
 }
 
-}  // namespace iuscore::IUSCORE_ZONE
+}  // namespace iuscore::IUSCORE_ISA

@@ -1,7 +1,9 @@
-// One image on one thread. Compiled once per CPU zone; no std containers or templates with external linkage inside.
+// One image on one thread. Compiled once for each instruction set; no std containers or templates with external linkage
+// inside.
 #pragma once
 
 #include "core/resample.h"
+#include "cpu/isa.h"
 #include "ops/perceptual_maps.h"
 
 namespace iuscore {
@@ -31,14 +33,6 @@ IUSCORE_HD std::int64_t perceptual_maps_strip_size(std::int64_t image_width, std
   return source * (1 + row_taps) + rings + 3 * map_width;
 }
 
-namespace baseline {
-void perceptual_maps_image(const PerceptualMapsJob& job);
-}
-namespace avx2 {
-void perceptual_maps_image(const PerceptualMapsJob& job);
-}
-namespace avx512 {
-void perceptual_maps_image(const PerceptualMapsJob& job);
-}
+IUSCORE_IN_EVERY_ISA(void perceptual_maps_image(const PerceptualMapsJob& job);)
 
 }  // namespace iuscore

@@ -1,9 +1,9 @@
-#include "cpu/color_histogram_zone.h"
+#include "cpu/color_histogram_isa.h"
 
 #include "cpu/color_histogram_bytes.h"
 #include "cpu/color_histogram_rows.h"
 
-namespace iuscore::IUSCORE_ZONE {
+namespace iuscore::IUSCORE_ISA {
 namespace {
 
 // Counters of a histogram: two in turn, `pitch` apart (0: only one), of `slots` bins and the slots behind them.
@@ -187,4 +187,4 @@ void color_histogram_image(const ColorHistogramJob& job) {
   }
 }
 
-}  // namespace iuscore::IUSCORE_ZONE
+}  // namespace iuscore::IUSCORE_ISA
