@@ -18,6 +18,7 @@ from iuscore.errors import UserError
 from iuscore.images.archives import ArchiveShards, Damaged, listed, one_line, reason_of, size_and_date
 from iuscore.images.cursors import read_from
 from iuscore.images.decode import MAX_PIXELS
+from iuscore.images.parquet_footer import RowGroup, row_groups
 from iuscore.images.passing import is_passing
 from iuscore.images.sample import Stored, StoredBytes, StoredNothing
 from iuscore.images.shards import Listed
@@ -74,20 +75,28 @@ class ParquetShards(ArchiveShards):
         except (pa.ArrowException, ValueError) as error:
             raise Damaged(f"damaged, or no Parquet file: {one_line(error)}") from error
         with file, ExitStack() as also_open:
+            try:
+                footer = row_groups(path)
+            except ValueError as error:
+                raise Damaged(f"damaged: {one_line(error)}") from error
             column = _image_column(path, file.schema_arrow, self.column)
-            date = size_and_date(path)[1]
+            n_there, date = size_and_date(path)
+            problems = (group.problem(column, n_there) for group in footer)
+            first_bad, problem = next(((i, p) for i, p in enumerate(problems) if p), (len(footer), ""))
             start = 0
             labels = also_open.enter_context(closing(_Labels(path, file))) if self.labeled else None
-            for groups in _packed(file.metadata, size):
+            for groups in _packed([group.n_rows for group in footer[:first_bad]], size):
                 images = []
                 row = start
                 for group, first, stop in groups:
-                    n_bytes = file.metadata.row_group(group).total_byte_size
+                    n_bytes = footer[group].n_bytes
                     known = [None] * (stop - first) if labels is None else labels.of(group, first, stop)
                     images += [Listed(_uid(name, row + i), label, n_bytes, date) for i, label in enumerate(known)]
                     row += stop - first
                 yield images, {"column": column, "row": start, "groups": groups}
                 start = row
+            if problem:
+                raise Damaged(f"damaged: {problem}")
 
     def _uids(self, where: dict[str, Any]) -> Iterator[str]:
         n = sum(stop - first for _, first, stop in where["groups"])
@@ -117,7 +126,7 @@ class _Rows:
         self._file = _opened(path)
         self._column = column
         self._last = StoredBytes(b"")
-        _require_room(self._file.metadata.row_group(group), column)
+        _require_room(row_groups(path)[group], column)
         self._is_struct = pa.types.is_struct(self._file.schema_arrow.field(column).type)
         # One row at a time: a value that a dictionary holds once is written out for every row.
         self._batches = self._file.iter_batches(
@@ -154,13 +163,11 @@ class _Rows:
         self._file.close()
 
 
-def _require_room(group: pq.RowGroupMetaData, column: str) -> None:
+def _require_room(group: RowGroup, column: str) -> None:
     """Images hardly shrink, and what is unpacked at once is a page, which may be the whole row group."""
-    for i in range(group.num_columns):
-        chunk = group.column(i)
-        packed, unpacked = chunk.total_compressed_size, chunk.total_uncompressed_size
+    for path, _, unpacked, packed in group.chunks:
         if (
-            chunk.path_in_schema in (column, f"{column}.bytes")
+            path in (column, f"{column}.bytes")
             and unpacked > _LARGEST_GROUP
             and unpacked > _MOST_UNPACKED * max(1, packed)
         ):
@@ -176,12 +183,11 @@ def _uid(name: str, row: int) -> str:
     return f"{name}/{row:09d}"
 
 
-def _packed(metadata: pq.FileMetaData, size: int) -> Iterator[list[list[int]]]:
+def _packed(rows: Sequence[int], size: int) -> Iterator[list[list[int]]]:
     """[row group, first row, stop] of each shard: whole row groups together, larger ones in parts."""
     shard: list[list[int]] = []
     room = size
-    for group in range(metadata.num_row_groups):
-        n = metadata.row_group(group).num_rows
+    for group, n in enumerate(rows):
         if shard and n > room:
             yield shard
             shard, room = [], size
