@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import tarfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -306,6 +307,7 @@ def header(name: str, kind: bytes, size: int, real_size: int | None = None, *, g
 
 GOOD = header("a.png", b"0", len(pgm(1))) + pgm(1).ljust(512, b"\0")
 PAX = b"18 path=other.png\n"
+SPARSE = b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n"
 
 
 @pytest.mark.parametrize(
@@ -325,6 +327,14 @@ PAX = b"18 path=other.png\n"
         ),
         (
             header("b.png", b"S", 0, 100, goes_on=True) + (bytes(504) + b"\1" + bytes(7)) * 5000,
+            "damaged after a.png: a sparse member of more than 86016 pieces",
+        ),
+        (
+            header("x", b"x", len(SPARSE))
+            + SPARSE.ljust(512, b"\0")
+            + header("b.png", b"0", 10**6)
+            + b"250000\n"
+            + b"1\n" * 500_000,
             "damaged after a.png: a sparse member of more than 86016 pieces",
         ),
     ],
@@ -350,3 +360,59 @@ def test_usual_extended_headers_are_read(tmp_path: Path) -> None:
             member.size, member.mtime, member.uname = len(pgm(i)), 1.5, "ü" * 20  # type: ignore[assignment]
             archive.addfile(member, io.BytesIO(pgm(i)))
     assert list(errors(open_shards(tmp_path)).values()) == [None] * 40
+
+
+def record(key: bytes, value: bytes) -> bytes:
+    """A record of an extended header, which begins with its own length."""
+    rest = b" " + key + b"=" + value + b"\n"
+    return b"%d" % (len(rest) + next(n for n in range(1, 9) if len(str(len(rest) + n)) == n)) + rest
+
+
+def extended(kind: bytes, content: bytes) -> bytes:
+    return header("x", kind, len(content)) + content + bytes(-len(content) % 512)
+
+
+@pytest.mark.parametrize("key", [b"path", b"linkpath", b"uname"])
+def test_a_global_header_with_a_long_value(tmp_path: Path, key: bytes) -> None:
+    """It holds for every member: a name of 900 kB for each of 2,000 members was in the plan of a run 2,000 times."""
+    value = b"a/" * 450_000 + b"x.png"
+    tar(tmp_path / "y.tar", {"y.png": pgm(1)})
+    content = GOOD + extended(b"g", record(key, value)) + header("b.png", b"0", 0) * 2000 + bytes(1024)
+    (tmp_path / "x.tar").write_bytes(content)
+    before = time.process_time()
+    assert errors(open_shards(tmp_path)) == {
+        "x.tar/a.png": None,
+        "x.tar/#damaged": f"damaged after a.png: a global header with a value of {len(value)} characters",
+        "y.tar/y.png": None,
+    }
+    assert time.process_time() - before < 5
+
+
+def test_a_global_header_of_very_many_values(tmp_path: Path) -> None:
+    """tarfile goes through all of them for every member."""
+    values = b"".join(record(b"k%d" % i, b"") for i in range(70_000))
+    members = b"".join(header(f"{i}.png", b"0", len(pgm(1))) + pgm(1).ljust(512, b"\0") for i in range(1000))
+    (tmp_path / "x.tar").write_bytes(extended(b"g", values) + members + bytes(1024))
+    before = time.process_time()
+    assert list(errors(open_shards(tmp_path)).values()) == [None] * 1000
+    assert time.process_time() - before < 10
+
+
+@pytest.mark.parametrize("labeled", [False, True])
+@pytest.mark.parametrize("kind", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_names_that_no_file_can_have(tmp_path: Path, labeled: bool, kind: int) -> None:
+    for last, link in (("n" * 5000, ""), ("c.png", "l" * 5000)):
+        with tarfile.open(tmp_path / "x.tar", "w", format=kind) as archive:
+            for path in ("a", "b" * 3000, last, "d"):
+                for end, content in ((".png", pgm(1)), (".cls", b"7")):
+                    member = tarfile.TarInfo(path + end)
+                    member.size = len(content)
+                    if link and path == last:
+                        member.size, member.type, member.linkname = 0, tarfile.SYMTYPE, link
+                    archive.addfile(member, io.BytesIO(content))
+        long = "b" * 3000
+        assert errors(open_shards(tmp_path, labeled=labeled)) == {
+            "x.tar/a.png": None,
+            f"x.tar/{long}.png": None,
+            "x.tar/#damaged": f"damaged after {long}.cls: a member with a name of {5000 if link else 5004} characters",
+        }

@@ -27,7 +27,10 @@ _EXTENDED = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.
              tarfile.GNUTYPE_LONGLINK)  # fmt: skip
 _MOST_EXTENSIONS = 32
 _LARGEST_EXTENSION = 1 << 20
-_MOST_SPARSE_BLOCKS = 4096
+_MOST_SPARSE_PIECES = 21 * 4096
+_SPARSE_IN_CONTENT = b"GNU.sparse.major=1\n"
+# The longest path that Linux takes.
+_LONGEST_NAME = 4096
 
 
 class TarShards(ArchiveShards):
@@ -173,6 +176,9 @@ def _members(stream: IO[bytes]) -> Iterator[TarMember]:
         if info.size < 0 or tar.offset <= before:
             raise Damaged(f"damaged after {last}: a member of a size below 0")
         before = tar.offset
+        _keep_little(tar, last)
+        if (length := max(len(info.name), len(info.linkname))) > _LONGEST_NAME:
+            raise Damaged(f"damaged after {last}: a member with a name of {length} characters")
         name = last = uid_of(info.name.removeprefix("./"))
         hidden = any(is_passed_over(part) and part != ".." for part in name.split("/"))
         if not hidden and (info.isreg() or info.islnk() or info.issym()):
@@ -187,17 +193,14 @@ def _members(stream: IO[bytes]) -> Iterator[TarMember]:
 def _require_short_header(stream: IO[bytes], offset: int, last: str) -> None:
     """Raise Damaged where the header of the next member goes on and on: tarfile reads it as a whole, by recursion."""
     stream.seek(offset)
+    sparse = False
     for _ in range(_MOST_EXTENSIONS):
         header = stream.read(_BLOCK)
         kind = header[156:157]
-        if kind == tarfile.GNUTYPE_SPARSE:
-            more = header[482]
-            for _ in range(_MOST_SPARSE_BLOCKS):
-                block = stream.read(_BLOCK) if more else b""
-                if len(block) < _BLOCK:
-                    return
-                more = block[504]
-            raise Damaged(f"damaged after {last}: a sparse member of more than {21 * _MOST_SPARSE_BLOCKS} pieces")
+        if kind == tarfile.GNUTYPE_SPARSE or (sparse and kind not in _EXTENDED):
+            if _has_many_pieces(stream, header, sparse):
+                raise Damaged(f"damaged after {last}: a sparse member of more than {_MOST_SPARSE_PIECES} pieces")
+            return
         if kind not in _EXTENDED:
             return
         try:
@@ -206,8 +209,34 @@ def _require_short_header(stream: IO[bytes], offset: int, last: str) -> None:
             return
         if not 0 <= size <= _LARGEST_EXTENSION:
             raise Damaged(f"damaged after {last}: an extended header of {size} bytes")
-        stream.seek(-size % _BLOCK + size, os.SEEK_CUR)
+        sparse |= _SPARSE_IN_CONTENT in stream.read(size)
+        stream.seek(-size % _BLOCK, os.SEEK_CUR)
     raise Damaged(f"damaged after {last}: more than {_MOST_EXTENSIONS} extended headers for one member")
+
+
+def _has_many_pieces(stream: IO[bytes], header: bytes, in_content: bool) -> bool:
+    """Whether a sparse file has very many pieces: by its header's blocks, or by the first line of its content."""
+    if in_content:
+        number = stream.read(_BLOCK).partition(b"\n")[0].strip()
+        return not number.isdigit() or len(number) > 9 or int(number) > _MOST_SPARSE_PIECES
+    more = header[482]
+    for _ in range(_MOST_SPARSE_PIECES // 21):
+        block = stream.read(_BLOCK) if more else b""
+        if len(block) < _BLOCK:
+            return False
+        more = block[504]
+    return True
+
+
+def _keep_little(tar: tarfile.TarFile, last: str) -> None:
+    """Of a global header, which tarfile applies to every member after it, only what means something and is short."""
+    if not tar.pax_headers:
+        return
+    kept = {key: tar.pax_headers[key] for key in tarfile.PAX_FIELDS if key in tar.pax_headers}
+    longest = max(map(len, kept.values()), default=0)
+    if longest > _LONGEST_NAME:
+        raise Damaged(f"damaged after {last}: a global header with a value of {longest} characters")
+    tar.pax_headers = kept
 
 
 def _tar(stream: IO[bytes]) -> tarfile.TarFile:
