@@ -89,6 +89,29 @@ class TestScans:
         for content in (data, filled):
             assert jpeg.n_scans(io.BytesIO(content + behind)) == 1
 
+    @pytest.mark.parametrize("garbage", [b"\0", b"abc", b"\xff\0", b"\0\xff\xfe\0\4ab\0", b"\0\xff\xff", b"\xff\xd0\0"])
+    def test_garbage_between_segments_hides_no_scan(self, garbage: bytes) -> None:
+        """libjpeg passes over it with a warning, on to the next marker."""
+        usual = of_scans(1)
+        tables, first = usual.index(b"\xff\xdb"), usual.index(b"\xff\xda")
+        scans = jpeg.n_scans(io.BytesIO(usual))
+        behind = b"\xff\xda\0\2" * 101  # has every scan looked at closely
+        for at in (tables, first):
+            data = usual[:at] + garbage + usual[at:]
+            assert (decode(data).pixels == decode(usual).pixels).all()
+            assert jpeg.n_scans(io.BytesIO(data + behind)) == scans
+        last = usual.rindex(b"\xff\xda")
+        for at in (first, last):
+            data = usual[:at] + garbage + usual[at:last] + (garbage + usual[last:-2]) * 2000 + b"\xff\xd9"
+            assert outcome(data).startswith("a JPEG of more than 100 scans")
+
+    def test_garbage_everywhere_takes_no_long_time(self) -> None:
+        data = of_scans(1)
+        comments = b"\0\xff\xfe\0\2" * 600_000
+        before = time.process_time()
+        assert jpeg.n_scans(io.BytesIO(data[:2] + comments + data[2:] + b"\xff\xda\0\2" * 101)) < 20
+        assert time.process_time() - before < 0.5 * len(comments) / 1e6 + 2
+
     def test_every_cut_and_changed_bytes(self) -> None:
         data = of_scans(120)
         for cut in range(1, 3000, 13):

@@ -185,8 +185,8 @@ def _by_format(stream: BinaryIO, head: bytes, max_pixels: int, bits: int | None)
     notes: list[str] = []
 
     def pixels() -> NDArray[Any]:
-        if name == "PPM" and ppm.is_scaled(image.tile[0]):
-            return ppm.scaled_pixels(stream, image.tile[0], image.size, notes, bits)
+        if name == "PPM" and ppm.is_for_numpy(image.tile[0]):
+            return ppm.pixels_of(stream, image.tile[0], image.size, notes, bits)
         if name == "PNG" and bits is not None and bits < 16 and png.is_deep_color(image):
             return _deep_color(png.deep_samples(factory, stream), notes, bits)
         if name == "JPEG2000":

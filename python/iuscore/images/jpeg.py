@@ -19,7 +19,7 @@ MOST_SCANS = 100
 
 # Baseline, extended and progressive Huffman coding.
 _FRAMES = (0xC0, 0xC1, 0xC2)
-_SCAN, _END = 0xDA, 0xD9
+_SCAN = 0xDA
 SCAN_MARKER = b"\xff\xda"
 # Those that are no restart, stuffing or filling.
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
@@ -90,8 +90,11 @@ def _walked(stream: BinaryIO) -> int:
     while found <= MOST_SCANS:
         stream.seek(at)
         head = stream.read(4)
-        if len(head) < 4 or head[0] != 0xFF or head[1] == _END:
+        if len(head) < 4 or head[:2] == b"\xff\xd9":
             break
+        if head[0] != 0xFF or head[1] == 0:  # no marker: decoders go on to the next one
+            at = _next_marker(stream, at + 1)
+            continue
         if head[1] == 0xFF or head[1] in _WITHOUT_LENGTH:
             at += 1 if head[1] == 0xFF else 2
             continue
@@ -103,10 +106,12 @@ def _walked(stream: BinaryIO) -> int:
 
 
 def _next_marker(stream: BinaryIO, at: int) -> int:
-    """Where coded pixels end that begin at ``at``."""
+    """Where coded pixels, or garbage, end that begin at ``at``."""
+    size = 1 << 8
     while True:
         stream.seek(at)
-        block = stream.read(_BLOCK)
+        block = stream.read(size)
+        size = min(2 * size, _BLOCK)
         marker = _MARKER.search(block)
         if marker is not None:
             return at + marker.start()
