@@ -130,8 +130,9 @@ ALLOWED: dict[str, set[str]] = {
     "report": {"errors"},
     "runs": {"errors"},
     "processes": set(),
+    "regular_files": set(),
     "phantoms": {"errors"},
-    "images": {"errors", "processes"},
+    "images": {"errors", "processes", "regular_files"},
     "features": BASE | {"ops"},
     "models": BASE | {"features", "ops", "runs"},
     "measure": BASE,
@@ -139,7 +140,7 @@ ALLOWED: dict[str, set[str]] = {
     "profile": BASE | {"intervals", "measure", "models"},
     "contributions": BASE | {"features", "images", "models", "ops"},
     "fit": BASE | {"contributions", "features", "images", "models", "profile", "report", "runs"},
-    "score": BASE | {"features", "images", "measure", "models", "ops", "profile"},
+    "score": BASE | {"features", "images", "measure", "models", "ops", "profile", "regular_files"},
     "engine": BASE
     | {"contributions", "features", "images", "intervals", "models", "ops", "processes", "profile", "report", "runs"}
     | {"score"},

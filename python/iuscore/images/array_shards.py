@@ -19,6 +19,7 @@ from iuscore.images.medmnist import SPLITS, checked_labels, pixel_type, require_
 from iuscore.images.npz import read_header, unpacked_bytes
 from iuscore.images.sample import Stored, StoredArray
 from iuscore.images.shards import Listed
+from iuscore.regular_files import regular_only
 
 
 class _Header(NamedTuple):
@@ -175,7 +176,7 @@ class NpyShards(ArchiveShards):
             raise UserError(f"{path} has no classes: use an .npz with labels, or folders of images")
 
     def _parts(self, path: Path, name: str, size: int) -> Iterator[tuple[Sequence[Listed], dict[str, Any]]]:
-        with open(path, "rb") as stream:
+        with open(path, "rb", opener=regular_only) as stream:
             header = _header(stream, path, name)
         if len(header.shape) == 3 and header.shape[2] in (1, 3):
             raise UserError(
@@ -194,7 +195,7 @@ class NpyShards(ArchiveShards):
 
     def _stored(self, path: Path, where: dict[str, Any]) -> Iterator[Stored]:
         # Not a memory map: where the file is cut short, touching that kills the process.
-        with open(path, "rb") as stream:
+        with open(path, "rb", opener=regular_only) as stream:
             header = _header(stream, path, path.name)
             start, stop = where["rows"]
             stream.seek(header.start + start * header.n_bytes)

@@ -32,6 +32,7 @@ from iuscore.images.decoded import (
 from iuscore.images.frames import n_gif_frames
 from iuscore.images.own_pillow import image_module
 from iuscore.images.pillow_pixels import loaded_pixels
+from iuscore.regular_files import regular_only
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -81,7 +82,7 @@ def decode(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS, bits: in
     """
     checked_bits(bits)
     try:
-        with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as stream:
+        with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb", opener=regular_only) as stream:
             return _decode_stream(stream, max_pixels, bits)
     except UnreadableImage:
         raise

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from iuscore.regular_files import regular_only
+
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".pgm", ".ppm", ".pnm", ".dcm")
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -60,10 +62,7 @@ def is_image_file(path: str | Path, by_content: bool) -> bool:
     if not by_content:
         return False
     try:
-        # Opening a named pipe would wait for ever.
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            return False
-        with open(path, "rb") as stream:
+        with open(path, "rb", opener=regular_only) as stream:
             return begins_as_image(stream.read(_BEGINNING))
     except OSError:
         return False

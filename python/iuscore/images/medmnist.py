@@ -15,6 +15,7 @@ from iuscore.errors import UserError
 from iuscore.images.decode import MAX_PIXELS
 from iuscore.images.npz import read_header, unpacked_bytes
 from iuscore.images.sample import Item, Source, StoredArray
+from iuscore.regular_files import regular_only
 
 SPLITS = ("train", "val", "test")
 
@@ -81,7 +82,7 @@ def _load(path: Path, split: str | None, labeled: bool) -> dict[str, dict[str, N
         raise UserError(f"split: expected train, val or test, got {split!r}")
     try:
         # Not np.load(path): where the archive is damaged it leaves the file open.
-        with open(path, "rb") as stream:
+        with open(path, "rb", opener=regular_only) as stream:
             if not zipfile.is_zipfile(stream):
                 raise UserError(f"{path} is damaged or no .npz archive")
             stream.seek(0)

@@ -16,6 +16,8 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
+from iuscore.regular_files import regular_only
+
 _MAGIC = b"PAR1"
 _LARGEST_FOOTER = 1 << 24
 _DEEPEST = 32
@@ -90,7 +92,7 @@ def row_groups(path: Path) -> tuple[RowGroup, ...]:
 # Workers open a file again for every row group.
 @lru_cache(maxsize=2)
 def _row_groups(path: str, size: int, date: int) -> tuple[RowGroup, ...]:
-    with open(path, "rb") as stream:
+    with open(path, "rb", opener=regular_only) as stream:
         stream.seek(max(0, size - 8))
         end = stream.read(8)
         length = struct.unpack("<I", end[:4])[0] if len(end) == 8 and end[4:] == _MAGIC else size

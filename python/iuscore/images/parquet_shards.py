@@ -22,6 +22,7 @@ from iuscore.images.parquet_footer import RowGroup, row_groups
 from iuscore.images.passing import is_passing
 from iuscore.images.sample import Stored, StoredBytes, StoredNothing
 from iuscore.images.shards import Listed
+from iuscore.regular_files import regular_only
 
 _LARGEST = 1 << 28
 _LARGEST_GROUP, _MOST_UNPACKED = 1 << 28, 1000
@@ -103,7 +104,7 @@ class ParquetShards(ArchiveShards):
         return (_uid(where["uid"], where["row"] + i) for i in range(n))
 
     def _stored(self, path: Path, where: dict[str, Any]) -> Iterator[Stored]:
-        with open(path, "rb"):
+        with open(path, "rb", opener=regular_only):
             pass  # the system's own word for what is wrong
         for group, first, stop in where["groups"]:
             key = (str(path), size_and_date(path), where["column"], group)

@@ -23,6 +23,7 @@ from iuscore.images.decoded import (
     checked_size,
     full_range,
 )
+from iuscore.regular_files import regular_only
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +81,8 @@ class StoredFile:
 
     def digest(self) -> str:
         try:
-            return _sha256(self.path.read_bytes())
+            with open(self.path, "rb", opener=regular_only) as stream:
+                return _sha256(stream.read())
         except OSError:  # reading the image says so, item by item
             return f"unreadable: {self.path}"
 

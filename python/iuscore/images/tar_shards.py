@@ -17,6 +17,7 @@ from iuscore.images.listing import is_image_name, is_passed_over, uid_of
 from iuscore.images.sample import Stored, StoredBytes, StoredNothing
 from iuscore.images.shards import Listed
 from iuscore.images.tar_samples import TarMember, TarSample, labeled
+from iuscore.regular_files import regular_only
 
 _LARGEST = 2**31
 _LONGEST_CLASS = 1000
@@ -100,7 +101,7 @@ class TarShards(ArchiveShards):
         return (f"{where['uid']}/{name}" for name, _, _ in where["members"])
 
     def _stored(self, path: Path, where: dict[str, Any]) -> Iterator[Stored]:
-        with open(path, "rb", buffering=0) as stream:
+        with open(path, "rb", buffering=0, opener=regular_only) as stream:
             there = os.fstat(stream.fileno()).st_size
             for _, offset, size in where["members"]:
                 if isinstance(offset, str):
@@ -114,7 +115,7 @@ class TarShards(ArchiveShards):
 
     def _images(self, path: Path, archive: str) -> Iterator[tuple[TarMember, str | None]]:
         seen: dict[str, int] = {}
-        with open(path, "rb") as stream:
+        with open(path, "rb", opener=regular_only) as stream:
             if not self.labeled:  # what belongs together does not matter
                 for member in _members(stream):
                     if self._is_wanted(member):

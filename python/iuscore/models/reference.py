@@ -169,7 +169,7 @@ def _class_order(mapping: Any, path: Path) -> list[str]:
 def _find_checkpoint(folder: Path) -> Path:
     if (folder / "ckpt.pt").is_file():
         return folder / "ckpt.pt"
-    found = sorted(folder.glob("ckpt*.pt"))
+    found = sorted(path for path in folder.glob("ckpt*.pt") if path.is_file())
     if not found:
         raise UserError(f"no {folder / 'ckpt.pt'}: copy the checkpoint of the published training there")
     if len(found) > 1:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from iuscore.errors import UserError
+from iuscore.regular_files import regular_only
 from iuscore.score.scorer import Scorer
 
 _SOFTWARE = "iuscore"
@@ -46,7 +47,7 @@ def plot_contributions(scorer: Scorer, summary: Mapping[str, Any], path: str | o
 def is_own_picture(path: str | os.PathLike[str]) -> bool:
     """Whether a file is a PNG that `plot_contributions` drew."""
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=regular_only) as file:
             return b"tEXtSoftware\0" + _SOFTWARE.encode() in file.read(4096)
     except OSError:
         return False
