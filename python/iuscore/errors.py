@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+# Names that files bring along may have a million characters. What to do stands at the end.
+_LONGEST, _END = 1000, 400
+
 
 class UserError(ValueError):
     """A mistake in what the user gave: a path, a class name, an option, a file's content.
 
     The message says what was expected, what came and what to do. The command line prints it as
-    one line and exits with 2; in Python it is an ordinary ``ValueError``.
+    one line and exits with 2; in Python it is an ordinary ``ValueError``. Of more than 1,000 characters
+    the middle is left out.
 
     Example:
         >>> raise UserError("no class 'wbc': the model knows benign, malignant")
@@ -17,6 +21,11 @@ class UserError(ValueError):
         ...
         iuscore.errors.UserError: no class 'wbc': the model knows benign, malignant
     """
+
+    def __init__(self, message: str = "") -> None:
+        if len(message) > _LONGEST:
+            message = f"{message[: _LONGEST - _END - 5]} ... {message[-_END:]}"
+        super().__init__(message)
 
 
 def nearest(name: str, choices: Iterable[str]) -> str | None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import itertools
 import struct
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from iuscore.images import UnreadableImage, decode, tiff, tiff_samples
+from iuscore.images import UnreadableImage, decode, from_pil, tiff, tiff_samples
 from tests.mechanics.image_files import tiff_of
 from tests.mechanics.tree import require_module
 
@@ -170,3 +171,42 @@ def test_damage_gives_a_reason() -> None:
             assert decode(bytes(changed), max_pixels=10**6).pixels.ndim == 3
         except UnreadableImage as error:
             assert "\n" not in str(error)  # noqa: PT017
+
+
+def test_libtiff_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    """Its lines name no file and come between those of a run; the reason of the image says what matters."""
+    strips = {
+        "tiff_lzw": b"\xff" * 40,
+        "packbits": b"\x80" * 40,
+        "group4": b"\x55" * 40,
+        "tiff_adobe_deflate": b"xy" * 20,
+    }
+    image = Image.new("1", (800, 600)), Image.new("L", (800, 600))
+    for compression, garbage in strips.items():
+        stream = io.BytesIO()
+        image[compression != "group4"].save(stream, "TIFF", compression=compression)
+        with Image.open(stream) as opened:
+            start, size = opened.tag_v2[273][0], opened.tag_v2[279][0]
+        data = bytearray(stream.getvalue())
+        data[start : start + size] = garbage[:size].ljust(size, b"\xaa")
+        if compression != "group4":  # which has no damage, only other pixels
+            assert reason(bytes(data)) == "damaged: its pixels cannot be decoded"
+        with pytest.raises(UnreadableImage) if compression != "group4" else nullcontext():
+            from_pil(Image.open(io.BytesIO(bytes(data))))
+    assert capfd.readouterr().err == ""
+
+
+def test_libtiff_prints_for_others_as_before(capfd: pytest.CaptureFixture[str]) -> None:
+    stream = io.BytesIO()
+    Image.new("L", (800, 600)).save(stream, "TIFF", compression="tiff_lzw")
+    with Image.open(stream) as opened:
+        start, size = opened.tag_v2[273][0], opened.tag_v2[279][0]
+    data = bytearray(stream.getvalue())
+    data[start : start + size] = b"\xff" * size
+    for _ in range(2):
+        with pytest.raises(OSError, match="decoder error"):
+            Image.open(io.BytesIO(bytes(data))).load()
+        assert capfd.readouterr().err != ""
+        with pytest.raises(UnreadableImage):
+            decode(bytes(data))
+        assert capfd.readouterr().err == ""

@@ -14,6 +14,7 @@ from iuscore.errors import UserError
 from iuscore.images.decode import MAX_PIXELS
 from iuscore.images.listing import EXTENSIONS, counted, is_passed_over, nothing_there, uid_of
 from iuscore.images.passing import is_passing
+from iuscore.images.reasons import line, said_by
 from iuscore.images.sample import Item, Stored, StoredNothing
 from iuscore.images.shards import ARCHIVES, Listed, Shard, ShardedSource, new_shard
 from iuscore.images.walk import Walk
@@ -24,7 +25,10 @@ _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
 
 class Damaged(Exception):
-    """The rest of an archive cannot be read; the message is one line."""
+    """The rest of an archive cannot be read; the message is one line of bounded length."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(line(reason))
 
 
 class ArchiveShards(ShardedSource):
@@ -140,11 +144,7 @@ def _to_the_end(stored: Iterator[Stored]) -> Generator[Stored]:
 def reason_of(error: Exception) -> str:
     """The system's own word, where it is one: readers of Parquet raise OSErrors of their own, for damage."""
     known = isinstance(error, OSError) and error.strerror
-    return f"cannot be opened: {known}" if known else f"damaged: {one_line(error)}"
-
-
-def one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return f"cannot be opened: {known}" if known else f"damaged: {said_by(error)}"
 
 
 def listed(names: Iterable[object], *, instead: str = "none") -> str:

@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iuscore.errors import UserError
-from iuscore.images.archives import ArchiveShards, Damaged, listed, one_line, size_and_date
+from iuscore.images.archives import ArchiveShards, Damaged, listed, size_and_date
 from iuscore.images.cursors import read_from
 from iuscore.images.decode import MAX_PIXELS
 from iuscore.images.medmnist import SPLITS, checked_labels, pixel_type, require_one_label
 from iuscore.images.npz import read_header, unpacked_bytes
+from iuscore.images.reasons import said_by
 from iuscore.images.sample import Stored, StoredArray
 from iuscore.images.shards import Listed
 from iuscore.regular_files import regular_only
@@ -110,7 +111,7 @@ class NpzShards(ArchiveShards):
             except UserError:
                 raise
             except Exception as error:  # whatever zip, zlib and header parsing raise
-                raise Damaged(f"damaged: {key}: {one_line(error)}") from error
+                raise Damaged(f"damaged: {key}: {said_by(error)}") from error
         return checked_labels(path, key, values, n)
 
     def _uids(self, where: dict[str, Any]) -> Iterator[str]:
@@ -209,21 +210,21 @@ def _zip(path: Path) -> zipfile.ZipFile:
     except OSError:
         raise
     except Exception as error:  # zipfile lets out more than BadZipFile
-        raise Damaged(f"damaged or no .npz archive: {one_line(error)}") from error
+        raise Damaged(f"damaged or no .npz archive: {said_by(error)}") from error
 
 
 def _member(archive: zipfile.ZipFile, key: str) -> IO[bytes]:
     try:
         return archive.open(f"{key}.npy")
     except Exception as error:
-        raise Damaged(f"damaged: {key}: {one_line(error)}") from error
+        raise Damaged(f"damaged: {key}: {said_by(error)}") from error
 
 
 def _header(stream: IO[bytes], path: Path, key: str) -> _Header:
     try:
         header = read_header(stream)
     except Exception as error:
-        raise Damaged(f"damaged: {key}: {one_line(error)}") from error
+        raise Damaged(f"damaged: {key}: {said_by(error)}") from error
     pixels = pixel_type(path, key, header.shape, header.dtype)
     if header.by_columns and header.shape[0] > 1:
         raise UserError(f"{key} of {path} is stored by columns: save np.ascontiguousarray of it")

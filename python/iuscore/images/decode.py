@@ -30,6 +30,7 @@ from iuscore.images.decoded import (
     one_line_reason,
 )
 from iuscore.images.frames import n_gif_frames
+from iuscore.images.libtiff import silent
 from iuscore.images.own_pillow import image_module
 from iuscore.images.pillow_pixels import loaded_pixels
 from iuscore.regular_files import regular_only
@@ -117,7 +118,7 @@ def from_pil(image: Image.Image) -> Decoded:
         (4, 2, ('alpha dropped',))
     """
     notes: list[str] = []
-    with _quiet(), _whole_only() if getattr(image, "tile", None) else nullcontext():
+    with _quiet(), silent(), _whole_only() if getattr(image, "tile", None) else nullcontext():
         pixels = _pixels_or_reason(image.size, lambda: loaded_pixels(image, notes))
         try:
             n = int(getattr(image, "n_frames", 1))

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from iuscore.errors import UserError
 from iuscore.images.passing import is_passing
+from iuscore.images.reasons import line, said_by
 
 MAX_PIXELS = 178_956_970
 
@@ -45,7 +46,7 @@ class UnreadableImage(UserError):
     """
 
     def __init__(self, reason: str, width: int = 0, height: int = 0, *, passing: bool = False) -> None:
-        super().__init__(_printable(reason))
+        super().__init__(line(reason))
         self.width = width
         self.height = height
         self._passing = passing
@@ -53,14 +54,6 @@ class UnreadableImage(UserError):
     @property
     def passing(self) -> bool:
         return self._passing or is_passing(self.__cause__)
-
-
-def _printable(reason: str) -> str:
-    """One line, in which what a file put into it can be read and does nothing."""
-    text = " ".join(reason.split())
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 class Decoded(NamedTuple):
@@ -85,10 +78,11 @@ def one_line_reason(error: Exception) -> str:
         return NO_MEMORY
     if isinstance(error, OSError) and error.strerror and is_passing(error):
         return f"cannot be read: {error.strerror}"
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = said_by(error)
     if text.startswith("truncated: "):
         return text
-    return f"truncated: {text}" if "truncated" in text.lower() or "EOF" in text else f"damaged: {text}"
+    cut_off = isinstance(error, EOFError) or "truncated" in text.lower() or "EOF" in text
+    return f"truncated: {text}" if cut_off else f"damaged: {text}"
 
 
 def checked_size(width: int, height: int, max_pixels: int) -> None:

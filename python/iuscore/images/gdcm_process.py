@@ -190,7 +190,7 @@ def _short(error: Exception) -> str:
     """pydicom puts the words of its plugins below its own."""
     if isinstance(error, MemoryError):
         return "not enough memory to decode it"
-    lines = str(error).splitlines() or [type(error).__name__]
+    lines = str(error).splitlines() or ["its content contradicts itself"]
     return lines[1].strip() if lines[0].endswith(":") and len(lines) > 1 else lines[0]
 
 

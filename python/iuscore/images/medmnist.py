@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from iuscore.errors import UserError
 from iuscore.images.decode import MAX_PIXELS
 from iuscore.images.npz import read_header, unpacked_bytes
+from iuscore.images.reasons import said_by
 from iuscore.images.sample import Item, Source, StoredArray
 from iuscore.regular_files import regular_only
 
@@ -93,7 +94,7 @@ def _load(path: Path, split: str | None, labeled: bool) -> dict[str, dict[str, N
     except UserError:
         raise
     except Exception as error:  # np.load lets out whatever zip, zlib and header parsing raise
-        raise UserError(f"{path} is damaged: {_first_line(error)}") from error
+        raise UserError(f"{path} is damaged: {said_by(error)}") from error
 
 
 def _read(path: Path, archive: Any, split: str | None, labeled: bool) -> dict[str, dict[str, NDArray[Any]]]:
@@ -117,10 +118,6 @@ def _require_there(path: Path, archive: zipfile.ZipFile, key: str) -> None:
     claimed = math.prod(header.shape) * header.dtype.itemsize
     if header.start + claimed > there:
         raise UserError(f"{path} is cut off: {key} claims {claimed} bytes, {max(0, there - header.start)} can be there")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _checked_images(path: Path, key: str, images: NDArray[Any]) -> NDArray[Any]:

@@ -15,11 +15,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from iuscore.errors import UserError
-from iuscore.images.archives import ArchiveShards, Damaged, listed, one_line, reason_of, size_and_date
+from iuscore.images.archives import ArchiveShards, Damaged, listed, reason_of, size_and_date
 from iuscore.images.cursors import read_from
 from iuscore.images.decode import MAX_PIXELS
 from iuscore.images.parquet_footer import RowGroup, row_groups
 from iuscore.images.passing import is_passing
+from iuscore.images.reasons import said_by
 from iuscore.images.sample import Stored, StoredBytes, StoredNothing
 from iuscore.images.shards import Listed
 from iuscore.regular_files import regular_only
@@ -74,12 +75,12 @@ class ParquetShards(ArchiveShards):
         try:
             file = _opened(path)
         except (pa.ArrowException, ValueError) as error:
-            raise Damaged(f"damaged, or no Parquet file: {one_line(error)}") from error
+            raise Damaged(f"damaged, or no Parquet file: {said_by(error)}") from error
         with file, ExitStack() as also_open:
             try:
                 footer = row_groups(path)
             except ValueError as error:
-                raise Damaged(f"damaged: {one_line(error)}") from error
+                raise Damaged(f"damaged: {said_by(error)}") from error
             column = _image_column(path, file.schema_arrow, self.column)
             n_there, date = size_and_date(path)
             problems = (group.problem(column, n_there) for group in footer)
@@ -250,7 +251,7 @@ class _Labels:
         try:
             values = list(islice(self._rest, stop - first))
         except (pa.ArrowException, OSError) as error:
-            raise Damaged(f"damaged: {_LABEL}: {one_line(error)}") from error
+            raise Damaged(f"damaged: {_LABEL}: {said_by(error)}") from error
         if len(values) < stop - first:
             raise Damaged(f"damaged: {_LABEL}: {first + len(values)} rows of a row group of {stop} or more")
         return [_label(self._path, value, self._names) for value in values]

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import IO, Any, ClassVar
 
 from iuscore.errors import UserError
-from iuscore.images.archives import ArchiveShards, Damaged, one_line, size_and_date
+from iuscore.images.archives import ArchiveShards, Damaged, size_and_date
 from iuscore.images.decode import MAX_PIXELS
 from iuscore.images.listing import is_image_name, is_passed_over, uid_of
+from iuscore.images.reasons import said_by
 from iuscore.images.sample import Stored, StoredBytes, StoredNothing
 from iuscore.images.shards import Listed
 from iuscore.images.tar_samples import TarMember, TarSample, labeled
@@ -169,7 +170,7 @@ def _members(stream: IO[bytes]) -> Iterator[TarMember]:
                 _require_short_header(stream, before, last)
             info = tar.next()
         except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError) as error:
-            raise Damaged(f"damaged or cut off after {last}: {one_line(error)}") from error
+            raise Damaged(f"damaged or cut off after {last}: {said_by(error)}") from error
         tar.members = []  # type: ignore[attr-defined]  # tarfile keeps them all
         if info is None:
             break
@@ -245,7 +246,7 @@ def _tar(stream: IO[bytes]) -> tarfile.TarFile:
     try:
         return tarfile.open(fileobj=stream, mode="r:", encoding="utf-8", errors="surrogateescape")
     except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError) as error:
-        raise Damaged(f"damaged, or no tar archive: {one_line(error)}") from error
+        raise Damaged(f"damaged, or no tar archive: {said_by(error)}") from error
 
 
 def _problem(info: tarfile.TarInfo) -> str:

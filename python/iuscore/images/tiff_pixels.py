@@ -20,6 +20,7 @@ from iuscore.images.decoded import (
     full_range,
     one_line_reason,
 )
+from iuscore.images.libtiff import silent
 from iuscore.images.pillow_pixels import checked_integers, loaded_pixels, upright
 from iuscore.images.tiff import Page
 from iuscore.images.tiff_samples import UnknownKind, samples
@@ -35,7 +36,8 @@ def decode_tiff(stream: BinaryIO, factory: Any, max_pixels: int, bits: int | Non
         page = tiff.first_page(stream)
         width, height = page.width, page.height
         checked_size(width, height, max_pixels)
-        pixels = _pixels(stream, page, factory, notes, bits)
+        with silent():
+            pixels = _pixels(stream, page, factory, notes, bits)
     except UnreadableImage as error:
         raise UnreadableImage(str(error), width, height) from error
     except UnknownKind as error:
