@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import os
 import struct
+import time
 import tracemalloc
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -330,3 +332,38 @@ def test_labels_of_no_numbers(tmp_path: Path) -> None:
         members = {"train_images": array_file((5, 2, 4), content=bytes(40))}
         members["train_labels"] = array_file((count,), kind, bytes(40))
         assert said in fails(archive(tmp_path / "m.npz", members), labeled=True)
+
+
+def test_very_many_images_in_very_few_bytes(tmp_path: Path) -> None:
+    """A hundred million rows came from 97 kB."""
+    n = 10**8
+    path = tmp_path / "a.npz"
+    head = io.BytesIO()
+    np.lib.format.write_array_header_1_0(head, {"descr": "|u1", "fortran_order": False, "shape": (n, 1, 1)})
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        with archive.open("train_images.npy", "w", force_zip64=True) as member:
+            member.write(head.getvalue())
+            for _ in range(100):
+                member.write(bytes(n // 100))
+        labels = io.BytesIO()
+        np.save(labels, np.zeros(3, np.uint8))
+        archive.writestr("train_labels.npy", labels.getvalue())
+    size = path.stat().st_size
+    assert size < 100_000
+    before = time.process_time()
+    refusals: list[Callable[[], object]] = [
+        lambda: next(open_shards(path).shards(100)),
+        lambda: next(open_shards(path, labeled=True).shards(100)),
+        lambda: open_source(path),
+        lambda: open_source(path, split="train"),
+    ]
+    for refused in refusals:
+        with pytest.raises(UserError, match=r"train_images.npy has 100000000 images in \d+ bytes, expected at most"):
+            refused()
+    assert time.process_time() - before < 2
+
+
+def test_many_images_of_a_few_pixels_are_read(tmp_path: Path) -> None:
+    images = np.zeros((60_000, 2, 2), np.uint8)
+    np.savez_compressed(tmp_path / "a.npz", train_images=images)
+    assert sum(shard.n for shard in open_shards(tmp_path / "a.npz").shards(1000)) == 60_000

@@ -16,7 +16,7 @@ from iuscore.images.archives import ArchiveShards, Damaged, listed, size_and_dat
 from iuscore.images.cursors import read_from
 from iuscore.images.decode import MAX_PIXELS
 from iuscore.images.medmnist import SPLITS, checked_labels, pixel_type, require_one_label
-from iuscore.images.npz import read_header, unpacked_bytes
+from iuscore.images.npz import read_header, require_images, unpacked_bytes
 from iuscore.images.reasons import said_by
 from iuscore.images.sample import Stored, StoredArray
 from iuscore.images.shards import Listed
@@ -85,6 +85,7 @@ class NpzShards(ArchiveShards):
                 with _member(archive, key) as stream:
                     header = _header(stream, path, key)
                 n = _whole(path, header, there, self.max_pixels)
+                require_images(path, member, n)
                 labels = self._labels(path, archive, split, header.shape[0], n) if self.labeled else None
                 for start in range(0, n, size):
                     stop = min(start + size, n)

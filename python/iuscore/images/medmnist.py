@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from iuscore.errors import UserError
 from iuscore.images.decode import MAX_PIXELS
-from iuscore.images.npz import read_header, unpacked_bytes
+from iuscore.images.npz import read_header, require_images, unpacked_bytes
 from iuscore.images.reasons import said_by
 from iuscore.images.sample import Item, Source, StoredArray
 from iuscore.regular_files import regular_only
@@ -118,6 +118,8 @@ def _require_there(path: Path, archive: zipfile.ZipFile, key: str) -> None:
     claimed = math.prod(header.shape) * header.dtype.itemsize
     if header.start + claimed > there:
         raise UserError(f"{path} is cut off: {key} claims {claimed} bytes, {max(0, there - header.start)} can be there")
+    if key.endswith("_images") and header.shape:
+        require_images(path, member, header.shape[0])
 
 
 def _checked_images(path: Path, key: str, images: NDArray[Any]) -> NDArray[Any]:

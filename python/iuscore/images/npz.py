@@ -10,6 +10,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from iuscore.errors import UserError
+from iuscore.images.listing import most_images
 
 # NumPy takes headers of up to 10,000 characters.
 _LONGEST_HEADER = 1 << 14
@@ -60,6 +61,24 @@ def unpacked_bytes(path: Path, member: zipfile.ZipInfo) -> int:
         raise UserError(
             f"{path}: {member.filename} is compressed by {method}: save it with np.savez_compressed, which uses deflate"
         )
-    packed = min(member.compress_size, path.stat().st_size)
+    packed = packed_bytes(path, member)
     ratio = 1 if member.compress_type == zipfile.ZIP_STORED else _MOST_UNPACKED
     return min(member.file_size, packed * ratio)
+
+
+def packed_bytes(path: Path, member: zipfile.ZipInfo) -> int:
+    """Bytes of a member in the archive: what it claims, or what the archive has if that is less."""
+    return min(member.compress_size, path.stat().st_size)
+
+
+def require_images(path: Path, member: zipfile.ZipInfo, n: int) -> None:
+    """Raise a UserError where an array of ``n`` images is packed into far too few bytes.
+
+    A hundred million images of one pixel fit into 100 kB, and would be as many rows.
+    """
+    packed = packed_bytes(path, member)
+    if n > most_images(packed):
+        raise UserError(
+            f"{path}: {member.filename} has {n} images in {packed} bytes, expected at most {most_images(packed)}: "
+            "save them without compression"
+        )

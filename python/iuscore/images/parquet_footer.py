@@ -16,6 +16,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
+from iuscore.images.listing import most_images
 from iuscore.regular_files import regular_only
 
 _MAGIC = b"PAR1"
@@ -30,8 +31,6 @@ _ROW_GROUPS = 4
 _COLUMNS, _TOTAL_BYTE_SIZE, _NUM_ROWS = 1, 2, 3
 _META_DATA = 3
 _PATH, _NUM_VALUES, _UNPACKED, _PACKED = 3, 5, 6, 7
-
-_ROWS_A_BYTE, _FEW_ROWS = 8, 1 << 16
 
 
 class Chunk(NamedTuple):
@@ -51,11 +50,7 @@ class RowGroup(NamedTuple):
     chunks: tuple[Chunk, ...]
 
     def problem(self, column: str, file_size: int) -> str | None:
-        """Why the rows of ``column`` cannot all be there; None if they can.
-
-        A row of an image column may cost next to nothing, where a dictionary holds the image: one bit for the place
-        in a dictionary of two. What takes less than that is refused beyond some thousand rows.
-        """
+        """Why the rows of ``column`` are not all believed to be there; None if they are."""
         if self.n_rows < 0:
             return f"a row group claims {self.n_rows} rows"
         for chunk in self.chunks:
@@ -64,7 +59,7 @@ class RowGroup(NamedTuple):
             if chunk.n_values != self.n_rows:
                 return f"a row group claims {self.n_rows} rows of {chunk.n_values} values"
             there = max(0, min(chunk.packed, file_size))
-            if self.n_rows > _ROWS_A_BYTE * there + _FEW_ROWS:
+            if self.n_rows > most_images(there):
                 return f"a row group claims {self.n_rows} rows in {there} bytes"
         return None
 
