@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from iuscore.errors import UserError
-from iuscore.images.decode import MAX_PIXELS
+from iuscore.images.decoded import MAX_PIXELS
 from iuscore.images.listing import EXTENSIONS, counted, is_passed_over, nothing_there, uid_of
 from iuscore.images.passing import is_passing
 from iuscore.images.reasons import line, said_by

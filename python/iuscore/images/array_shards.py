@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from iuscore.errors import UserError
 from iuscore.images.archives import ArchiveShards, Damaged, listed, size_and_date
 from iuscore.images.cursors import read_from
-from iuscore.images.decode import MAX_PIXELS
+from iuscore.images.decoded import MAX_PIXELS
 from iuscore.images.medmnist import SPLITS, checked_labels, pixel_type, require_one_label
 from iuscore.images.npz import read_header, require_images, unpacked_bytes
 from iuscore.images.reasons import said_by

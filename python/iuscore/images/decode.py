@@ -24,7 +24,6 @@ from iuscore.images.decoded import (
     Decoded,
     UnreadableImage,
     checked_bits,
-    checked_floats,
     checked_size,
     full_range,
     one_line_reason,
@@ -37,8 +36,6 @@ from iuscore.regular_files import regular_only
 
 if TYPE_CHECKING:
     from PIL import Image
-
-__all__ = ["MAX_PIXELS", "Decoded", "UnreadableImage", "checked_floats", "decode", "decoders", "from_pil"]
 
 # Enough for the header of any common file, and for most small files.
 _HEAD = 1 << 16

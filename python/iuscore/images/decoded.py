@@ -177,3 +177,27 @@ def note_small_range(used: int, nominal: int, notes: list[str]) -> None:
         if used <= usual < nominal:
             notes.append(SMALL_RANGE.format(part=1 << (nominal - usual), nominal=nominal, used=usual))
             return
+
+
+def decoded_array(image: NDArray[Any], max_pixels: int, bits: int | None) -> Decoded:
+    """An image [H, W] or [H, W, C] of uint8, uint16 or float32 by the rules of files of that type.
+
+    Raises:
+        UnreadableImage: too large, floats outside [0, 1], or more bits than ``bits``.
+
+    Example:
+        >>> decoded_array(np.array([[7, 9]], np.uint8), MAX_PIXELS, None).pixels.tolist()
+        [[[7], [9]]]
+    """
+    height, width = image.shape[:2]
+    checked_size(width, height, max_pixels)
+    pixels = np.array(image).reshape(height, width, -1)
+    notes: list[str] = []
+    try:
+        if pixels.dtype == np.uint16:
+            pixels = full_range(pixels, notes, bits=bits)
+        elif pixels.dtype == np.float32:
+            checked_floats(pixels, notes)
+    except UnreadableImage as error:
+        raise UnreadableImage(str(error), width, height) from error
+    return Decoded(pixels, width, height, tuple(notes))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from iuscore.errors import UserError
-from iuscore.images.decode import MAX_PIXELS
+from iuscore.images.decoded import MAX_PIXELS
 from iuscore.images.listing import (
     are_splits,
     beside_class_folders,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from iuscore.errors import UserError
-from iuscore.images.decode import MAX_PIXELS
+from iuscore.images.decoded import MAX_PIXELS
 from iuscore.images.listing import (
     are_splits,
     beside_class_folders,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iuscore.errors import UserError
-from iuscore.images.decode import MAX_PIXELS
+from iuscore.images.decoded import MAX_PIXELS
 from iuscore.images.npz import read_header, require_images, unpacked_bytes
 from iuscore.images.reasons import said_by
 from iuscore.images.sample import Item, Source, StoredArray

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from iuscore.errors import UserError
 from iuscore.images.archives import ArchiveShards, Damaged, listed, reason_of, size_and_date
 from iuscore.images.cursors import read_from
-from iuscore.images.decode import MAX_PIXELS
+from iuscore.images.decoded import MAX_PIXELS
 from iuscore.images.parquet_footer import RowGroup, row_groups
 from iuscore.images.passing import is_passing
 from iuscore.images.reasons import said_by

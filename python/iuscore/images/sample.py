@@ -19,9 +19,7 @@ from iuscore.images.decoded import (
     Decoded,
     UnreadableImage,
     checked_bits,
-    checked_floats,
-    checked_size,
-    full_range,
+    decoded_array,
 )
 from iuscore.regular_files import regular_only
 
@@ -95,20 +93,7 @@ class StoredArray:
     index: int
 
     def decode(self, max_pixels: int, bits: int | None = None) -> Decoded:
-        image = self.images[self.index]
-        height, width = image.shape[:2]
-        checked_size(width, height, max_pixels)
-        pixels = np.array(image).reshape(height, width, -1)
-        notes: list[str] = []
-        if pixels.dtype in (np.float32, np.uint16):
-            try:
-                if pixels.dtype == np.uint16:
-                    pixels = full_range(pixels, notes, bits=bits)
-                else:
-                    checked_floats(pixels, notes)
-            except UnreadableImage as error:
-                raise UnreadableImage(str(error), width, height) from error
-        return Decoded(pixels, width, height, tuple(notes))
+        return decoded_array(self.images[self.index], max_pixels, bits)
 
     def digest(self) -> str:
         image = np.ascontiguousarray(self.images[self.index])

@@ -12,7 +12,7 @@ from typing import IO, Any, ClassVar
 
 from iuscore.errors import UserError
 from iuscore.images.archives import ArchiveShards, Damaged, size_and_date
-from iuscore.images.decode import MAX_PIXELS
+from iuscore.images.decoded import MAX_PIXELS
 from iuscore.images.listing import is_image_name, is_passed_over, uid_of
 from iuscore.images.reasons import said_by
 from iuscore.images.sample import Stored, StoredBytes, StoredNothing
