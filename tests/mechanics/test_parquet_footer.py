@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from iuscore.images import open_shards
-from iuscore.images.parquet_footer import row_groups
 from tests.mechanics.sharded_sources import pgm, table
 from tests.mechanics.test_images_shards import fails
 from tests.mechanics.test_tar_shards import errors
@@ -44,22 +43,6 @@ def changed(path: Path, old: bytes, new: bytes, *places: int) -> Path:
     return path
 
 
-@pytest.mark.parametrize("group", [1, 3, 100])
-@pytest.mark.parametrize("options", [{}, {"compression": "zstd", "use_dictionary": False, "write_page_index": True}])
-def test_row_groups_are_those_of_pyarrow(tmp_path: Path, group: int, options: dict[str, object]) -> None:
-    path = table(tmp_path / "x.parquet", [pgm(i) for i in range(250)], row_group_size=group, **options)
-    footer = pq.read_metadata(path)
-    found = row_groups(path)
-    assert len(found) == footer.num_row_groups
-    for i, mine in enumerate(found):
-        theirs = footer.row_group(i)
-        assert mine[:2] == (theirs.num_rows, theirs.total_byte_size)
-        chunks = [theirs.column(j) for j in range(theirs.num_columns)]
-        assert list(mine.chunks) == [
-            (c.path_in_schema, c.num_values, c.total_uncompressed_size, c.total_compressed_size) for c in chunks
-        ]
-
-
 @pytest.mark.parametrize("claimed", [2**40, 3_000_000, 0, -5])
 def test_rows_that_are_not_there(tmp_path: Path, claimed: int) -> None:
     """Once more than 2^40 rows were listed from a file of one row, until disk or memory was full."""
@@ -84,16 +67,13 @@ def test_rows_that_are_not_there(tmp_path: Path, claimed: int) -> None:
 
 def test_rows_without_values(tmp_path: Path) -> None:
     path = table(tmp_path / "x.parquet", [pgm(1), pgm(2)], row_group_size=1, use_dictionary=False)
-    assert len(row_groups(path)) == 2
-    footer = pq.read_metadata(path)
-    assert footer.row_group(1).num_rows == footer.row_group(1).column(0).num_values == 1
-    # The last count of a footer is the rows of its last row group; what comes before can be read.
+    # The last count of a footer is the rows of its last row group; what is there can be read.
     n = len(re.findall(re.escape(NUMBER[1] + varint(2)), path.read_bytes()))
-    changed(path, NUMBER[1] + varint(2), NUMBER[1] + varint(2 * 7), n - 1)
-    assert errors(open_shards(path)) == {
-        "x.parquet/000000000": None,
-        "x.parquet/#damaged": "damaged: a row group claims 7 rows of 1 values",
-    }
+    changed(path, NUMBER[1] + varint(2), NUMBER[1] + varint(2 * 3), n - 1)
+    found = errors(open_shards(path))
+    assert list(found) == [f"x.parquet/{i:09d}" for i in range(4)]
+    assert [found[f"x.parquet/{i:09d}"] for i in (0, 1)] == [None, None]
+    assert all("fewer rows than when it was listed" in str(found[f"x.parquet/{i:09d}"]) for i in (2, 3))
 
 
 def test_a_value_that_all_rows_share_may_be_small(tmp_path: Path) -> None:
@@ -128,35 +108,9 @@ def test_level_histograms_of_a_wrong_size(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("footer", "reason"),
-    [
-        (b"\x19" * 50, "the footer ends too early|nested too deeply"),
-        (b"\x1d\x00", "the footer has a value of the unknown type 13"),
-        (b"\x59\xf9\x05" + b"\x19" * 200, "the footer is nested too deeply"),
-        (b"\x49\xf5\xff\xff\xff\xff\x07\x00", "the footer has a list of type 5 in the place of one of structures"),
-        (b"\x16" + b"\xff" * 20, "the footer has an integer of more than 64 bits"),
-        (b"\x18\xff\xff\xff\xff\x07ab", "the footer ends too early"),
-        (b"\x59\xf1\xff\xff\xff\xff\x07\x00", "the footer ends too early"),
-    ],
+    "footer", [b"\x19" * 50, b"\x1d\x00", b"\x16" + b"\xff" * 20, b"\x18\xff\xff\xff\xff\x07ab", b""]
 )
-def test_footers_that_are_none(tmp_path: Path, footer: bytes, reason: str) -> None:
+def test_footers_that_are_none(tmp_path: Path, footer: bytes) -> None:
     path = tmp_path / "x.parquet"
     path.write_bytes(b"PAR1" + footer + struct.pack("<I", len(footer)) + b"PAR1")
-    with pytest.raises(ValueError, match=reason):
-        row_groups(path)
     assert fails(path).startswith("ROOT: damaged")
-
-
-def test_a_footer_that_is_too_large(tmp_path: Path) -> None:
-    path = tmp_path / "x.parquet"
-    n = 1 << 25
-    with open(path, "wb") as stream:
-        stream.truncate(n)
-        stream.seek(n)
-        stream.write(struct.pack("<I", n - 4) + b"PAR1")
-    with pytest.raises(ValueError, match="a footer of 33554428 bytes, more than 16777216: write larger row groups"):
-        row_groups(path)
-    for content in (b"", b"PAR1", struct.pack("<I", 2**32 - 1) + b"PAR1", b"\0\0\0\0PARE"):
-        path.write_bytes(content)
-        with pytest.raises(ValueError, match="no footer of a Parquet file is there"):
-            row_groups(path)

@@ -287,7 +287,7 @@ def test_rows_that_unpack_to_far_more_than_they_are(tmp_path: Path, monkeypatch:
     assert found[2] is None
     assert len(set(found[:2])) == 1
     assert re.fullmatch(
-        r"damaged: a row group of \d+ bytes unpacks to \d+: write it in smaller row groups", str(found[0])
+        r"damaged: a row group in a file of \d+ bytes unpacks to \d+: write smaller row groups", str(found[0])
     )
     monkeypatch.undo()
     monkeypatch.setattr(parquet_shards, "_LARGEST", 1 << 20)
