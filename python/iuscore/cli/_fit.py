@@ -254,7 +254,11 @@ def auroc_notes(record: Mapping[str, Any]) -> list[str | None]:
                 f"labels of training and {key} images may be swapped (class folders, --classes)"
             )
         elif auroc < 0.6:
-            notes.append(f"the model hardly tells the classes apart ({key} AUROC near 0.5): scores of it mean little")
+            notes.append(
+                f"the model hardly tells the classes apart ({key} AUROC {number(auroc)}, chance is 0.5): its "
+                "scores mean little. The task may be too hard for it, or labels are swapped or shuffled: look at "
+                "some images of each class folder"
+            )
     return notes
 
 

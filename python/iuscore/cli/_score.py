@@ -85,6 +85,7 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
         worker_context()  # its imports take as long as those that follow
     with uninterrupted(always=True):
         from iuscore.engine import FROM_FOLDER, check_csv, score_source, write_csv
+        from iuscore.engine.most_like import accuracy_of
         from iuscore.engine.ranks import rank_of, require_alone
         from iuscore.images import open_shards
         from iuscore.images.labels import parse_map
@@ -131,7 +132,7 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
             ray_address=address if engine == "ray" else None,
             report=Report() if quiet else Progress(),
         )
-    _print_summary(run.summary)
+    _print_summary(run.summary, accuracy_of(scorer.record))
     if run.read_as:
         labels, names = ", ".join(run.read_as), ", ".join(run.read_as.values())
         say(f"note: labels {labels} were taken for {names}, as the model was fitted; --map says otherwise")
@@ -253,29 +254,39 @@ def _other_classes(images: Path, classes: Sequence[str], target: str) -> list[st
     return [] if found == [target] else found
 
 
-def _print_summary(summary: dict[str, Any]) -> None:
+def _print_summary(summary: dict[str, Any], accuracy: float | None) -> None:
+    from iuscore.engine.most_like import others_line
+    from iuscore.score.words import doubt_of, shift_line
+
+    # Never a number alone that a note below takes back.
     if over := summary["mean_over_classes"]:
-        guess = f", a guess: {', '.join(over['far_outside'])} far outside real images" if over["far_outside"] else ""
-        say(f"mean over {len(over['classes'])} classes, each counting the same: IUS {_with_interval(over)}{guess}")
+        doubt = ""
+        if over["far_outside"]:
+            doubt = f", a guess: {', '.join(over['far_outside'])} far outside real images"
+        elif over["classes_overlap"]:
+            doubt = (
+                f", of little meaning: the model hardly tells {', '.join(over['classes_overlap'])} from other classes"
+            )
+        say(f"mean over {len(over['classes'])} classes, each counting the same: IUS {_with_interval(over)}{doubt}")
         if over["ceiling"] is not None and over["floor"] is not None:
             ceiling, floor = number(over["ceiling"]), number(over["floor"])
             say(f"  real images of each class: {ceiling} (ceiling); other real images: {floor} (floor)")
     for name, entry in summary["targets"].items():
-        # Never a number alone that a note below takes back.
-        guess = ", a guess: they lie far outside real images" if entry["far_outside"] else ""
+        doubt = doubt_of(entry)
         of = f" of {entry['n_groups']} groups" if entry["n_groups"] else ""
-        say(f"{entry['n']} images{of} against real {name}: IUS {_with_interval(entry['ius'])}{guess}")
+        say(f"{entry['n']} images{of} against real {name}: IUS {_with_interval(entry['ius'])}{doubt and f', {doubt}'}")
         if entry["ceiling"] and entry["floor"]:
-            say(
-                f"  real {name}: {number(entry['ceiling']['mean'])} (ceiling); other real images: "
-                f"{number(entry['floor']['mean'])} (floor); {percent(entry['above_ceiling_lower_quartile'])} of the "
-                "images are above the ceiling's lower quartile"
-            )
+            ceiling, floor = number(entry["ceiling"]["mean"]), number(entry["floor"]["mean"])
+            above = percent(entry["above_ceiling_lower_quartile"])
+            line = f"  real {name}: {ceiling} (ceiling); other real images: {floor} (floor)"
+            if not entry["doubtful"]:
+                line += f"; {above} of the images lie above the lower quartile of real {name}, of real ones 75 %"
+            say(line)
+        if not entry["far_outside"] and (others := others_line(name, entry["most_like"], accuracy)):
+            say(f"  {others}")
         if entry["most_changed"]:
             _print_why(name, entry)
         elif entry["most_shifted"]:
-            from iuscore.score.words import shift_line
-
             shift = next(c["shift"] for c in entry["components"] if c["name"] == entry["most_shifted"])
             say(f"  {shift_line(entry['most_shifted'], shift, name)}")
     for note in summary["notes"]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from iuscore.engine.most_like import accuracy_of, exchange_notes, most_probable, outside_of_mixture
 from iuscore.engine.notes import above_note, separation_note
 from iuscore.engine.parts import PartFeatures, PartInfo, part_path, read_part
 from iuscore.engine.texts import TextCounts
@@ -43,6 +44,7 @@ class _Target:
     """What is known of the images compared with one class; of each image only its IUS is kept, 4 bytes."""
 
     ius: list[Array] = field(default_factory=list)
+    most_like: npt.NDArray[np.int64] | None = None  # images of which each class has the largest probability
     sums: MeanSums = field(default_factory=MeanSums)  # of IUS, contributions, shares
     features: Array | None = None  # their sum
     n_features: int = 0
@@ -51,9 +53,11 @@ class _Target:
     step: int = 1
     seen: int = 0
 
-    def add(self, values: npt.NDArray[np.float32], groups: Sequence[str] | None = None) -> None:
-        """Take rows [N, 1 + 2 G] of IUS, contributions and shares."""
+    def add(self, values: npt.NDArray[np.float32], probabilities: Array, groups: Sequence[str] | None = None) -> None:
+        """Take rows [N, 1 + 2 G] of IUS, contributions and shares, and [N, K] of probabilities."""
         self.ius.append(values[:, 0].copy())
+        counts = most_probable(probabilities)
+        self.most_like = counts if self.most_like is None else self.most_like + counts
         self.sums.add(values.astype(np.float64), groups)
 
     @property
@@ -126,13 +130,15 @@ class Summary:
         columns = ["ius", *(f"contribution_{n}" for n in names), *(f"share_{n}" for n in names)]
         path = part_path(self.out, info.index)
         grouped = ["group"] if self.group_by else []
-        table = read_part(path, ["target", *grouped, *columns, "width", "height", "warnings", "error"])
+        classes = [f"probability_{name}" for name in self.scorer.classes]
+        table = read_part(path, ["target", *grouped, *columns, *classes, "width", "height", "warnings", "error"])
         errors, warnings = table.column("error").to_pylist(), table.column("warnings").to_pylist()
         self.errors.add(error for error in errors if error is not None)
         for texts in warnings:
             if texts:
                 self.warnings.add(texts.split("; "))
         values = np.stack([table.column(name).to_numpy() for name in columns], axis=1).astype(np.float32)
+        probabilities = np.stack([table.column(name).to_numpy() for name in classes], axis=1)
         readable = np.array([error is None for error in errors], dtype=bool)
         if self.resolution is not None:
             widths, heights = (table.column(name).to_numpy()[readable] for name in ("width", "height"))
@@ -143,7 +149,7 @@ class Summary:
         for name in dict.fromkeys(targets[readable]):
             found = self.targets.setdefault(name, _Target())
             rows = readable & (targets == name)
-            found.add(values[rows], None if groups is None else groups[rows].tolist())
+            found.add(values[rows], probabilities[rows], None if groups is None else groups[rows].tolist())
             if name in info.features:
                 if info.features[name].kept.shape[1] != n_features:
                     raise UserError(f"{path} is damaged (features): remove it and run the same 'iuscore score' again")
@@ -212,9 +218,9 @@ class Summary:
 def _describe_target(scorer: Scorer, target: str, found: _Target) -> dict[str, Any]:
     """Everything about the images scored against one class.
 
-    n, IUS mean with interval, spread and quantiles, ceiling and floor of real images, the fraction of images above the
-    ceiling's lower quartile, the mean contribution per component with interval beside the baseline, what changed and
-    what of it matters.
+    n, IUS mean with interval, spread and quantiles, ceiling and floor of real images, the classes that the images look
+    most like, the fraction of images above the ceiling's lower quartile, the mean contribution per component with
+    interval beside the baseline, what changed and what of it matters.
     """
     components = len(scorer.components)
     ceiling, floor = (_entry(scorer, key, target) for key in ("ceiling", "floor"))
@@ -225,7 +231,10 @@ def _describe_target(scorer: Scorer, target: str, found: _Target) -> dict[str, A
     nothing: list[float | None] = [None] * len(mean)
     interval = found.sums.interval()
     low, high = (end.tolist() for end in interval) if interval else (nothing, nothing)
-    outside = scorer.outside(found.feature_mean)
+    outside = _outside(scorer, found)
+    far_outside = outside is not None and outside > OUTSIDE
+    overlap = separation_note(target, ceiling, floor) is not None
+    above = above_note(target, float(mean[0]), ceiling, low[0]) is not None
     return {
         "n": found.n,
         "n_groups": found.sums.n_groups,
@@ -236,6 +245,9 @@ def _describe_target(scorer: Scorer, target: str, found: _Target) -> dict[str, A
             "sd": float(ius.std(ddof=1, dtype=np.float64)) if len(ius) > 1 else None,
             "quantiles": {str(q): float(np.quantile(ius, q)) for q in QUANTILES},
         },
+        "most_like": dict(
+            zip(scorer.classes, () if found.most_like is None else found.most_like.tolist(), strict=True)
+        ),
         "above_ceiling_lower_quartile": float((ius >= ceiling["quantiles"]["0.25"]).mean()) if ceiling else None,
         "ceiling": ceiling,
         "floor": floor,
@@ -250,9 +262,20 @@ def _describe_target(scorer: Scorer, target: str, found: _Target) -> dict[str, A
         "changes": None if why.changes is None else [asdict(change) for change in why.changes],
         "most_changed": why.most_changed.name if why.most_changed else None,
         "outside": outside,
-        "far_outside": outside is not None and outside > OUTSIDE,
+        "far_outside": far_outside,
+        "classes_overlap": overlap,
+        "doubtful": far_outside or overlap or above,
         "nearest": _nearest(scorer, target, found.feature_sample),
     }
+
+
+def _outside(scorer: Scorer, found: _Target) -> float | None:
+    """How far the images lie from real ones of any class; those of several classes each from its own."""
+    whole, sample = scorer.outside(found.feature_mean), found.feature_sample
+    if whole is None or whole <= OUTSIDE or sample is None:
+        return whole
+    parts = outside_of_mixture(scorer.feature_profiles, sample, scorer.model.features)
+    return whole if parts is None else min(whole, parts)
 
 
 def _nearest(scorer: Scorer, target: str, sample: Array | None) -> float | None:
@@ -268,10 +291,14 @@ def _entry(scorer: Scorer, key: str, target: str) -> dict[str, Any] | None:
 
 def _notes(scorer: Scorer, targets: Mapping[str, Any], warnings: TextCounts, scored: int) -> list[str]:
     """What a reader of the numbers has to know."""
-    separation = {name: separation_note(name, entry["ceiling"], entry["floor"]) for name, entry in targets.items()}
-    notes = [note for note in separation.values() if note]
-    doubtful = [name for name, entry in targets.items() if separation[name] or (entry["outside"] or 0) > OUTSIDE]
-    notes += label_notes(targets, scorer.classes, doubtful)
+    separation = [separation_note(name, entry["ceiling"], entry["floor"]) for name, entry in targets.items()]
+    notes = [note for note in separation if note]
+    doubtful = [name for name, entry in targets.items() if entry["classes_overlap"] or entry["far_outside"]]
+    said = label_notes(targets, scorer.classes, doubtful)
+    if not said:
+        most_like = {name: entry["most_like"] for name, entry in targets.items()}
+        said = exchange_notes(most_like, accuracy_of(scorer.record), doubtful)
+    notes += said
     if scorer.model.features and scorer.record.get("feature_version", 1) < VERSION:
         notes.append(
             "the model was fitted by an earlier version, which measured some colors otherwise: scores of color images "
@@ -279,7 +306,7 @@ def _notes(scorer: Scorer, targets: Mapping[str, Any], warnings: TextCounts, sco
         )
     notes += [
         f"the images against {name} lie far outside real ones of any class: the model was trained on nothing like "
-        "them, or they are a mixture of classes, so trust what changed before the IUS"
+        "them, so trust what changed before the IUS"
         for name, entry in targets.items()
         if entry["far_outside"]
     ]
@@ -336,7 +363,7 @@ def _mean_over_classes(targets: Mapping[str, Any], found: Mapping[str, _Target])
         "low": float(interval[0][0]) if interval else None,
         "high": float(interval[1][0]) if interval else None,
         **ends,
-        "far_outside": [name for name, entry in targets.items() if entry["far_outside"]],
+        **{key: [name for name, entry in targets.items() if entry[key]] for key in ("far_outside", "classes_overlap")},
     }
 
 

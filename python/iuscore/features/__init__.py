@@ -6,6 +6,7 @@ from iuscore.features.change import (
     FeatureProfile,
     GroupChange,
     changes,
+    farthest_moved,
     feature_profile,
     nearest_ratio,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "Mask",
     "border_masks",
     "changes",
+    "farthest_moved",
     "feature_profile",
     "group_sizes",
     "nearest_ratio",

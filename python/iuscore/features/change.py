@@ -176,6 +176,25 @@ def changes(profile: FeatureProfile, values: Array, features: Sequence[Feature],
     return tuple(found)
 
 
+def farthest_moved(profile: FeatureProfile, values: Array, features: Sequence[Feature]) -> Array:
+    """``moved`` of the group that lies farthest from real images, of each image of [N, F]: [N].
+
+    Example:
+        >>> from iuscore.features import FEATURES
+        >>> features = FEATURES["gray"]
+        >>> real = np.random.default_rng(0).random((60, len(features)))
+        >>> profile = feature_profile(real, features)
+        >>> one = max(change.moved for change in changes(profile, real[0], features))
+        >>> bool(np.isclose(farthest_moved(profile, real, features)[0], one))
+        True
+    """
+    squares = np.square((np.asarray(values, dtype=np.float64) - profile.mean) / np.maximum(profile.sd, SMALLEST_SD))
+    groups = dict.fromkeys(feature.group for feature in features)
+    columns = [[i for i, f in enumerate(features) if f.group == name and f.role == "statistic"] for name in groups]
+    found: Array = np.sqrt(np.max([squares[:, each].mean(axis=1) for each in columns], axis=0))
+    return found
+
+
 LEVELS = ("mean", "p05", "median", "p95")
 """Statistics that say by themselves whether a plane's values are higher or lower."""
 

@@ -10,6 +10,7 @@ from typing import Any
 from iuscore.errors import UserError
 from iuscore.regular_files import regular_only
 from iuscore.score.scorer import Scorer
+from iuscore.score.words import doubt_of
 
 _SOFTWARE = "iuscore"
 _BASELINE, _SET = "#4477AA", "#EE7733"  # told apart by color-blind readers too
@@ -144,8 +145,8 @@ def _changes_panel(axis: Any, name: str, entry: Mapping[str, Any]) -> None:
 def _title(name: str, entry: Mapping[str, Any]) -> str:
     ius, name = entry["ius"], _plain(name)
     interval = "" if ius["low"] is None else f" [{ius['low']:.2f}, {ius['high']:.2f}]"
-    guess = ", a guess: far outside real images" if entry.get("far_outside") else ""
-    title = f"Scored images against real {name}: IUS {ius['mean']:.2f}{interval}{guess}"
+    doubt = doubt_of(entry)
+    title = f"Scored images against real {name}: IUS {ius['mean']:.2f}{interval}{doubt and f',{chr(10)}{doubt}'}"
     ceiling, floor = entry["ceiling"], entry["floor"]
     if ceiling and floor:
         title += f"\nreal {name} reach {ceiling['mean']:.2f}, real images of other classes {floor['mean']:.2f}"

@@ -115,6 +115,21 @@ def diversity_line(nearest: float | None, target: str, n: int) -> str:
     return f"diversity: not measured, as the model was fitted to fewer than {FEWEST} images of {target}"
 
 
+def doubt_of(entry: Mapping[str, Any]) -> str:
+    """What stands behind the score of one class where a note says that it means little; else "".
+
+    Args:
+        entry: of ``summary.json``.
+
+    Example:
+        >>> doubt_of({"far_outside": True, "classes_overlap": False})
+        'a guess: they lie far outside real images'
+    """
+    if entry.get("far_outside"):
+        return "a guess: they lie far outside real images"
+    return "of little meaning: real images of other classes overlap" if entry.get("classes_overlap") else ""
+
+
 def label_notes(
     targets: Mapping[str, Mapping[str, Any]], classes: Sequence[str], doubtful: Collection[str] = ()
 ) -> list[str]:

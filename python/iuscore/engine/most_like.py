@@ -1,0 +1,168 @@
+"""Which real class each image looks to the model most like: sets that mix classes, and labels that were exchanged."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from iuscore.features import FeatureProfile, changes, farthest_moved
+from iuscore.features.registry import Feature
+
+Array = npt.NDArray[np.floating[Any]]
+Counts = Mapping[str, int]
+
+MOST_LOOKED_AT = 100
+"""Images of a set whose nearest class is found one by one."""
+
+
+def most_probable(probabilities: Array) -> npt.NDArray[np.int64]:
+    """Number of images for which each class has the largest probability, [K], of probabilities [N, K].
+
+    Rows that are not finite count nowhere.
+
+    Example:
+        >>> most_probable(np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7], [np.nan, np.nan]])).tolist()
+        [1, 2]
+    """
+    usable = probabilities[np.isfinite(probabilities).all(axis=1)]
+    return np.bincount(usable.argmax(axis=1) if len(usable) else [], minlength=probabilities.shape[1]).astype(np.int64)
+
+
+def accuracy_of(record: Mapping[str, Any]) -> float | None:
+    """Share of held-out real images whose class the model finds: of the test images, else of those of validation."""
+    for key in ("test", "validation"):
+        figures = record.get(key)
+        if isinstance(figures, Mapping) and isinstance(figures.get("accuracy"), float):
+            return float(figures["accuracy"])
+    return None
+
+
+def others_line(target: str, most_like: Counts, accuracy: float | None) -> str | None:
+    """How many images look most like a class that they were not compared with; None where none does.
+
+    Args:
+        target: the class that the images were compared with.
+        most_like: class -> number of images that have its probability as the largest.
+        accuracy: of the model on held-out real images; None where it is not known.
+
+    Example:
+        >>> others_line("wbc", {"platelets": 1, "rbc": 30, "wbc": 69}, 0.98)
+        '31 of 100 images look to the model most like another class: rbc 30, platelets 1 (of held-out real images 2 %)'
+    """
+    n, others = sum(most_like.values()), {name: k for name, k in most_like.items() if k and name != target}
+    if not others:
+        return None
+    most = sorted(others, key=lambda name: -others[name])
+    named = ", ".join(f"{name} {others[name]}" for name in most[:5]) + (", ..." if len(most) > 5 else "")
+    known = "" if accuracy is None else f" (of held-out real images {100 * (1 - accuracy):.0f} %)"
+    verb = "looks" if sum(others.values()) == 1 else "look"
+    return f"{sum(others.values())} of {n} images {verb} to the model most like another class: {named}{known}"
+
+
+def exchange_notes(
+    most_like: Mapping[str, Counts], accuracy: float | None, doubtful: Collection[str] = ()
+) -> list[str]:
+    """What to say of labels that the model does not find in the images, of any number of classes.
+
+    Args:
+        most_like: class that images were compared with -> class -> number of images most like it.
+        accuracy: of the model on held-out real images; None where it is not known.
+        doubtful: classes of which the model's opinion is a guess, so that nothing follows from it.
+
+    Returns:
+        A note for each ring of classes most of whose images look like the next class, one for each other class most of
+        whose images look like another, or one for labels that say nothing about the images.
+
+    Example:
+        >>> found = {"a": {"a": 1, "b": 9, "c": 0}, "b": {"a": 8, "b": 1, "c": 1}, "c": {"a": 0, "b": 0, "c": 10}}
+        >>> exchange_notes(found, 0.9)[0].split(". ")[0]
+        'labels of a and b are probably swapped: 9 of 10 images of a look most like b, 8 of 10 images of b most like a'
+    """
+    known = {name: by for name, by in most_like.items() if name not in doubtful and sum(by.values())}
+    taken: dict[str, str] = {}
+    for name, by in known.items():
+        most = max(by, key=lambda each: by[each])
+        if most != name and 2 * by[most] > sum(by.values()):
+            taken[name] = most
+    notes, ringed = [], set()
+    for name in taken:
+        ring = _ring(name, taken)
+        if ring and not ringed & set(ring):
+            ringed |= set(ring)
+            notes.append(
+                f"labels of {_and(ring)} are probably swapped: {_counts(ring, taken, known)}. "
+                "Compare the names of the folders with what the images show"
+            )
+    notes += [
+        f"labels of {name} may be wrong: {_counts([name], taken, known)}. If the images are meant as {name}, "
+        f"they do not show what tells it from {taken[name]}"
+        for name in taken
+        if name not in ringed
+    ]
+    return notes or _shuffled(known, accuracy)
+
+
+def _ring(name: str, taken: Mapping[str, str]) -> list[str]:
+    """From ``name`` to the class it is taken for, and on, back to ``name``; empty where that leads elsewhere."""
+    ring = [name]
+    while (following := taken.get(ring[-1])) is not None and following not in ring:
+        ring.append(following)
+    return ring if following == name else []
+
+
+def _and(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
+
+
+def _counts(names: Sequence[str], taken: Mapping[str, str], known: Mapping[str, Counts]) -> str:
+    said = []
+    for name in names:
+        look = "look " if not said else ""
+        of = f"{known[name][taken[name]]} of {sum(known[name].values())}"
+        said.append(f"{of} images of {name} {look}most like {taken[name]}")
+    return ", ".join(said)
+
+
+def _shuffled(known: Mapping[str, Counts], accuracy: float | None) -> list[str]:
+    """A model that tells real classes apart finds the labels no more often than chance does."""
+    if len(known) < 2 or accuracy is None:
+        return []
+    n, right = sum(sum(by.values()) for by in known.values()), sum(by.get(name, 0) for name, by in known.items())
+    chance = 1 / len(next(iter(known.values())))
+    if accuracy - chance < 0.2 or right / n - chance > 0.25 * (accuracy - chance) or n < 10 * len(known):
+        return []
+    return [
+        f"labels may be shuffled: {right} of {n} images look most like the class of their label, as by chance, and "
+        f"{100 * accuracy:.0f} % of held-out real images do. Or the images hardly depend on their class"
+    ]
+
+
+def outside_of_mixture(
+    profiles: Mapping[str, FeatureProfile], sample: Array, features: Sequence[Feature]
+) -> float | None:
+    """How far images of several classes lie from real ones, each compared with the class it lies nearest to.
+
+    The mean of such a set lies between the classes, far from each; the means of its parts do not.
+
+    Args:
+        profiles: class -> features of real images.
+        sample: [N, F], images of the set.
+        features: what the columns are.
+
+    Returns:
+        Mean over the images of how far their part of the set lies from its class: root mean square of the farthest
+        group, in spreads. None without images or profiles.
+    """
+    if not profiles or not len(sample):
+        return None
+    chosen = sample[np.linspace(0, len(sample) - 1, min(MOST_LOOKED_AT, len(sample))).astype(int)]
+    names = list(profiles)
+    nearest = np.argmin([farthest_moved(profiles[name], chosen, features) for name in names], axis=0)
+    total = 0.0
+    for k in np.unique(nearest):
+        part = chosen[nearest == k]
+        total += len(part) * max(c.moved for c in changes(profiles[names[k]], part.mean(axis=0), features, len(part)))
+    return total / len(chosen)

@@ -1,0 +1,145 @@
+"""Sets that mix classes, labels that were exchanged, and figures that a note takes back."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from iuscore.engine.most_like import exchange_notes, most_probable, others_line, outside_of_mixture
+from iuscore.features import FEATURES, feature_profile
+from iuscore.fit import TextureOptions, fit, open_splits
+from tests.fixtures import Command, class_folders
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A texture model of classes a, b and c that differ in noise; 20 images each in the sibling folder real."""
+    root = tmp_path_factory.mktemp("three")
+    real = class_folders(root / "real", "abc", n=20, channels=3, size=32)
+    return fit(open_splits(real), root / "model", model="texture", model_options=TextureOptions(size=(32, 32))).folder
+
+
+def counts(**rows: tuple[int, ...]) -> dict[str, dict[str, int]]:
+    return {name: dict(zip("abcd", row, strict=False)) for name, row in rows.items()}
+
+
+class TestNotes:
+    def test_rings(self) -> None:
+        """Every derangement of three and four classes is named by its cycles, and nothing else is."""
+        for n in (3, 4):
+            for order in itertools.permutations(range(n)):
+                found = {"abcd"[i]: dict.fromkeys("abcd"[:n], 0) | {"abcd"[order[i]]: 20} for i in range(n)}
+                cycles = set()
+                for i in range(n):
+                    ring = [i]
+                    while order[ring[-1]] != i:
+                        ring.append(order[ring[-1]])
+                    if len(ring) > 1:
+                        cycles.add(frozenset("abcd"[k] for k in ring))
+                notes = exchange_notes(found, 1.0)
+                said = {
+                    frozenset(note.split("labels of ")[1].split(" are")[0].replace(" and ", ", ").split(", "))
+                    for note in notes
+                }
+                assert said == cycles, (order, notes)
+
+    def test_a_class_that_is_taken_for_another(self) -> None:
+        (note,) = exchange_notes(counts(a=(3, 7, 0), b=(0, 10, 0), c=(0, 0, 10)), 0.9)
+        assert note.startswith("labels of a may be wrong: 7 of 10 images of a look most like b. ")
+        assert exchange_notes(counts(a=(3, 7, 0), b=(0, 10, 0), c=(0, 0, 10)), 0.9, ["a"]) == []
+        assert exchange_notes(counts(a=(5, 5, 0), b=(0, 10, 0)), 0.9) == []
+
+    @pytest.mark.parametrize(
+        ("accuracy", "right", "said"), [(0.9, 34, True), (0.9, 60, False), (0.45, 34, False), (None, 34, False)]
+    )
+    def test_shuffled(self, accuracy: float | None, right: int, said: bool) -> None:
+        rest = (100 - right) // 2
+        found = counts(a=(right, rest, rest), b=(rest, right, rest), c=(rest, rest, right))
+        notes = exchange_notes(found, accuracy)
+        assert [note.split(":")[0] for note in notes] == (["labels may be shuffled"] if said else [])
+
+    def test_counts(self) -> None:
+        table = np.array([[0.2, 0.5, 0.3], [0.6, 0.2, 0.2], [np.nan] * 3, [0.1, 0.2, 0.7], [0.0, 0.0, 1.0]])
+        assert most_probable(table).tolist() == [1, 1, 2]
+        assert most_probable(table[:0]).tolist() == [0, 0, 0]
+        assert others_line("c", {"a": 1, "b": 1, "c": 2}, None) == (
+            "2 of 4 images look to the model most like another class: a 1, b 1"
+        )
+        assert others_line("c", {"a": 0, "b": 0, "c": 4}, 0.5) is None
+
+
+def test_a_mixture_lies_where_its_parts_do() -> None:
+    """Two classes ten spreads apart: their mean is five from each, their parts are at home."""
+    features = FEATURES["gray"]
+    rng = np.random.default_rng(0)
+    one = rng.normal(0.0, 1.0, (200, len(features)))
+    other = rng.normal(10.0, 1.0, (200, len(features)))
+    profiles = {"one": feature_profile(one, features), "other": feature_profile(other, features)}
+    known = {name: profile for name, profile in profiles.items() if profile is not None}
+    mixed = np.concatenate([one[:60], other[:40]])
+    inside = outside_of_mixture(known, mixed, features)
+    assert inside is not None
+    assert inside < 0.5
+    away = outside_of_mixture(known, mixed + 4.0, features)
+    assert away is not None
+    assert away > 3.0
+    assert outside_of_mixture({}, mixed, features) is None
+
+
+class TestOnTheCommandLine:
+    def score(self, command: Command, model: Path, images: Path, out: Path, target: str) -> tuple[str, Any]:
+        ran = command("score", model, images, "--target", target, "--out", out, "--quiet")
+        assert ran.status == 0, ran.err
+        return ran.out, json.loads((out / "summary.json").read_text())
+
+    def test_a_set_that_mixes_classes(self, command: Command, three: Path, tmp_path: Path) -> None:
+        said, summary = self.score(command, three, three.parent / "real", tmp_path / "o", "b")
+        rows = pq.read_table(tmp_path / "o/scores.parquet").to_pylist()
+        by_hand = dict.fromkeys("abc", 0)
+        for row in rows:
+            by_hand[max("abc", key=lambda name: row[f"probability_{name}"])] += 1
+        assert summary["targets"]["b"]["most_like"] == by_hand
+        assert min(by_hand.values()) > 10  # the model tells the classes apart
+        others = by_hand["a"] + by_hand["c"]
+        assert f"  {others} of 60 images look to the model most like another class: " in said
+        assert "a guess" not in said
+        assert "far outside" not in said
+
+    def test_labels_that_went_round(self, command: Command, three: Path, tmp_path: Path) -> None:
+        real = three.parent / "real"
+        for name, source in zip("abc", "bca", strict=True):
+            shutil.copytree(real / source, tmp_path / "round" / name)
+        said, _ = self.score(command, three, tmp_path / "round", tmp_path / "o", "from-folder")
+        assert "note: labels of a, b and c are probably swapped: " in said
+        said, _ = self.score(command, three, real, tmp_path / "right", "from-folder")
+        assert "note: labels" not in said
+
+    @pytest.mark.parametrize("doubt", ["classes_overlap", "far_outside", "above", None])
+    def test_no_praise_that_a_note_takes_back(
+        self, command: Command, three: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, doubt: str | None
+    ) -> None:
+        from iuscore.engine import summary
+
+        model = shutil.copytree(three, tmp_path / "model")
+        monkeypatch.setattr(
+            summary, "separation_note", lambda *_: "they overlap" if doubt == "classes_overlap" else None
+        )
+        monkeypatch.setattr(summary, "above_note", lambda *_: "no better" if doubt == "above" else None)
+        monkeypatch.setattr(summary, "OUTSIDE", -1.0 if doubt == "far_outside" else np.inf)
+        said, found = self.score(command, model, three.parent / "real/a", tmp_path / "o", "a")
+        assert ("lower quartile" in said) == (doubt is None)
+        assert found["targets"]["a"]["doubtful"] == (doubt is not None)
+        headline = said.splitlines()[0]
+        assert headline.endswith(
+            {
+                "classes_overlap": ", of little meaning: real images of other classes overlap",
+                "far_outside": ", a guess: they lie far outside real images",
+            }.get(doubt or "", "]")
+        ), headline
