@@ -123,3 +123,17 @@ def log_of(folder: Path) -> list[dict[str, Any]]:
 def tree(root: Path) -> dict[str, bytes]:
     """Every file and folder below ``root``, with its content."""
     return {str(p.relative_to(root)): p.read_bytes() if p.is_file() else b"" for p in sorted(root.rglob("*"))}
+
+
+def rows_of(out: Path) -> list[dict[str, Any]]:
+    """The rows of a scoring run, in their order."""
+    import pyarrow.parquet as pq
+
+    rows: list[dict[str, Any]] = pq.read_table(out / "scores.parquet").to_pylist()
+    return rows
+
+
+def summary_of(out: Path) -> dict[str, Any]:
+    """What a scoring run says of itself."""
+    found: dict[str, Any] = json.loads((out / "summary.json").read_text())
+    return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import signal
 import struct
 import zlib
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -24,8 +22,10 @@ from tests.fixtures import (
     Command,
     class_folders,
     record_of,
+    rows_of,
     run_apart,
     signal_when_there,
+    summary_of,
     write_images,
 )
 
@@ -40,16 +40,6 @@ COLUMNS = [
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Nine images each of the classes a and b."""
     return class_folders(tmp_path_factory.mktemp("generated") / "images", n=9, seed=5)
-
-
-def rows_of(out: Path) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = pq.read_table(out / "scores.parquet").to_pylist()
-    return rows
-
-
-def summary_of(out: Path) -> dict[str, Any]:
-    summary: dict[str, Any] = json.loads((out / "summary.json").read_text())
-    return summary
 
 
 def score(command: Command, model: Path, images: Path, out: Path, *options: object) -> list[dict[str, Any]]:
@@ -262,8 +252,10 @@ class TestUnreadable:
     def test_the_run_goes_on(self, command: Command, fitted: Path, zoo: Path, tmp_path: Path, batch_size: int) -> None:
         ran = command("score", fitted, zoo, "--target", "a", "--out", tmp_path, "--batch-size", batch_size)
         assert ran.status == 1
-        said = "7 of 15 images could not be read: see the column error; 1 for a reason that may be gone"
-        assert ran.said() == [f"{said}: run the same command again to try them again"]  # gone.png may come back
+        said = "7 of 15 images could not be read, the first of them above: see the column error of the table; 1 for a"
+        said += " reason that may be gone"
+        assert len(ran.said()) == 6
+        assert ran.said()[-1:] == [f"{said}: run the same command again to try them again"]  # gone.png may come back
         rows = {row["uid"]: row for row in rows_of(tmp_path)}
         assert list(rows) == sorted(path.name for path in zoo.iterdir() if path.suffix != ".txt")
         for name, row in rows.items():
@@ -290,7 +282,10 @@ class TestUnreadable:
         (tmp_path / "images/empty.png").touch()
         ran = command("score", fitted, tmp_path / "images", "--target", "a", "--out", tmp_path / "o", "--plot")
         assert ran.status == 1
-        assert ran.said() == ["1 of 1 images could not be read: see the column error"]
+        assert ran.said() == [
+            "could not be read: empty.png: empty file (0 bytes)",
+            "1 of 1 images could not be read: see the column error of the table",
+        ]
         assert summary_of(tmp_path / "o")["targets"] == {}
         assert len(rows_of(tmp_path / "o")) == 1
 

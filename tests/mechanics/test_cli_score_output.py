@@ -7,10 +7,8 @@ import json
 import re
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 
 import iuscore
@@ -19,7 +17,7 @@ from iuscore.errors import UserError
 from iuscore.images import open_shards
 from iuscore.images.marks import KEPT, KnownImages
 from iuscore.intervals import mean_interval
-from tests.fixtures import TINY, Command, class_folders, write_images
+from tests.fixtures import TINY, Command, class_folders, rows_of, summary_of, write_images
 
 NUMBER = r"-?\d\.\d{3}"
 
@@ -27,16 +25,6 @@ NUMBER = r"-?\d\.\d{3}"
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
     return class_folders(tmp_path / "images", n=9, seed=5)
-
-
-def rows_of(out: Path) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = pq.read_table(out / "scores.parquet").to_pylist()
-    return rows
-
-
-def summary_of(out: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((out / "summary.json").read_text())
-    return found
 
 
 class TestMeanOverClasses:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 import errno
-import json
 import os
 import signal
 import sys
@@ -14,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 
 import iuscore
 from iuscore.engine import score_source
 from iuscore.engine.parts import read_info
 from iuscore.images import Item, StoredFile, UnreadableImage, decode, gdcm_process, read_item
-from tests.fixtures import Command, class_folders
+from tests.fixtures import Command, class_folders, rows_of, summary_of
 
 OPTIONS = ("--target", "a", "--shard-size", 4, "--workers", 1)
 
@@ -29,16 +27,6 @@ OPTIONS = ("--target", "a", "--shard-size", 4, "--workers", 1)
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
     return class_folders(tmp_path / "images", n=6, seed=5)
-
-
-def rows_of(out: Path) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = pq.read_table(out / "scores.parquet").to_pylist()
-    return rows
-
-
-def summary_of(out: Path) -> dict[str, Any]:
-    summary: dict[str, Any] = json.loads((out / "summary.json").read_text())
-    return summary
 
 
 @contextmanager
@@ -103,8 +91,9 @@ def test_the_same_command_tries_them_again(
     again = ("score", fitted, images, "--out", out, *OPTIONS)
     with failing("01.png", failure):
         ran = command(*again)
-        said = "3 of 12 images could not be read: see the column error; 2 for a reason that may be gone"
-        assert ran.said() == [f"{said}: run the same command again to try them again"]
+        said = "3 of 12 images could not be read: see the column error of the table; 2 for a reason that may be gone"
+        assert [line.split(": ")[1] for line in ran.said()[:-1]] == ["a/01.png", "b/01.png", "b/02.png"]
+        assert ran.said()[-1:] == [f"{said}: run the same command again to try them again"]
         assert ran.status == 1
         assert [row["uid"] for row in rows_of(out) if row["error"]] == ["a/01.png", "b/01.png", "b/02.png"]
         assert summary_of(out)["n_to_try_again"] == 2
@@ -119,7 +108,9 @@ def test_the_same_command_tries_them_again(
     assert ran.status == 1
     assert "tried again: 2 images that could not be read before; 2 could be read now" in ran.out
     first = "2 images that could not be read for a reason that may be gone: tried again, with all of 2 shards"
-    assert ran.said() == [first, "1 of 12 images could not be read: see the column error"]
+    assert ran.said()[0] == first
+    assert ran.said()[1].startswith("could not be read: b/02.png: not an image")
+    assert ran.said()[2:] == ["1 of 12 images could not be read: see the column error of the table"]
     assert lasting.stat().st_mtime_ns == date  # nothing in it is worth another try
     assert command("score", fitted, images, "--out", tmp_path / "whole", *OPTIONS).status == 1
     assert rows_of(out) == rows_of(tmp_path / "whole")

@@ -11,10 +11,12 @@ import time
 import tracemalloc
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from iuscore.errors import UserError
 from iuscore.images import Shard, open_shards, open_source, read_item
+from iuscore.images.labels import ClassNames
 from tests.mechanics.sharded_sources import fill, pgm, uids
 from tests.mechanics.test_images_shards import fails
 
@@ -93,7 +95,9 @@ def test_labels(tmp_path: Path) -> None:
         "stray.png (and 1 more) lies in ROOT beside the class folders a, a-c, b, empty: move it into one of them"
     )
     assert fails(fill(tmp_path / "flat", "1.png"), labeled=True) == (
-        "no class folders in ROOT: its images lie in no sub-folder"
+        "no class folders in ROOT: its images lie in no sub-folder. Where file names begin with the class, such as "
+        "1.png, say so by --labels-from prefix; else sort the images into one folder per class, or name the class by "
+        "--target"
     )
     assert fails(fill(tmp_path / "parts", "train/a/1.png", "val/a/1.png"), labeled=True) == (
         "ROOT holds train, val: these are splits, not classes; give --split, or one of them"
@@ -232,3 +236,40 @@ def test_many_links_to_one_folder_are_many_names(tmp_path: Path) -> None:
         (tmp_path / f"all/{i:04d}").mkdir(parents=True)
         (tmp_path / f"all/{i:04d}/shared").symlink_to(tmp_path / "shared")
     assert len(uids(open_shards(tmp_path / "all"))) == 1100
+
+
+class TestClassesInFileNames:
+    NAMES = ("WBC_2.png", "rbc-1.png", "sub/rbcs.png", "wbc_1.png")
+
+    def labels(self, root: Path, names: ClassNames | None) -> list[str | None]:
+        source = open_shards(root, labeled=True, labels_from="prefix")
+        named = source if names is None else source.named(names)
+        (shard,) = named.shards(9)
+        assert shard.labels == tuple(sorted({str(item.label) for item in named.items(shard)}))
+        return [item.label for item in named.items(shard)]
+
+    def test_longest_in_any_case(self, tmp_path: Path) -> None:
+        fill(tmp_path, *self.NAMES)
+        assert self.labels(tmp_path, ClassNames(("rbc", "wbc"))) == ["wbc", "rbc", "rbc", "wbc"]
+        assert self.labels(tmp_path, ClassNames(("rbc", "rbcs", "wbc"))) == ["wbc", "rbc", "rbcs", "wbc"]
+        assert self.labels(tmp_path, ClassNames(("red", "white"), {"rbc": "red", "wbc": "white"})) == [
+            "white", "red", "red", "white",
+        ]  # fmt: skip
+        assert self.labels(tmp_path, ClassNames(("WBC", "wbc", "rbc"))) == ["WBC", "rbc", "rbc", "wbc"]
+
+    def test_without_a_model(self, tmp_path: Path) -> None:
+        assert self.labels(fill(tmp_path, "a_1.png", "b-2.png"), None) == ["a", "b"]
+        with pytest.raises(UserError, match=r"no class can be read from the name of 1\.png"):
+            self.labels(fill(tmp_path / "x", "1.png"), None)
+
+    def test_refused(self, tmp_path: Path) -> None:
+        fill(tmp_path, "neutro_1.png")
+        with pytest.raises(
+            UserError, match=r"neutro_1\.png in .* begins with no class .*\(rbc, wbc\).* --map neutro=rbc$"
+        ):
+            self.labels(tmp_path, ClassNames(("rbc", "wbc")))
+        np.save(tmp_path / "x.npy", np.zeros((2, 4, 4), np.uint8))
+        with pytest.raises(UserError, match=r"labels_from: only image files have classes in their names, not .*npy"):
+            open_shards(tmp_path / "x.npy", labels_from="prefix")
+        with pytest.raises(UserError, match="labels_from: expected folder or prefix, got 'auto'"):
+            open_shards(tmp_path / "neutro_1.png", labels_from="auto")  # type: ignore[arg-type]

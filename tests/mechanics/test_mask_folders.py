@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -20,7 +19,7 @@ from iuscore.engine import score_source
 from iuscore.features import border_masks, texture_features
 from iuscore.fit import TextureOptions, fit, open_splits
 from iuscore.images import MaskedShards, Source, fingerprint, open_shards, open_source, read_item, with_masks
-from tests.fixtures import Command, class_folders, record_of
+from tests.fixtures import Command, class_folders, record_of, rows_of
 
 SIZE = 24
 FEW = ("--model", "texture", "--size", SIZE, "--epochs", 3, "--seeds", 1)
@@ -70,11 +69,6 @@ def model(real: Path, masks: Path, one_thread: None) -> Path:
 def bordered(real: Path, one_thread: None) -> Path:
     options = TextureOptions(size=(SIZE, SIZE), mask="border")
     return fit(open_splits(real), real.parent / "bordered", model="texture", model_options=options, seeds=1).folder
-
-
-def rows_of(folder: Path) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = pq.read_table(folder / "scores.parquet").to_pylist()
-    return rows
 
 
 class TestFolders:

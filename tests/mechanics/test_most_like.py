@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 
 from iuscore.engine.most_like import exchange_notes, most_probable, others_line, outside_of_mixture
 from iuscore.features import FEATURES, feature_profile
 from iuscore.fit import TextureOptions, fit, open_splits
-from tests.fixtures import Command, class_folders
+from tests.fixtures import Command, class_folders, record_of, rows_of, summary_of
 
 
 @pytest.fixture(scope="module")
@@ -97,11 +96,11 @@ class TestOnTheCommandLine:
     def score(self, command: Command, model: Path, images: Path, out: Path, target: str) -> tuple[str, Any]:
         ran = command("score", model, images, "--target", target, "--out", out, "--quiet")
         assert ran.status == 0, ran.err
-        return ran.out, json.loads((out / "summary.json").read_text())
+        return ran.out, summary_of(out)
 
     def test_a_set_that_mixes_classes(self, command: Command, three: Path, tmp_path: Path) -> None:
         said, summary = self.score(command, three, three.parent / "real", tmp_path / "o", "b")
-        rows = pq.read_table(tmp_path / "o/scores.parquet").to_pylist()
+        rows = rows_of(tmp_path / "o")
         by_hand = dict.fromkeys("abc", 0)
         for row in rows:
             by_hand[max("abc", key=lambda name: row[f"probability_{name}"])] += 1
@@ -143,3 +142,61 @@ class TestOnTheCommandLine:
                 "far_outside": ", a guess: they lie far outside real images",
             }.get(doubt or "", "]")
         ), headline
+
+
+def test_classes_in_file_names(command: Command, three: Path, tmp_path: Path) -> None:
+    """A flat folder of a_00.png, B_00.png, ... is scored as the folders of classes are, and verified."""
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for path in sorted((three.parent / "real").rglob("*.png")):
+        folder = path.parent.name
+        shutil.copy(path, flat / f"{folder.upper() if folder == 'b' else folder}_{path.name}")
+    options = ("--target", "from-folder", "--quiet")
+    assert "--labels-from prefix" in command("score", three, flat, "--out", tmp_path / "no", *options).refusal()
+    ran = command("score", three, flat, "--out", tmp_path / "o", *options, "--labels-from", "prefix")
+    assert ran.status == 0, ran.err
+    assert command("score", three, three.parent / "real", "--out", tmp_path / "by_folder", *options).status == 0
+    one, other = (summary_of(tmp_path / name) for name in ("o", "by_folder"))
+    for name in "abc":
+        assert one["targets"][name]["n"] == 20
+        assert one["targets"][name]["ius"]["mean"] == pytest.approx(other["targets"][name]["ius"]["mean"], abs=1e-7)
+    assert command("verify", tmp_path / "o").status == 0
+    said = command("score", three, flat, "--target", "a", "--labels-from", "prefix", "--out", tmp_path / "p").refusal()
+    assert said == "--labels-from: only --target from-folder has labels, not a"
+
+
+def test_did_you_mean(command: Command, three: Path, tmp_path: Path) -> None:
+    said = command("plot-features", three, "--target", "B", "--out", tmp_path / "x.png").refusal()
+    assert said == "no class 'B': the model knows a, b, c; did you mean 'b'?"
+
+
+def test_first_unreadable(command: Command, three: Path, tmp_path: Path) -> None:
+    """Seven damaged files in several shards: five are named with their reasons, all are counted."""
+    images = class_folders(tmp_path / "images", "a", n=9, channels=3)
+    for i in range(7):
+        (images / f"a/x{i}.png").write_bytes(b"" if i % 2 else b"no picture")
+    ran = command("score", three, images, "--target", "a", "--out", tmp_path / "o", "--quiet", "--shard-size", 3)
+    assert ran.status == 1
+    *named, last = ran.said()
+    assert [line.split(": ")[:2] for line in named] == [["could not be read", f"a/x{i}.png"] for i in range(5)]
+    for i, line in enumerate(named):
+        assert ("empty file" if i % 2 else "not an image") in line
+    assert last.startswith("7 of 16 images could not be read, the first of them above: ")
+    errors = {row["uid"]: row["error"] for row in rows_of(tmp_path / "o") if row["error"]}
+    first = {bad["uid"]: bad["error"] for bad in summary_of(tmp_path / "o")["first_unreadable"]}
+    assert first == dict(list(errors.items())[:5])
+
+
+@pytest.mark.parametrize("interrupted", [True, False])
+def test_an_interrupted_training_earns_no_praise(
+    command: Command, three: Path, tmp_path: Path, interrupted: bool
+) -> None:
+    model, record = shutil.copytree(three, tmp_path / "model"), record_of(three)
+    record["training"]["interrupted"] = interrupted
+    (model / "config.json").write_text(json.dumps(record))
+    images = class_folders(tmp_path / "images", "a", n=30, channels=3, size=32, seed=7)
+    assert command("score", model, images, "--target", "a", "--out", tmp_path / "o", "--quiet").status == 0
+    entry = summary_of(tmp_path / "o")["targets"]["a"]
+    assert not (interrupted and not entry["doubtful"])
+    if not interrupted:
+        assert entry["doubtful"] == (entry["ius"]["low"] > entry["ceiling"]["mean"])

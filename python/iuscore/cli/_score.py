@@ -29,7 +29,11 @@ from iuscore.runs import terminated_as_interrupted, uninterrupted
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("images", type=click.Path(path_type=Path))
-@click.option("--target", required=True, help="Real class to compare with, or from-folder: each image's sub-folder.")
+@click.option(
+    "--target",
+    required=True,
+    help="Real class to compare with, or from-folder: each image with its own, see --labels-from.",
+)
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path), help="Folder for scores.parquet and summary.json."
 )
@@ -46,6 +50,10 @@ from iuscore.runs import terminated_as_interrupted, uninterrupted
     help="Arithmetic of an epu model on the CPU: float32, 16-bit integers, or what is faster.",
 )
 @click.option("--column", help="Column of images in Parquet files.")
+@click.option(
+    "--labels-from", type=click.Choice(["folder", "prefix"]), default="folder", help="With --target from-folder: class "
+    "of each image, its first sub-folder or what its file name begins with."
+)  # fmt: skip
 @click.option("--map", "class_map", help="Classes that labels stand for, such as 0=benign,1=malignant.")
 @click.option("--mask", metavar="FOLDER", help="Masks of the images, for a model fitted with such a folder.")
 @click.option("--bits", type=int, help="Depth of the values in 16-bit files, such as 12; as given to fit.")
@@ -68,9 +76,9 @@ from iuscore.runs import terminated_as_interrupted, uninterrupted
 @click.option("--overwrite", is_flag=True, help="Begin anew where OUT holds another run.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def score(model: Path, images: Path, target: str, out: Path, split: Any, space: Any, precision: Any, column: str | None,
-          class_map: str | None, mask: str | None, bits: int | None, by_content: bool, group_by: str | None,
-          batch_size: int, device: str, workers: int | None, shard_size: int | None, engine: str, address: str,
-          plot: bool, csv: bool, strict: bool, overwrite: bool, quiet: bool) -> int:  # fmt: skip
+          labels_from: Any, class_map: str | None, mask: str | None, bits: int | None, by_content: bool,
+          group_by: str | None, batch_size: int, device: str, workers: int | None, shard_size: int | None, engine: str,
+          address: str, plot: bool, csv: bool, strict: bool, overwrite: bool, quiet: bool) -> int:  # fmt: skip
     """Score IMAGES with MODEL.
 
     IMAGES: a folder of images, an image, WebDataset .tar files, Parquet files, a MedMNIST .npz or .npy arrays. Run the
@@ -106,14 +114,17 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
     if rank is not None and device == "cuda":
         device = f"cuda:{rank.local}"
     check_device(device)
+    if labels_from != "folder" and target != FROM_FOLDER:
+        raise UserError(f"--labels-from: only --target from-folder has labels, not {target}")
     scorer = load(model, space=space, precision=precision)
     masks = _mask_folder(scorer.model.mask, mask)
     if engine == "ray":
         images = images.absolute()  # actors work in folders of their own
     with terminated_as_interrupted():
         source = open_shards(
-            images, labeled=target == FROM_FOLDER, split=split, column=column, bits=bits, by_content=by_content
-        )
+            images, labeled=target == FROM_FOLDER, split=split, column=column, bits=bits, by_content=by_content,
+            labels_from=labels_from,
+        )  # fmt: skip
         run = score_source(
             scorer,
             source,
@@ -166,9 +177,13 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
         say(f"interrupted: {done} of {listed} images are done; run the same command again to go on", err=True)
         return EXIT_INTERRUPTED
     if run.summary["n_unreadable"] and (rank is None or run.summary["complete"]):  # torchrun ends all if one fails
+        for bad in run.summary["first_unreadable"]:
+            say(f"could not be read: {bad['uid']}: {bad['error']}", err=True)
         again = run.summary["n_to_try_again"]
         more = f"; {again} for a reason that may be gone: run the same command again to try them again" if again else ""
-        say(f"{run.summary['n_unreadable']} of {done} images could not be read: see the column error{more}", err=True)
+        n = run.summary["n_unreadable"]
+        rest = ", the first of them above" if n > len(run.summary["first_unreadable"]) else ""
+        say(f"{n} of {done} images could not be read{rest}: see the column error of the table{more}", err=True)
         return EXIT_UNREADABLE
     return 0
 
@@ -227,6 +242,7 @@ def verify(out: Path, model: Path | None, images: Path | None, split: Any, colum
         column=column or record.get("column"),
         bits=identity.get("bits"),
         by_content=record.get("by_content", False),
+        labels_from=record.get("labels_from") or "folder",
     )
     if mask := mask or record.get("masks"):
         source = MaskedShards(source, mask)

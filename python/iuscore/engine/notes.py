@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from iuscore.images.listing import counted
+
 
 def separation_note(name: str, ceiling: Mapping[str, Any] | None, floor: Mapping[str, Any] | None) -> str | None:
     """Real images of the class and of the others must reach different scores, or a score says nothing.
@@ -51,3 +53,23 @@ def above_note(name: str, mean: float, ceiling: Mapping[str, Any] | None, low: f
         f"the images against {name} score {mean:.2f} on average, above 95 % of real ones: they have more of what tells "
         "the class from others than real images have, which is a difference too"
     )
+
+
+def known_note(hits: int, looked_at: int, total: int) -> list[str]:
+    """Images that the model was made from, found among those of which this can be said, of all.
+
+    Example:
+        >>> known_note(3, 9, 9)[0].split(":")[0]
+        '3 of 9 images are training or validation images of this model'
+        >>> known_note(1, 40, 900)[0].split(":")[0]
+        'in a sample of 40 of the 900 images, 1 is a training or validation image of this model'
+    """
+    if not hits:
+        return []
+    # Of a model made from many images only a sample of their marks is kept, and so of the images only a sample is told.
+    of = f"{hits} of" if looked_at >= total else f"in a sample of {looked_at} of the {total} images, {hits}"
+    who = f"{of} {counted(looked_at, 'image')}" if looked_at >= total else of
+    return [
+        f"{who} {'is a' if hits == 1 else 'are'} training or validation {'image' if hits == 1 else 'images'} of this "
+        "model: their scores say what it has learned by heart, not what new images are worth"
+    ]

@@ -11,14 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from iuscore.engine.most_like import accuracy_of, exchange_notes, most_probable, outside_of_mixture
-from iuscore.engine.notes import above_note, separation_note
+from iuscore.engine.notes import above_note, known_note, separation_note
 from iuscore.engine.parts import PartFeatures, PartInfo, part_path, read_part
 from iuscore.engine.texts import TextCounts
 from iuscore.errors import UserError
 from iuscore.features import MOST, VERSION, nearest_ratio
 from iuscore.features.change import FEWEST
 from iuscore.images import decoders
-from iuscore.images.listing import counted
+from iuscore.images.listing import NAMED
 from iuscore.intervals import MeanSums, mean_of_means
 from iuscore.profile import QUANTILES
 from iuscore.score import Scorer
@@ -109,6 +109,7 @@ class Summary:
         self.errors = TextCounts()
         self.parts: dict[int, str] = {}  # hash of the rows of each
         self.passing = 0
+        self.first_unreadable: list[dict[str, str]] = []
         height, width = scorer.record["model"].get("size", (0, 0))
         self.resolution = Resolution((height, width)) if height else None
         self.known = (0, 0)
@@ -134,6 +135,10 @@ class Summary:
         table = read_part(path, ["target", *grouped, *columns, *classes, "width", "height", "warnings", "error"])
         errors, warnings = table.column("error").to_pylist(), table.column("warnings").to_pylist()
         self.errors.add(error for error in errors if error is not None)
+        if len(self.first_unreadable) < NAMED and any(errors):
+            uids = read_part(path, ["uid"]).column("uid").to_pylist()
+            found_bad = [{"uid": uid, "error": error} for uid, error in zip(uids, errors, strict=True) if error]
+            self.first_unreadable += found_bad[: NAMED - len(self.first_unreadable)]
         for texts in warnings:
             if texts:
                 self.warnings.add(texts.split("; "))
@@ -178,6 +183,9 @@ class Summary:
         """
         scorer, record = self.scorer, self.scorer.record
         targets = {name: _describe_target(scorer, name, self.targets[name]) for name in sorted(self.targets)}
+        if 2 * self.known[0] > self.known[1] or _interrupted(scorer):
+            for entry in targets.values():
+                entry["doubtful"] = True
         unreadable = self.errors.total
         return {
             "images": images,
@@ -185,6 +193,7 @@ class Summary:
             "n_scored": self.scored,
             "n_unreadable": unreadable,
             "n_to_try_again": self.passing,
+            "first_unreadable": self.first_unreadable,
             "complete": self.scored + unreadable == listed,
             "interrupted": interrupted,
             "targets": targets,
@@ -195,7 +204,7 @@ class Summary:
             "n_known": self.known[0],
             "notes": [
                 *_notes(scorer, targets, self.warnings, self.scored),
-                *_known_note(*self.known),
+                *known_note(*self.known, self.scored),
                 *([note] if self.resolution and (note := self.resolution.note()) else []),
             ],
             "model": {
@@ -235,6 +244,7 @@ def _describe_target(scorer: Scorer, target: str, found: _Target) -> dict[str, A
     far_outside = outside is not None and outside > OUTSIDE
     overlap = separation_note(target, ceiling, floor) is not None
     above = above_note(target, float(mean[0]), ceiling, low[0]) is not None
+    nearest = _nearest(scorer, target, found.feature_sample)
     return {
         "n": found.n,
         "n_groups": found.sums.n_groups,
@@ -264,8 +274,8 @@ def _describe_target(scorer: Scorer, target: str, found: _Target) -> dict[str, A
         "outside": outside,
         "far_outside": far_outside,
         "classes_overlap": overlap,
-        "doubtful": far_outside or overlap or above,
-        "nearest": _nearest(scorer, target, found.feature_sample),
+        "doubtful": far_outside or overlap or above or (nearest is not None and nearest < COPIES),
+        "nearest": nearest,
     }
 
 
@@ -330,19 +340,14 @@ def _notes(scorer: Scorer, targets: Mapping[str, Any], warnings: TextCounts, sco
         notes.append(f"{constant} of {scored} images are of one color throughout; their scores mean nothing")
     if scorer.profiles and all(profile.sd is None for profile in scorer.profiles.values()):
         notes.append("the baseline has no spread (imported, or of one image), so shifts are unknown")
-    training = scorer.record.get("training")
-    if isinstance(training, dict) and training.get("interrupted"):
+    if _interrupted(scorer):
         notes.append("the training of this model was interrupted: fit it to the end before trusting its scores")
     return notes
 
 
-def _known_note(hits: int, looked_at: int) -> list[str]:
-    if not hits:
-        return []
-    return [
-        f"{hits} of {counted(looked_at, 'image')} are training or validation images of this model: their scores say "
-        "what it has learned by heart, not what new images are worth"
-    ]
+def _interrupted(scorer: Scorer) -> bool:
+    training = scorer.record.get("training")
+    return isinstance(training, dict) and bool(training.get("interrupted"))
 
 
 def _mean_over_classes(targets: Mapping[str, Any], found: Mapping[str, _Target]) -> dict[str, Any] | None:

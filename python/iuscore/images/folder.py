@@ -30,7 +30,7 @@ from iuscore.images.walk import Walk
 
 LabelsFrom = Literal["auto", "folder", "prefix"]
 
-_DERIVED_CLASS = re.compile(r"([^\W\d_][^_.\-\s]*)[_.\-\s]")
+DERIVED_CLASS = re.compile(r"([^\W\d_][^_.\-\s]*)[_.\-\s]")
 
 
 class FolderSource(Source):
@@ -206,7 +206,7 @@ def _derived(path: Path, names: dict[str, str]) -> dict[str, str]:
     advice = "sort the images into one folder per class, or name the classes"
     heads = {}
     for uid, name in sorted(names.items()):
-        match = _DERIVED_CLASS.match(Path(name).stem)
+        match = DERIVED_CLASS.match(Path(name).stem)
         if match is None:
             raise UserError(f"no class can be read from {uid} in {path}: {advice}")
         heads[uid] = match[1]

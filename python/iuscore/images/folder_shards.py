@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from iuscore.errors import UserError
 from iuscore.images.decoded import MAX_PIXELS
+from iuscore.images.folder import DERIVED_CLASS
 from iuscore.images.listing import (
     are_splits,
     beside_class_folders,
@@ -30,7 +31,10 @@ class FolderShards(ShardedSource):
 
     Args:
         path: folder or image file.
-        labeled: the first folder below ``path`` is the class.
+        labeled: images have classes.
+        labels_from: "folder": the first folder below ``path`` is the class; "prefix": the file name begins with it, in
+            any case, and the longest of the classes that `named` gives wins; without these, what stands before the
+            first ``_``, ``-``, ``.`` or space.
         max_pixels: larger images are refused when read.
         by_content: files of any name are images if they begin as one.
 
@@ -53,9 +57,13 @@ class FolderShards(ShardedSource):
         labeled: bool = False,
         max_pixels: int = MAX_PIXELS,
         by_content: bool = False,
+        labels_from: Literal["folder", "prefix"] = "folder",
     ) -> None:
         super().__init__(Path(path), max_pixels)
-        if labeled and self.path.is_file():
+        if labels_from not in ("folder", "prefix"):
+            raise UserError(f"labels_from: expected folder or prefix, got {labels_from!r}")
+        self.labels_from = labels_from
+        if labeled and labels_from == "folder" and self.path.is_file():
             raise UserError(f"{path} lies in no class folder: give the folder above the class folders")
         self.labeled = labeled
         self._folders: list[str] = []
@@ -89,18 +97,39 @@ class FolderShards(ShardedSource):
     def _label(self, uid: str) -> str | None:
         if not self.labeled:
             return None
+        if self.labels_from == "prefix":
+            return self._begins_with(uid)
         folder = uid.partition("/")[0]
         name = folder if self.names is None else self.names.of(folder)
         if name is None and self.names is not None:
             raise UserError(self.names.unknown(self._folders or [folder], self.path))
         return name
 
+    def _begins_with(self, uid: str) -> str:
+        """The class that the file name begins with."""
+        name = uid.rpartition("/")[2]
+        if self.names is None:
+            if (match := DERIVED_CLASS.match(name)) is None:
+                raise UserError(f"no class can be read from the name of {uid} in {self.path}")
+            return match[1]
+        known = {*self.names.classes, *self.names.given}
+        fits = [label for label in known if name.casefold().startswith(label.casefold())]
+        # The longest; of two that differ in case only, the one as it is written.
+        label = max(fits, key=lambda each: (len(each), name.startswith(each), each), default=None)
+        if label is None or (found := self.names.of(label)) is None:
+            begin = match[1] if (match := DERIVED_CLASS.match(name)) else name.partition(".")[0]
+            raise UserError(
+                f"{uid} in {self.path} begins with no class of the model ({', '.join(self.names.classes)}): move it "
+                f"out, or say what its name begins with, such as --map {begin}={self.names.classes[0]}"
+            )
+        return found
+
     def _walk(self) -> Iterator[Found]:
         if not self.path.is_dir():
             yield Found("", self.path.name, uid_of(self.path.name), *size_and_date(self.path))
             return
         walk = Walk(self.path, by_content=self.by_content)
-        if self.labeled:
+        if self.labeled and self.labels_from == "folder":
             self._require_class_folders(walk)
         empty = True
         for found in walk.files():
@@ -118,7 +147,10 @@ class FolderShards(ShardedSource):
         loose = [shown for shown in names if not shown.endswith("/")]
         folders = sorted(shown[:-1] for shown in names if shown.endswith("/"))
         if loose and not folders:
-            raise UserError(no_class_folders(self.path))
+            raise UserError(
+                f"{no_class_folders(self.path)}. Where file names begin with the class, such as {loose[0]}, say so by "
+                "--labels-from prefix; else sort the images into one folder per class, or name the class by --target"
+            )
         if loose:
             raise UserError(beside_class_folders(self.path, loose, folders))
         self._folders = folders

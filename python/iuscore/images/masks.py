@@ -111,7 +111,7 @@ class MaskedShards(ShardedSource):
         if source.kind != "folder":
             raise UserError(_NO_FILES)
         self.source = source
-        self.split = source.split
+        self.split, self.by_content, self.labels_from = source.split, source.by_content, source.labels_from
         self.folders = MaskFolder(path, source.path)
         self.masks = self.folders.path
 

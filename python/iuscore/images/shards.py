@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from iuscore.errors import UserError
 from iuscore.images.decoded import MAX_PIXELS, checked_bits
@@ -102,6 +102,7 @@ class ShardedSource(ABC):
         masks: the folder of masks, where the images have some.
         bits: depth of the values in 16-bit files, see `iuscore.images.decode`; None: what the files say.
         by_content: whether files of any name are images if they begin as one.
+        labels_from: where classes are found, see `FolderShards`; "folder" of all other kinds.
     """
 
     kind: ClassVar[str]
@@ -111,6 +112,7 @@ class ShardedSource(ABC):
     masks: Path | None = None
     bits: int | None = None
     by_content: bool = False
+    labels_from: Literal["folder", "prefix"] = "folder"
 
     def __init__(self, path: Path, max_pixels: int) -> None:
         if max_pixels < 1:
@@ -193,6 +195,7 @@ def open_shards(
     max_pixels: int = MAX_PIXELS,
     bits: int | None = None,
     by_content: bool = False,
+    labels_from: Literal["folder", "prefix"] = "folder",
 ) -> ShardedSource:
     """Open any number of images; of a folder, names are looked at up to the first images or archives.
 
@@ -208,6 +211,7 @@ def open_shards(
         max_pixels: larger images are refused when read, from their header.
         bits: depth of the values in 16-bit files and arrays, see `iuscore.images.decode`.
         by_content: files of any name in folders are images if they begin as one.
+        labels_from: "prefix": classes are what the file names in a folder begin with, see `FolderShards`.
 
     Raises:
         UserError: no such path, nothing that is read here, or archives and images side by side.
@@ -224,14 +228,17 @@ def open_shards(
         1 ['c.pgm']
     """
     checked_bits(bits)
-    source = _opened(Path(path), labeled, split, column, max_pixels, by_content)
+    source = _opened(Path(path), labeled, split, column, max_pixels, by_content, labels_from)
+    if labels_from != source.labels_from:
+        raise UserError(f"labels_from: only image files have classes in their names, not {path}: leave it out")
     source.bits = bits
     return source
 
 
 def _opened(
-    path: Path, labeled: bool, split: str | None, column: str | None, max_pixels: int, by_content: bool
-) -> ShardedSource:
+    path: Path, labeled: bool, split: str | None, column: str | None, max_pixels: int, by_content: bool,
+    labels_from: Literal["folder", "prefix"],
+) -> ShardedSource:  # fmt: skip
     if path.is_dir() and split is not None:
         path, split = split_folder(path, split), None
     suffix = _suffix(path, by_content)
@@ -260,7 +267,7 @@ def _opened(
         return NpyShards(path, labeled=labeled, max_pixels=max_pixels)
     from iuscore.images.folder_shards import FolderShards
 
-    return FolderShards(path, labeled=labeled, max_pixels=max_pixels, by_content=by_content)
+    return FolderShards(path, labeled=labeled, max_pixels=max_pixels, by_content=by_content, labels_from=labels_from)
 
 
 def _suffix(path: Path, by_content: bool = False) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from iuscore.errors import UserError
+from iuscore.errors import UserError, nearest
 from iuscore.features import Feature
 from iuscore.models.text import bounded
 from iuscore.ops import Precision, chosen_precision
@@ -74,7 +74,9 @@ def output_column(classes: Sequence[str], name: str) -> int:
         (0, 2)
     """
     if name not in classes:
-        raise UserError(f"no class {name!r}: the model knows {', '.join(classes)}")
+        close = nearest(name, classes)
+        hint = f"; did you mean {close!r}?" if close else ""
+        raise UserError(f"no class {name!r}: the model knows {', '.join(classes)}{hint}")
     return 0 if len(classes) == 2 else list(classes).index(name)
 
 
