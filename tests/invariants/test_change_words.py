@@ -263,3 +263,31 @@ def test_what_is_beyond_chance_is_found() -> None:
     moved = np.where([f.group == "lightness" for f in features], 0.5, 0.0)
     for n, found in ((1, []), (200, ["lightness"])):
         assert [c.name for c in changes(profile, moved, features, n) if c.beyond_chance] == found
+
+
+class TestNoColor:
+    """Gray pictures beside colored real ones, and beside gray ones."""
+
+    def lines(self, real: Pixels, images: Pixels) -> list[str]:
+        features = FEATURES["color"]
+        profile = feature_profile(measured(real, "color"), features)
+        assert profile is not None
+        values = measured(images, "color")
+        return change_lines(changes(profile, values.mean(axis=0), features, len(values)), "a", len(values))
+
+    def test_said_once(self) -> None:
+        rng = np.random.default_rng(0)
+        real = rng.integers(0, 256, (30, 32, 32, 3), dtype=np.uint8)
+        gray = np.repeat(rng.integers(0, 256, (30, 32, 32, 1), dtype=np.uint8), 3, axis=3)
+        said = self.lines(real, gray)
+        assert said[1] == "  the images have no color, and real a have: groups of color are left out"
+        assert sum("color" in line for line in said) == 1
+        for group in ("hue", "saturation", "red-green", "blue-yellow"):
+            assert not any(group in line for line in said)
+
+    def test_not_of_gray_ones_beside_gray_ones(self) -> None:
+        rng = np.random.default_rng(1)
+        real, dark = (
+            np.repeat(rng.integers(0, high, (30, 32, 32, 1), dtype=np.uint8), 3, axis=3) for high in (256, 100)
+        )
+        assert not any("no color" in line for line in self.lines(real, dark))

@@ -318,16 +318,17 @@ def _with_interval(mean: Mapping[str, Any]) -> str:
 
 def _print_why(name: str, entry: dict[str, Any]) -> None:
     """What changed and what matters, of a model that knows both."""
-    from iuscore.features import GroupChange
+    from iuscore.features import COLORLESS, GroupChange
     from iuscore.score.words import change_lines, diversity_line
 
     for line in change_lines([GroupChange(**change) for change in entry["changes"]], name, entry["n"]):
         say(f"  {line}")
     matters = next((c for c in entry["components"] if c["name"] == entry["matters_most"]), None)
     if matters is not None:
+        colorless = any(c["name"] == matters["name"] and c["words"] == COLORLESS for c in entry["changes"])
         say(
             f"  what matters most: {matters['name']}, contribution {matters['contribution']:+.2f} where real {name} "
-            f"have {matters['baseline']:+.2f}"
+            f"have {matters['baseline']:+.2f}{f' ({COLORLESS})' if colorless else ''}"
         )
     say(f"  {diversity_line(entry['nearest'], name, entry['n'])}")
 

@@ -17,12 +17,13 @@ from iuscore.engine.texts import TextCounts
 from iuscore.errors import UserError
 from iuscore.features import MOST, VERSION, nearest_ratio
 from iuscore.features.change import FEWEST
+from iuscore.features.registry import COLOR_GROUPS
 from iuscore.images import decoders
 from iuscore.images.listing import NAMED
 from iuscore.intervals import MeanSums, mean_of_means
 from iuscore.profile import QUANTILES
 from iuscore.score import Scorer
-from iuscore.score._color import COLOR_UNSEEN
+from iuscore.score._color import COLOR_UNSEEN, COLORLESS_IMAGE
 from iuscore.score.words import Resolution, label_notes
 from iuscore.versions import versions
 
@@ -105,7 +106,9 @@ class Summary:
     def __init__(self, scorer: Scorer, out: Path, group_by: str | None = None) -> None:
         self.scorer, self.out, self.group_by = scorer, out, group_by
         self.targets: dict[str, _Target] = {}
-        self.warnings = TextCounts(always=(CONSTANT, COLOR_UNSEEN, *(_DEGENERATE_MAP + name for name in _DEGENERATE)))
+        self.warnings = TextCounts(
+            always=(CONSTANT, COLOR_UNSEEN, COLORLESS_IMAGE, *(_DEGENERATE_MAP + name for name in _DEGENERATE))
+        )
         self.errors = TextCounts()
         self.parts: dict[int, str] = {}  # hash of the rows of each
         self.passing = 0
@@ -336,6 +339,10 @@ def _notes(scorer: Scorer, targets: Mapping[str, Any], warnings: TextCounts, sco
             notes.append(f"{n} of {scored} images have a degenerate {name} map: {_DEGENERATE[name]}")
     if unseen := warnings[COLOR_UNSEEN]:
         notes.append(f"{unseen} of {scored} images have color, which this gray model does not see")
+    if (none := warnings[COLORLESS_IMAGE]) and not any(warnings[_DEGENERATE_MAP + name] for name in COLOR_GROUPS):
+        notes.append(
+            f"{none} of {scored} images have no color: what the color components of this model say means nothing"
+        )
     if constant := warnings[CONSTANT]:
         notes.append(f"{constant} of {scored} images are of one color throughout; their scores mean nothing")
     if scorer.profiles and all(profile.sd is None for profile in scorer.profiles.values()):

@@ -1,6 +1,7 @@
 """Named features of an image that a texture model adds up, group by group."""
 
 from iuscore.features.change import (
+    COLORLESS,
     FEWEST,
     MOST,
     FeatureProfile,
@@ -11,11 +12,13 @@ from iuscore.features.change import (
     nearest_ratio,
 )
 from iuscore.features.masks import Mask, border_masks, sized_masks
-from iuscore.features.registry import DISTANCES, FEATURES, GROUPS, VERSION, Feature, group_sizes
+from iuscore.features.registry import DISTANCES, FAINT, FEATURES, GROUPS, VERSION, Feature, group_sizes
 from iuscore.features.texture import texture_features
 
 __all__ = [
+    "COLORLESS",
     "DISTANCES",
+    "FAINT",
     "FEATURES",
     "FEWEST",
     "GROUPS",

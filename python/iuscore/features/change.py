@@ -11,12 +11,18 @@ import numpy as np
 import numpy.typing as npt
 
 from iuscore.errors import UserError
-from iuscore.features.registry import Feature
+from iuscore.features.registry import COLOR_GROUPS, Feature
 
 Array = npt.NDArray[np.floating[Any]]
 
 SMALLEST_SD = 1.0 / 256.0
 """Real images whose spread is below one 8-bit step count as this far apart, or a change of rounding would be large."""
+
+COLORLESS = "the images have no color"
+"""Words of every color group of such a set: what hue or tint gray pixels have means nothing."""
+
+COLORED_SHARE = 1e-3
+"""Share of colored pixels below which images are said to have none, where real ones have more."""
 
 FEWEST, MOST = 25, 1600
 """Images between which nearest neighbors are compared; fewer say nothing, more cost the square of their number."""
@@ -72,8 +78,9 @@ class GroupChange:
         feature: the statistic that moved farthest.
         shift: how far that one moved, in real standard deviations ("spreads"), with its sign.
         noise: what ``moved`` of real images reaches by chance: in 95 % of sets of as many images no group is beyond.
-        words: what images look like whose ``feature`` moved that way, and whose mean did, where that says more; ""
-            where the move is not known.
+        words: what images look like whose ``feature`` moved that way, and whose mean did, where that says more;
+            `COLORLESS` of all color groups of images without color, where real ones have some; "" where the move is
+            not known.
     """
 
     name: str
@@ -165,6 +172,7 @@ def changes(profile: FeatureProfile, values: Array, features: Sequence[Feature],
     found = []
     groups = tuple(dict.fromkeys(feature.group for feature in features))
     noise = chance(n, profile, len(groups))
+    colorless = _has_no_color(profile, values, features)
     for group in groups:
         columns = [i for i, f in enumerate(features) if f.group == group and f.role == "statistic"]
         part = shifts[columns]
@@ -172,8 +180,16 @@ def changes(profile: FeatureProfile, values: Array, features: Sequence[Feature],
         moved = float(np.sqrt(np.square(part).mean()))
         feature, shift = features[columns[farthest]], float(part[farthest])
         words = _words([features[i] for i in columns], part, farthest, noise) if math.isfinite(moved) else ""
+        if words and colorless and group in COLOR_GROUPS:
+            words = COLORLESS
         found.append(GroupChange(group, moved, feature.name, shift, noise, words))
     return tuple(found)
+
+
+def _has_no_color(profile: FeatureProfile, values: Array, features: Sequence[Feature]) -> bool:
+    """Whether images have no color where real ones have some."""
+    place = next((i for i, feature in enumerate(features) if feature.name == "hue colored"), None)
+    return place is not None and float(values[place]) < COLORED_SHARE <= profile.mean[place]
 
 
 def farthest_moved(profile: FeatureProfile, values: Array, features: Sequence[Feature]) -> Array:

@@ -15,6 +15,12 @@ VERSION = 2
 1: version 0.1. 2: saturation and hue of integers are exact, black has the code of the other grays.
 """
 
+FAINT = 16 / 255
+"""Differences between channels up to this, of full scale, are what JPEG leaves in a gray picture: no color."""
+
+COLOR_GROUPS = ("red-green", "blue-yellow", "saturation", "hue")
+"""Groups that say nothing of an image without color."""
+
 BINS = 16
 """Shares of a plane's values that are features."""
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from iuscore.features import FAINT
 from iuscore.images import Sample, Source
 
 ALIKE = 0.93
@@ -22,9 +23,6 @@ does."""
 
 MOST_COMPARED = 20_000
 """Images compared with each other, at most; of more, every second one, every third, and so on."""
-
-FAINT = 16 / 255
-"""Differences between channels up to this are what JPEG leaves in a gray picture."""
 
 FEW_COLORED = 0.25
 _SIDE = 16

@@ -15,7 +15,6 @@ from iuscore.features import FEATURES, feature_profile
 from iuscore.fit.training import LabeledInputs, TrainingOptions
 from iuscore.images import Source
 from iuscore.models import EPUCNN, AdditiveModel, TextureModel, flops
-from iuscore.models.epu import MIN_SIZE
 
 Color = Literal["auto", "color", "gray"]
 Config = dict[str, Any]
@@ -75,6 +74,9 @@ class EPUOptions:
     hidden_units: int = 32
 
 
+LEAST_SIDE = 32
+"""Sides of suggested maps: in smaller ones little of an image is left to see."""
+
 _SMALLER = ((4, 4), (4, 8), (2, 8), (2, 16), (1, 16), (1, 32))
 """By how much the sides of the maps are divided, and the most channels."""
 
@@ -112,10 +114,10 @@ class EPUKind(ModelKind[EPUOptions]):
         channels, (height, width) = config["base_channels"], config["size"]
         found = []
         for share, most in _SMALLER:
-            size = [max(MIN_SIZE, side // share) for side in (height, width)]
+            size = [min(side, max(LEAST_SIDE, side // share)) for side in (height, width)]
             fewer = min(channels, most)
             smaller = config | {"size": size, "base_channels": fewer}
-            if self.work(smaller) < self.work(config) / 2:
+            if self.work(smaller) < self.work(config) / 2 and smaller not in [other for _, other in found]:
                 sides = str(size[0]) if size[0] == size[1] else f"{size[0]}x{size[1]}"
                 found.append((f"--size {sides} --base-channels {fewer}", smaller))
         return sorted(found, key=lambda each: self.work(each[1]))

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from iuscore.fit.kinds import Config, ModelKind
+from iuscore.fit.kinds import LEAST_SIDE, Config, ModelKind
 from iuscore.fit.training import loss_of
 from iuscore.models import AdditiveModel
 
@@ -67,51 +67,88 @@ def suggestion(
     batch: int,
     epochs: int,
     members: int,
-    patience: float = 2.0,
+    patience: float = 1.0,
 ) -> str | None:
     """One set of options for a training that ends in minutes on this machine, where the one asked for takes long.
 
-    Smaller models are timed on ``device``, from the smallest up, as long as they end within `MINUTES`; the largest of
-    these is suggested, with few epochs. What was asked for is not run, which can take long by itself: it is told by its
-    arithmetic, which is counted.
+    The model asked for and smaller ones are timed on ``device``, these from the smallest up, as long as they end within
+    `MINUTES`; the largest of them is suggested, with few epochs, if its steps are `FASTER` times faster or more.
 
     Args:
         kind, config: the model asked for.
         device: to train on.
         images: numbers of training and of validation images.
         batch, epochs, members: of the training asked for.
-        patience: seconds that all of this may take.
+        patience: seconds after which no other model is timed.
 
     Returns:
-        One line, or None where the training asked for ends in minutes too.
+        One line, or None where the training asked for ends in minutes too, or no smaller one is so much faster.
     """
-    begin, limit = time.perf_counter(), MINUTES * 60
-    few = min(epochs, FEW_EPOCHS)
-    best: tuple[str, float, float] | None = None
+    limit, few = MINUTES * 60, min(epochs, FEW_EPOCHS)
+    at_once = min(batch, images[0])
+
+    def whole(times: tuple[float, float], epochs: int) -> float:
+        return (times[0] * images[0] + times[1] * images[1]) * epochs * members
+
+    asked: tuple[float, float] | None = None
+    best: tuple[str, tuple[float, float], float] | None = None
+    begin = time.perf_counter()
     for options, smaller in kind.smaller(config):
         work = kind.work(smaller)
-        if best is not None and best[1] * work / best[2] > limit:
+        if best is not None and whole(best[1], few) * work / best[2] > limit:
             break
-        step, forward = seconds_per_image(kind.model(**smaller).to(device), min(batch, images[0]), seconds=0.3)
-        seconds = (step * images[0] + forward * images[1]) * few * members
-        if best is not None and seconds > limit:
+        found = seconds_per_image(kind.model(**smaller).to(device), at_once, seconds=0.2)
+        if asked is None:
+            asked = _asked(kind, config, device, found, work)
+            if whole(asked, epochs) < 2 * limit:
+                return None
+        if asked[0] < FASTER * found[0] or (best is not None and whole(found, few) > limit):
             break
-        best = (options, seconds, work)
+        best = (options, found, work)
         if time.perf_counter() - begin > patience:
             break
-    if best is None:
+    if best is None or asked is None:
         return None
-    options, seconds, work = best
-    times = kind.work(config) / work * epochs / few
-    if seconds * times < 2 * max(limit, seconds):
+    options, found, _ = best
+    if whole(found, few) > limit:
+        few = min(few, max(FEWEST_EPOCHS, int(limit / whole(found, 1))))
+    if whole(asked, epochs) < 2 * whole(found, few):
         return None
-    if seconds > limit:
-        fewer = min(few, max(FEWEST_EPOCHS, int(few * limit / seconds)))
-        seconds, times, few = seconds * fewer / few, times * few / fewer, fewer
+    options += f" --epochs {few}" if few < epochs else ""
+    short, long = format_seconds(whole(found, few)), format_seconds(whole(asked, epochs))
     return (
-        f"{options}{f' --epochs {few}' if few < epochs else ''} takes about {format_seconds(seconds)} on this machine, "
-        f"as measured; the training asked for does {times:,.0f} times as much arithmetic"
+        f"{options} takes about {short} on this machine, the training asked for up to {long}: steps of both were timed "
+        "just now"
     )
+
+
+FASTER = 3.0
+"""By how much the steps of a suggested model are faster than those of the one asked for, at least."""
+
+_LONGEST_STEP = 0.5
+
+
+def _asked(
+    kind: ModelKind[Any], config: Config, device: str | torch.device, small: tuple[float, float], work: float
+) -> tuple[float, float]:
+    """Seconds an image of a step and of a forward pass of the model asked for.
+
+    One image is timed; where its step would be long, one of fewer pixels: from there the time grows with the arithmetic
+    as it grew from the small model to this one.
+
+    Args:
+        small: seconds of a small model, and ``work``: its arithmetic.
+    """
+    timed, (height, width) = config, config["size"]
+    while kind.work(timed) * small[0] / work > _LONGEST_STEP and min(height, width) >= 2 * LEAST_SIDE:
+        height, width = height // 2, width // 2
+        timed = config | {"size": [height, width]}
+    done, whole = kind.work(timed), kind.work(config)
+    found = []
+    for seconds, before in zip(seconds_per_image(kind.model(**timed).to(device), 1, seconds=0.3), small, strict=True):
+        rate = (seconds - before) / (done - work) if done > work else 0.0
+        found.append(seconds + max(rate, 0.0) * (whole - done))
+    return found[0], found[1]
 
 
 def format_seconds(seconds: float) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,12 @@ def plot_contributions(scorer: Scorer, summary: Mapping[str, Any], path: str | o
     if not targets:
         raise UserError("nothing to plot: no image was scored")
     measured = any(entry["changes"] for entry in targets.values())
+    with fonts_for(scorer.classes):
+        return _drawn(scorer, summary, Path(path), measured=measured)
+
+
+def _drawn(scorer: Scorer, summary: Mapping[str, Any], path: Path, *, measured: bool) -> Path:
+    targets = summary["targets"]
     rows = (2 if measured else 1) * len(targets)
     figure = new_figure(1.5 + (1.2 if measured else 1.35) * len(scorer.components), 4.6 * rows)
     axes = iter(figure.subplots(rows, 1, squeeze=False)[:, 0])
@@ -41,8 +48,8 @@ def plot_contributions(scorer: Scorer, summary: Mapping[str, Any], path: str | o
         if measured:
             _changes_panel(next(axes), name, entry)
     # Says whose the picture is: a later run replaces its own only.
-    figure.savefig(path, metadata={"Software": _SOFTWARE} if Path(path).suffix.lower() == ".png" else None)
-    return Path(path)
+    figure.savefig(path, metadata={"Software": _SOFTWARE} if path.suffix.lower() == ".png" else None)
+    return path
 
 
 def is_own_picture(path: str | os.PathLike[str]) -> bool:
@@ -82,7 +89,7 @@ def _panel(axis: Any, scorer: Scorer, name: str, entry: Mapping[str, Any]) -> No
     profile = scorer.profiles[name]
     places = range(len(scorer.components))
     width = 0.38
-    real = f"real {_plain(name)}" + (f" (validation images: {profile.n})" if profile.n else "")
+    real = f"real {plain(name)}" + (f" (validation images: {profile.n})" if profile.n else "")
     axis.bar(
         [x - width / 2 for x in places],
         profile.mean,
@@ -109,8 +116,8 @@ def _panel(axis: Any, scorer: Scorer, name: str, entry: Mapping[str, Any]) -> No
     axis.set_xticks(list(places), names, rotation=20 if crowded else 0, ha="right" if crowded else "center")
     column = scorer.model.target_column(name)
     toward = scorer.classes[-1] if len(scorer.classes) == 2 else scorer.classes[column]
-    away = f"for {_plain(scorer.classes[0])}" if len(scorer.classes) == 2 else "against it"
-    axis.set_ylabel(f"mean contribution\n(positive: speaks for {_plain(toward)}; negative: speaks {away})", fontsize=8)
+    away = f"for {plain(scorer.classes[0])}" if len(scorer.classes) == 2 else "against it"
+    axis.set_ylabel(f"mean contribution\n(positive: speaks for {plain(toward)}; negative: speaks {away})", fontsize=8)
     axis.set_title(_title(name, entry), fontsize=10)
     axis.margins(y=0.18)
     below: dict[str, Any] = {} if crowded else {"loc": "upper center", "bbox_to_anchor": (0.5, -0.09)}
@@ -126,24 +133,29 @@ def _changes_panel(axis: Any, name: str, entry: Mapping[str, Any]) -> None:
     axis.bar(range(len(changes)), shifts, 0.6, color=colors)
     for x, (change, shift) in enumerate(zip(changes, shifts, strict=True)):
         leading = change["feature"].removeprefix(f"{change['name']} ")
+        up = shift >= 0
+        # Beyond the dashed line where the bar ends before it, so that no line runs through a number.
         axis.annotate(
-            f"{leading}\n{change['shift']:+.1f}", (x, shift), ha="center", va="bottom" if shift >= 0 else "top",
-            fontsize=8, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
+            f"{leading}\n{change['shift']:+.1f}", (x, max(shift, 1.0) if up else min(shift, -1.0)),
+            xytext=(0, 3 if up else -3), textcoords="offset points", ha="center", va="bottom" if up else "top",
+            fontsize=8,
         )  # fmt: skip
     axis.axhline(0, color="black", linewidth=0.8)
     for line in (-1, 1):
-        axis.axhline(line, color="black", linewidth=0.8, linestyle="--")
+        label = f"1 standard deviation of real {plain(name)}" if line == 1 else None
+        axis.axhline(line, color="black", linewidth=0.8, linestyle="--", label=label)
+    axis.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.2, fontsize=8, frameon=False)
     axis.set_xticks(range(len(changes)), [change["name"] for change in changes], rotation=20, ha="right")
     axis.set_ylabel(
-        f"mean less that of real {_plain(name)}, in their\nstandard deviations (gray: within chance)", fontsize=8
+        f"mean less that of real {plain(name)}, in their\nstandard deviations (gray: within chance)", fontsize=8
     )
-    axis.set_title(f"What changed in the scored images, compared with real {_plain(name)}", fontsize=10)
-    axis.margins(y=0.18)
+    axis.set_title(f"What changed in the scored images, compared with real {plain(name)}", fontsize=10, loc="left")
+    axis.margins(y=0.25)
     axis.spines[["top", "right"]].set_visible(False)
 
 
 def _title(name: str, entry: Mapping[str, Any]) -> str:
-    ius, name = entry["ius"], _plain(name)
+    ius, name = entry["ius"], plain(name)
     interval = "" if ius["low"] is None else f" [{ius['low']:.2f}, {ius['high']:.2f}]"
     doubt = doubt_of(entry)
     title = f"Scored images against real {name}: IUS {ius['mean']:.2f}{interval}{doubt and f',{chr(10)}{doubt}'}"
@@ -153,9 +165,54 @@ def _title(name: str, entry: Mapping[str, Any]) -> str:
     return title + "\nbars: mean, whiskers: 95 % interval of the mean"
 
 
-def _plain(name: str) -> str:
-    """A class name as matplotlib prints it; two dollar signs would begin a formula."""
-    return name.replace("$", r"\$")
+def plain(name: str) -> str:
+    """A class name as matplotlib can draw it: two dollar signs would begin a formula, and fonts lack characters.
+
+    Example:
+        >>> plain("a$")
+        'a\\\\$'
+    """
+    known = _characters()
+    drawn = "".join(c if ord(c) in known else c.encode("unicode_escape").decode("ascii") for c in name)
+    return drawn.replace("$", r"\$")
+
+
+@contextmanager
+def fonts_for(names: Iterable[str]) -> Iterator[None]:
+    """While inside, texts are drawn with one more installed font where the usual one lacks characters of names."""
+    import matplotlib
+
+    missing = {ord(c) for name in names for c in name} - _characters()
+    found = _font_with(missing) if missing else None
+    families = [*matplotlib.rcParams["font.family"], *([found] if found else [])]
+    with matplotlib.rc_context({"font.family": families}):
+        yield
+
+
+def _characters() -> set[int]:
+    """Characters that the fonts in use can draw."""
+    import matplotlib
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    paths = [findfont(FontProperties(family=[family])) for family in matplotlib.rcParams["font.family"]]
+    return {code for path in paths for code in get_font(path).get_charmap()}
+
+
+def _font_with(missing: set[int]) -> str | None:
+    """Name of the installed font that has most of these characters."""
+    from matplotlib.font_manager import fontManager, get_font
+
+    best, most = None, 0
+    for entry in fontManager.ttflist:
+        try:
+            has = len(missing & get_font(entry.fname).get_charmap().keys())
+        except (OSError, RuntimeError):  # a font that is gone or damaged
+            continue
+        if has > most:
+            best, most = entry.name, has
+        if most == len(missing):
+            break
+    return best
 
 
 def _errors(means: Any, lows: Any, highs: Any) -> Any:

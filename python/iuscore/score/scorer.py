@@ -22,7 +22,7 @@ from iuscore.ops._images import Layout, image_views
 from iuscore.ops._on_device import on_device, sent
 from iuscore.ops._range import range_is_known, said_once
 from iuscore.profile import Profile, profiles_from_json
-from iuscore.score._color import COLOR_UNSEEN, colored
+from iuscore.score._color import with_color, word_on_color
 from iuscore.score._masks import masks_of_all, masks_of_some
 from iuscore.score.explain import Explanation, explain_contributions, n_images
 from iuscore.score.inputs import Inputs, ScorerInput
@@ -68,6 +68,22 @@ class Scorer:
                     f"profiles.{space}.{name}.member_means: expected {len(model.members)}, one per member, "
                     f"got {len(profile.member_means)}; fit the model again"
                 )
+
+    def __repr__(self) -> str:
+        """Kind, classes and members, and where the model was loaded from.
+
+        Example:
+            >>> import tempfile, iuscore
+            >>> from iuscore import demo
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     iuscore.load(demo.tiny_model(folder), space="evidence")  # doctest: +ELLIPSIS
+            Scorer('...', epu of normal, abnormal; 1 member, space evidence)
+        """
+        names = list(self.classes[:4]) + ([f"{len(self.classes) - 4} more"] if len(self.classes) > 4 else [])
+        members = f"{len(self.model.members)} member{'s' if len(self.model.members) > 1 else ''}"
+        other = [f"space {self.space}"] * (self.space != "paper") + [self.precision] * (self.precision != "exact")
+        where = "" if self.folder is None else f"{str(self.folder)!r}, "
+        return f"Scorer({where}{self.model.member_kind} of {', '.join(names)}; {', '.join([members, *other])})"
 
     def precision_on(self, device: torch.device | str) -> Precision:
         """What the precision asked for comes to with this model on a device, "exact" or "fast"."""
@@ -189,9 +205,9 @@ class Scorer:
             batch, batch_layout, done = given.batch(i, i + batch_size)
             some = masks_of_some(masks, i, i + batch_size)
             inputs, warnings = self.model.prepare_with_warnings(batch, batch_layout, some)
-            if self._is_gray:
+            if word_on_color(self.model) is not None:
                 views = batch if isinstance(batch, Tensor) else image_views(batch, batch_layout)
-                warnings = _with_color(views, warnings)
+                warnings = with_color(self.model, views, warnings)
             every = warnings if done is None else [(*a, *b) for a, b in zip(done, warnings, strict=True)]
             parts.append(self.score_inputs(inputs, every, names[i : i + batch_size]))
         return parts[0] if len(parts) == 1 else joined(parts)
@@ -273,11 +289,7 @@ class Scorer:
         """
         with range_is_known():
             inputs, warnings = self.model.prepare_with_warnings(list(images), "NHWC", masks)
-        return self.score_inputs(inputs, _with_color(images, warnings) if self._is_gray else warnings, names)
-
-    @property
-    def _is_gray(self) -> bool:
-        return getattr(self.model.members[0], "color", None) == "gray"
+        return self.score_inputs(inputs, with_color(self.model, images, warnings), names)
 
     def score_inputs(self, inputs: Tensor, warnings: Sequence[tuple[str, ...]], names: Sequence[str]) -> Scores:
         """Scores of prepared inputs (first axis B) against one class per image."""
@@ -346,12 +358,6 @@ class Scorer:
         else:
             which = sent(torch.tensor([place[name] for name in names], dtype=torch.int64), device)
         return tables[0][which], tables[1][which]
-
-
-def _with_color(images: Sequence[Tensor] | Tensor, warnings: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """What was said of images that a gray model scores, and which of them have a color."""
-    found = zip(warnings, colored(images), strict=True)
-    return [(*texts, COLOR_UNSEEN) if has_color else texts for texts, has_color in found]
 
 
 def load(folder: str | os.PathLike[str], *, space: Space = "paper", precision: Precision = "exact") -> Scorer:

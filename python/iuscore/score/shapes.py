@@ -17,7 +17,7 @@ from iuscore.errors import UserError
 from iuscore.features import Feature
 from iuscore.models import Ensemble, TextureModel
 from iuscore.ops import AdditiveWeights, additive_tables
-from iuscore.score.plot import new_figure
+from iuscore.score.plot import fonts_for, new_figure, plain
 
 Array = npt.NDArray[np.float64]
 
@@ -131,6 +131,11 @@ def plot_shapes(model: Ensemble, target: str, shapes: Sequence[ShapeFunction], p
     Raises:
         UserError: matplotlib is missing.
     """
+    with fonts_for(model.classes):
+        return _drawn(model, target, shapes, Path(path))
+
+
+def _drawn(model: Ensemble, target: str, shapes: Sequence[ShapeFunction], path: Path) -> Path:
     figure = new_figure(13.0, 3.1 * -(-len(model.components) // 4))
     axes = figure.subplots(-(-len(model.components) // 4), 4, squeeze=False, sharey=True)
     for axis, group in zip(axes.flat, model.components, strict=False):
@@ -138,10 +143,10 @@ def plot_shapes(model: Ensemble, target: str, shapes: Sequence[ShapeFunction], p
     for axis in list(axes.flat)[len(model.components) :]:
         axis.set_visible(False)
     toward = model.classes[-1] if len(model.classes) == 2 else target
-    figure.supylabel(f"change of the contribution (up: speaks for {toward})", fontsize=10)
+    figure.supylabel(f"change of the contribution (up: speaks for {plain(toward)})", fontsize=10)
     figure.supxlabel("standard deviations of the training images from their mean, all other features at theirs")
     figure.savefig(path)
-    return Path(path)
+    return path
 
 
 def _panel(axis: Any, group: str, shapes: Sequence[ShapeFunction]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from iuscore.features import DISTANCES, FEWEST, GroupChange
+from iuscore.features import COLORLESS, DISTANCES, FEWEST, GroupChange
 
 MOST_LINES = 4
 """Changes that are said in words; others are only named."""
@@ -61,19 +61,24 @@ def change_lines(changes: Sequence[GroupChange], target: str, n: int) -> list[st
     alike: dict[tuple[str, bool], list[GroupChange]] = {}
     for change in beyond:
         alike.setdefault(_said(change), []).append(change)
-    said = list(alike.values())
+    said = sorted(alike.values(), key=lambda same: same[0].words != COLORLESS)  # a lack of color first, once
     small = "" if abs(beyond[0].shift) >= 1 else ", by less than its images differ from each other"
     lines = [f"{heading}{small} (1 spread = the standard deviation among its images):"]
     for first, *others in said[:MOST_LINES]:
+        if first.words == COLORLESS:
+            lines.append(f"  {COLORLESS}, and real {target} have: groups of color are left out")
+            continue
         values = [f"{change.feature} {spreads(change.shift)}" for change in (first, *others)]
         lines.append(f"  {first.words}: {', '.join(values)}")
-    if rest := [change.name for same in said[MOST_LINES:] for change in same]:
+    if rest := [change.name for same in said[MOST_LINES:] for change in same if change.words != COLORLESS]:
         lines.append(f"  others beyond chance: {', '.join(rest)}")
     return lines
 
 
 def _said(change: GroupChange) -> tuple[str, bool]:
-    """What a change is about and which way it goes, the same for both scales of co-occurrence."""
+    """What a change is about, and which way it goes: the same for both scales of co-occurrence, and without color."""
+    if change.words == COLORLESS:
+        return COLORLESS, True
     group, statistic = change.feature.split(" ", 1)
     scale, _, family = group.partition("-")
     if scale not in DISTANCES:
