@@ -123,7 +123,7 @@ def test_integers_are_the_classes_that_fit_was_told(
             assert [row["target"] for row in rows_of(root / "out")] == expected
             met = [names[number] for number in (1, 0)]
             assert (
-                f"note: labels 1, 0 were taken for {met[0]}, {met[1]}, as the model was fitted; --map says otherwise"
+                f"note: labels were read as when the model was fitted, 1 as {met[0]}, 0 as {met[1]}; --map changes that"
                 in ran.out
             )
             assert command("verify", root / "out").status == 0
@@ -134,7 +134,7 @@ def test_integers_are_the_classes_that_fit_was_told(
     )  # fmt: skip
     assert ran.status == 0, ran.err
     assert [row["target"] for row in rows_of(tmp_path / "o")] == [names[1 - number] for number in NUMBERS]
-    assert "were taken for" not in ran.out
+    assert "labels were read as" not in ran.out
     # A number that fit did not hear of is no class.
     said = command(
         "score", tmp_path / "m", npz(tmp_path, images, [0, 1, 2, 1]), "--target", "from-folder", "--out", tmp_path / "p"

@@ -107,6 +107,13 @@ class TestLabels:
         assert "96 % of the way from real benign to real malignant" in note
         assert self.notes(benign=0.96, malignant=0.1) == [note]
 
+    def test_a_mixture(self) -> None:
+        for own, begins in ((300, "the images against benign may mix classes, or "), (30, "labels may be swapped: ")):
+            entry = {"n": 1000, "toward_other": 1.2, "most_like": {"benign": own, "malignant": 1000 - own}}
+            (note,) = label_notes({"benign": entry}, self.CLASSES)
+            assert note.startswith(begins)
+            assert "100 % of the way from real benign to real malignant" in note
+
     def test_both_classes(self) -> None:
         (note,) = self.notes(benign=0.96, malignant=0.8)
         assert note.startswith("labels are probably swapped: the images against benign and malignant have gone ")

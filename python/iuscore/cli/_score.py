@@ -145,8 +145,8 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
         )
     _print_summary(run.summary, accuracy_of(scorer.record))
     if run.read_as:
-        labels, names = ", ".join(run.read_as), ", ".join(run.read_as.values())
-        say(f"note: labels {labels} were taken for {names}, as the model was fitted; --map says otherwise")
+        read_as = ", ".join(f"{label} as {name}" for label, name in run.read_as.items())
+        say(f"note: labels were read as when the model was fitted, {read_as}; --map changes that")
     if target != FROM_FOLDER and (others := _other_classes(images, scorer.classes, target)):
         say(
             f"note: {shown(images)} has folders named {', '.join(others)}, and all images were compared with {target}: "
@@ -278,11 +278,9 @@ def _print_summary(summary: dict[str, Any], accuracy: float | None) -> None:
     if over := summary["mean_over_classes"]:
         doubt = ""
         if over["far_outside"]:
-            doubt = f", a guess: {', '.join(over['far_outside'])} far outside real images"
+            doubt = f", a guess: those against {' and '.join(over['far_outside'])} lie far outside real images"
         elif over["classes_overlap"]:
-            doubt = (
-                f", of little meaning: the model hardly tells {', '.join(over['classes_overlap'])} from other classes"
-            )
+            doubt = f", of little meaning: real images of other classes overlap {' and '.join(over['classes_overlap'])}"
         say(f"mean over {len(over['classes'])} classes, each counting the same: IUS {_with_interval(over)}{doubt}")
         if over["ceiling"] is not None and over["floor"] is not None:
             ceiling, floor = number(over["ceiling"]), number(over["floor"])
@@ -296,7 +294,7 @@ def _print_summary(summary: dict[str, Any], accuracy: float | None) -> None:
             above = percent(entry["above_ceiling_lower_quartile"])
             line = f"  real {name}: {ceiling} (ceiling); other real images: {floor} (floor)"
             if not entry["doubtful"]:
-                line += f"; {above} of the images lie above the lower quartile of real {name}, of real ones 75 %"
+                line += f"; {above} of the images lie above the lower quartile of real {name} (of real ones 75 %)"
             say(line)
         if not entry["far_outside"] and (others := others_line(name, entry["most_like"], accuracy)):
             say(f"  {others}")

@@ -49,15 +49,15 @@ def others_line(target: str, most_like: Counts, accuracy: float | None) -> str |
         accuracy: of the model on held-out real images; None where it is not known.
 
     Example:
-        >>> others_line("wbc", {"platelets": 1, "rbc": 30, "wbc": 69}, 0.98)
-        '31 of 100 images look to the model most like another class: rbc 30, platelets 1 (of held-out real images 2 %)'
+        >>> others_line("wbc", {"rbc": 31, "wbc": 69}, 0.98)
+        '31 of 100 images look to the model most like another class: rbc 31 (of held-out real images 2 % do)'
     """
     n, others = sum(most_like.values()), {name: k for name, k in most_like.items() if k and name != target}
     if not others:
         return None
     most = sorted(others, key=lambda name: -others[name])
     named = ", ".join(f"{name} {others[name]}" for name in most[:5]) + (", ..." if len(most) > 5 else "")
-    known = "" if accuracy is None else f" (of held-out real images {100 * (1 - accuracy):.0f} %)"
+    known = "" if accuracy is None else f" (of held-out real images {100 * (1 - accuracy):.0f} % do)"
     verb = "looks" if sum(others.values()) == 1 else "look"
     return f"{sum(others.values())} of {n} images {verb} to the model most like another class: {named}{known}"
 

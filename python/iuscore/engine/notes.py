@@ -23,8 +23,8 @@ def separation_note(name: str, ceiling: Mapping[str, Any] | None, floor: Mapping
     if not overlap and ceiling["mean"] - floor["mean"] >= 0.01:
         return None
     return (
-        f"real images of other classes reach {floor['mean']:.2f} against {name}, its own {ceiling['mean']:.2f}, and "
-        f"they overlap: with this model an IUS against {name} does not tell the class"
+        f"with this model an IUS against {name} does not tell the class: real images of {name} score "
+        f"{ceiling['mean']:.2f} on average, real images of other classes {floor['mean']:.2f}, and the two overlap"
     )
 
 

@@ -160,7 +160,7 @@ class Explanation:
         ]
         words = change_lines(self.changes, self.target, self.n) if self.changes else []
         if self.toward_other is not None and self.toward_other >= 0.5:
-            words.append(f"taken together: {100 * self.toward_other:.0f} % of the way to the other class")
+            words.append(f"taken together: {100 * min(self.toward_other, 1.0):.0f} % of the way to the other class")
         return "\n".join([f"{images} against real {self.target}: IUS {self.ius:.3f}", *table, *words])
 
 

@@ -14,6 +14,9 @@ from iuscore.features import COLORLESS, DISTANCES, FEWEST, GroupChange
 MOST_LINES = 4
 """Changes that are said in words; others are only named."""
 
+MIXED = 0.1
+"""Share of the images of a set that look like its own class, from which on the set may be a mixture."""
+
 FARTHEST = 100.0
 """Spreads beyond which a number says no more."""
 
@@ -163,7 +166,7 @@ def label_notes(
         if name not in doubtful and entry["toward_other"] is not None and entry["toward_other"] >= 0.5
     }
     if len(ways) == 2:
-        far = " and ".join(f"{100 * way:.0f} %" for way in ways.values())
+        far = " and ".join(f"{100 * min(way, 1.0):.0f} %" for way in ways.values())
         return [
             f"labels are probably swapped: the images against {' and '.join(ways)} have gone {far} of the way to the "
             "other class. Compare the names of the folders with what the images show"
@@ -171,9 +174,13 @@ def label_notes(
     notes = []
     for name, way in ways.items():
         other = next(each for each in classes if each != name)
+        most_like = targets[name].get("most_like")
+        what = "labels may be swapped"
+        if most_like and most_like[name] >= MIXED * sum(most_like.values()):
+            what = f"the images against {name} may mix classes, or some labels are swapped"
         notes.append(
-            f"labels may be swapped: what the model sees in the images against {name} is {100 * way:.0f} % of the way "
-            f"from real {name} to real {other}. If the images are meant as {name}, they do not show what tells it from "
+            f"{what}: what the model sees in the images against {name} is {100 * min(way, 1.0):.0f} % of the way from "
+            f"real {name} to real {other}. If the images are meant as {name}, they do not show what tells it from "
             f"{other}"
         )
     return notes
