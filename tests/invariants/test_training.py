@@ -234,7 +234,7 @@ LINE = (
     r"--size (\d+)(?:x\d+)? --base-channels (\d+) --epochs (\d+) takes about (.*) on this machine, the training asked "
     r"for up to (.*): steps of both were timed just now"
 )
-PUBLISHED = {"classes": ["a", "b"], "size": [128, 128], "base_channels": 64, "hidden_units": 32}
+PUBLISHED: dict[str, Any] = {"classes": ["a", "b"], "size": [128, 128], "base_channels": 64, "hidden_units": 32}
 
 
 def suggested(

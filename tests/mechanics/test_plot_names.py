@@ -56,7 +56,12 @@ def test_labels_lie_beyond_the_dashed_lines(
     """No text of the second panel touches a dashed line, and the line has a legend."""
     figures: list[Any] = []
     new_figure = plot.new_figure
-    monkeypatch.setattr(plot, "new_figure", lambda *size: figures.append(new_figure(*size)) or figures[-1])
+
+    def kept(width: float, height: float) -> Any:
+        figures.append(new_figure(width, height))
+        return figures[-1]
+
+    monkeypatch.setattr(plot, "new_figure", kept)
     images = class_folders(tmp_path / "images", "a", n=6, channels=3, seed=3)
     ran = command("score", texture, images, "--target", "a", "--out", tmp_path / "o", "--plot", "--quiet")
     assert ran.status == 0, ran.err

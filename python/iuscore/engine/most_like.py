@@ -81,13 +81,14 @@ def exchange_notes(
         >>> exchange_notes(found, 0.9)[0].split(". ")[0]
         'labels of a and b are probably swapped: 9 of 10 images of a look most like b, 8 of 10 images of b most like a'
     """
-    known = {name: by for name, by in most_like.items() if name not in doubtful and sum(by.values())}
+    known = {name: by for name, by in most_like.items() if name not in doubtful and any(by.values())}
     taken: dict[str, str] = {}
     for name, by in known.items():
         most = max(by, key=lambda each: by[each])
         if most != name and 2 * by[most] > sum(by.values()):
             taken[name] = most
-    notes, ringed = [], set()
+    notes: list[str] = []
+    ringed: set[str] = set()
     for name in taken:
         ring = _ring(name, taken)
         if ring and not ringed & set(ring):
@@ -118,7 +119,7 @@ def _and(names: Sequence[str]) -> str:
 
 
 def _counts(names: Sequence[str], taken: Mapping[str, str], known: Mapping[str, Counts]) -> str:
-    said = []
+    said: list[str] = []
     for name in names:
         look = "look " if not said else ""
         of = f"{known[name][taken[name]]} of {sum(known[name].values())}"

@@ -112,7 +112,7 @@ class EPUKind(ModelKind[EPUOptions]):
 
     def smaller(self, config: Config) -> list[tuple[str, Config]]:
         channels, (height, width) = config["base_channels"], config["size"]
-        found = []
+        found: list[tuple[str, Config]] = []
         for share, most in _SMALLER:
             size = [min(side, max(LEAST_SIDE, side // share)) for side in (height, width)]
             fewer = min(channels, most)

@@ -47,8 +47,8 @@ def word_on_color(model: Ensemble) -> tuple[bool, str] | None:
 
 
 def with_color(
-    model: Ensemble, images: Sequence[Tensor] | Tensor, warnings: Sequence[tuple[str, ...]]
-) -> Sequence[tuple[str, ...]]:
+    model: Ensemble, images: Sequence[Tensor] | Tensor, warnings: list[tuple[str, ...]]
+) -> list[tuple[str, ...]]:
     """What was said of images, and which have a color that is not seen, or none where the model looks for one."""
     if (word := word_on_color(model)) is None:
         return warnings
