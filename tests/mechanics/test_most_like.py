@@ -127,12 +127,13 @@ class TestOnTheCommandLine:
         from iuscore.engine import summary
 
         model = shutil.copytree(three, tmp_path / "model")
+        images = class_folders(tmp_path / "images", "a", n=20, channels=3, size=32, seed=7)
         monkeypatch.setattr(
             summary, "separation_note", lambda *_: "they overlap" if doubt == "classes_overlap" else None
         )
         monkeypatch.setattr(summary, "above_note", lambda *_: "no better" if doubt == "above" else None)
         monkeypatch.setattr(summary, "OUTSIDE", -1.0 if doubt == "far_outside" else np.inf)
-        said, found = self.score(command, model, three.parent / "real/a", tmp_path / "o", "a")
+        said, found = self.score(command, model, images, tmp_path / "o", "a")
         assert ("lower quartile" in said) == (doubt is None)
         assert found["targets"]["a"]["doubtful"] == (doubt is not None)
         headline = said.splitlines()[0]
