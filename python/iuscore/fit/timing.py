@@ -67,7 +67,7 @@ def suggestion(
     batch: int,
     epochs: int,
     members: int,
-    patience: float = 1.0,
+    patience: float = 0.6,
 ) -> str | None:
     """One set of options for a training that ends in minutes on this machine, where the one asked for takes long.
 
@@ -97,7 +97,7 @@ def suggestion(
         work = kind.work(smaller)
         if best is not None and whole(best[1], few) * work / best[2] > limit:
             break
-        found = seconds_per_image(kind.model(**smaller).to(device), at_once, seconds=0.2)
+        found = seconds_per_image(kind.model(**smaller).to(device), at_once, seconds=0.1)
         if asked is None:
             asked = _asked(kind, config, device, found, work)
             if whole(asked, epochs) < 2 * limit:
@@ -125,7 +125,7 @@ def suggestion(
 FASTER = 3.0
 """By how much the steps of a suggested model are faster than those of the one asked for, at least."""
 
-_LONGEST_STEP = 0.5
+_LONGEST_STEP = 0.25
 
 
 def _asked(
@@ -145,7 +145,7 @@ def _asked(
         timed = config | {"size": [height, width]}
     done, whole = kind.work(timed), kind.work(config)
     found = []
-    for seconds, before in zip(seconds_per_image(kind.model(**timed).to(device), 1, seconds=0.3), small, strict=True):
+    for seconds, before in zip(seconds_per_image(kind.model(**timed).to(device), 1, seconds=0.1), small, strict=True):
         rate = (seconds - before) / (done - work) if done > work else 0.0
         found.append(seconds + max(rate, 0.0) * (whole - done))
     return found[0], found[1]
