@@ -79,7 +79,7 @@ class ParquetShards(ArchiveShards):
         with file, ExitStack() as also_open:
             column = _image_column(path, file.schema_arrow, self.column)
             n_there, date = size_and_date(path)
-            # Not asked for a column of a row group: pyarrow 26 ends the process where a footer contradicts itself there.
+            # No column of a row group is asked for: pyarrow 26 ends the process where that part of a footer is damaged.
             footer = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
             problems = (_problem(group.num_rows, n_there) for group in footer)
             first_bad, problem = next(((i, p) for i, p in enumerate(problems) if p), (len(footer), ""))
