@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import signal
+import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -73,6 +75,55 @@ def terminated_as_interrupted() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+def not_a_file(path: Path) -> str | None:
+    """What lies at a path in the place of a file, in words; None where there is a file, or nothing.
+
+    Example:
+        >>> not_a_file(Path("/dev/null")), not_a_file(Path("/"))
+        ('a device', 'a folder')
+    """
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return None
+    return None if stat.S_ISREG(mode) else _kind_of(mode)
+
+
+def _kind_of(mode: int) -> str:
+    if stat.S_ISDIR(mode):
+        return "a folder"
+    if stat.S_ISFIFO(mode):
+        return "a pipe"
+    return "a socket" if stat.S_ISSOCK(mode) else "a device"
+
+
+def opened(path: Path) -> BinaryIO:
+    """Open a file to read it; nothing else is waited for, as reading from a pipe would.
+
+    Raises:
+        OSError: there is none, it may not be read, or it is no file; ``strerror`` says which.
+
+    Example:
+        >>> opened(Path("/"))
+        Traceback (most recent call last):
+        ...
+        OSError: [Errno 22] expected a file, got a folder: '/'
+    """
+    # Without O_NONBLOCK the call itself waits for whoever writes into a pipe. Windows knows neither.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+    if (kind := not_a_file(path)) is not None:
+        raise OSError(errno.EINVAL, f"expected a file, got {kind}", str(path))
+    descriptor = os.open(path, flags)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, f"expected a file, got {_kind_of(mode)}", str(path))
+        return open(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
 @contextmanager
 def output_folder(folder: Path, *inside: str) -> Iterator[None]:
     """Make ``folder`` and folders ``inside`` it; in the end remove those that the block left empty.
@@ -113,6 +164,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         ...     Path(root, "a.txt").read_text()
         'all of it'
     """
+    if (kind := not_a_file(path)) is not None:
+        raise OSError(errno.EINVAL, f"expected a file to replace, got {kind}", str(path))
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
     try:
         with open(temporary, "xb") as file:

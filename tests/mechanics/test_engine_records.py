@@ -59,9 +59,16 @@ class TestRunRecord:
             ("shard_size", 10**30, f"identity.shard_size: expected 1 to 100000 images a shard, got {10**30}"),
             ("shard_size", True, "identity.shard_size: expected 1 to 100000 images a shard, got True"),
             ("shard_size", 4.0, "identity.shard_size: expected 1 to 100000 images a shard, got 4.0"),
-            ("space", ["paper"], "identity.space: expected a text, got a list"),
+            ("space", ["paper"], "identity.space: expected paper or evidence, got a list"),
+            ("space", "zzz", "identity.space: expected paper or evidence, got 'zzz'"),
+            ("precision", "auto", "identity.precision: expected exact or fast, got 'auto'"),
+            ("format", True, "identity.format: expected 1, got True"),
+            ("format", 2, "identity.format: expected 1, got 2"),
+            ("source", "abc", "identity.source: expected 64 hexadecimal digits, got 'abc'"),
+            ("bits", 7, "identity.bits: expected 8 to 16 or null, got 7"),
+            ("map", {"0": 1}, "identity.map: expected an object of texts or null, got a dict"),
             ("target", None, "identity.target: expected a text, got None"),
-            ("model", 7, "identity.model: expected a text, got 7"),
+            ("model", 7, "identity.model: expected 64 hexadecimal digits, got 7"),
             ("group_by", 7, "identity.group_by: expected a text or null, got 7"),
             ("arithmetic", "x" * 5000, f"identity.arithmetic: expected a number of images, got '{'x' * 59}..."),
         ],
@@ -77,7 +84,8 @@ class TestRunRecord:
 
     @pytest.mark.parametrize(
         ("field", "value"),
-        [("run", 1), ("identity", []), ("images", None), ("images", {}), ("split", 3), ("column", [1]), ("model", 0.5),
+        [("run", 1), ("identity", []), ("images", None), ("images", {}), ("split", 3), ("split", "rest"), ("run", "x"), ("by_content", 1),
+         ("masks", 3), ("column", [1]), ("model", 0.5),
          ("n_images", -1), ("n_images", "12"), ("n_images", 1e300), ("n_shards", None)],
     )  # fmt: skip
     def test_a_field(self, command: Command, fitted: Path, images: Path, done: Path, field: str, value: object) -> None:

@@ -250,9 +250,12 @@ def verify(out: Path, model: Path | None, images: Path | None, split: Any, colum
     for problem in found.problems:
         say(problem)
     say(f"{found.parts} parts, {found.rows} rows")
+    if found.unreadable:
+        say(f"{found.unreadable} of {found.rows} images could not be read when they were scored: see the column error")
     if found.largest_difference is not None:
         say(f"{found.rescored} images scored again: largest difference {found.largest_difference:.2g}")
-    say("all is well" if not found.problems else f"{len(found.problems)} problems")
+    well = "all is as it was written" if found.unreadable else "all is well"
+    say(well if not found.problems else f"{len(found.problems)} problems")
     return EXIT_UNREADABLE if found.problems else 0
 
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from iuscore.runs import opened
+
 LARGEST = 1 << 30
 """Bytes of a record, at most; the summary of a thousand classes is some MB."""
 
@@ -46,7 +48,7 @@ def read_object(path: Path) -> dict[str, Any]:
     Raises:
         OSError: it cannot be read. BadRecord: it holds something else, or far too much.
     """
-    with open(path, "rb") as file:
+    with opened(path) as file:
         content = file.read(LARGEST + 1)
     if len(content) > LARGEST:
         raise BadRecord(f"expected at most {LARGEST} bytes")
@@ -101,8 +103,25 @@ SHARD_SIZE: tuple[str, Check] = (
     lambda value: whole(value, 1, MOST_PER_SHARD),
 )
 FLAG_OR_NOTHING: tuple[str, Check] = ("true, false or null", lambda value: value is None or isinstance(value, bool))
+DIGEST: tuple[str, Check] = (
+    "64 hexadecimal digits",
+    lambda value: isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef"),
+)
 BITS_OR_NOTHING: tuple[str, Check] = ("8 to 16 or null", lambda value: value is None or whole(value, 8, 16))
 TEXTS_OR_NOTHING: tuple[str, Check] = (
     "an object of texts or null",
     lambda value: value is None or (isinstance(value, dict) and all(isinstance(v, str) for v in value.values())),
 )
+
+
+def one_of(*values: str | int | None) -> tuple[str, Check]:
+    """A field that takes one of a few values, and nothing that only compares equal to one, such as True.
+
+    Example:
+        >>> expected, is_it = one_of("exact", "fast")
+        >>> expected, is_it("fast"), is_it(1)
+        ('exact or fast', True, False)
+    """
+    named = ["null" if value is None else str(value) for value in values]
+    expected = " or ".join([", ".join(named[:-1]), named[-1]] if len(named) > 1 else named)
+    return expected, lambda found: any(type(found) is type(value) and found == value for value in values)

@@ -19,6 +19,7 @@ from iuscore.engine.plan import Plan, first_shard, make_plan
 from iuscore.engine.records import (
     BITS_OR_NOTHING,
     COUNT,
+    DIGEST,
     FLAG_OR_NOTHING,
     OBJECT,
     SHARD_SIZE,
@@ -27,6 +28,7 @@ from iuscore.engine.records import (
     TEXTS_OR_NOTHING,
     BadRecord,
     Check,
+    one_of,
     read_object,
     require,
 )
@@ -36,7 +38,8 @@ from iuscore.errors import UserError
 from iuscore.images import Shard, ShardedSource
 from iuscore.images.labels import ClassNames
 from iuscore.images.listing import uid_of
-from iuscore.runs import TEMPORARY, replacing
+from iuscore.models.base import SPACES
+from iuscore.runs import TEMPORARY, not_a_file, opened, replacing
 from iuscore.score import Scorer
 
 FORMAT = 1
@@ -51,10 +54,10 @@ NPZ_ORIGIN = "splits of the npz file"
 """What the record of a model says whose images were in an .npz."""
 
 _FIELDS: dict[str, tuple[str, Check]] = {
-    "run": TEXT,
+    "run": DIGEST,
     "identity": OBJECT,
     "images": TEXT,
-    "split": TEXT_OR_NOTHING,
+    "split": one_of("train", "val", "test", None),
     "column": TEXT_OR_NOTHING,
     "masks": TEXT_OR_NOTHING,
     "by_content": FLAG_OR_NOTHING,
@@ -64,12 +67,13 @@ _FIELDS: dict[str, tuple[str, Check]] = {
     "n_shards": COUNT,
 }
 _IDENTITY: dict[str, tuple[str, Check]] = {
+    "format": one_of(FORMAT),
     "arithmetic": COUNT,
-    "model": TEXT,
-    "space": TEXT,
+    "model": DIGEST,
+    "space": one_of(*SPACES),
     "target": TEXT,
-    "precision": TEXT,
-    "source": TEXT,
+    "precision": one_of("exact", "fast"),
+    "source": DIGEST,
     "shard_size": SHARD_SIZE,
     "group_by": TEXT_OR_NOTHING,
     "map": TEXTS_OR_NOTHING,
@@ -134,6 +138,9 @@ def open_run(
     folder = Path(out)
     if (folder / parts.FOLDER).is_file():
         raise UserError(f"{folder / parts.FOLDER} is a file, of an earlier version: give a new folder")
+    for name in (RUN_NAME, PLAN_NAME, SUMMARY_NAME):
+        if (kind := not_a_file(folder / name)) is not None:
+            raise UserError(f"{folder / name}: expected a file, got {kind}: move it away, or give another folder")
     if target != FROM_FOLDER:
         scorer.targets(target, 1)
     if overwrite:
@@ -176,7 +183,7 @@ def open_run(
     plan = make_plan(source, shard_size, folder / PLAN_NAME, check=check, accept=accept)
     if groups is not None:
         groups.of(next(source.items(plan.shard(0))).uid)
-    run = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    run = run_of(identity)
     if before is None:
         record = {
             "run": run,
@@ -221,6 +228,11 @@ def bits_notes(fitted: int | None, given: int | None) -> tuple[str, ...]:
     return (f"the model was fitted {one}, these images were read {other}: use the same if their values are alike",)
 
 
+def run_of(identity: Mapping[str, Any]) -> str:
+    """SHA-256 in hex over all that the rows of a run depend on: the name that every part of it bears."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
 def model_identity(scorer: Scorer) -> str:
     """SHA-256 in hex over the model's configuration, which holds its profiles and the hash of its weights."""
     return hashlib.sha256(json.dumps(scorer.record, sort_keys=True).encode()).hexdigest()
@@ -234,11 +246,8 @@ def read_record(path: Path) -> dict[str, Any] | None:
     """
     try:
         record = read_object(path)
-        identity = record.get("identity")
-        if not isinstance(identity, dict) or identity.get("format") != FORMAT:
-            raise BadRecord("of another version")
         require(record, _FIELDS)
-        require(identity, _IDENTITY, "identity.")
+        require(record["identity"], _IDENTITY, "identity.")
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -334,7 +343,7 @@ def _written(folder: Path) -> Iterator[tuple[Path, Callable[[Path], bool]]]:
 def is_csv(path: Path) -> bool:
     """Whether a file begins as the table of a run does."""
     try:
-        with open(path, "rb") as file:
+        with opened(path) as file:
             return file.read(200).startswith((b'"uid","target","ius"', b'"uid","target","group","ius"'))
     except OSError:
         return False

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 import os
 import tempfile
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from iuscore.contributions import unusable
 from iuscore.engine.parts import (
     FOLDER,
+    NAME,
+    PartInfo,
     content_of,
     number_columns,
     numbers_of,
@@ -25,17 +28,28 @@ from iuscore.engine.parts import (
     table_schema,
 )
 from iuscore.engine.plan import Plan, make_plan
-from iuscore.engine.records import COUNT, BadRecord, read_object, require
-from iuscore.engine.run import PLAN_NAME, SUMMARY_NAME, class_names, model_identity, read_record
+from iuscore.engine.records import COUNT, FLAG_OR_NOTHING, OBJECT, BadRecord, read_object, require, shown
+from iuscore.engine.run import PLAN_NAME, SUMMARY_NAME, class_names, model_identity, read_record, run_of
 from iuscore.engine.shard import FROM_FOLDER, RUN_NAME, targets_of
+from iuscore.engine.texts import TextCounts
 from iuscore.errors import UserError
 from iuscore.images import Sample, ShardedSource, read_item
 from iuscore.images.listing import counted
+from iuscore.models.text import is_number
 from iuscore.report import Report
 from iuscore.score import Scorer
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 TOLERANCE = 1e-3
 """Largest difference of a score done again where the first was computed on a GPU; on the CPU there is none."""
+
+MOST = 100
+"""Problems that are told one by one."""
+
+CLOSE = 1e-9
+"""Largest difference between a mean of IUS in the summary and that of the rows, which may be summed otherwise."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +61,8 @@ class Verified:
         rows: rows in them.
         rescored: images scored again.
         largest_difference: of any number of these from what stands in the table; None where none was.
-        problems: one line each; empty where all is well.
+        problems: one line each, of more than `MOST` only how many more; empty where the run is as it was written.
+        unreadable: rows of images that could not be read, which have an error in the place of numbers.
     """
 
     parts: int
@@ -55,6 +70,47 @@ class Verified:
     rescored: int
     largest_difference: float | None
     problems: tuple[str, ...]
+    unreadable: int = 0
+
+
+@dataclass
+class _Problems:
+    """What is wrong: the first lines, and how many there are."""
+
+    lines: list[str] = field(default_factory=list)
+    n: int = 0
+
+    def __call__(self, text: str) -> None:
+        self.n += 1
+        if self.n <= MOST:
+            self.lines.append(text)
+
+    def told(self) -> tuple[str, ...]:
+        return (*self.lines, *([f"{self.n - MOST} more problems"] if self.n > MOST else []))
+
+
+@dataclass
+class _Rows:
+    """What the parts hold: rows, those without scores, and by class the sum of IUS and the number of images."""
+
+    n: int = 0
+    unreadable: int = 0
+    passing: TextCounts = field(default_factory=TextCounts)
+    sums: dict[str, tuple[float, int]] = field(default_factory=lambda: defaultdict(lambda: (0.0, 0)))
+
+    def add(self, table: pa.Table, info: PartInfo) -> None:
+        """Take the rows of a part."""
+        errors = table.column("error").to_pylist()
+        readable = np.array([error is None for error in errors], dtype=bool)
+        self.n += len(errors)
+        self.unreadable += len(errors) - int(readable.sum())
+        self.passing.add(str(errors[row]) for row in info.passing if row < len(errors))
+        targets = np.array(table.column("target").to_pylist(), dtype=object)[readable]
+        ius = table.column("ius").to_numpy()[readable].astype(np.float64)
+        for name in dict.fromkeys(targets):
+            total, n = self.sums[name]
+            of_it = ius[targets == name]
+            self.sums[name] = (total + float(of_it.sum()), n + len(of_it))
 
 
 def verify(
@@ -80,7 +136,7 @@ def verify(
         `Verified`; what is wrong stands in ``problems``.
 
     Raises:
-        UserError: ``out`` holds no run.
+        UserError: ``out`` holds no run, or the record of one that cannot be of this model.
 
     Example:
         >>> import tempfile, iuscore
@@ -99,41 +155,52 @@ def verify(
     record = read_record(folder / RUN_NAME)
     if record is None:
         raise UserError(f"{folder} holds no run: give the --out folder of 'iuscore score'")
-    identity = record["identity"]
+    identity, say = record["identity"], _Problems()
+    _require_target(folder, scorer, identity["target"])
     if identity["target"] == FROM_FOLDER:
         source = source.named(class_names(scorer, identity.get("map")))
-    problems: list[str] = []
-    say: Callable[[str], None] = problems.append
+    if run_of(identity) != record["run"]:
+        say(f"{RUN_NAME}: identity: changed since the run began (its SHA-256 is not that in run)")
     if identity["model"] != model_identity(scorer):
         say("the model is another one now")
     with tempfile.TemporaryDirectory() as scratch:  # the run itself may be read-only
         plan = make_plan(source, identity["shard_size"], Path(scratch, PLAN_NAME))
         if plan.signature != identity["source"]:
             say(f"the images have changed since: {record['n_images']} then, {plan.images} now")
-        rows, passing = _check_parts(folder, record, scorer, source, plan, say, report)
-        again = _check_scores(folder, record, scorer, source, plan, sample, seed, say) if not problems else (0, None)
-    if passing:
-        say(_worth_another_try(passing))
-    _check_summary(folder, rows, say)
-    return Verified(len(plan), rows, *again, tuple(problems))
+        else:
+            for key, there in (("n_images", plan.images), ("n_shards", len(plan))):
+                if record[key] != there:
+                    say(f"{RUN_NAME}: {key}: expected {there}, got {record[key]}")
+        rows = _check_parts(folder, record, scorer, source, plan, say, report)
+        again = _check_scores(folder, record, scorer, source, plan, sample, seed, say) if not say.n else (0, None)
+    if rows.passing.total:
+        say(_worth_another_try(rows.passing))
+    _check_summary(folder, rows, plan.images, say)
+    return Verified(len(plan), rows.n, *again, say.told(), rows.unreadable)
+
+
+def _require_target(folder: Path, scorer: Scorer, target: str) -> None:
+    known = (FROM_FOLDER, *scorer.profiles)
+    if target not in known:
+        raise UserError(
+            f"{folder / RUN_NAME}: identity.target: expected one of {', '.join(known)}, got {shown(target)}: "
+            "give the model that the run was made with, or score again in a new folder"
+        )
 
 
 def _check_parts(
-    folder: Path, record: Any, scorer: Scorer, source: ShardedSource, plan: Plan, say: Callable[[str], None],
+    folder: Path, record: Mapping[str, Any], scorer: Scorer, source: ShardedSource, plan: Plan, say: _Problems,
     report: Report,
-) -> tuple[int, list[str]]:  # fmt: skip
-    """Rows in the parts, and why an image that is worth another try could not be read."""
-    schema, rows = table_schema(scorer, grouped=record["identity"].get("group_by") is not None), 0
-    passing: list[str] = []
-    missing: list[str] = []
-    strangers = {path.name for path in (folder / FOLDER).iterdir()} if (folder / FOLDER).is_dir() else set()
+) -> _Rows:  # fmt: skip
+    """What the parts hold, each compared with its footer and its shard."""
+    schema, rows = table_schema(scorer, grouped=record["identity"].get("group_by") is not None), _Rows()
+    missing, first = 0, ""
     report.start("checking", len(plan), "part")
     for index in range(len(plan)):
-        path, shard = part_path(folder, index), plan.shard(index)
-        strangers.discard(path.name)
+        path = part_path(folder, index)
         report.advance(1)
         if not path.exists():
-            missing.append(path.name)
+            missing, first = missing + 1, first or path.name
             continue
         info = read_info(path)
         if info is None or info.run != record["run"] or info.index != index:
@@ -144,48 +211,66 @@ def _check_parts(
         except UserError as error:
             say(str(error))
             continue
-        rows += len(table)
-        errors = table.column("error").to_pylist() if info.passing else []
-        passing += [str(errors[row]) for row in info.passing if row < len(errors)]
         if table.schema != schema:
             say(f"{path.name} has other columns than the model gives")
-        elif content_of(table) != info.content:
+            rows.n += len(table)
+            continue
+        before = rows.unreadable
+        rows.add(table, info)
+        if content_of(table) != info.content:
             say(f"{path.name} has changed since it was written")
-        elif table.column("uid").to_pylist() != [item.uid for item in source.items(shard)]:
+        elif table.column("uid").to_pylist() != [item.uid for item in source.items(plan.shard(index))]:
             say(f"{path.name} has other images than its shard")
+        elif info.unreadable != (there := rows.unreadable - before):
+            say(f"{path.name} records {info.unreadable} images that could not be read, its rows hold {there}")
     report.stop()
     if missing:
         say(
-            f"{len(missing)} of {len(plan)} parts are missing, such as {missing[0]}: the run is not finished; "
+            f"{missing} of {len(plan)} parts are missing, such as {first}: the run is not finished; "
             "run the same 'iuscore score' again"
         )
-    if strangers:
-        say(f"files that are no part of the run: {', '.join(sorted(strangers)[:3])}")
-    return rows, passing
+    if strangers := _strangers(folder, len(plan)):
+        say(f"files that are no part of the run: {', '.join(strangers)}")
+    return rows
 
 
-def _worth_another_try(errors: list[str]) -> str:
-    reason, n = Counter(errors).most_common(1)[0]
-    which = reason if n == len(errors) else f"most often: {reason}"
+def _strangers(folder: Path, parts: int) -> list[str]:
+    """Up to three files beside the parts."""
+    if not (folder / FOLDER).is_dir():
+        return []
+    with os.scandir(folder / FOLDER) as entries:
+        return heapq.nsmallest(3, (entry.name for entry in entries if not _is_part(entry.name, parts)))
+
+
+def _is_part(name: str, parts: int) -> bool:
+    """Whether a file has the name of one of so many parts."""
+    index = int(name[5:-8]) if NAME.fullmatch(name) and len(name) < 40 else parts
+    return index < parts and name == part_path(Path(), index).name
+
+
+def _worth_another_try(errors: TextCounts) -> str:
+    reason, n = next(iter(errors.to_json().items()))
+    which = reason if n == errors.total else f"most often: {reason}"
     return (
-        f"{counted(len(errors), 'image')} could not be read for a reason that may be gone ({which}): mend it and run "
+        f"{counted(errors.total, 'image')} could not be read for a reason that may be gone ({which}): mend it and run "
         "the same 'iuscore score' again, which tries them again"
     )
 
 
 def _check_scores(
-    folder: Path, record: Any, scorer: Scorer, source: ShardedSource, plan: Plan, sample: int, seed: int,
-    say: Callable[[str], None],
+    folder: Path, record: Mapping[str, Any], scorer: Scorer, source: ShardedSource, plan: Plan, sample: int, seed: int,
+    say: _Problems,
 ) -> tuple[int, float | None]:  # fmt: skip
-    ends = np.cumsum([plan.shard(index).n for index in range(len(plan))])
+    ends = np.cumsum(np.fromiter((plan.shard(index).n for index in range(len(plan))), dtype=np.int64, count=len(plan)))
     chosen = np.sort(np.random.default_rng(seed).choice(plan.images, min(sample, plan.images), replace=False))
     names, largest, done = number_columns(scorer), 0.0, 0
     for index in dict.fromkeys(np.searchsorted(ends, chosen, side="right").tolist()):
         shard = plan.shard(index)
-        places = set((chosen - (ends[index] - shard.n)).tolist())
-        rows = read_part(part_path(folder, index)).to_pylist()
+        start = ends[index] - shard.n
+        places = (chosen[(chosen >= start) & (chosen < ends[index])] - start).tolist()
+        rows = dict(zip(places, _rows_at(part_path(folder, index), places), strict=True))
         for place, item in enumerate(source.items(shard)):
-            if place not in places:
+            if place not in rows:
                 continue
             found = read_item(item, source.max_pixels, source.bits)
             done += 1
@@ -201,6 +286,12 @@ def _check_scores(
     return done, largest
 
 
+def _rows_at(path: Path, places: Sequence[int]) -> list[dict[str, Any]]:
+    """Some rows of a part: all of them as Python's own values would be far larger than the part."""
+    found: list[dict[str, Any]] = read_part(path).take(places).to_pylist()
+    return found
+
+
 def score_row(scorer: Scorer, sample: Sample, target: str) -> dict[str, float]:
     """The numbers of one image, by column."""
     import torch
@@ -210,17 +301,41 @@ def score_row(scorer: Scorer, sample: Sample, target: str) -> dict[str, float]:
     return dict(zip(number_columns(scorer), values.tolist(), strict=True))
 
 
-def _check_summary(folder: Path, rows: int, say: Callable[[str], None]) -> None:
+def _check_summary(folder: Path, rows: _Rows, listed: int, say: _Problems) -> None:
     try:
         summary = read_object(folder / SUMMARY_NAME)
-        require(summary, {"n_scored": COUNT, "n_unreadable": COUNT})
-    except OSError:
-        say(f"{SUMMARY_NAME} is missing or damaged")
+        require(summary, {"n_scored": COUNT, "n_unreadable": COUNT, "n_listed": COUNT, "targets": OBJECT})
+        require(summary, {"complete": FLAG_OR_NOTHING})
+    except OSError as error:
+        say(f"{SUMMARY_NAME} is missing or damaged ({error.strerror})")
         return
     except BadRecord as error:
         say(f"{SUMMARY_NAME} is missing or damaged ({error})")
         return
-    if (there := summary["n_scored"] + summary["n_unreadable"]) != rows:
-        say(f"{SUMMARY_NAME} counts {there} images, the parts hold {rows}")
+    if (there := summary["n_scored"] + summary["n_unreadable"]) != rows.n:
+        say(f"{SUMMARY_NAME} counts {there} images, the parts hold {rows.n}")
+    elif summary["n_unreadable"] != rows.unreadable:
+        said = summary["n_unreadable"]
+        say(f"{SUMMARY_NAME}: n_unreadable: expected {rows.unreadable}, as the parts hold, got {said}")
     elif not summary.get("complete"):
         say(f"{SUMMARY_NAME} is of a run that is not complete")
+    elif summary["n_listed"] != listed:
+        say(f"{SUMMARY_NAME}: n_listed: expected {listed}, got {summary['n_listed']}")
+    else:
+        _check_targets(summary["targets"], rows, say)
+
+
+def _check_targets(targets: Mapping[str, Any], rows: _Rows, say: _Problems) -> None:
+    """Number of images and mean IUS of each class, which are what is read first."""
+    for name in sorted({*targets, *rows.sums}):
+        total, n = rows.sums.get(name, (0.0, 0))
+        entry = targets.get(name)
+        found = entry.get("n") if isinstance(entry, dict) else None
+        if found != n or type(found) is not int:
+            say(f"{SUMMARY_NAME}: targets.{name[:60]}.n: expected {n}, as the parts hold, got {shown(found)}")
+            continue
+        ius, expected = targets[name].get("ius"), total / n
+        mean = ius.get("mean") if isinstance(ius, dict) else None
+        same = mean is None if math.isnan(expected) else is_number(mean) and abs(mean - expected) <= CLOSE
+        if not same:
+            say(f"{SUMMARY_NAME}: targets.{name[:60]}.ius.mean: expected {expected:.9g}, got {shown(mean)}")
