@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from iuscore.cli._common import EXIT_INTERRUPTED, EXIT_USER, SEED, PrintableFormatter, Progress, printable, say
+from iuscore.cli._common import EXIT_INTERRUPTED, EXIT_USER, SEED, Command, PrintableFormatter, Progress, printable, say
 from iuscore.cli._fit import fit, import_reference
 from iuscore.cli._score import plot_features, score, verify
 from iuscore.errors import UserError
@@ -51,7 +51,7 @@ def doctor() -> None:
         say(line)
 
 
-@cli.command()
+@cli.command(cls=Command)
 @click.option("--out", type=click.Path(path_type=Path), help="Keep the phantoms and the model here.")
 @click.option("--seed", type=SEED, default=0)
 def demo(out: Path | None, seed: int) -> None:

@@ -23,6 +23,19 @@ _LINE = "{desc}: {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}
 _INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 
+class Command(click.Command):
+    """A command that takes no empty text: as a path it would be the current folder, as anything else a slip."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        given, _, _ = self.make_parser(ctx).parse_args(args=list(args))
+        for param in self.params:
+            value = given.get(param.name or "")
+            if "" in (value if isinstance(value, list | tuple) else (value,)):
+                name = param.opts[0] if isinstance(param, click.Option) else (param.name or "").upper()
+                raise click.UsageError(f"{name}: expected a value, got an empty text (a variable that is not set?)")
+        return super().parse_args(ctx, args)
+
+
 def printable(text: str) -> str:
     """``text`` with all that moves a cursor, recolors or reorders a terminal written out as an escape.
 

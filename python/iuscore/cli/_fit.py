@@ -13,6 +13,7 @@ from iuscore.cli._common import (
     EXIT_INTERRUPTED,
     EXIT_UNREADABLE,
     SEED,
+    Command,
     Progress,
     WarningsOnly,
     check_device,
@@ -52,6 +53,9 @@ def _names(text: str | None) -> list[str] | None:
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
 
 
+MOST_SEEDS = 1000
+"""Members that a model may have, as `iuscore.models` loads it; a test compares the two."""
+
 FIT_EXAMPLE = """\b
 Example:
   iuscore fit real/ --out model/ --group-by '^P_[0-9]+'
@@ -62,7 +66,7 @@ Example:
 """
 
 
-@click.command(epilog=FIT_EXAMPLE)
+@click.command(cls=Command, epilog=FIT_EXAMPLE)
 @click.argument("real", type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Model folder to write.")
 @click.option(
@@ -109,7 +113,9 @@ Example:
 @click.option("--momentum", type=float, show_default="0.9")
 @click.option("--weight-decay", type=float, show_default=_defaults(0.001, 0.1))
 @click.option("--seed", type=SEED, default=0, help="Of the split and of the first member.")
-@click.option("--seeds", type=click.IntRange(min=1), show_default=_defaults(1, 3), help="Members of the ensemble.")
+@click.option(
+    "--seeds", type=click.IntRange(1, MOST_SEEDS), show_default=_defaults(1, 3), help="Members of the ensemble."
+)
 @click.option("--device", default="cpu", help="Torch device to train on.")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted training in --out.")
 @click.option("--overwrite", is_flag=True, help="Replace what is in --out.")
@@ -262,7 +268,7 @@ def auroc_notes(record: Mapping[str, Any]) -> list[str | None]:
     return notes
 
 
-@click.command("import-reference", epilog=IMPORT_EXAMPLE)
+@click.command("import-reference", cls=Command, epilog=IMPORT_EXAMPLE)
 @click.argument("reference", type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Model folder to write.")
 def import_reference(reference: Path, out: Path) -> None:
@@ -272,8 +278,9 @@ def import_reference(reference: Path, out: Path) -> None:
     """
     from iuscore.models import import_reference, save_model
 
-    if (out / "config.json").exists():
-        raise UserError(f"{out} already holds a model: give another folder")
+    for name in ("config.json", "model.safetensors"):
+        if (out / name).exists():
+            raise UserError(f"{out} already holds {name}: give another folder")
     model, record = import_reference(reference)
     save_model(out, model, record=record)
     say(f"model written to {shown(out)}: classes {', '.join(model.classes)}; components {', '.join(model.components)}")

@@ -12,6 +12,7 @@ from iuscore.cli._common import (
     EXIT_INTERRUPTED,
     EXIT_UNREADABLE,
     SEED,
+    Command,
     Progress,
     check_device,
     number,
@@ -26,7 +27,7 @@ from iuscore.report import Report
 from iuscore.runs import terminated_as_interrupted, uninterrupted
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("images", type=click.Path(path_type=Path))
 @click.option(
@@ -201,7 +202,7 @@ def _mask_folder(rule: str | None, mask: str | None) -> Path | None:
     return None
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--model", type=click.Path(path_type=Path), help="Model folder, if it has moved.")
 @click.option("--images", type=click.Path(path_type=Path), help="Images, if they have moved.")
@@ -334,7 +335,7 @@ def _print_why(name: str, entry: dict[str, Any]) -> None:
     say(f"  {diversity_line(entry['nearest'], name, entry['n'])}")
 
 
-@click.command("plot-features")
+@click.command("plot-features", cls=Command)
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Picture to write, such as out.png.")
 @click.option("--target", help="Class, of more than two, whose output is shown; the last one unless said.")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
 from iuscore.errors import UserError
+from iuscore.images.patterns import compiled
 
 
 class GroupBy:
@@ -23,10 +22,7 @@ class GroupBy:
     """
 
     def __init__(self, pattern: str) -> None:
-        try:
-            self._pattern = re.compile(pattern)
-        except re.error as error:
-            raise UserError(f"group_by: '{pattern}' is not a regular expression: {error}") from error
+        self._pattern = compiled("group_by", pattern)
 
     def of(self, uid: str) -> str:
         """The group of one image.

@@ -125,6 +125,8 @@ def score_source(
         (4, True, ['abnormal', 'normal'])
     """
     _check_numbers(batch_size, workers, shard_size, alone=ray_address is None)
+    if not os.fspath(out):
+        raise UserError("out: expected a folder, got an empty text")
     if overwrite and rank[1] > 1:
         raise UserError(
             f"overwrite: expected one process, got {rank[1]}, which would remove each other's parts: "

@@ -10,8 +10,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from iuscore.errors import UserError
+from iuscore.models.files import CONFIG_NAME, WEIGHTS_NAME
+from iuscore.runs import not_a_file
 
 _STATE = re.compile(r"member\d+\.safetensors(\.tmp)?")
+_FILES = (WEIGHTS_NAME, CONFIG_NAME, "log.jsonl")
 _EVENTS = re.compile(r"events\.out\.tfevents\..*")
 
 
@@ -25,6 +28,9 @@ def check_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
         raise UserError(f"{folder} is a file: give a folder to write the model to")
     if resume and overwrite:
         raise UserError("--resume and --overwrite exclude each other: give one of them")
+    for name in _FILES:
+        if (kind := not_a_file(folder / name)) is not None:
+            raise UserError(f"{folder / name}: expected a file, got {kind}: move it away, or give another folder")
     state = folder / "training"
     _require_own(state, _STATE)
     _require_own(folder / "tensorboard", _EVENTS)
@@ -32,6 +38,11 @@ def check_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
         for name in ("log.jsonl", "tensorboard"):
             if (folder / name).exists():
                 raise UserError(f"{folder} holds {name}, but no model that it belongs to: give another folder")
+    if (folder / WEIGHTS_NAME).exists() and not (overwrite or state.exists() or (folder / CONFIG_NAME).exists()):
+        raise UserError(
+            f"{folder} holds {WEIGHTS_NAME}, but no {CONFIG_NAME} that it belongs to: give another folder, or "
+            "--overwrite to replace it"
+        )
     epochs, done = has_epochs(state), (folder / "config.json").exists()
     if resume and done and not epochs:
         raise UserError(f"--resume: {folder} holds a finished model")
@@ -62,8 +73,8 @@ def _require_own(path: Path, names: re.Pattern[str]) -> None:
     """The user's own files may lie in a folder of this name, and are never taken for those of a training."""
     if path.exists() and not path.is_dir():
         raise UserError(f"{path} is a file: give another folder to write the model to")
-    others = sorted(file.name for file in path.iterdir() if not names.fullmatch(file.name)) if path.exists() else []
-    if others:
+    files = sorted(path.iterdir()) if path.exists() else []
+    if others := [file.name for file in files if not names.fullmatch(file.name) or not_a_file(file)]:
         raise UserError(f"{path} holds files of another kind, such as {others[0]}: give another folder for the model")
 
 

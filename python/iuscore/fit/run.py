@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -27,6 +28,7 @@ from iuscore.fit.training import LabeledInputs, Progress, TrainingOptions, auroc
 from iuscore.images import Sample, Source
 from iuscore.models import SPACES, AdditiveModel, Ensemble, save_model
 from iuscore.models.base import check_weights
+from iuscore.models.record import MOST_MEMBERS
 from iuscore.models.texture import NO_BORDER
 from iuscore.profile import baseline_profiles, ceiling_and_floor, profiles_to_json
 from iuscore.report import Report
@@ -112,8 +114,10 @@ def fit(
     training, seeds = training or kind.training, kind.seeds if seeds is None else seeds
     if not 0 <= seed < MAX_SEED:
         raise UserError(f"seed: expected 0 to {MAX_SEED - 1}, got {seed}")
-    if seeds < 1:
-        raise UserError(f"seeds: expected at least 1, got {seeds}")
+    if not 1 <= seeds <= MOST_MEMBERS:
+        raise UserError(f"seeds: expected 1 to {MOST_MEMBERS} members, got {seeds}")
+    if not os.fspath(out):
+        raise UserError("out: expected a folder, got an empty text")
     report, folder = report or Report(), Path(out)
     names = _class_order(splits.train, classes)
     _check_masks(splits, getattr(model_options, "mask", None))

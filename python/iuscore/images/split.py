@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from iuscore.errors import UserError
 from iuscore.images.listing import SPLIT_NAMES
+from iuscore.images.patterns import compiled
 from iuscore.images.sample import Source
 
 Indices = NDArray[np.int64]
@@ -194,10 +194,7 @@ def with_groups(source: Source, group_by: str) -> Source:
         >>> with_groups(source, r"^P_(\\d+)").items[0].group
         '07'
     """
-    try:
-        pattern = re.compile(group_by)
-    except re.error as error:
-        raise UserError(f"group_by: '{group_by}' is not a regular expression: {error}") from error
+    pattern = compiled("group_by", group_by)
     groups = []
     whole = "/" in group_by
     for item in source.items:
