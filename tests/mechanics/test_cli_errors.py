@@ -39,7 +39,7 @@ FIT_ERRORS = [
     ("--lr 1e30 --batch-size 64", "the validation loss is not finite: lower the learning rate"),
     ("--seed -1", "Invalid value for '--seed': -1 is not in the range 0<=x<=4294967295."),
     ("--seed 4294967296", "Invalid value for '--seed': 4294967296 is not in the range"),
-    ("--seeds 0", "Invalid value for '--seeds': 0 is not in the range x>=1."),
+    ("--seeds 0", "Invalid value for '--seeds': 0 is not in the range 1<=x<=1000."),
     ("--split 1,2", "Invalid value for '--split': expected three numbers such as 0.7,0.15,0.15, got '1,2'"),
     ("--split nan,nan,nan", "Invalid value for '--split': expected three numbers such as 0.7,0.15,0.15, got"),
     ("--split 0.5,0.5,0.5", "fractions: expected shares of train, val and test that sum to 1"),
@@ -207,10 +207,10 @@ class TestScore:
             assert refusal(model).startswith("T/copy/config.json: ")
         changed = text.replace('"member_means"', '"other"')
         (model / "config.json").write_text(changed)
-        assert "profiles, ceiling, floor, features: changed since they were written" in refusal(model)
-        (model / "config.json").write_text(changed.replace('"profiles_sha256"', '"nothing"'))
+        assert "config.json: changed since it was written (its SHA-256 differs); copy the model" in refusal(model)
+        (model / "config.json").write_text(changed.replace('"config_sha256"', '"nothing"'))
         assert refusal(model).startswith("profiles.paper.a: expected mean, sd, low, high, n, member_means")
-        (model / "config.json").write_text(text.replace('"profiles', '"other'))
+        (model / "config.json").write_text(text.replace('"profiles', '"other').replace('"config_sha256"', '"nothing"'))
         assert refusal(model) == "space: the model has no 'paper' profiles (it has: none)"
 
     def test_output(self, command: Command, fitted: Path, tmp_path: Path) -> None:

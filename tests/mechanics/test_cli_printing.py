@@ -98,7 +98,7 @@ def test_names_of_a_model_reach_the_terminal_as_text(tmp_path: Path, texture: Pa
     model = shutil.copytree(texture, tmp_path / "model")
     text = (model / "config.json").read_text()
     first = json.loads(text)["model"]["classes"][0]
-    changed = text.replace(json.dumps(first), json.dumps(first + EVIL)).replace('"profiles_sha256"', '"hash"')
+    changed = text.replace(json.dumps(first), json.dumps(first + EVIL)).replace('"config_sha256"', '"hash"')
     (model / "config.json").write_text(changed)
     ran = run_apart("score", model, write_images(tmp_path / "i", ["x.png"]), "--target", "z", "--out", tmp_path / "o")
     assert "\\x1b" in ran.err

@@ -56,7 +56,7 @@ class TestAnotherRun:
         shutil.copytree(fitted, other)
         record = json.loads((other / "config.json").read_text())
         record["profiles"]["paper"]["a"]["mean"][0] += 0.125
-        del record["profiles_sha256"]
+        del record["config_sha256"]
         (other / "config.json").write_text(json.dumps(record))
         assert self.again(command, other, images, done) == "was made with another model"
 
@@ -95,7 +95,8 @@ class TestAnotherRun:
         (done / "run.json").unlink()
         (done / "run.json").mkdir()
         said = command("score", fitted, images, "--target", "a", "--out", done).refusal()
-        assert said == f"cannot read {done / 'run.json'}: Is a directory"
+        ending = "expected a file, got a folder: move it away, or give another folder"
+        assert said == f"{done / 'run.json'}: {ending}"
 
     def test_standard_error_is_closed(self, fitted: Path, images: Path, tmp_path: Path) -> None:
         out = tmp_path / "s"

@@ -84,8 +84,8 @@ class TestRunRecord:
 
     @pytest.mark.parametrize(
         ("field", "value"),
-        [("run", 1), ("identity", []), ("images", None), ("images", {}), ("split", 3), ("split", "rest"), ("run", "x"), ("by_content", 1),
-         ("masks", 3), ("column", [1]), ("model", 0.5),
+        [("run", 1), ("identity", []), ("images", None), ("images", {}), ("split", 3), ("split", "rest"), ("run", "x"),
+         ("by_content", 1), ("masks", 3), ("column", [1]), ("model", 0.5),
          ("n_images", -1), ("n_images", "12"), ("n_images", 1e300), ("n_shards", None)],
     )  # fmt: skip
     def test_a_field(self, command: Command, fitted: Path, images: Path, done: Path, field: str, value: object) -> None:

@@ -19,6 +19,7 @@ from torch import Tensor
 from iuscore.errors import UserError
 from iuscore.models import EPUCNN, Ensemble, load_model, save_model
 from iuscore.models.base import KINDS, register_kind
+from iuscore.models.record import config_sha256
 
 CLASSES = ["normal", "polyp"]
 MAPS = torch.rand(3, 4, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -43,6 +44,8 @@ def edit(folder: Path, **changes: Any) -> None:
             del config[key]
         else:
             config[key] = value
+    if "config_sha256" in config and "config_sha256" not in changes:
+        config["config_sha256"] = config_sha256(config)
     path.write_text(json.dumps(config))
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from iuscore import load
 from iuscore.errors import UserError
 from iuscore.models import Ensemble, load_model, save_model
-from iuscore.models.record import profiles_sha256
+from iuscore.models.record import config_sha256, seal_note
+from tests.fixtures import Command, write_images
 from tests.mechanics.test_model_files import edit, small
 
 PROFILE = {"mean": [0.5, 0.1, 0.2, 0.3], "sd": [0.1] * 4, "low": [0.0] * 4, "high": [0.6] * 4, "n": 9,
@@ -50,7 +52,7 @@ def set_field(folder: Path, where: str, value: Any) -> None:
         del part[last]
     else:
         part[last] = value
-    config["profiles_sha256"] = profiles_sha256(config)
+    config["config_sha256"] = config_sha256(config)
     path.write_text(json.dumps(config))
 
 
@@ -63,26 +65,75 @@ class TestRecord:
     def test_whole(self, whole: Path) -> None:
         assert load(whole).classes == ("normal", "polyp")
 
-    def test_hash_of_what_scores_are_compared_with(self, whole: Path) -> None:
+    def test_hash(self, whole: Path) -> None:
+        """Of everything in the file but the hash itself, in whatever order and form; that of the weights is in it."""
         config = json.loads((whole / "config.json").read_text())
-        part = {key: config[key] for key in ("profiles", "ceiling", "floor")}
-        text = json.dumps(part, sort_keys=True, separators=(",", ":"))
-        assert config["profiles_sha256"] == hashlib.sha256(text.encode()).hexdigest()
-        for key, within in (("profiles", "mean"), ("ceiling", "n"), ("floor", "source")):
-            changed = json.loads(json.dumps(config[key]))
-            changed["paper"]["normal"][within] = {"mean": [0.5, 0.1, 0.2, 0.4], "n": 8, "source": "val"}[within]
-            edit(whole, **{key: changed})
-            with pytest.raises(
-                UserError, match=r"config\.json: profiles, ceiling, floor, features: changed since they"
-            ):
-                load_model(whole)
-            edit(whole, **{key: config[key]})
-        edit(whole, data={"origin": "elsewhere"})
+        text = json.dumps(
+            {k: v for k, v in config.items() if k != "config_sha256"}, sort_keys=True, separators=(",", ":")
+        )
+        assert config["config_sha256"] == hashlib.sha256(text.encode()).hexdigest()
+        (whole / "config.json").write_text(json.dumps(dict(reversed(config.items()))))
         load_model(whole)
 
-    def test_models_of_the_first_version_have_no_hash(self, whole: Path) -> None:
-        edit(whole, profiles_sha256=...)
-        assert load(whole).profiles["normal"].mean == tuple(PROFILE["mean"])
+    @pytest.mark.parametrize(
+        ("where", "value"),
+        [
+            ("model/classes", ["polyp", "normal"]),
+            ("model/map_mean", [0.25] * 4),
+            ("profiles/paper/normal/mean", [0.5, 0.1, 0.2, 0.4]),
+            ("ceiling/paper/normal/n", 8),
+            ("floor/paper/normal/source", "val"),
+            ("features", {"normal": FEATURES}),
+            ("feature_version", 1),
+            ("validation/auroc", 0.75),
+            ("training/interrupted", True),
+            ("data/bits", 12),
+            ("data/origin", "splits of the npz file"),
+            ("data/numbers", {"0": "polyp"}),
+            ("members", [{"seed": 1}, {"seed": 0}]),
+            ("more", 1),
+        ],
+    )
+    def test_a_changed_file_is_refused(self, whole: Path, where: str, value: Any) -> None:
+        config = json.loads((whole / "config.json").read_text())
+        set_field(whole, where, value)
+        edit(whole, config_sha256=config["config_sha256"])
+        with pytest.raises(UserError) as caught:
+            load_model(whole)
+        assert str(caught.value) == (
+            f"{whole / 'config.json'}: changed since it was written (its SHA-256 differs); copy the model folder "
+            "again, or fit the model again; no value in it can be edited"
+        )
+
+    @pytest.mark.parametrize("kept", ["profiles_sha256", None])
+    def test_models_without_it(self, whole: Path, kept: str | None) -> None:
+        """Those of 0.1 have no hash but of the weights, those of a later one also of what scores are compared with."""
+        config = json.loads((whole / "config.json").read_text())
+        del config["config_sha256"]
+        if kept:
+            old = {key: config[key] for key in ("profiles", "ceiling", "floor")}
+            text = json.dumps(old, sort_keys=True, separators=(",", ":"))
+            config[kept] = hashlib.sha256(text.encode()).hexdigest()
+        (whole / "config.json").write_text(json.dumps(config))
+        scorer = load(whole)
+        assert scorer.profiles["normal"].mean == (0.5, 0.1, 0.2, 0.3)
+        assert str(seal_note(scorer.record)).startswith("the model was made by an older version, which put no hash")
+        copy = save_model(whole.parent / "copy", scorer.model, record=scorer.record)
+        assert "profiles_sha256" not in json.loads((copy / "config.json").read_text())
+        assert seal_note(load(copy).record) is None
+        if kept:
+            config["ceiling"]["paper"]["normal"]["n"] = 8
+            (whole / "config.json").write_text(json.dumps(config))
+            with pytest.raises(UserError, match="profiles, ceiling, floor, features: changed since they were written"):
+                load(whole)
+
+    def test_a_run_says_so(self, command: Command, texture: Path, tmp_path: Path) -> None:
+        model = shutil.copytree(texture, tmp_path / "model")
+        edit(model, config_sha256=...)
+        images = write_images(tmp_path / "images", ["a.png", "b.png"])
+        ran = command("score", model, images, "--target", "a", "--out", tmp_path / "out", "--workers", 1)
+        assert ran.status == 0
+        assert "note: the model was made by an older version, which put no hash over config.json" in ran.out
 
     @pytest.mark.parametrize(
         ("where", "value", "message"),
@@ -113,6 +164,24 @@ class TestRecord:
             ("features", {"normal": FEATURES | {"mean": [1e300]}}, "features.normal.mean[0]: expected a number"),
             ("features", {"normal": FEATURES | {"nearest": {"x": 1}}}, "features.normal.nearest: expected numbers of"),
             ("features", {"normal": {}}, "features.normal.n: expected a number of images, got None"),
+            *[
+                ("features", {"normal": FEATURES | {"nearest": {n: 1}}}, "features.normal.nearest: expected numbers of")
+                for n in ("0", "1", "-1", "025", "25.0", "\u0665\u0665", "9" * 10)
+            ],
+            ("features", {"normal": FEATURES | {"n": 1}}, "features.normal.n: expected at least 2 images, got 1"),
+            ("ceiling/paper/normal/quantiles/0.9", 1, "ceiling.paper.normal.quantiles: expected 0.05, 0.25, 0.5"),
+            ("floor/paper/normal/quantiles/0.05", 9, "floor.paper.normal.quantiles: expected numbers that do not fall"),
+            *[
+                ("data/bits", cast(object, bits), "data.bits: expected 8 to 16 or null, got ")
+                for bits in (7, 17, -5, 10**30, True, "12", 12.0, [], {"a": 1})
+            ],
+            ("data/numbers", {"0": "other"}, "data.numbers.0: expected a class of the model, got 'other'"),
+            ("data/numbers", {"zero": "normal"}, "data.numbers: expected whole numbers with classes, got 'zero'"),
+            ("data/numbers", {"0": 5}, "data.numbers.0: expected text, got 5"),
+            ("data/numbers", ["normal"], "data.numbers: expected names with values, got ['normal']"),
+            ("data/known_images", {"n": -1, "marks": ""}, "data.known_images.n: expected a number of images, got -1"),
+            ("data/known_images", {"n": 1, "marks": 5}, "data.known_images.marks: expected text, got 5"),
+            ("data/known_images", [1], "data.known_images: expected names with values, got [1]"),
             ("validation", 0.5, "validation: expected names with values, got 0.5"),
             ("validation/auroc", 1.5, "validation.auroc: expected a number from 0 to 1, got 1.5"),
             ("training", "sgd", "training: expected names with values, got 'sgd'"),

@@ -280,7 +280,8 @@ def import_reference(reference: Path, out: Path) -> None:
 
     for name in ("config.json", "model.safetensors"):
         if (out / name).exists():
-            raise UserError(f"{out} already holds {name}: give another folder")
+            what = "a model" if name == "config.json" else name
+            raise UserError(f"{out} already holds {what}: give another folder")
     model, record = import_reference(reference)
     save_model(out, model, record=record)
     say(f"model written to {shown(out)}: classes {', '.join(model.classes)}; components {', '.join(model.components)}")

@@ -39,6 +39,7 @@ from iuscore.images import Shard, ShardedSource
 from iuscore.images.labels import ClassNames
 from iuscore.images.listing import uid_of
 from iuscore.models.base import SPACES
+from iuscore.models.record import seal_note
 from iuscore.runs import TEMPORARY, not_a_file, opened, replacing
 from iuscore.score import Scorer
 
@@ -205,7 +206,8 @@ def open_run(
     settings = Settings(folder, run, plan, target, parts.sample_size(len(plan)), batch_size, device, strict,
                         scorer.model.mask_size, group_by)  # fmt: skip
     fitted = _data_of(scorer).get("bits")
-    return Run(folder, settings, uid_of(str(source.path)), bits_notes(fitted, source.bits))
+    notes = (*bits_notes(fitted, source.bits), *([note] if (note := seal_note(scorer.record)) else []))
+    return Run(folder, settings, uid_of(str(source.path)), notes)
 
 
 def _data_of(scorer: Scorer) -> dict[str, Any]:

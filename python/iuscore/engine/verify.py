@@ -306,6 +306,9 @@ def _check_summary(folder: Path, rows: _Rows, listed: int, say: _Problems) -> No
         summary = read_object(folder / SUMMARY_NAME)
         require(summary, {"n_scored": COUNT, "n_unreadable": COUNT, "n_listed": COUNT, "targets": OBJECT})
         require(summary, {"complete": FLAG_OR_NOTHING})
+    except FileNotFoundError:
+        say(f"{SUMMARY_NAME} is missing or damaged")
+        return
     except OSError as error:
         say(f"{SUMMARY_NAME} is missing or damaged ({error.strerror})")
         return

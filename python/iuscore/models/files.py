@@ -19,9 +19,9 @@ from torch import Tensor
 from iuscore.errors import UserError
 from iuscore.models.base import KINDS, AdditiveModel
 from iuscore.models.ensemble import Ensemble
-from iuscore.models.record import HASH, check_record, parse_json, profiles_sha256
+from iuscore.models.record import HASH, OLD_HASH, check_record, config_sha256, parse_json
 from iuscore.models.text import bounded
-from iuscore.runs import replacing
+from iuscore.runs import opened, replacing
 
 FORMAT = 1
 WEIGHTS_NAME = "model.safetensors"
@@ -41,7 +41,7 @@ def save_model(folder: str | os.PathLike[str], model: AdditiveModel, *, record: 
         record: what is kept beside the weights: "members" (one entry per member), "profiles",
             "ceiling", "floor", "validation", "training", "data", "versions" and whatever else the
             caller wants back. JSON-able, NumPy scalars and arrays allowed; NaN and infinities
-            become null. The keys "format", "kind", "model", "weights_sha256" and "profiles_sha256" are set
+            become null. The keys "format", "kind", "model", "weights_sha256" and "config_sha256" are set
             here, so a record that came from :func:`load_model` can be passed on.
 
     Returns:
@@ -76,8 +76,9 @@ def save_model(folder: str | os.PathLike[str], model: AdditiveModel, *, record: 
         "model": described["model"],
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
     }
-    config = _strict_json({**own, HASH: None, "members": [{}] * count, **record, **own}, "record")
-    config[HASH] = profiles_sha256(config)
+    kept = {key: value for key, value in record.items() if key not in (HASH, OLD_HASH)}
+    config = _strict_json({**own, HASH: None, "members": [{}] * count, **kept, **own}, "record")
+    config[HASH] = config_sha256(config)
     text = json.dumps(config, indent=1, allow_nan=False, ensure_ascii=False)
     target = Path(folder)
     if target.exists() and not target.is_dir():
@@ -147,10 +148,10 @@ def fill(model: AdditiveModel, tensors: Mapping[str, Tensor], path: Path) -> Non
 
 
 def _read_config(path: Path) -> dict[str, Any]:
-    if not path.is_file():
+    if not path.exists():
         raise UserError(f"no {path}: not a model folder, or its writing was interrupted; fit the model again")
     try:
-        config = parse_json(path.read_bytes())
+        config = parse_json(_content(path))
     except ValueError as error:
         raise UserError(f"{path}: not JSON ({error}); copy the model folder again") from None
     if not isinstance(config, dict) or "format" not in config:
@@ -175,8 +176,18 @@ def _read_config(path: Path) -> dict[str, Any]:
     try:
         check_record(config)
     except UserError as error:
-        raise UserError(f"{path}: {error}; copy the model folder again, or fit the model again") from None
+        raise UserError(
+            f"{path}: {error}; copy the model folder again, or fit the model again; no value in it can be edited"
+        ) from None
     return config
+
+
+def _content(path: Path) -> bytes:
+    try:
+        with opened(path) as file:
+            return file.read()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}; copy the model folder again") from None
 
 
 def _build(config: Mapping[str, Any], path: Path) -> Ensemble:
@@ -194,9 +205,9 @@ def _build(config: Mapping[str, Any], path: Path) -> Ensemble:
 
 
 def _read_weights(path: Path, sha256: str) -> dict[str, Tensor]:
-    if not path.is_file():
+    if not path.exists():
         raise UserError(f"no {path}: a model is two files, {CONFIG_NAME} and {WEIGHTS_NAME}; copy both")
-    content = path.read_bytes()
+    content = _content(path)
     try:
         tensors = safetensors.torch.load(content)
     except (safetensors.SafetensorError, KeyError, ValueError, RuntimeError) as error:

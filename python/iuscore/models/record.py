@@ -12,9 +12,10 @@ from iuscore.features import VERSION
 from iuscore.models.base import SPACES
 from iuscore.models.text import LARGEST, bounded, is_number
 
-HASH = "profiles_sha256"
-HASHED = ("profiles", "ceiling", "floor", "features")
-"""What scores are compared with."""
+HASH = "config_sha256"
+OLD_HASH = "profiles_sha256"
+"""Of models made before there was `HASH`; it covers `OLD_HASHED` only."""
+OLD_HASHED = ("profiles", "ceiling", "floor", "features")
 
 QUANTILES = ("0.05", "0.25", "0.5", "0.75", "0.95")
 MOST_MEMBERS = 1000
@@ -56,15 +57,37 @@ def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def profiles_sha256(config: Mapping[str, Any]) -> str:
-    """SHA-256 in hex over what scores are compared with, in an order and notation of its own.
+def config_sha256(config: Mapping[str, Any]) -> str:
+    """SHA-256 in hex over a whole ``config.json`` but this hash, in an order and notation of its own.
+
+    The hash of the weights is a part of it, so it stands for all that a score depends on. Spaces and line ends do not
+    count.
 
     Example:
-        >>> profiles_sha256({"floor": {"a": 1.0}})[:8] == profiles_sha256({"floor": {"a": 1.0}, "data": {}})[:8]
-        True
+        >>> one, other = config_sha256({"kind": "epu", "data": {"bits": 12}}), config_sha256({"kind": "epu"})
+        >>> one == other, one == config_sha256({"data": {"bits": 12}, "kind": "epu", "config_sha256": one})
+        (False, True)
     """
-    part = {key: config[key] for key in HASHED if key in config}
+    return _sha256({key: value for key, value in config.items() if key != HASH})
+
+
+def _sha256(part: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(part, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def seal_note(config: Mapping[str, Any]) -> str | None:
+    """What to say of a model that no hash covers as a whole; None of any other.
+
+    Example:
+        >>> seal_note({})[:50]
+        'the model was made by an older version, which put '
+    """
+    if HASH in config:
+        return None
+    return (
+        "the model was made by an older version, which put no hash over config.json: a change to its classes or "
+        "settings would not be noticed; fit it again to have one"
+    )
 
 
 def check_record(config: Mapping[str, Any]) -> None:
@@ -85,11 +108,26 @@ def check_record(config: Mapping[str, Any]) -> None:
         raise UserError(f"members: expected at most {MOST_MEMBERS}, got {len(members)}")
     for i, member in enumerate(members):
         _mapping(member, f"members[{i}]")
+    if config.get("data") is not None:
+        _mapping(config["data"], "data")
+        _classes_of(config.get("model"), config["data"].get("numbers"))
     for key, check in _FIELDS.items():
         if config.get(key) is not None:
             check(config[key], key)
-    if HASH in config and config[HASH] != profiles_sha256(config):
-        raise UserError(f"{', '.join(HASHED)}: changed since they were written (their SHA-256 differs)")
+    if HASH in config:
+        if config[HASH] != config_sha256(config):
+            raise UserError("changed since it was written (its SHA-256 differs)")
+    elif OLD_HASH in config and config[OLD_HASH] != _sha256({key: config[key] for key in OLD_HASHED if key in config}):
+        raise UserError(f"{', '.join(OLD_HASHED)}: changed since they were written (their SHA-256 differs)")
+
+
+def _classes_of(model: Any, numbers: Any) -> None:
+    """Numbers stand for classes that there are."""
+    classes = model.get("classes") if isinstance(model, Mapping) else None
+    if isinstance(classes, list) and isinstance(numbers, Mapping):
+        for label, name in numbers.items():
+            if isinstance(name, str) and name not in classes:
+                raise UserError(f"data.numbers.{label[:60]}: expected a class of the model, got {bounded(name)}")
 
 
 def _mapping(value: Any, where: str) -> None:
@@ -129,6 +167,34 @@ def _truth(value: Any, where: str) -> None:
 def _count(value: Any, where: str) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= LARGEST:
         raise UserError(f"{where}: expected a number of images, got {bounded(value)}")
+
+
+def _images(least: int) -> Check:
+    def checked(value: Any, where: str) -> None:
+        _count(value, where)
+        if value < least:
+            raise UserError(f"{where}: expected at least {least} images, got {value}")
+
+    return checked
+
+
+def _bits(value: Any, where: str) -> None:
+    if type(value) is not int or not 8 <= value <= 16:
+        raise UserError(f"{where}: expected 8 to 16 or null, got {bounded(value)}")
+
+
+def _numbers_of_classes(value: Any, where: str) -> None:
+    _each(_text)(value, where)
+    for label in value:
+        if not label.isdecimal() or len(label) > 9:
+            raise UserError(f"{where}: expected whole numbers with classes, got {bounded(label)}")
+
+
+def _known_images(value: Any, where: str) -> None:
+    """What the marks themselves say is checked where they are read, by `iuscore.images.KnownImages`."""
+    _mapping(value, where)
+    _count(value.get("n"), f"{where}.n")
+    _text(value.get("marks"), f"{where}.marks")
 
 
 def _number(value: Any, where: str) -> None:
@@ -174,20 +240,26 @@ def _distribution(value: Any, where: str) -> None:
     if value["n"] == 0:
         return
     _number(value.get("mean"), f"{where}.mean")
-    _mapping(value.get("quantiles"), f"{where}.quantiles")
+    quantiles = value.get("quantiles")
+    _mapping(quantiles, f"{where}.quantiles")
     for quantile in QUANTILES:
-        _number(value["quantiles"].get(quantile), f"{where}.quantiles.{quantile}")
+        _number(quantiles.get(quantile), f"{where}.quantiles.{quantile}")
+    if unknown := sorted(set(quantiles) - set(QUANTILES)):
+        raise UserError(f"{where}.quantiles: expected {', '.join(QUANTILES)}, got {bounded(unknown[0])}")
+    numbers = [quantiles[quantile] for quantile in QUANTILES]
+    if numbers != sorted(numbers):
+        raise UserError(f"{where}.quantiles: expected numbers that do not fall, got {bounded(numbers)}")
 
 
 def _features(value: Any, where: str) -> None:
     _mapping(value, where)
-    _count(value.get("n"), f"{where}.n")
+    _images(2)(value.get("n"), f"{where}.n")
     _list(_number)(value.get("mean"), f"{where}.mean")
     _list(_distance)(value.get("sd"), f"{where}.sd")
     _mapping(value.get("nearest"), f"{where}.nearest")
     for n, distance in value["nearest"].items():
-        if not n.isdecimal() or len(n) > 9:
-            raise UserError(f"{where}.nearest: expected numbers of images, got {bounded(n)}")
+        if not n.isdecimal() or len(n) > 9 or n != str(int(n)) or int(n) < 2:
+            raise UserError(f"{where}.nearest: expected numbers of images, at least 2, got {bounded(n)}")
         _distance(distance, f"{where}.nearest.{n}")
 
 
@@ -214,6 +286,9 @@ _FIELDS: Mapping[str, Check] = {
         origin=_text,
         warnings=_list(_text),
         notes=_list(_text),
+        bits=_bits,
+        numbers=_numbers_of_classes,
+        known_images=_known_images,
     ),
     "versions": _each(_text),
     "feature_version": _feature_version,
