@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -92,7 +93,7 @@ def prepare_source(
             if inputs is None:
                 shape = (len(source), *made.shape[1:])
                 large = int(np.prod(shape)) * 4 > IN_MEMORY_BYTES
-                inputs = np.memmap(spill, np.float32, "w+", shape=shape) if large else np.empty(shape, np.float32)
+                inputs = _spilled(spill, shape) if large else np.empty(shape, np.float32)
             inputs[len(kept) : len(kept) + len(made)] = made
             kept += [seen + i for i in positions]
         seen += len(batch)
@@ -100,6 +101,18 @@ def prepare_source(
     if inputs is None:
         inputs = np.empty((0,), np.float32)
     return inputs[: len(kept)], kept, errors
+
+
+def _spilled(spill: Path, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    """A file as an array; its room on the disk is taken now, as an error later would end the process (SIGBUS)."""
+    with open(spill, "wb") as file:
+        if hasattr(os, "posix_fallocate"):
+            try:
+                os.posix_fallocate(file.fileno(), 0, 4 * int(np.prod(shape)))
+            except OSError as error:
+                error.filename = str(spill)
+                raise
+    return np.memmap(spill, np.float32, "r+" if hasattr(os, "posix_fallocate") else "w+", shape=shape)
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import BinaryIO
@@ -19,7 +20,8 @@ from typing import BinaryIO
 def uninterrupted(*, always: bool = False) -> Iterator[None]:
     """Put off Ctrl-C until the block is done, so that it never finds a result half counted.
 
-    For blocks of milliseconds: a second Ctrl-C does not wait, unless ``always``. That is for what cannot be done again
+    And SIGTERM, where it is taken for one (`terminated_as_interrupted`). For blocks of milliseconds: a second Ctrl-C
+    does not wait, unless ``always``. That is for what cannot be done again
     once it was broken off: imports, and the start of processes. Outside the main thread, where no signal arrives,
     nothing is changed.
 
@@ -33,29 +35,43 @@ def uninterrupted(*, always: bool = False) -> Iterator[None]:
         ...     print(done)
         ['all of it']
     """
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(before):
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: handler for number, handler in handlers.items() if callable(handler)}
+    if threading.current_thread() is not threading.main_thread() or not before:
         yield
         return
     caught: list[tuple[int, FrameType | None]] = []
 
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
     def note(number: int, frame: FrameType | None) -> None:
         caught.append((number, frame))
         if not always:
-            signal.signal(signal.SIGINT, before)
+            restore()
 
-    signal.signal(signal.SIGINT, note)
+    for number in before:
+        signal.signal(number, note)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        restore()
         if caught:
-            before(*caught[0])
+            first, frame = caught[0]
+            before[signal.Signals(first)](first, frame)
+
+
+@dataclass
+class Ended:
+    """Whether SIGTERM ended a block."""
+
+    terminated: bool = False
 
 
 @contextmanager
-def terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM, by which schedulers end a job, as if it were Ctrl-C.
+def terminated_as_interrupted() -> Iterator[Ended]:
+    """SIGTERM, by which schedulers end a job, as if it were Ctrl-C; what is yielded says whether it came.
 
     Example:
         >>> try:
@@ -65,12 +81,18 @@ def terminated_as_interrupted() -> Iterator[None]:
         ...     print("in good order")
         in good order
     """
+    ended = Ended()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield ended
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        ended.terminated = True
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
     try:
-        yield
+        yield ended
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -124,6 +146,22 @@ def opened(path: Path) -> BinaryIO:
         raise
 
 
+_REFUSALS = {
+    getattr(errno, name, 0)
+    for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EIO")  # Windows has no EDQUOT
+}
+
+
+def refused_by_disk(error: OSError) -> bool:
+    """Whether the disk or its rights are the reason, which the user can mend: full, over quota, read-only, broken.
+
+    Example:
+        >>> refused_by_disk(OSError(errno.ENOSPC, "No space left on device")), refused_by_disk(FileNotFoundError())
+        (True, False)
+    """
+    return bool(error.errno) and error.errno in _REFUSALS
+
+
 @contextmanager
 def output_folder(folder: Path, *inside: str) -> Iterator[None]:
     """Make ``folder`` and folders ``inside`` it; in the end remove those that the block left empty.
@@ -168,10 +206,15 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         raise OSError(errno.EINVAL, f"expected a file to replace, got {kind}", str(path))
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
     try:
-        with open(temporary, "xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with open(temporary, "xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            if error.filename in (None, str(temporary)):  # a full disk names no file, and the hidden one is of no use
+                error.filename = str(path)
+            raise
         try:
             os.replace(temporary, path)
         except FileNotFoundError:  # another process found all done, and removed what seemed left over

@@ -348,14 +348,14 @@ log.TrainingLog.batch = waiting
     @pytest.mark.parametrize(
         ("change", "named"),
         [
-            (("--epochs", 4), "epochs was 3, now it is 4"),
-            (("--lr", "0.5"), "learning_rate was 0.001, now it is 0.5"),
-            (("--base-channels", 3), "base_channels was 2, now it is 3"),
-            (("--size", 24), "size was [16, 16], now it is [24, 24]"),
-            (("--mode", "paper"), "mode was 'clean', now it is 'paper'"),
-            (("--classes", "b,a"), "classes was ['a', 'b'], now it is ['b', 'a']"),
-            (("--seed", 1), "train was "),
-            (("--split", "0.5,0.25,0.25"), "train was "),
+            (("--epochs", 4), "--epochs was 3, now it is 4"),
+            (("--lr", "0.5"), "--lr was 0.001, now it is 0.5"),
+            (("--base-channels", 3), "--base-channels was 2, now it is 3"),
+            (("--size", 24), "--size was [16, 16], now it is [24, 24]"),
+            (("--mode", "paper"), "--mode was 'clean', now it is 'paper'"),
+            (("--classes", "b,a"), "--classes was ['a', 'b'], now it is ['b', 'a']"),
+            (("--seed", 1), "--seed was 0, now it is 1"),
+            (("--split", "0.5,0.25,0.25"), "the train images are others than before"),
         ],
     )
     def test_resume_with_other_options(

@@ -134,7 +134,7 @@ class TestFit:
             patch.setattr(training, "_save", stopping)
             assert command("fit", real, "--out", tmp_path / "m", *SMALL).status == 130
         refused = command("fit", real, "--out", tmp_path / "m", *SMALL, "--heads", "tanh", "--resume")
-        assert "heads was 'linear', now it is 'tanh'" in refused.err
+        assert "--heads was 'linear', now it is 'tanh'" in refused.err
         ran_well(command, "fit", real, "--out", tmp_path / "m", *SMALL, "--resume")
         for name in ("model.safetensors", "config.json"):
             assert (tmp_path / "m" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()

@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -33,6 +33,9 @@ RECORD: dict[str, Any] = {
     "data": {"counts": {"train": {"normal": 3}}, "fingerprints": {"train": "ab"}, "warnings": [], "origin": "x"},
     "versions": {"iuscore": "1"},
 }
+
+
+NO_BITS: tuple[Any, ...] = (7, 17, -5, 10**30, True, "12", 12.0, [], {"a": 1})
 
 
 @pytest.fixture
@@ -171,10 +174,7 @@ class TestRecord:
             ("features", {"normal": FEATURES | {"n": 1}}, "features.normal.n: expected at least 2 images, got 1"),
             ("ceiling/paper/normal/quantiles/0.9", 1, "ceiling.paper.normal.quantiles: expected 0.05, 0.25, 0.5"),
             ("floor/paper/normal/quantiles/0.05", 9, "floor.paper.normal.quantiles: expected numbers that do not fall"),
-            *[
-                ("data/bits", cast(object, bits), "data.bits: expected 8 to 16 or null, got ")
-                for bits in (7, 17, -5, 10**30, True, "12", 12.0, [], {"a": 1})
-            ],
+            *[("data/bits", bits, "data.bits: expected 8 to 16 or null, got ") for bits in NO_BITS],
             ("data/numbers", {"0": "other"}, "data.numbers.0: expected a class of the model, got 'other'"),
             ("data/numbers", {"zero": "normal"}, "data.numbers: expected whole numbers with classes, got 'zero'"),
             ("data/numbers", {"0": 5}, "data.numbers.0: expected text, got 5"),

@@ -13,6 +13,7 @@ from iuscore.cli._common import EXIT_INTERRUPTED, EXIT_USER, SEED, Command, Prin
 from iuscore.cli._fit import fit, import_reference
 from iuscore.cli._score import plot_features, score, verify
 from iuscore.errors import UserError
+from iuscore.runs import refused_by_disk
 
 
 def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
@@ -80,7 +81,8 @@ def main() -> None:
         say("iuscore: interrupted", err=True)
         status = EXIT_INTERRUPTED
     except OSError as error:
-        say(f"iuscore: {error.strerror or error}{f': {error.filename}' if error.filename else ''}", err=True)
+        advice = "; mend that and run the same command again" if refused_by_disk(error) else ""
+        say(f"iuscore: {error.strerror or error}{f': {error.filename}' if error.filename else ''}{advice}", err=True)
         status = EXIT_USER
     except (MemoryError, RuntimeError) as error:
         import torch

@@ -14,7 +14,7 @@ from iuscore.errors import UserError
 from iuscore.report import Report
 
 SEED = click.IntRange(0, 2**32 - 1)
-EXIT_UNREADABLE, EXIT_USER, EXIT_INTERRUPTED = 1, 2, 130
+EXIT_UNREADABLE, EXIT_USER, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 130, 143
 
 
 _LINE = "{desc}: {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"

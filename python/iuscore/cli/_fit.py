@@ -11,6 +11,7 @@ import click
 
 from iuscore.cli._common import (
     EXIT_INTERRUPTED,
+    EXIT_TERMINATED,
     EXIT_UNREADABLE,
     SEED,
     Command,
@@ -22,7 +23,7 @@ from iuscore.cli._common import (
     shown,
 )
 from iuscore.errors import UserError
-from iuscore.runs import uninterrupted
+from iuscore.runs import terminated_as_interrupted, uninterrupted
 
 
 def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:
@@ -128,6 +129,25 @@ def fit(real: Path, out: Path, **options: Any) -> int:
     REAL is a folder with one sub-folder a class (or with class prefixes in the file names), a folder with train and
     perhaps val and test inside, or a MedMNIST .npz file.
     """
+    with uninterrupted(always=True):
+        from iuscore.fit.training import ResumeDiffers
+
+    with terminated_as_interrupted() as ended:
+        try:
+            status = _fit(real, out, options)
+        except ResumeDiffers as error:
+            params = click.get_current_context().command.params
+            names = {param.name: param.opts[0] for param in params if isinstance(param, click.Option)}
+            raise UserError(error.called(names.get(error.name, error.name))) from None
+        except KeyboardInterrupt:
+            if not ended.terminated:
+                raise
+            say("iuscore: interrupted", err=True)
+            status = EXIT_INTERRUPTED
+    return EXIT_TERMINATED if status == EXIT_INTERRUPTED and ended.terminated else status
+
+
+def _fit(real: Path, out: Path, options: dict[str, Any]) -> int:
     with uninterrupted(always=True):
         from iuscore.fit import fit, open_splits
         from iuscore.images.labels import parse_map

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +23,7 @@ from iuscore.images import MaskedShards, ShardedSource, open_shards
 from iuscore.images.listing import counted
 from iuscore.processes import processors
 from iuscore.report import Report
-from iuscore.runs import output_folder, uninterrupted
+from iuscore.runs import output_folder, refused_by_disk, uninterrupted
 from iuscore.score import Scorer
 
 EVERY = 60.0
@@ -285,7 +284,7 @@ def _writing(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO):
+        if not refused_by_disk(error):
             raise
         raise UserError(
             f"cannot write to {folder}: {error.strerror}; what is done is kept: mend that and run the same command "

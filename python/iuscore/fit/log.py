@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,13 @@ def summary_writer() -> Any:
     except ImportError:
         raise UserError("--tensorboard needs the extra: pip install -c constraints.txt '.[tensorboard]'") from None
     return SummaryWriter
+
+
+def _write_all(file: io.FileIO, content: bytes) -> None:
+    """Where there is no room for all of it, a first call writes a part, and the next one raises."""
+    done = 0
+    while done < len(content):
+        done += file.write(content[done:])
 
 
 class TrainingLog:
@@ -81,8 +90,15 @@ class TrainingLog:
             **entry,
             "best_epoch": progress.best_epoch,
         }
-        with self.log_path.open("a", encoding="utf-8") as log:
-            log.write(json.dumps(line) + "\n")
+        with self.log_path.open("ab", buffering=0) as log:
+            end = log.tell()
+            try:
+                _write_all(log, (json.dumps(line) + "\n").encode())
+            except OSError as error:
+                with suppress(OSError):
+                    log.truncate(end)  # half a line would be in the way of the next
+                error.filename = str(self.log_path)
+                raise
         if self.writer is not None:
             for name, value in entry.items():
                 if value is not None and name != "epoch":

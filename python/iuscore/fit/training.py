@@ -7,7 +7,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -320,9 +320,16 @@ def _save(state: Path, model: AdditiveModel, optimizer: torch.optim.Optimizer, b
     # One file, so that a kill at any instant leaves the state of a whole epoch.
     payload = {"progress": json.dumps(asdict(progress)), "identity": json.dumps(dict(identity))}
     content = safetensors.torch.save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, payload)
+    # Under this name a killed training may leave it, and the next one removes it.
     temporary = state.with_name(state.name + ".tmp")
-    temporary.write_bytes(content)
-    os.replace(temporary, state)
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, state)
+    except OSError as error:
+        error.filename = str(state)
+        with suppress(OSError):
+            temporary.unlink()
+        raise
 
 
 def _restore(
@@ -336,7 +343,7 @@ def _restore(
     except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
         raise UserError(f"{state}: damaged ({error}); fit again in a new folder") from None
     if changed := _difference(stored, identity):
-        raise UserError(f"--resume: {changed}; use the same options and data, or another folder")
+        raise ResumeDiffers(*changed)
     model.load_state_dict(_part(tensors, "model."))
     parameters = dict(model.named_parameters())
     for name, value in _part(tensors, "optimizer.").items():
@@ -346,15 +353,44 @@ def _restore(
     return progress, _part(tensors, "best.")
 
 
-def _difference(stored: Mapping[str, Any], identity: Mapping[str, Any]) -> str | None:
-    """What differs first, by its own name: "epochs was 5, now it is 6"."""
-    for key, value in identity.items():
+class ResumeDiffers(UserError):
+    """What was trained with another value than the one given now.
+
+    Attributes:
+        name: of the argument, or of the part of the data.
+        was, now: its values.
+    """
+
+    def __init__(self, name: str, was: object, now: object) -> None:
+        super().__init__(name, was, now)  # so that a copy is made of the same arguments
+        self.name, self.was, self.now = name, was, now
+
+    def __str__(self) -> str:
+        return self.called(self.name)
+
+    def called(self, name: str) -> str:
+        """The message, where the argument is called ``name``.
+
+        Example:
+            >>> ResumeDiffers("learning_rate", 0.1, 0.2).called("--lr")
+            '--resume: --lr was 0.1, now it is 0.2; use the same options and data, or another folder'
+        """
+        said = f"{name} was {self.was!r}, now it is {self.now!r}"
+        if self.name in ("train", "val", "test"):  # by a fingerprint, which says nothing to a reader
+            said = f"the {self.name} images are others than before"
+        return f"--resume: {said}; use the same options and data, or another folder"
+
+
+def _difference(stored: Mapping[str, Any], identity: Mapping[str, Any]) -> tuple[str, object, object] | None:
+    """What differs first: its own name, its value then and now."""
+    # A seed before the images that it chose.
+    for key, value in sorted(identity.items(), key=lambda item: isinstance(item[1], Mapping)):
         was = stored.get(key)
         if isinstance(value, Mapping) and isinstance(was, Mapping):
             if changed := _difference(was, value):
                 return changed
         elif was != value:
-            return f"{key} was {was!r}, now it is {value!r}"
+            return key, was, value
     return None
 
 
