@@ -362,11 +362,8 @@ class ResumeDiffers(UserError):
     """
 
     def __init__(self, name: str, was: object, now: object) -> None:
-        super().__init__(name, was, now)  # so that a copy is made of the same arguments
         self.name, self.was, self.now = name, was, now
-
-    def __str__(self) -> str:
-        return self.called(self.name)
+        super().__init__(self.called(name))
 
     def called(self, name: str) -> str:
         """The message, where the argument is called ``name``.

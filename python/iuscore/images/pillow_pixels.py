@@ -111,6 +111,32 @@ def _transposed(image: Image.Image, orientation: int) -> Image.Image:
     return image.transpose(turns[orientation])
 
 
+_STRIP_BYTES = 2 << 20
+
+
+def as_array(image: Image.Image) -> NDArray[np.uint8]:
+    """[H, W] or [H, W, C] of an image of 8 bits a channel.
+
+    Of a large one strip by strip: Pillow hands out its pixels as one text of bytes, which is a copy of the whole image,
+    and pieces that stay in the processor's cache are copied in less than half the time.
+
+    Example:
+        >>> from PIL import Image
+        >>> as_array(Image.new("RGB", (5, 3), (1, 2, 3)))[2, 4].tolist()
+        [1, 2, 3]
+    """
+    width, height = image.size
+    bands = len(image.getbands())
+    rows = max(1, _STRIP_BYTES // max(1, width * bands))
+    if rows >= height:
+        return np.array(image, dtype=np.uint8)
+    pixels = np.empty((height, width) if bands == 1 else (height, width, bands), dtype=np.uint8)
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        pixels[top:bottom] = np.asarray(image.crop((0, top, width, bottom)))
+    return pixels
+
+
 def _to_array(
     image: Image.Image, opened: Image.Image, layout: str, notes: list[str], bits: int | None, nominal: int | None
 ) -> NDArray[Any]:
@@ -124,21 +150,21 @@ def _to_array(
     if image.has_transparency_data:
         if image.mode in ("P", "PA"):
             notes.append(CONVERTED.format(mode="palette"))
-        pixels = np.array(image.convert("RGBA"))
+        pixels = as_array(image.convert("RGBA"))
         if (pixels[..., 3] != 255).any():
             notes.append(ALPHA_DROPPED)
         gray = image.mode in ("1", "L", "LA", "La") or "LA;16" in layout
         pixels = np.ascontiguousarray(pixels[..., : 1 if gray else 3])
     elif image.mode == "L":
-        pixels = np.array(image)[..., None]
+        pixels = as_array(image)[..., None]
     elif image.mode == "1":
-        pixels = np.array(image.convert("L"))[..., None]
+        pixels = as_array(image.convert("L"))[..., None]
     elif image.mode == "RGB":
-        pixels = np.array(image)
+        pixels = as_array(image)
     else:
         if image.mode != "RGBX":
             notes.append(CONVERTED.format(mode="palette" if image.mode == "P" else image.mode))
-        pixels = np.array(image.convert("RGB"))
+        pixels = as_array(image.convert("RGB"))
     if ";16" in layout:
         high = int(pixels.max(initial=0))
         note_small_range(8 + high.bit_length() if high else 0, 16, notes)
