@@ -130,6 +130,11 @@ class TestRecord:
             with pytest.raises(UserError, match="profiles, ceiling, floor, features: changed since they were written"):
                 load(whole)
 
+    def test_what_could_not_be_loaded_is_not_saved(self, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match=r"^model: expected at most 1000 members, got 1001$"):
+            save_model(tmp_path / "m", Ensemble([small(0)] * 1001), record={})
+        assert not (tmp_path / "m").exists()
+
     def test_a_run_says_so(self, command: Command, texture: Path, tmp_path: Path) -> None:
         model = shutil.copytree(texture, tmp_path / "model")
         edit(model, config_sha256=...)

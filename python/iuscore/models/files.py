@@ -19,7 +19,7 @@ from torch import Tensor
 from iuscore.errors import UserError
 from iuscore.models.base import KINDS, AdditiveModel
 from iuscore.models.ensemble import Ensemble
-from iuscore.models.record import HASH, OLD_HASH, check_record, config_sha256, parse_json
+from iuscore.models.record import HASH, MOST_MEMBERS, OLD_HASH, check_record, config_sha256, parse_json
 from iuscore.models.text import bounded
 from iuscore.runs import opened, replacing
 
@@ -48,7 +48,8 @@ def save_model(folder: str | os.PathLike[str], model: AdditiveModel, *, record: 
         The folder.
 
     Raises:
-        UserError: the weights are not finite (training diverged), or ``folder`` is a file.
+        UserError: the weights are not finite (training diverged), there are more than 1,000 members, or ``folder`` is
+            a file.
         ValueError: "members" in the record does not have one entry per member.
         TypeError: the record holds something that JSON cannot.
 
@@ -63,6 +64,8 @@ def save_model(folder: str | os.PathLike[str], model: AdditiveModel, *, record: 
     """
     ensemble = model if isinstance(model, Ensemble) else Ensemble([model])
     count = len(ensemble.members)
+    if count > MOST_MEMBERS:
+        raise UserError(f"model: expected at most {MOST_MEMBERS} members, got {count}")
     if len(record.get("members", [{}] * count)) != count:
         raise ValueError(f"record: expected {count} entries in 'members', got {len(record['members'])}")
     tensors = {name: value.detach().cpu().contiguous() for name, value in ensemble.state_dict().items()}
