@@ -6,7 +6,6 @@ import errno
 import os
 import secrets
 import signal
-import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import BinaryIO
+
+from iuscore.regular_files import not_a_file
 
 
 @contextmanager
@@ -95,55 +96,6 @@ def terminated_as_interrupted() -> Iterator[Ended]:
         yield ended
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def not_a_file(path: Path) -> str | None:
-    """What lies at a path in the place of a file, in words; None where there is a file, or nothing.
-
-    Example:
-        >>> not_a_file(Path("/dev/null")), not_a_file(Path("/"))
-        ('a device', 'a folder')
-    """
-    try:
-        mode = path.stat().st_mode
-    except (OSError, ValueError):
-        return None
-    return None if stat.S_ISREG(mode) else _kind_of(mode)
-
-
-def _kind_of(mode: int) -> str:
-    if stat.S_ISDIR(mode):
-        return "a folder"
-    if stat.S_ISFIFO(mode):
-        return "a pipe"
-    return "a socket" if stat.S_ISSOCK(mode) else "a device"
-
-
-def opened(path: Path) -> BinaryIO:
-    """Open a file to read it; nothing else is waited for, as reading from a pipe would.
-
-    Raises:
-        OSError: there is none, it may not be read, or it is no file; ``strerror`` says which.
-
-    Example:
-        >>> opened(Path("/"))
-        Traceback (most recent call last):
-        ...
-        OSError: [Errno 22] expected a file, got a folder: '/'
-    """
-    # Without O_NONBLOCK the call itself waits for whoever writes into a pipe. Windows knows neither.
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-    if (kind := not_a_file(path)) is not None:
-        raise OSError(errno.EINVAL, f"expected a file, got {kind}", str(path))
-    descriptor = os.open(path, flags)
-    try:
-        mode = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(mode):
-            raise OSError(errno.EINVAL, f"expected a file, got {_kind_of(mode)}", str(path))
-        return open(descriptor, "rb")
-    except BaseException:
-        os.close(descriptor)
-        raise
 
 
 _REFUSALS = {

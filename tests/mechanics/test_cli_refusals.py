@@ -96,12 +96,12 @@ def test_files_of_others(command: Command, real: Path, tmp_path: Path, name: str
         assert tree(out) == before
 
 
-@pytest.mark.parametrize("kind", ["a pipe", "a folder"])
+@pytest.mark.parametrize("kind", ["a named pipe", "a folder"])
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "log.jsonl"])
 def test_what_is_no_file(command: Command, real: Path, tmp_path: Path, name: str, kind: str) -> None:
     out = tmp_path / "m"
     out.mkdir()
-    if kind == "a pipe":
+    if kind == "a named pipe":
         os.mkfifo(out / name)
     else:
         (out / name).mkdir()

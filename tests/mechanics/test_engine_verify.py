@@ -193,13 +193,13 @@ def test_memory_does_not_grow_with_the_run(
 
 def put(kind: str, path: Path) -> None:
     path.unlink(missing_ok=True)
-    if kind == "a pipe":
+    if kind == "a named pipe":
         os.mkfifo(path)
     else:
         path.mkdir()
 
 
-@pytest.mark.parametrize("kind", ["a pipe", "a folder"])
+@pytest.mark.parametrize("kind", ["a named pipe", "a folder"])
 @pytest.mark.parametrize("name", ["run.json", "plan.jsonl", "summary.json"])
 def test_what_is_no_file_is_refused(
     command: Command, fitted: Path, images: Path, done: Path, name: str, kind: str
@@ -220,7 +220,7 @@ def test_what_is_no_file_is_refused(
 @pytest.mark.parametrize("name", ["run.json", "summary.json", "scores.csv", "scores.parquet/part-000001.parquet"])
 def test_a_pipe_is_not_waited_for(fitted: Path, images: Path, done: Path, name: str) -> None:
     """In a process of its own, which would hang."""
-    put("a pipe", done / name)
+    put("a named pipe", done / name)
     assert run_apart("verify", done).status in (0, 1, 2)
     options = ("--target", "a", "--out", done, "--workers", 1, "--csv")
     ran = run_apart("score", fitted, images, *options)

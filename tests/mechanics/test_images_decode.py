@@ -304,7 +304,7 @@ def test_damaged_pixels_of_a_png_are_not_passed_on() -> None:
 
 def test_missing_and_folder(tmp_path: Path) -> None:
     assert reason(tmp_path / "none.png") == "cannot be opened: No such file or directory"
-    assert reason(tmp_path) == "cannot be opened: a folder, not a file"
+    assert reason(tmp_path) == "cannot be opened: expected a file, got a folder"
 
 
 def test_bomb_is_refused_from_its_header() -> None:

@@ -59,7 +59,7 @@ def test_an_image(odd: tuple[str, Path]) -> None:
         "sample = read_item(Item('a', None, None, StoredFile(Path(sys.argv[1]))))\n"
         "print(sample.error, sample.passing)"
     )
-    assert in_a_process(code, path) == f"cannot be opened: {kind}, not a file False"
+    assert in_a_process(code, path) == f"cannot be opened: expected a file, got {kind} False"
 
 
 def test_a_mask(odd: tuple[str, Path]) -> None:
@@ -76,7 +76,10 @@ def test_a_mask(odd: tuple[str, Path]) -> None:
         "found += [sample.error for sample in with_masks(open_source('images'), 'masks')]\n"
         "print(*found, sep='\\n')"
     )
-    assert in_a_process(code, path.parent).splitlines() == [f"mask: cannot be opened: {kind}, not a file", "None"] * 2
+    assert (
+        in_a_process(code, path.parent).splitlines()
+        == [f"mask: cannot be opened: expected a file, got {kind}", "None"] * 2
+    )
 
 
 def test_other_files(odd: tuple[str, Path]) -> None:

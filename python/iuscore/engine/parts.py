@@ -22,7 +22,8 @@ from iuscore.engine.records import parsed, whole
 from iuscore.errors import UserError
 from iuscore.features import MOST
 from iuscore.images import Sample
-from iuscore.runs import opened, replacing
+from iuscore.regular_files import regular_only
+from iuscore.runs import replacing
 from iuscore.score import Scorer, Scores
 
 if TYPE_CHECKING:
@@ -236,7 +237,7 @@ def read_info(path: Path) -> PartInfo | None:
     import pyarrow.parquet as pq
 
     try:
-        with opened(path) as file:  # a path that is not UTF-8 cannot be given
+        with open(path, "rb", opener=regular_only) as file:  # a path that is not UTF-8 cannot be given
             footer = pq.read_metadata(file)
         record = parsed((footer.metadata or {})[_KEY])
         features = {name: PartFeatures.from_json(value) for name, value in record["features"].items()}
@@ -261,7 +262,7 @@ def read_part(path: Path, columns: list[str] | None = None) -> pa.Table:
 
     try:
         # One thread: of several that find damage, one may end the process. Not read_table: it imports the datasets.
-        with opened(path) as file:
+        with open(path, "rb", opener=regular_only) as file:
             return pq.ParquetFile(file, pre_buffer=False).read(columns, use_threads=False)
     except (OSError, ValueError, pa.ArrowException) as error:
         said = " ".join(str(error).split())

@@ -13,7 +13,8 @@ from zlib import crc32
 from iuscore.engine.records import parsed
 from iuscore.errors import UserError
 from iuscore.images import Shard, ShardedSource
-from iuscore.runs import opened, replacing
+from iuscore.regular_files import regular_only
+from iuscore.runs import replacing
 
 LONGEST_LINE = 1 << 30
 """Bytes of a shard in the file, at most; that of 100,000 long names is some 30 MB."""
@@ -47,7 +48,7 @@ class Plan:
             UserError: the file is not what it was.
         """
         try:
-            with opened(self.path) as file:
+            with open(self.path, "rb", opener=regular_only) as file:
                 file.seek(self.offsets[index])
                 end = self.offsets[index + 1] if index + 1 < len(self) else self.path.stat().st_size
                 line = file.read(max(0, min(end - self.offsets[index], LONGEST_LINE)))
@@ -61,7 +62,7 @@ class Plan:
 def first_shard(path: Path) -> Shard | None:
     """The shard in the first line of a file; None where there is none."""
     try:
-        with opened(path) as file:
+        with open(path, "rb", opener=regular_only) as file:
             return Shard.from_json(parsed(file.readline(LONGEST_LINE)))
     except (OSError, AttributeError, ValueError):
         return None

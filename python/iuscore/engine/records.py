@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from iuscore.runs import opened
+from iuscore.regular_files import regular_only
 
 LARGEST = 1 << 30
 """Bytes of a record, at most; the summary of a thousand classes is some MB."""
@@ -48,7 +48,7 @@ def read_object(path: Path) -> dict[str, Any]:
     Raises:
         OSError: it cannot be read. BadRecord: it holds something else, or far too much.
     """
-    with opened(path) as file:
+    with open(path, "rb", opener=regular_only) as file:
         content = file.read(LARGEST + 1)
     if len(content) > LARGEST:
         raise BadRecord(f"expected at most {LARGEST} bytes")

@@ -40,7 +40,8 @@ from iuscore.images.labels import ClassNames
 from iuscore.images.listing import uid_of
 from iuscore.models.base import SPACES
 from iuscore.models.record import seal_note
-from iuscore.runs import TEMPORARY, not_a_file, opened, replacing
+from iuscore.regular_files import not_a_file, regular_only
+from iuscore.runs import TEMPORARY, replacing
 from iuscore.score import Scorer
 
 FORMAT = 1
@@ -345,7 +346,7 @@ def _written(folder: Path) -> Iterator[tuple[Path, Callable[[Path], bool]]]:
 def is_csv(path: Path) -> bool:
     """Whether a file begins as the table of a run does."""
     try:
-        with opened(path) as file:
+        with open(path, "rb", opener=regular_only) as file:
             return file.read(200).startswith((b'"uid","target","ius"', b'"uid","target","group","ius"'))
     except OSError:
         return False

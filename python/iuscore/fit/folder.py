@@ -11,7 +11,7 @@ from pathlib import Path
 
 from iuscore.errors import UserError
 from iuscore.models.files import CONFIG_NAME, WEIGHTS_NAME
-from iuscore.runs import not_a_file
+from iuscore.regular_files import not_a_file
 
 _STATE = re.compile(r"member\d+\.safetensors(\.tmp)?")
 _FILES = (WEIGHTS_NAME, CONFIG_NAME, "log.jsonl")

@@ -21,7 +21,8 @@ from iuscore.models.base import KINDS, AdditiveModel
 from iuscore.models.ensemble import Ensemble
 from iuscore.models.record import HASH, MOST_MEMBERS, OLD_HASH, check_record, config_sha256, parse_json
 from iuscore.models.text import bounded
-from iuscore.runs import opened, replacing
+from iuscore.regular_files import regular_only
+from iuscore.runs import replacing
 
 FORMAT = 1
 WEIGHTS_NAME = "model.safetensors"
@@ -187,7 +188,7 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 def _content(path: Path) -> bytes:
     try:
-        with opened(path) as file:
+        with open(path, "rb", opener=regular_only) as file:
             return file.read()
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}; copy the model folder again") from None
