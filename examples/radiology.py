@@ -53,11 +53,11 @@ def main() -> None:
         scorer = iuscore.load(work / "model")
         for name, folder in (("first", first), ("second", second)):
             run = score_source(scorer, folder, work / name, target=arguments.target)
-            found = run.summary["targets"][arguments.target]
-            reached = found["ceiling"]["mean"] if found["ceiling"] else float("nan")
-            print(f"{name}: IUS {found['ius']['mean']:+.2f}; held-out real images of the class reach {reached:+.2f}")
-            print(f"  what changed most: {found['most_changed']}; what matters most: {found['matters_most']}")
-            for note in run.summary["notes"]:
+            found = run.summary.targets[arguments.target]
+            reached = found.ceiling.mean if found.ceiling else float("nan")
+            print(f"{name}: IUS {found.ius.mean:+.2f}; held-out real images of the class reach {reached:+.2f}")
+            print(f"  what changed most: {found.most_changed}; what matters most: {found.matters_most}")
+            for note in run.summary.notes:
                 print(f"  note: {note}")
 
 

@@ -117,7 +117,7 @@ class TestGroups:
     def test_four_groups(self, fitted: Path, tmp_path: Path) -> None:
         images = write_images(tmp_path / "images", [f"P{i % 4}_{i}.png" for i in range(20)])
         run = score_source(iuscore.load(fitted), images, tmp_path / "o", target="a", group_by=r"^P\d")
-        assert (run.summary["targets"]["a"]["ius"]["low"], run.summary["targets"]["a"]["n_groups"]) == (None, 4)
+        assert (run.summary.targets["a"].ius.low, run.summary.targets["a"].n_groups) == (None, 4)
 
     @pytest.mark.parametrize(
         ("pattern", "said"),
@@ -256,7 +256,7 @@ class TestKnownImages:
         for data in ({}, None, [1], "x"):
             scorer.record["data"] = data
             run = score_source(scorer, images, tmp_path / f"o{data}", target="a")
-            assert run.summary["n_known"] == 0
+            assert run.summary.n_known == 0
         scorer.record["data"] = {"known_images": {"n": 3, "marks": "?"}}
         with pytest.raises(UserError, match=r"^data\.known_images: expected n and marks of the images of a model"):
             score_source(scorer, images, tmp_path / "damaged", target="a")

@@ -198,6 +198,13 @@ def test_features_page_is_what_the_registry_says() -> None:
         assert (DOCS / page).read_text(encoding="utf-8") == made, "run: python docs/generate_features.py"
 
 
+def test_schemas_are_those_of_the_records() -> None:
+    made = runpy.run_path(str(DOCS / "generate_schemas.py"))["pages"]()
+    assert set((DOCS / "schemas").iterdir()) == set(made)
+    for path, text in made.items():
+        assert path.read_text(encoding="utf-8") == text, "run: python docs/generate_schemas.py"
+
+
 @pytest.fixture
 def harness(monkeypatch: pytest.MonkeyPatch) -> Any:
     """What the benchmarks write their results with."""

@@ -65,11 +65,11 @@ def test_two_ranks_at_the_same_time(texture: Path, images: Path, expected: Path,
 def test_a_rank_alone_says_what_is_missing(texture: Path, images: Path, expected: Path, tmp_path: Path) -> None:
     scorer = iuscore.load(texture)
     run = score_source(scorer, images, tmp_path, shard_size=3, rank=(0, 2))
-    assert run.summary["complete"] is False
-    assert run.summary["n_scored"] == 21  # seven shards of fourteen
+    assert run.summary.complete is False
+    assert run.summary.n_scored == 21  # seven shards of fourteen
     # The other one is done by whoever comes, such as one process alone.
     run = score_source(scorer, images, tmp_path)
-    assert run.summary["complete"] is True
+    assert run.summary.complete is True
     assert parts(tmp_path) == parts(expected)
 
 
@@ -86,13 +86,13 @@ def test_the_whole_summary_is_never_replaced(
     def late(*args: Any, **figures: Any) -> dict[str, Any]:
         monkeypatch.setattr(engine_score, "write_summary", write)
         others.touch()  # what this rank is writing
-        assert score_source(scorer, images, tmp_path, rank=(1, 2)).summary["complete"] is True
+        assert score_source(scorer, images, tmp_path, rank=(1, 2)).summary.complete is True
         assert others.exists()
         return write(*args, **figures)
 
     monkeypatch.setattr(engine_score, "write_summary", late)
     run = score_source(scorer, images, tmp_path, shard_size=3, rank=(0, 2))
-    assert run.summary["complete"] is True
+    assert run.summary.complete is True
     assert json.loads((tmp_path / "summary.json").read_text())["complete"] is True
     score_source(scorer, images, tmp_path)  # alone, and tidies up
     assert not others.exists()
@@ -132,7 +132,7 @@ class TestRay:
     def test_same_parts(self, ray: Any, texture: Path, images: Path, expected: Path, tmp_path: Path) -> None:
         scorer = iuscore.load(texture)
         run = score_source(scorer, images, tmp_path, shard_size=3, workers=2, ray_address="local")
-        assert (run.summary["n_scored"], run.summary["complete"]) == (40, True)
+        assert (run.summary.n_scored, run.summary.complete) == (40, True)
         assert parts(tmp_path) == parts(expected)
 
     def test_an_actor_is_killed(self, ray: Any, texture: Path, images: Path, expected: Path, tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ class TestRay:
         )
         killer.join()
         assert killed
-        assert run.summary["complete"] is True
+        assert run.summary.complete is True
         assert parts(tmp_path) == parts(expected)
 
     def test_a_strict_run_says_why_it_stopped(self, ray: Any, texture: Path, tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ def score(model, images, out):
 model, few, many, out = sys.argv[1:]
 score(model, few, out + "/o_few")
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-assert score(model, many, out + "/o_many").summary["n_scored"] == 20
+assert score(model, many, out + "/o_many").summary.n_scored == 20
 print(json.dumps([before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]))
 """
 
@@ -228,7 +228,7 @@ class TestTexts:
         for i in range(300):
             Image.fromarray(np.full((4, 4), 70_000 + i, np.int32)).save(images / f"{i}.tif")
         run = score_source(iuscore.load(fitted), images, tmp_path / "o", target="a")
-        assert list(run.summary["errors"].values()) == [300]
+        assert list(run.summary.errors.values()) == [300]
 
 
 @pytest.mark.parametrize(

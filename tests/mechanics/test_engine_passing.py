@@ -124,10 +124,10 @@ def test_by_processes_and_ranks(texture: Path, images: Path, tmp_path: Path) -> 
     with failing("01.png", FAILURES["disk"]):
         score_source(scorer, images, out, target="a", shard_size=4)
     ran = score_source(scorer, images, out, target="a", rank=(1, 2))  # shards 1, 3, ...
-    assert (ran.tried_again, ran.mended, ran.summary["n_to_try_again"]) == (1, 1, 1)
+    assert (ran.tried_again, ran.mended, ran.summary.n_to_try_again) == (1, 1, 1)
     ran = score_source(scorer, images, out, target="a", workers=2)
-    assert (ran.tried_again, ran.mended, ran.summary["n_to_try_again"]) == (1, 1, 0)
-    assert ran.summary["complete"] is True
+    assert (ran.tried_again, ran.mended, ran.summary.n_to_try_again) == (1, 1, 0)
+    assert ran.summary.complete is True
     score_source(scorer, images, tmp_path / "whole", target="a", shard_size=4)
     assert rows_of(out) == rows_of(tmp_path / "whole")
 
@@ -138,7 +138,7 @@ def test_still_failing(texture: Path, images: Path, tmp_path: Path) -> None:
         first = score_source(scorer, images, out, target="a", shard_size=4)
         again = score_source(scorer, images, out, target="a", shard_size=4)
     assert (again.tried_again, again.mended) == (2, 0)
-    assert again.summary["n_scored"] == first.summary["n_scored"] == 10
+    assert again.summary.n_scored == first.summary.n_scored == 10
 
 
 def test_a_summary_that_another_rank_makes_old_is_written_anew(

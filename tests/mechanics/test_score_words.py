@@ -13,7 +13,7 @@ from PIL import Image
 
 import iuscore
 from iuscore.features import GroupChange
-from iuscore.score import ComponentReason, Explanation
+from iuscore.score import ComponentReason, Explanation, MeanIus, TargetSummary
 from iuscore.score.words import Resolution, change_lines, diversity_line, label_notes, shift_line
 from tests.fixtures import Command
 
@@ -99,7 +99,8 @@ class TestLabels:
     CLASSES = ("benign", "malignant")
 
     def notes(self, doubtful: tuple[str, ...] = (), **ways: float | None) -> list[str]:
-        return label_notes({name: {"n": 9, "toward_other": way} for name, way in ways.items()}, self.CLASSES, doubtful)
+        targets = {name: TargetSummary(9, MeanIus(0.0), (), toward_other=way) for name, way in ways.items()}
+        return label_notes(targets, self.CLASSES, doubtful)
 
     def test_one_class(self) -> None:
         (note,) = self.notes(benign=0.96)
@@ -109,7 +110,8 @@ class TestLabels:
 
     def test_a_mixture(self) -> None:
         for own, begins in ((300, "the images against benign may mix classes, or "), (30, "labels may be swapped: ")):
-            entry = {"n": 1000, "toward_other": 1.2, "most_like": {"benign": own, "malignant": 1000 - own}}
+            most_like = {"benign": own, "malignant": 1000 - own}
+            entry = TargetSummary(1000, MeanIus(0.0), (), toward_other=1.2, most_like=most_like)
             (note,) = label_notes({"benign": entry}, self.CLASSES)
             assert note.startswith(begins)
             assert "100 % of the way from real benign to real malignant" in note
@@ -123,7 +125,7 @@ class TestLabels:
         assert self.notes(benign=0.49, malignant=None) == []
         assert self.notes(benign=-3.0) == []
         assert self.notes(("benign",), benign=0.96) == []
-        assert label_notes({"a": {"n": 9, "toward_other": 0.9}}, ("a", "b", "c")) == []
+        assert label_notes({"a": TargetSummary(9, MeanIus(0.0), (), toward_other=0.9)}, ("a", "b", "c")) == []
 
     def test_on_the_command_line(self, texture: Path, command: Command, tmp_path: Path) -> None:
         """The images of each class in the folder of the other."""

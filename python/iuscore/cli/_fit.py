@@ -237,6 +237,7 @@ def _model_options(options: dict[str, Any]) -> tuple[Any, Any]:
 
 def _print_fitted(record: Any, out: Path) -> None:
     from iuscore.engine.notes import separation_note
+    from iuscore.score import Reference
 
     figures = record["validation"]
     say(f"model written to {shown(out)}: validation AUROC {number(figures['auroc'])} on {figures['n']} images")
@@ -245,7 +246,7 @@ def _print_fitted(record: Any, out: Path) -> None:
     notes: list[str | None] = auroc_notes(record)
     for name, ceiling in record["ceiling"]["paper"].items():
         floor = record["floor"]["paper"][name]
-        notes.append(separation_note(name, ceiling, floor))
+        notes.append(separation_note(name, Reference.of(ceiling), Reference.of(floor)))
         say(
             f"IUS against {name}: real {name} {number(ceiling['mean'])} (ceiling, {ceiling['source']}), "
             f"other real images {number(floor['mean'])} (floor)"

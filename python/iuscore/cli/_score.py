@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,6 +25,9 @@ from iuscore.errors import UserError
 from iuscore.processes import processors, worker_context
 from iuscore.report import Report
 from iuscore.runs import terminated_as_interrupted, uninterrupted
+
+if TYPE_CHECKING:
+    from iuscore.score import MeanIus, MeanOverClasses, SetSummary, TargetSummary
 
 
 @click.command(cls=Command)
@@ -162,28 +165,28 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
         say(f"tried again: {before} that could not be read before; {run.mended} could be read now")
     written = [shown(path) for path in (run.table, run.summary_path) if path.exists()]
     say(f"written: {', '.join(written)}")
-    if csv and (rank is None or run.summary["complete"]):
+    if csv and (rank is None or run.summary.complete):
         say(f"written: {shown(write_csv(out))}")
     if own_picture:  # of an earlier run
         picture.unlink(missing_ok=True)
-    if plot and run.summary["targets"]:
+    if plot and run.summary.targets:
         from iuscore.score.plot import plot_contributions
 
         say(f"written: {shown(plot_contributions(scorer, run.summary, picture))}")
-    done = run.summary["n_scored"] + run.summary["n_unreadable"]
-    if rank and not (run.summary["complete"] or run.interrupted):
-        say(f"{done} of {run.summary['n_listed']} images are there so far: the other ranks do the rest")
+    done = run.summary.n_done
+    if rank and not (run.summary.complete or run.interrupted):
+        say(f"{done} of {run.summary.n_listed} images are there so far: the other ranks do the rest")
     if run.interrupted:
-        listed = run.summary["n_listed"]
+        listed = run.summary.n_listed
         say(f"interrupted: {done} of {listed} images are done; run the same command again to go on", err=True)
         return EXIT_INTERRUPTED
-    if run.summary["n_unreadable"] and (rank is None or run.summary["complete"]):  # torchrun ends all if one fails
-        for bad in run.summary["first_unreadable"]:
-            say(f"could not be read: {bad['uid']}: {bad['error']}", err=True)
-        again = run.summary["n_to_try_again"]
+    if run.summary.n_unreadable and (rank is None or run.summary.complete):  # torchrun ends all if one fails
+        for bad in run.summary.first_unreadable:
+            say(f"could not be read: {bad.uid}: {bad.error}", err=True)
+        again = run.summary.n_to_try_again
         more = f"; {again} for a reason that may be gone: run the same command again to try them again" if again else ""
-        n = run.summary["n_unreadable"]
-        rest = ", the first of them above" if n > len(run.summary["first_unreadable"]) else ""
+        n = run.summary.n_unreadable
+        rest = ", the first of them above" if n > len(run.summary.first_unreadable) else ""
         say(f"{n} of {done} images could not be read{rest}: see the column error of the table{more}", err=True)
         return EXIT_UNREADABLE
     return 0
@@ -274,65 +277,65 @@ def _other_classes(images: Path, classes: Sequence[str], target: str) -> list[st
     return [] if found == [target] else found
 
 
-def _print_summary(summary: dict[str, Any], accuracy: float | None) -> None:
+def _print_summary(summary: SetSummary, accuracy: float | None) -> None:
     from iuscore.engine.most_like import others_line
     from iuscore.score.words import doubt_of, shift_line
 
     # Never a number alone that a note below takes back.
-    if over := summary["mean_over_classes"]:
+    if over := summary.mean_over_classes:
         doubt = ""
-        if over["far_outside"]:
-            doubt = f", a guess: those against {' and '.join(over['far_outside'])} lie far outside real images"
-        elif over["classes_overlap"]:
-            doubt = f", of little meaning: real images of other classes overlap {' and '.join(over['classes_overlap'])}"
-        say(f"mean over {len(over['classes'])} classes, each counting the same: IUS {_with_interval(over)}{doubt}")
-        if over["ceiling"] is not None and over["floor"] is not None:
-            ceiling, floor = number(over["ceiling"]), number(over["floor"])
+        if over.far_outside:
+            doubt = f", a guess: those against {' and '.join(over.far_outside)} lie far outside real images"
+        elif over.classes_overlap:
+            doubt = f", of little meaning: real images of other classes overlap {' and '.join(over.classes_overlap)}"
+        say(f"mean over {len(over.classes)} classes, each counting the same: IUS {_with_interval(over)}{doubt}")
+        if over.ceiling is not None and over.floor is not None:
+            ceiling, floor = number(over.ceiling), number(over.floor)
             say(f"  real images of each class: {ceiling} (ceiling); other real images: {floor} (floor)")
-    for name, entry in summary["targets"].items():
+    for name, entry in summary.targets.items():
         doubt = doubt_of(entry)
-        of = f" of {entry['n_groups']} groups" if entry["n_groups"] else ""
-        say(f"{entry['n']} images{of} against real {name}: IUS {_with_interval(entry['ius'])}{doubt and f', {doubt}'}")
-        if entry["ceiling"] and entry["floor"]:
-            ceiling, floor = number(entry["ceiling"]["mean"]), number(entry["floor"]["mean"])
-            above = percent(entry["above_ceiling_lower_quartile"])
+        of = f" of {entry.n_groups} groups" if entry.n_groups else ""
+        say(f"{entry.n} images{of} against real {name}: IUS {_with_interval(entry.ius)}{doubt and f', {doubt}'}")
+        if entry.ceiling and entry.floor:
+            ceiling, floor = number(entry.ceiling.mean), number(entry.floor.mean)
+            above = percent(entry.above_ceiling_lower_quartile)
             line = f"  real {name}: {ceiling} (ceiling); other real images: {floor} (floor)"
-            if not entry["doubtful"]:
+            if not entry.doubtful:
                 line += f"; {above} of the images lie above the lower quartile of real {name} (of real ones 75 %)"
             say(line)
-        if not entry["far_outside"] and (others := others_line(name, entry["most_like"], accuracy)):
+        if not entry.far_outside and (others := others_line(name, entry.most_like or {}, accuracy)):
             say(f"  {others}")
-        if entry["most_changed"]:
+        if entry.most_changed:
             _print_why(name, entry)
-        elif entry["most_shifted"]:
-            shift = next(c["shift"] for c in entry["components"] if c["name"] == entry["most_shifted"])
-            say(f"  {shift_line(entry['most_shifted'], shift, name)}")
-    for note in summary["notes"]:
+        elif entry.most_shifted:
+            shifts = {c.name: c.shift for c in entry.components if c.shift is not None}
+            say(f"  {shift_line(entry.most_shifted, shifts[entry.most_shifted], name)}")
+    for note in summary.notes:
         say(f"note: {note}")
 
 
-def _with_interval(mean: Mapping[str, Any]) -> str:
+def _with_interval(mean: MeanIus | MeanOverClasses) -> str:
     """A mean and its interval, which few images have not."""
-    if mean["low"] is None:
-        return f"{number(mean['mean'])} (no interval: too few)"
-    return f"{number(mean['mean'])} [{number(mean['low'])}, {number(mean['high'])}]"
+    if mean.low is None:
+        return f"{number(mean.mean)} (no interval: too few)"
+    return f"{number(mean.mean)} [{number(mean.low)}, {number(mean.high)}]"
 
 
-def _print_why(name: str, entry: dict[str, Any]) -> None:
+def _print_why(name: str, entry: TargetSummary) -> None:
     """What changed and what matters, of a model that knows both."""
-    from iuscore.features import COLORLESS, GroupChange
+    from iuscore.features import COLORLESS
     from iuscore.score.words import change_lines, diversity_line
 
-    for line in change_lines([GroupChange(**change) for change in entry["changes"]], name, entry["n"]):
+    for line in change_lines(entry.changes or (), name, entry.n):
         say(f"  {line}")
-    matters = next((c for c in entry["components"] if c["name"] == entry["matters_most"]), None)
+    matters = next((c for c in entry.components if c.name == entry.matters_most), None)
     if matters is not None:
-        colorless = any(c["name"] == matters["name"] and c["words"] == COLORLESS for c in entry["changes"])
+        colorless = any(c.name == matters.name and c.words == COLORLESS for c in entry.changes or ())
         say(
-            f"  what matters most: {matters['name']}, contribution {matters['contribution']:+.2f} where real {name} "
-            f"have {matters['baseline']:+.2f}{f' ({COLORLESS})' if colorless else ''}"
+            f"  what matters most: {matters.name}, contribution {matters.contribution:+.2f} where real {name} "
+            f"have {matters.baseline:+.2f}{f' ({COLORLESS})' if colorless else ''}"
         )
-    say(f"  {diversity_line(entry['nearest'], name, entry['n'])}")
+    say(f"  {diversity_line(entry.nearest, name, entry.n)}")
 
 
 @click.command("plot-features", cls=Command)

@@ -2,52 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from iuscore.images.listing import counted
+from iuscore.score.records import Reference
 
 
-def separation_note(name: str, ceiling: Mapping[str, Any] | None, floor: Mapping[str, Any] | None) -> str | None:
+def separation_note(name: str, ceiling: Reference | None, floor: Reference | None) -> str | None:
     """Real images of the class and of the others must reach different scores, or a score says nothing.
 
     Example:
-        >>> ceiling = {"n": 9, "mean": 0.7, "quantiles": {"0.25": 0.6}}
-        >>> floor = {"n": 9, "mean": 0.1, "quantiles": {"0.5": 0.1}}
+        >>> ceiling = Reference(9, 0.7, {"0.25": 0.6})
+        >>> floor = Reference(9, 0.1, {"0.5": 0.1})
         >>> separation_note("benign", ceiling, floor) is None
         True
     """
-    if not (ceiling and floor and ceiling["n"] and floor["n"]):
+    if ceiling is None or floor is None:
         return None
-    overlap = floor["quantiles"]["0.5"] >= ceiling["quantiles"]["0.25"]
-    if not overlap and ceiling["mean"] - floor["mean"] >= 0.01:
+    overlap = floor.quantiles["0.5"] >= ceiling.quantiles["0.25"]
+    if not overlap and ceiling.mean - floor.mean >= 0.01:
         return None
     return (
         f"with this model an IUS against {name} does not tell the class: real images of {name} score "
-        f"{ceiling['mean']:.2f} on average, real images of other classes {floor['mean']:.2f}, and the two overlap"
+        f"{ceiling.mean:.2f} on average, real images of other classes {floor.mean:.2f}, and the two overlap"
     )
 
 
-def above_note(name: str, mean: float, ceiling: Mapping[str, Any] | None, low: float | None = None) -> str | None:
+def above_note(name: str, mean: float, ceiling: Reference | None, low: float | None = None) -> str | None:
     """A set whose mean is above that of real images is no better for it; ``low`` is the lower end of its interval.
 
     Example:
-        >>> above_note("benign", 0.8, {"quantiles": {"0.95": 0.7}}).split(":")[0]
+        >>> above_note("benign", 0.8, Reference(9, 0.4, {"0.95": 0.7})).split(":")[0]
         'the images against benign score 0.80 on average, above 95 % of real ones'
-        >>> above_note("benign", 0.6, {"mean": 0.4, "quantiles": {"0.95": 0.7}}, 0.5).split(":")[0]
+        >>> above_note("benign", 0.6, Reference(9, 0.4, {"0.95": 0.7}), 0.5).split(":")[0]
         'the images against benign score 0.60 on average, held-out real ones 0.40'
     """
     if ceiling is None:
         return None
-    if mean <= ceiling["quantiles"]["0.95"]:
-        above = low is not None and low > ceiling.get("mean", mean)
-        said = (
-            f"the images against {name} score {mean:.2f} on average, held-out real ones {ceiling.get('mean', mean):.2f}"
-        )
+    if mean <= ceiling.quantiles["0.95"]:
+        if low is None or low <= ceiling.mean:
+            return None
         return (
-            f"{said}: to this model they are more typical of the class, which is no sign of a better set"
-            if above
-            else None
+            f"the images against {name} score {mean:.2f} on average, held-out real ones {ceiling.mean:.2f}: to this "
+            "model they are more typical of the class, which is no sign of a better set"
         )
     return (
         f"the images against {name} score {mean:.2f} on average, above 95 % of real ones: they have more of what tells "

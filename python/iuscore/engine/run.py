@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from iuscore.engine import parts
 from iuscore.engine.groups import GroupBy
 from iuscore.engine.plan import Plan, first_shard, make_plan
@@ -33,7 +31,7 @@ from iuscore.engine.records import (
     require,
 )
 from iuscore.engine.shard import FROM_FOLDER, RUN_NAME, Settings
-from iuscore.engine.summary import Summary
+from iuscore.engine.summary import Gathered
 from iuscore.errors import UserError
 from iuscore.images import Shard, ShardedSource
 from iuscore.images.labels import ClassNames
@@ -42,7 +40,7 @@ from iuscore.models.base import SPACES
 from iuscore.models.record import seal_note
 from iuscore.regular_files import not_a_file, regular_only
 from iuscore.runs import TEMPORARY, replacing
-from iuscore.score import Scorer
+from iuscore.score import Scorer, SetSummary
 
 FORMAT = 1
 ARITHMETIC = 2
@@ -369,14 +367,14 @@ def _is_temporary(name: str) -> bool:
     return written in (RUN_NAME, SUMMARY_NAME, PLAN_NAME, CSV_NAME) or parts.NAME.fullmatch(written) is not None
 
 
-def write_summary(scorer: Scorer, run: Run, summary: Summary, **figures: Any) -> dict[str, Any]:
-    """Write ``summary.json`` of the parts that ``summary`` was given."""
-    described = summary.describe(images=run.images, listed=run.plan.images, device=run.settings.device, **figures)
-    described["notes"] = [*described["notes"], *run.notes]
-    text = json.dumps(_finite(described), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+def write_summary(scorer: Scorer, run: Run, gathered: Gathered, **figures: Any) -> SetSummary:
+    """Write ``summary.json`` of the parts that ``gathered`` was given."""
+    found = gathered.describe(images=run.images, listed=run.plan.images, device=run.settings.device, **figures)
+    found = found.with_notes(run.notes)
+    text = json.dumps(found.to_json(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     with replacing(run.out / SUMMARY_NAME) as file:
         file.write(text.encode())
-    return described
+    return found
 
 
 def tidy(run: Run, *, alone: bool) -> None:
@@ -388,12 +386,3 @@ def tidy(run: Run, *, alone: bool) -> None:
         for path in folder.glob(f".*{TEMPORARY}"):
             if _is_temporary(path.name):
                 path.unlink(missing_ok=True)
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no NaN."""
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value

@@ -17,14 +17,14 @@ from iuscore.engine.parts import PartInfo, finished
 from iuscore.engine.records import MOST_PER_SHARD, shown, whole
 from iuscore.engine.run import SUMMARY_NAME, Run, class_names, open_run, tidy, write_summary
 from iuscore.engine.shard import FROM_FOLDER
-from iuscore.engine.summary import Summary
+from iuscore.engine.summary import Gathered
 from iuscore.errors import UserError
 from iuscore.images import MaskedShards, ShardedSource, open_shards
 from iuscore.images.listing import counted
 from iuscore.processes import processors
 from iuscore.report import Report
 from iuscore.runs import output_folder, refused_by_disk, uninterrupted
-from iuscore.score import Scorer
+from iuscore.score import Scorer, SetSummary
 
 EVERY = 60.0
 """Seconds between summaries while a run goes on."""
@@ -39,7 +39,7 @@ class ScoringRun:
     Attributes:
         table: folder of Parquet files that readers open as one table.
         summary_path: of ``summary.json``.
-        summary: what stands in it.
+        summary: what stands in it (`iuscore.score.SetSummary`).
         interrupted: whether it was stopped before its shards were done.
         ignored: files of the source that are no images, and ``ignored_names``: up to five of them.
         read_as: integer labels -> the classes they were taken for, because the model was fitted with these numbers;
@@ -50,7 +50,7 @@ class ScoringRun:
 
     table: Path
     summary_path: Path
-    summary: dict[str, Any]
+    summary: SetSummary
     interrupted: bool
     ignored: int
     ignored_names: tuple[str, ...] = ()
@@ -120,7 +120,7 @@ def score_source(
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     scorer = iuscore.load(demo.tiny_model(folder))
         ...     run = score_source(scorer, f"{folder}/real/test", f"{folder}/scores")
-        ...     run.summary["n_scored"], run.summary["complete"], sorted(run.summary["targets"])
+        ...     run.summary.n_scored, run.summary.complete, sorted(run.summary.targets)
         (4, True, ['abnormal', 'normal'])
     """
     _check_numbers(batch_size, workers, shard_size, alone=ray_address is None)
@@ -201,7 +201,7 @@ def _score(
     rank: tuple[int, int],
 ) -> ScoringRun:  # fmt: skip
     started = last = time.perf_counter()
-    live = Summary(scorer, run.out, run.settings.group_by)
+    live = Gathered(scorer, run.out, run.settings.group_by)
     there = partial(finished, run.out, run.settings.run, len(run.plan))
     before: dict[int, int] = {}
     again: dict[int, int] = {}  # shards with images that the machine could not read then, and may be able to read now
@@ -235,9 +235,9 @@ def _score(
     seconds = time.perf_counter() - started
     with uninterrupted():
         summary = _summarize(scorer, run, there, rank, seconds=seconds, new=new, interrupted=interrupted)
-    if not (summary["complete"] or interrupted) and rank[1] == 1:
+    if not (summary.complete or interrupted) and rank[1] == 1:
         raise UserError(
-            f"of {run.plan.images} images only {summary['n_scored'] + summary['n_unreadable']} are left in {run.out}: "
+            f"of {run.plan.images} images only {summary.n_done} are left in {run.out}: "
             "let no other command work there, and run this one again"
         )
     read_as = dict(source.names.read_as) if source.names else None
@@ -255,11 +255,11 @@ def _trying_again(again: dict[int, int]) -> str:
 
 def _summarize(
     scorer: Scorer, run: Run, there: Callable[..., Iterator[PartInfo]], rank: tuple[int, int], **figures: Any
-) -> dict[str, Any]:
+) -> SetSummary:
     """The summary of what is there; written by the first rank, and by the one that finds all parts."""
     while True:
         # Anew and in order: sums are the same in every bit, whoever did the shards.
-        final = Summary(scorer, run.out, run.settings.group_by).add_all(there())
+        final = Gathered(scorer, run.out, run.settings.group_by).add_all(there())
         complete = len(final.parts) == len(run.plan)
         if complete:
             tidy(run, alone=rank[1] == 1)

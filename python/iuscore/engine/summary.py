@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,16 @@ from iuscore.intervals import MeanSums, mean_of_means
 from iuscore.profile import QUANTILES
 from iuscore.score import Scorer
 from iuscore.score._color import COLOR_UNSEEN, COLORLESS_IMAGE
+from iuscore.score.records import (
+    ComponentSummary,
+    MeanIus,
+    MeanOverClasses,
+    ModelUsed,
+    Reference,
+    SetSummary,
+    TargetSummary,
+    Unreadable,
+)
 from iuscore.score.words import Resolution, label_notes
 from iuscore.versions import versions
 
@@ -94,7 +104,7 @@ class _Target:
         return chosen
 
 
-class Summary:
+class Gathered:
     """Gathers what ``summary.json`` says from the parts of a run, in the order in which they are added.
 
     Args:
@@ -112,12 +122,12 @@ class Summary:
         self.errors = TextCounts()
         self.parts: dict[int, str] = {}  # hash of the rows of each
         self.passing = 0
-        self.first_unreadable: list[dict[str, str]] = []
+        self.first_unreadable: list[Unreadable] = []
         height, width = scorer.record["model"].get("size", (0, 0))
         self.resolution = Resolution((height, width)) if height else None
         self.known = (0, 0)
 
-    def add_all(self, infos: Iterable[PartInfo]) -> Summary:
+    def add_all(self, infos: Iterable[PartInfo]) -> Gathered:
         """Take parts; one that was taken before is passed over."""
         for info in infos:
             self.add(info)
@@ -140,7 +150,7 @@ class Summary:
         self.errors.add(error for error in errors if error is not None)
         if len(self.first_unreadable) < NAMED and any(errors):
             uids = read_part(path, ["uid"]).column("uid").to_pylist()
-            found_bad = [{"uid": uid, "error": error} for uid, error in zip(uids, errors, strict=True) if error]
+            found_bad = [Unreadable(uid, error) for uid, error in zip(uids, errors, strict=True) if error]
             self.first_unreadable += found_bad[: NAMED - len(self.first_unreadable)]
         for texts in warnings:
             if texts:
@@ -174,7 +184,7 @@ class Summary:
 
     def describe(
         self, *, images: str, listed: int, device: str, seconds: float, new: int, interrupted: bool
-    ) -> dict[str, Any]:
+    ) -> SetSummary:
         """The whole of ``summary.json``.
 
         Args:
@@ -187,55 +197,52 @@ class Summary:
         scorer, record = self.scorer, self.scorer.record
         targets = {name: _describe_target(scorer, name, self.targets[name]) for name in sorted(self.targets)}
         if 2 * self.known[0] > self.known[1] or _interrupted(scorer):
-            for entry in targets.values():
-                entry["doubtful"] = True
-        unreadable = self.errors.total
-        return {
-            "images": images,
-            "n_listed": listed,
-            "n_scored": self.scored,
-            "n_unreadable": unreadable,
-            "n_to_try_again": self.passing,
-            "first_unreadable": self.first_unreadable,
-            "complete": self.scored + unreadable == listed,
-            "interrupted": interrupted,
-            "targets": targets,
-            "mean_over_classes": _mean_over_classes(targets, self.targets),
-            "group_by": self.group_by,
-            "warnings": self.warnings.to_json(),
-            "errors": self.errors.to_json(),
-            "n_known": self.known[0],
-            "notes": [
+            targets = {name: replace(target, doubtful=True) for name, target in targets.items()}
+        size = record["model"].get("size")
+        return SetSummary(
+            images=images,
+            n_listed=listed,
+            n_scored=self.scored,
+            n_unreadable=self.errors.total,
+            n_to_try_again=self.passing,
+            first_unreadable=tuple(self.first_unreadable),
+            complete=self.scored + self.errors.total == listed,
+            interrupted=interrupted,
+            targets=targets,
+            mean_over_classes=_mean_over_classes(targets, self.targets),
+            group_by=self.group_by,
+            warnings=self.warnings.to_json(),
+            errors=self.errors.to_json(),
+            n_known=self.known[0],
+            notes=(
                 *_notes(scorer, targets, self.warnings, self.scored),
                 *known_note(*self.known, self.scored),
                 *([note] if self.resolution and (note := self.resolution.note()) else []),
-            ],
-            "model": {
-                "kind": record["kind"],
-                "weights_sha256": record["weights_sha256"],
-                "members": len(record["members"]),
-                "classes": list(scorer.classes),
-                "components": list(scorer.components),
-                "space": scorer.space,
-                "precision": scorer.precision_on(device),
-                **{key: record["model"][key] for key in ("mode", "color", "size") if key in record["model"]},
-            },
-            "decoder": decoders(),
-            "versions": versions(),
-            "seconds": round(seconds, 3),
-            "images_per_second": round(new / seconds, 1) if seconds > 0 else None,
-        }
+            ),
+            model=ModelUsed(
+                kind=record["kind"],
+                weights_sha256=record["weights_sha256"],
+                members=len(record["members"]),
+                classes=tuple(scorer.classes),
+                components=tuple(scorer.components),
+                space=scorer.space,
+                precision=scorer.precision_on(device),
+                mode=record["model"].get("mode"),
+                color=record["model"].get("color"),
+                size=None if size is None else (int(size[0]), int(size[1])),
+            ),
+            decoder=decoders(),
+            versions=versions(),
+            seconds=round(seconds, 3),
+            images_per_second=round(new / seconds, 1) if seconds > 0 else None,
+            format=SetSummary.FORMAT,
+        )
 
 
-def _describe_target(scorer: Scorer, target: str, found: _Target) -> dict[str, Any]:
-    """Everything about the images scored against one class.
-
-    n, IUS mean with interval, spread and quantiles, ceiling and floor of real images, the classes that the images look
-    most like, the fraction of images above the ceiling's lower quartile, the mean contribution per component with
-    interval beside the baseline, what changed and what of it matters.
-    """
+def _describe_target(scorer: Scorer, target: str, found: _Target) -> TargetSummary:
+    """Everything about the images scored against one class."""
     components = len(scorer.components)
-    ceiling, floor = (_entry(scorer, key, target) for key in ("ceiling", "floor"))
+    ceiling, floor = (_reference(scorer, key, target) for key in ("ceiling", "floor"))
     ius = np.concatenate(found.ius)
     mean = found.sums.mean
     contributions, shares = mean[1 : 1 + components], mean[1 + components :]
@@ -248,38 +255,37 @@ def _describe_target(scorer: Scorer, target: str, found: _Target) -> dict[str, A
     overlap = separation_note(target, ceiling, floor) is not None
     above = above_note(target, float(mean[0]), ceiling, low[0]) is not None
     nearest = _nearest(scorer, target, found.feature_sample)
-    return {
-        "n": found.n,
-        "n_groups": found.sums.n_groups,
-        "ius": {
-            "mean": float(mean[0]),
-            "low": low[0],
-            "high": high[0],
-            "sd": float(ius.std(ddof=1, dtype=np.float64)) if len(ius) > 1 else None,
-            "quantiles": {str(q): float(np.quantile(ius, q)) for q in QUANTILES},
-        },
-        "most_like": dict(
-            zip(scorer.classes, () if found.most_like is None else found.most_like.tolist(), strict=True)
+    most_like = () if found.most_like is None else found.most_like.tolist()
+    return TargetSummary(
+        n=found.n,
+        n_groups=found.sums.n_groups,
+        ius=MeanIus(
+            mean=float(mean[0]),
+            low=low[0],
+            high=high[0],
+            sd=float(ius.std(ddof=1, dtype=np.float64)) if len(ius) > 1 else None,
+            quantiles={str(q): float(np.quantile(ius, q)) for q in QUANTILES},
         ),
-        "above_ceiling_lower_quartile": float((ius >= ceiling["quantiles"]["0.25"]).mean()) if ceiling else None,
-        "ceiling": ceiling,
-        "floor": floor,
-        "components": [
-            {**asdict(reason), "difference": reason.difference, "low": low[g + 1], "high": high[g + 1]}
+        most_like=dict(zip(scorer.classes, most_like, strict=True)),
+        above_ceiling_lower_quartile=float((ius >= ceiling.quantiles["0.25"]).mean()) if ceiling else None,
+        ceiling=ceiling,
+        floor=floor,
+        components=tuple(
+            ComponentSummary(**asdict(reason), difference=reason.difference, low=low[g + 1], high=high[g + 1])
             for g, reason in enumerate(why.components)
-        ],
-        "first": why.first,
-        "most_shifted": why.most_shifted,
-        "matters_most": why.matters_most.name if why.matters_most else None,
-        "toward_other": why.toward_other,
-        "changes": None if why.changes is None else [asdict(change) for change in why.changes],
-        "most_changed": why.most_changed.name if why.most_changed else None,
-        "outside": outside,
-        "far_outside": far_outside,
-        "classes_overlap": overlap,
-        "doubtful": far_outside or overlap or above or (nearest is not None and nearest < COPIES),
-        "nearest": nearest,
-    }
+        ),
+        first=why.first,
+        most_shifted=why.most_shifted,
+        matters_most=why.matters_most.name if why.matters_most else None,
+        toward_other=why.toward_other,
+        changes=None if why.changes is None else tuple(why.changes),
+        most_changed=why.most_changed.name if why.most_changed else None,
+        outside=outside,
+        far_outside=far_outside,
+        classes_overlap=overlap,
+        doubtful=far_outside or overlap or above or (nearest is not None and nearest < COPIES),
+        nearest=nearest,
+    )
 
 
 def _outside(scorer: Scorer, found: _Target) -> float | None:
@@ -296,20 +302,19 @@ def _nearest(scorer: Scorer, target: str, sample: Array | None) -> float | None:
     return None if profile is None or sample is None else nearest_ratio(profile, sample, scorer.model.features)
 
 
-def _entry(scorer: Scorer, key: str, target: str) -> dict[str, Any] | None:
+def _reference(scorer: Scorer, key: str, target: str) -> Reference | None:
     """Ceiling or floor of a class in the scorer's space; None where no image was held out."""
-    found: dict[str, Any] | None = (scorer.record.get(key) or {}).get(scorer.space, {}).get(target)
-    return found if found and found.get("n") else None
+    return Reference.of((scorer.record.get(key) or {}).get(scorer.space, {}).get(target))
 
 
-def _notes(scorer: Scorer, targets: Mapping[str, Any], warnings: TextCounts, scored: int) -> list[str]:
+def _notes(scorer: Scorer, targets: Mapping[str, TargetSummary], warnings: TextCounts, scored: int) -> list[str]:
     """What a reader of the numbers has to know."""
-    separation = [separation_note(name, entry["ceiling"], entry["floor"]) for name, entry in targets.items()]
+    separation = [separation_note(name, entry.ceiling, entry.floor) for name, entry in targets.items()]
     notes = [note for note in separation if note]
-    doubtful = [name for name, entry in targets.items() if entry["classes_overlap"] or entry["far_outside"]]
+    doubtful = [name for name, entry in targets.items() if entry.classes_overlap or entry.far_outside]
     said = label_notes(targets, scorer.classes, doubtful)
     if not said:
-        most_like = {name: entry["most_like"] for name, entry in targets.items()}
+        most_like = {name: entry.most_like or {} for name, entry in targets.items()}
         said = exchange_notes(most_like, accuracy_of(scorer.record), doubtful)
     notes += said
     if scorer.model.features and scorer.record.get("feature_version", 1) < VERSION:
@@ -321,18 +326,18 @@ def _notes(scorer: Scorer, targets: Mapping[str, Any], warnings: TextCounts, sco
         f"the images against {name} lie far outside real ones of any class: the model was trained on nothing like "
         "them, so trust what changed before the IUS"
         for name, entry in targets.items()
-        if entry["far_outside"]
+        if entry.far_outside
     ]
     notes += [
         note
         for name, entry in targets.items()
-        if (note := above_note(name, entry["ius"]["mean"], entry["ceiling"], entry["ius"]["low"]))
+        if entry.ius.mean is not None and (note := above_note(name, entry.ius.mean, entry.ceiling, entry.ius.low))
     ]
     notes += [
         f"the images against {name} are nearly copies of each other: the nearest neighbor of each is at "
-        f"{entry['nearest']:.2f} of the distance among real images, which no mean shows"
+        f"{entry.nearest:.2f} of the distance among real images, which no mean shows"
         for name, entry in targets.items()
-        if entry["nearest"] is not None and entry["nearest"] < COPIES
+        if entry.nearest is not None and entry.nearest < COPIES
     ]
     for name in sorted(_DEGENERATE, key=lambda name: -warnings[_DEGENERATE_MAP + name]):
         if n := warnings[_DEGENERATE_MAP + name]:
@@ -357,7 +362,7 @@ def _interrupted(scorer: Scorer) -> bool:
     return isinstance(training, dict) and bool(training.get("interrupted"))
 
 
-def _mean_over_classes(targets: Mapping[str, Any], found: Mapping[str, _Target]) -> dict[str, Any] | None:
+def _mean_over_classes(targets: Mapping[str, TargetSummary], found: Mapping[str, _Target]) -> MeanOverClasses | None:
     """The mean of the classes' mean IUS, each class counting the same; None of fewer than two classes.
 
     Its interval takes the classes as they are, and the images, or groups, of each as drawn.
@@ -365,18 +370,21 @@ def _mean_over_classes(targets: Mapping[str, Any], found: Mapping[str, _Target])
     if len(targets) < 2:
         return None
     mean, interval = mean_of_means([found[name].sums for name in targets])
-    ends = {}
-    for key in ("ceiling", "floor"):
-        means = [entry[key]["mean"] for entry in targets.values() if entry[key]]
-        ends[key] = float(np.mean(means)) if len(means) == len(targets) else None
-    return {
-        "classes": list(targets),
-        "mean": float(mean[0]),
-        "low": float(interval[0][0]) if interval else None,
-        "high": float(interval[1][0]) if interval else None,
-        **ends,
-        **{key: [name for name, entry in targets.items() if entry[key]] for key in ("far_outside", "classes_overlap")},
-    }
+    return MeanOverClasses(
+        classes=tuple(targets),
+        mean=float(mean[0]),
+        low=float(interval[0][0]) if interval else None,
+        high=float(interval[1][0]) if interval else None,
+        ceiling=_mean_of([target.ceiling for target in targets.values()]),
+        floor=_mean_of([target.floor for target in targets.values()]),
+        far_outside=tuple(name for name, target in targets.items() if target.far_outside),
+        classes_overlap=tuple(name for name, target in targets.items() if target.classes_overlap),
+    )
+
+
+def _mean_of(references: Sequence[Reference | None]) -> float | None:
+    means = [reference.mean for reference in references if reference is not None]
+    return float(np.mean(means)) if len(means) == len(references) else None
 
 
 CONSTANT = "constant image"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from iuscore.errors import UserError
 from iuscore.regular_files import regular_only
+from iuscore.score.records import SetSummary, TargetSummary
 from iuscore.score.scorer import Scorer
 from iuscore.score.words import doubt_of
 
@@ -19,7 +20,7 @@ _CHANCE = "#BBBBBB"
 _LONGEST = 20.0  # bars beyond are cut, or one of a thousand spreads would hide all others; the number says how far
 
 
-def plot_contributions(scorer: Scorer, summary: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
+def plot_contributions(scorer: Scorer, summary: SetSummary, path: str | os.PathLike[str]) -> Path:
     """Draw mean contributions of the real class and of the scored set side by side, with 95 % intervals.
 
     Args:
@@ -30,16 +31,16 @@ def plot_contributions(scorer: Scorer, summary: Mapping[str, Any], path: str | o
     Raises:
         UserError: matplotlib is missing, or nothing was scored.
     """
-    targets = summary["targets"]
+    targets = summary.targets
     if not targets:
         raise UserError("nothing to plot: no image was scored")
-    measured = any(entry["changes"] for entry in targets.values())
+    measured = any(entry.changes for entry in targets.values())
     with fonts_for(scorer.classes):
         return _drawn(scorer, summary, Path(path), measured=measured)
 
 
-def _drawn(scorer: Scorer, summary: Mapping[str, Any], path: Path, *, measured: bool) -> Path:
-    targets = summary["targets"]
+def _drawn(scorer: Scorer, summary: SetSummary, path: Path, *, measured: bool) -> Path:
+    targets = summary.targets
     rows = (2 if measured else 1) * len(targets)
     figure = new_figure(1.5 + (1.2 if measured else 1.35) * len(scorer.components), 4.6 * rows)
     axes = iter(figure.subplots(rows, 1, squeeze=False)[:, 0])
@@ -85,7 +86,7 @@ def check_picture(path: str | os.PathLike[str]) -> None:
         raise UserError(f"{path}: expected a name that ends as a picture does, such as features.png or features.pdf")
 
 
-def _panel(axis: Any, scorer: Scorer, name: str, entry: Mapping[str, Any]) -> None:
+def _panel(axis: Any, scorer: Scorer, name: str, entry: TargetSummary) -> None:
     profile = scorer.profiles[name]
     places = range(len(scorer.components))
     width = 0.38
@@ -99,14 +100,14 @@ def _panel(axis: Any, scorer: Scorer, name: str, entry: Mapping[str, Any]) -> No
         yerr=_errors(profile.mean, profile.low, profile.high),
         capsize=3,
     )
-    means = [c["contribution"] for c in entry["components"]]
-    lows, highs = ([c[end] for c in entry["components"]] for end in ("low", "high"))
+    means = [c.contribution for c in entry.components]
+    lows, highs = [c.low for c in entry.components], [c.high for c in entry.components]
     axis.bar(
         [x + width / 2 for x in places],
         means,
         width,
         color=_SET,
-        label=f"scored images: {entry['n']}",
+        label=f"scored images: {entry.n}",
         yerr=_errors(means, lows, highs),
         capsize=3,
     )
@@ -125,18 +126,18 @@ def _panel(axis: Any, scorer: Scorer, name: str, entry: Mapping[str, Any]) -> No
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def _changes_panel(axis: Any, name: str, entry: Mapping[str, Any]) -> None:
+def _changes_panel(axis: Any, name: str, entry: TargetSummary) -> None:
     """The statistic of each group that moved farthest: the number that is printed, with its sign."""
-    changes = entry["changes"] or []
-    shifts = [max(-_LONGEST, min(_LONGEST, change["shift"])) for change in changes]
-    colors = [_SET if change["moved"] > change["noise"] else _CHANCE for change in changes]
+    changes = entry.changes or ()
+    shifts = [max(-_LONGEST, min(_LONGEST, change.shift)) for change in changes]
+    colors = [_SET if change.beyond_chance else _CHANCE for change in changes]
     axis.bar(range(len(changes)), shifts, 0.6, color=colors)
     for x, (change, shift) in enumerate(zip(changes, shifts, strict=True)):
-        leading = change["feature"].removeprefix(f"{change['name']} ")
+        leading = change.feature.removeprefix(f"{change.name} ")
         up = shift >= 0
         # Beyond the dashed line where the bar ends before it, so that no line runs through a number.
         axis.annotate(
-            f"{leading}\n{change['shift']:+.1f}", (x, max(shift, 1.0) if up else min(shift, -1.0)),
+            f"{leading}\n{change.shift:+.1f}", (x, max(shift, 1.0) if up else min(shift, -1.0)),
             xytext=(0, 3 if up else -3), textcoords="offset points", ha="center", va="bottom" if up else "top",
             fontsize=8,
         )  # fmt: skip
@@ -145,7 +146,7 @@ def _changes_panel(axis: Any, name: str, entry: Mapping[str, Any]) -> None:
         label = f"1 standard deviation of real {plain(name)}" if line == 1 else None
         axis.axhline(line, color="black", linewidth=0.8, linestyle="--", label=label)
     axis.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.2, fontsize=8, frameon=False)
-    axis.set_xticks(range(len(changes)), [change["name"] for change in changes], rotation=20, ha="right")
+    axis.set_xticks(range(len(changes)), [change.name for change in changes], rotation=20, ha="right")
     axis.set_ylabel(
         f"mean less that of real {plain(name)}, in their\nstandard deviations (gray: within chance)", fontsize=8
     )
@@ -154,14 +155,14 @@ def _changes_panel(axis: Any, name: str, entry: Mapping[str, Any]) -> None:
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def _title(name: str, entry: Mapping[str, Any]) -> str:
-    ius, name = entry["ius"], plain(name)
-    interval = "" if ius["low"] is None else f" [{ius['low']:.2f}, {ius['high']:.2f}]"
+def _title(name: str, entry: TargetSummary) -> str:
+    ius, name = entry.ius, plain(name)
+    interval = "" if ius.low is None else f" [{ius.low:.2f}, {ius.high:.2f}]"
     doubt = doubt_of(entry)
-    title = f"Scored images against real {name}: IUS {ius['mean']:.2f}{interval}{doubt and f',{chr(10)}{doubt}'}"
-    ceiling, floor = entry["ceiling"], entry["floor"]
+    title = f"Scored images against real {name}: IUS {ius.mean:.2f}{interval}{doubt and f',{chr(10)}{doubt}'}"
+    ceiling, floor = entry.ceiling, entry.floor
     if ceiling and floor:
-        title += f"\nreal {name} reach {ceiling['mean']:.2f}, real images of other classes {floor['mean']:.2f}"
+        title += f"\nreal {name} reach {ceiling.mean:.2f}, real images of other classes {floor.mean:.2f}"
     return title + "\nbars: mean, whiskers: 95 % interval of the mean"
 
 

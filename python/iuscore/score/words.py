@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from iuscore.features import COLORLESS, DISTANCES, FEWEST, GroupChange
+from iuscore.score.records import TargetSummary
 
 MOST_LINES = 4
 """Changes that are said in words; others are only named."""
@@ -123,28 +123,25 @@ def diversity_line(nearest: float | None, target: str, n: int) -> str:
     return f"diversity: not measured, as the model was fitted to fewer than {FEWEST} images of {target}"
 
 
-def doubt_of(entry: Mapping[str, Any]) -> str:
+def doubt_of(entry: TargetSummary) -> str:
     """What stands behind the score of one class where a note says that it means little; else "".
 
-    Args:
-        entry: of ``summary.json``.
-
     Example:
-        >>> doubt_of({"far_outside": True, "classes_overlap": False})
+        >>> doubt_of(TargetSummary(9, MeanIus(0.9), (), far_outside=True))
         'a guess: they lie far outside real images'
     """
-    if entry.get("far_outside"):
+    if entry.far_outside:
         return "a guess: they lie far outside real images"
-    return "of little meaning: real images of other classes overlap" if entry.get("classes_overlap") else ""
+    return "of little meaning: real images of other classes overlap" if entry.classes_overlap else ""
 
 
 def label_notes(
-    targets: Mapping[str, Mapping[str, Any]], classes: Sequence[str], doubtful: Collection[str] = ()
+    targets: Mapping[str, TargetSummary], classes: Sequence[str], doubtful: Collection[str] = ()
 ) -> list[str]:
     """What to say of sets that the model takes for the other class.
 
     Args:
-        targets: class -> an entry of ``summary.json`` with n and ``toward_other``.
+        targets: class -> the images compared with it.
         classes: the two of the model; of more there is no other class.
         doubtful: classes of which the model's opinion is a guess, so that nothing follows from it.
 
@@ -152,18 +149,18 @@ def label_notes(
         A note for each set that has gone half the way or more to the other class; one for both where both have.
 
     Example:
-        >>> entry = {"n": 50, "toward_other": 0.96}
+        >>> entry = TargetSummary(50, MeanIus(-0.6), (), toward_other=0.96)
         >>> label_notes({"benign": entry}, ("benign", "malignant"))[0].split(":")[0]
         'labels may be swapped'
-        >>> label_notes({"benign": {"n": 50, "toward_other": 0.1}}, ("benign", "malignant"))
+        >>> label_notes({"benign": TargetSummary(50, MeanIus(0.5), (), toward_other=0.1)}, ("benign", "malignant"))
         []
     """
     if len(classes) != 2:
         return []
     ways = {
-        name: entry["toward_other"]
+        name: entry.toward_other
         for name, entry in targets.items()
-        if name not in doubtful and entry["toward_other"] is not None and entry["toward_other"] >= 0.5
+        if name not in doubtful and entry.toward_other is not None and entry.toward_other >= 0.5
     }
     if len(ways) == 2:
         far = " and ".join(f"{100 * min(way, 1.0):.0f} %" for way in ways.values())
@@ -174,7 +171,7 @@ def label_notes(
     notes = []
     for name, way in ways.items():
         other = next(each for each in classes if each != name)
-        most_like = targets[name].get("most_like")
+        most_like = targets[name].most_like
         what = "labels may be swapped"
         if most_like and most_like[name] >= MIXED * sum(most_like.values()):
             what = f"the images against {name} may mix classes, or some labels are swapped"
