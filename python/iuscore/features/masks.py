@@ -202,7 +202,7 @@ def without_uncounted(
 
 
 def _blanked(group: Group, masks: Tensor, small: Tensor) -> Group:
-    if masks.device.type == "cpu" and bool(masks.all()):  # a GPU would have to be waited for
+    if not len(masks) or (masks.device.type == "cpu" and bool(masks.all())):  # a GPU would have to be waited for
         return replace(group, mask=None)
     images = group.images
     if images.is_floating_point():  # which a product with 0 would leave NaN
