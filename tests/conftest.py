@@ -127,8 +127,8 @@ def cuda_native() -> BackendUnderTest:
 
 @pytest.fixture(scope="module")
 def host_kernels() -> Iterator[ModuleType]:
-    """The CUDA kernels of additive_cnn on the host, in the place of the compiled module."""
-    path = build_module("host_kernels", "tests/cpp/on_host")
+    """The CUDA kernels on the host, in the place of the compiled module of additive_cnn."""
+    path = build_module()
     spec = importlib.util.spec_from_file_location("host_kernels", path)
     assert spec is not None
     assert spec.loader is not None

@@ -9,6 +9,10 @@
 
 #include "cuda/device.h"
 
+#if !defined(__CUDACC__) && !defined(IUSCORE_HOST_CUDA)
+#error "compile with nvcc, or include tests/cpp/host_cuda.h first"
+#endif
+
 namespace iuscore {
 
 constexpr std::int64_t kGrantedShared = 48 * 1024;  // bytes of shared memory that a block has without asking
@@ -47,8 +51,12 @@ class Launcher {
     if (shared_bytes > kGrantedShared)
       check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_limit())),
             "cannot reserve shared memory");
+#if defined(__CUDACC__)
     kernel<<<static_cast<unsigned>(blocks), static_cast<unsigned>(threads), static_cast<std::size_t>(shared_bytes),
              static_cast<cudaStream_t>(stream)>>>(arguments...);
+#else
+    fake_cuda::start(kernel, blocks, threads, shared_bytes, static_cast<cudaStream_t>(stream), arguments...);
+#endif
     check(cudaGetLastError(), "the kernel was not started");
   }
 

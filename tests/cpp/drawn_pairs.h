@@ -88,7 +88,7 @@ inline PairsCase draw_pairs(unsigned index, std::int32_t largest_block, Random& 
   for (unsigned o = 0, n = 1 + random() % 5; o < n; ++o)
     c.offsets.push_back({static_cast<std::int32_t>(random() % 9) - 4, static_cast<std::int32_t>(random() % 13) - 6});
   if (random() % 8 == 0) c.offsets.push_back({1 << 30, -(1 << 30)});
-  c.threads = std::min(pick(random, {32, 32, 32, 64, 64, 96, 128}), largest_block);
+  c.threads = std::min(pick(random, {32, 32, 32, 64, 64, 128, 384}), largest_block);
   // Matrices at once, one after the other, or in bands; the image at once, in strips, or read again for every pair.
   c.shared_limit = pick(random, {227, 99, 40, 32}) * std::int64_t{1024};
   c.multiprocessors = pick(random, {1, 2, 100});

@@ -1,9 +1,11 @@
-// A kernel that reads its neighbor's shared value with no barrier before it. ThreadSanitizer must report this program:
-// were it silent, its silence about the real kernels would mean nothing.
+// Kernels with a fault that each way to run them must show: were one silent, its silence about the real kernels would
+// mean nothing. Usage: planted_race FAULT.
 #include <cstdio>
+#include <string>
 
 #include "host_cuda.h"
 
+// Reads its neighbor's shared value with no barrier before it.
 __global__ void shift(int* out) {
   __shared__ int values[64];
   values[threadIdx.x] = static_cast<int>(threadIdx.x);
@@ -11,9 +13,47 @@ __global__ void shift(int* out) {
   out[threadIdx.x] = values[(threadIdx.x + 1) % 64];
 }
 
-int main() {
-  int out[64];
-  host_cuda::launch(shift, {1}, {64}, 0, static_cast<int*>(out));
-  std::printf("%d\n", out[0]);
+// Both blocks write one result.
+__global__ void same_place(int* out) {
+  if (threadIdx.x == 0) out[0] = static_cast<int>(blockIdx.x);
+}
+
+// Every block adds to a sum that the one before has left.
+__global__ void in_turn(int* out) { out[1 + blockIdx.x] = out[blockIdx.x] + 1; }
+
+// Counts without an atomic operation, beside others that have one.
+__global__ void counts(int* out) {
+  const int before = out[0];
+  atomicAdd(out + 1, 1);
+  out[0] = before + 1;
+}
+
+// One thread waits for its warp, which waits for it elsewhere.
+__global__ void stuck(int* out) {
+  if (threadIdx.x == 0) return static_cast<void>(out[0] = __shfl_xor_sync(0xffffffffu, 1, 1));
+  __syncthreads();
+}
+
+// Half of a warp shuffles here and half there.
+__global__ void apart(int* out) {
+  if (threadIdx.x % 2 == 0) {
+    out[threadIdx.x] = __shfl_xor_sync(0xffffffffu, 1, 1);
+  } else {
+    out[threadIdx.x] = __shfl_xor_sync(0xffffffffu, 2, 1);
+  }
+}
+
+int main(int, char** values) {
+  const std::string fault = values[1];
+  const auto kernel = fault == "shift"        ? shift
+                      : fault == "same_place" ? same_place
+                      : fault == "in_turn"    ? in_turn
+                      : fault == "counts"     ? counts
+                      : fault == "stuck"      ? stuck
+                                              : apart;
+  int out[64] = {};
+  const unsigned threads = fault == "in_turn" ? 1 : 64;
+  host_cuda::launch(kernel, {fault == "shift" || fault == "counts" ? 1u : 2u}, {threads}, 0, static_cast<int*>(out));
+  for (const int value : out) std::printf("%d ", value);
   return 0;
 }

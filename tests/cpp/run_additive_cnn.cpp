@@ -2,7 +2,7 @@
 // Usage: run_additive_cnn CASES LARGEST_BLOCK SEED. Everything is drawn. Exits 1 and names the first difference.
 
 // clang-format off
-#include "host_cuda.h"  // first: it gives the words of the .cuh a meaning
+#include "host_cuda.h"  // first: it gives the words of the .cu a meaning
 // clang-format on
 
 #include <algorithm>
@@ -12,7 +12,7 @@
 #include <random>
 #include <vector>
 
-#include "cuda/additive_cnn.cuh"
+#include "cuda/additive_cnn.cu"
 
 using namespace iuscore;
 
@@ -226,7 +226,7 @@ bool heads(int largest, Random& random) {
 
 }  // namespace
 
-int main(int count, char** values) {
+IUSCORE_MAIN main(int count, char** values) {
   if (count != 4) return std::puts("usage: run_additive_cnn CASES LARGEST_BLOCK SEED"), 2;
   const int cases = std::atoi(values[1]), largest = std::atoi(values[2]);
   Random random(static_cast<unsigned>(std::atoi(values[3])));

@@ -2,7 +2,7 @@
 // Usage: run_additive_lookup CASES LARGEST_BLOCK SEED. Everything is drawn. Exits 1 and names the first difference.
 
 // clang-format off
-#include "host_cuda.h"  // first: it gives the words of the .cuh a meaning
+#include "host_cuda.h"  // first: it gives the words of the .cu a meaning
 // clang-format on
 
 #include <algorithm>
@@ -11,7 +11,7 @@
 #include <random>
 #include <vector>
 
-#include "cuda/additive_lookup.cuh"
+#include "cuda/additive_lookup.cu"
 
 using namespace iuscore;
 
@@ -68,7 +68,7 @@ bool equal_bits(int largest_block, Random& random) {
 
 }  // namespace
 
-int main(int count, char** values) {
+IUSCORE_MAIN main(int count, char** values) {
   if (count != 4) return std::puts("usage: run_additive_lookup CASES LARGEST_BLOCK SEED"), 2;
   const int cases = std::atoi(values[1]);
   Random random(static_cast<unsigned>(std::atoi(values[3])));

@@ -3,7 +3,7 @@
 // whether x wants a gradient; everything else is drawn. Exits 1 and names the first difference.
 
 // clang-format off
-#include "host_cuda.h"  // first: it gives the words of the .cuh a meaning
+#include "host_cuda.h"  // first: it gives the words of the .cu a meaning
 // clang-format on
 
 #include <algorithm>
@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "cuda/additive_mlp.cuh"
+#include "cuda/additive_mlp.cu"
 
 using namespace iuscore;
 
@@ -66,8 +66,8 @@ Case draw(unsigned index, int largest_block, Random& random) {
   c.h1 = pick(random, {1, 3, 4, 15, 16, 17, 33});
   c.h2 = pick(random, {1, 2, 4, 5, 16, 17, 40});
   c.outputs = pick(random, {1, 1, 2, 4, 6});
-  c.threads = std::min(pick(random, {32, 32, 32, 32, 64, 64, 64, 96, 128}), largest_block);
-  // Several chunks of rows, by one warp: barriers over many threads on a few cores are slow.
+  c.threads = std::min(pick(random, {32, 32, 32, 32, 64, 64, 64, 128, 256}), largest_block);
+  // Several chunks of rows, by one warp.
   if (random() % 16 == 0) c.rows = kGradientRows + pick(random, {0, 1, 70}), c.threads = 32;
   c.multiprocessors = pick(random, {1, 1, 20});
   c.first_input = {0};
@@ -238,7 +238,7 @@ bool equal_bits(const Case& c, Random& random) {
 
 }  // namespace
 
-int main(int count, char** values) {
+IUSCORE_MAIN main(int count, char** values) {
   if (count != 4) return std::puts("usage: run_additive_mlp CASES LARGEST_BLOCK SEED"), 2;
   const unsigned cases = static_cast<unsigned>(std::atoi(values[1]));
   Random random(static_cast<unsigned>(std::atoi(values[3])));

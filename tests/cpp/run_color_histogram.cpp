@@ -3,12 +3,12 @@
 // each per channel and joint, x memory layouts; everything else is drawn. Exits 1 and names the first difference.
 
 // clang-format off
-#include "host_cuda.h"  // first: it gives the words of the .cuh a meaning
+#include "host_cuda.h"  // first: it gives the words of the .cu a meaning
 // clang-format on
 
 #include <cstdio>
 
-#include "cuda/color_histogram.cuh"
+#include "cuda/color_histogram.cu"
 #include "drawn_images.h"
 
 using namespace iuscore;
@@ -78,7 +78,7 @@ Case draw(unsigned index, std::int32_t largest_block, Random& random) {
   draw_axes(c, random);
   c.masked = pick(random, {Masked::nothing, Masked::nothing, Masked::half, Masked::everything});
   c.spread_mask = random() % 2 == 0;
-  // Narrow blocks far more often: a barrier over 256 threads on a few cores is slow.
+  // Narrow blocks far more often: the images are small.
   c.threads = std::min(pick(random, {32, 32, 32, 64, 64, 64, 96, 160, 256}), largest_block);
   const Size size =
       pick(random, {Size{1, 1}, Size{1, 16}, Size{5, 3}, Size{13, 17}, Size{16, 16}, Size{3, 80}, Size{48, 70}});
@@ -180,7 +180,7 @@ bool equal_counts(const Case& c, Random& random) {
 
 }  // namespace
 
-int main(int count, char** values) {
+IUSCORE_MAIN main(int count, char** values) {
   if (count != 4) return std::puts("usage: run_color_histogram CASES LARGEST_BLOCK SEED"), 2;
   const unsigned cases = static_cast<unsigned>(std::atoi(values[1]));
   Random random(static_cast<unsigned>(std::atoi(values[3])));

@@ -3,10 +3,10 @@
 // difference.
 
 // clang-format off
-#include "host_cuda.h"  // first: it gives the words of the .cuh a meaning
+#include "host_cuda.h"  // first: it gives the words of the .cu a meaning
 // clang-format on
 
-#include "cuda/glcm.cuh"
+#include "cuda/glcm.cu"
 #include "drawn_pairs.h"
 
 using namespace iuscore;
@@ -55,7 +55,7 @@ bool equal_counts(const PairsCase& c, Random& random) {
 
 }  // namespace
 
-int main(int count, char** values) {
+IUSCORE_MAIN main(int count, char** values) {
   if (count != 4) return std::puts("usage: run_glcm CASES LARGEST_BLOCK SEED"), 2;
   const unsigned cases = static_cast<unsigned>(std::atoi(values[1]));
   Random random(static_cast<unsigned>(std::atoi(values[3])));

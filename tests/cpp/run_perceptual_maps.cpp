@@ -3,13 +3,13 @@
 // gray x modes x memory layouts; everything else is drawn. Exits 1 and names the first difference.
 
 // clang-format off
-#include "host_cuda.h"  // first: it gives the words of the .cuh a meaning
+#include "host_cuda.h"  // first: it gives the words of the .cu a meaning
 // clang-format on
 
 #include <cstdio>
 
 #include "cpu/tap_table.h"
-#include "cuda/perceptual_maps.cuh"
+#include "cuda/perceptual_maps.cu"
 #include "drawn_images.h"
 
 using namespace iuscore;
@@ -73,8 +73,8 @@ Case draw(unsigned index, std::int32_t largest_block, Random& random) {
   images.ragged = random() % 2 == 0;
   images.misaligned = random() % 4 == 0;
   c.chip = static_cast<Chip>(random() % 4);
-  // Narrow blocks far more often: a barrier over 256 threads on a few cores is slow.
-  c.threads = std::min(pick(random, {32, 32, 32, 32, 64, 64, 64, 96, 128, 256}), largest_block);
+  // Narrow blocks far more often: the images are small.
+  c.threads = std::min(pick(random, {32, 32, 32, 32, 64, 64, 96, 128, 256, 768}), largest_block);
   const Size size = image_size(random, c.height, c.width);
   for (unsigned i = 0, n = 1 + random() % 3; i < n; ++i) {
     images.sizes.push_back(images.ragged ? image_size(random, c.height, c.width) : size);
@@ -186,7 +186,7 @@ bool equal_bits(const Case& c, Random& random) {
 
 }  // namespace
 
-int main(int count, char** values) {
+IUSCORE_MAIN main(int count, char** values) {
   if (count != 4) return std::puts("usage: run_perceptual_maps CASES LARGEST_BLOCK SEED"), 2;
   const unsigned cases = static_cast<unsigned>(std::atoi(values[1]));
   Random random(static_cast<unsigned>(std::atoi(values[3])));

@@ -3,12 +3,12 @@
 // drawn. Exits 1 and names the first difference.
 
 // clang-format off
-#include "host_cuda.h"  // first: it gives the words of the .cuh a meaning
+#include "host_cuda.h"  // first: it gives the words of the .cu a meaning
 // clang-format on
 
 #include <cstdio>
 
-#include "cuda/resize.cuh"
+#include "cuda/resize.cu"
 #include "drawn_images.h"
 
 using namespace iuscore;
@@ -95,7 +95,7 @@ bool equal_bytes(unsigned index, std::int32_t largest_block, Random& random) {
 
 }  // namespace
 
-int main(int count, char** values) {
+IUSCORE_MAIN main(int count, char** values) {
   if (count != 4) return std::puts("usage: run_resize CASES LARGEST_BLOCK SEED"), 2;
   const auto cases = static_cast<unsigned>(std::atoi(values[1]));
   Random random(static_cast<unsigned>(std::atoi(values[3])));

@@ -3,12 +3,12 @@
 // x masks x memory layouts; everything else is drawn. Exits 1 and names the first difference.
 
 // clang-format off
-#include "host_cuda.h"  // first: it gives the words of the .cuh a meaning
+#include "host_cuda.h"  // first: it gives the words of the .cu a meaning
 // clang-format on
 
 #include <cstdio>
 
-#include "cuda/texture_stats.cuh"
+#include "cuda/texture_stats.cu"
 #include "drawn_images.h"
 
 using namespace iuscore;
@@ -84,7 +84,8 @@ Case draw(unsigned number, int largest_block, Random& random) {
     const auto rows = static_cast<std::int32_t>(random() % (n == 1 ? 50 : 5));
     c.offsets.push_back({rows, static_cast<std::int32_t>(random() % 9) - (rows > 0 ? 4 : 0)});
   }
-  c.threads = 64 + 32 * static_cast<std::int32_t>(random() % static_cast<unsigned>((largest_block - 32) / 32));
+  const auto widest = static_cast<unsigned>(std::min(largest_block, kLargestTextureBlock));
+  c.threads = 64 + 32 * static_cast<std::int32_t>(random() % ((widest - 32) / 32));
   // Room for everything; for strips of a few rows; for no matrix.
   c.most_shared = pick(random, {std::int64_t{220000}, std::int64_t{0}, std::int64_t{1}});
   return c;
@@ -148,7 +149,7 @@ bool equal_bits(const Case& c, Random& random) {
 
 }  // namespace
 
-int main(int count, char** values) {
+IUSCORE_MAIN main(int count, char** values) {
   if (count != 4) return std::puts("usage: run_texture_stats CASES LARGEST_BLOCK SEED"), 2;
   const unsigned cases = static_cast<unsigned>(std::atoi(values[1]));
   Random random(static_cast<unsigned>(std::atoi(values[3])));

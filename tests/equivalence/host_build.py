@@ -6,6 +6,7 @@ import functools
 import hashlib
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sysconfig
@@ -19,15 +20,38 @@ import pybind11
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FLAGS = ["-std=c++20", "-O1", "-g1", "-pthread", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror"]
+# -O0: to compile takes far longer than to run.
+FLAGS = ["-std=c++20", "-O0", "-g1", "-pthread", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off"]
+FLAGS += ["-Wall", "-Wextra", "-Werror"]
 # The plain compilation of an _isa.cpp file is the CPU kernel for any machine.
-FLAGS += ["-DIUSCORE_ISA=baseline", f"-I{ROOT / 'csrc'}", f"-I{ROOT / 'tests/cpp'}"]
+FLAGS += [
+    "-DIUSCORE_ISA=baseline",
+    f"-I{ROOT / 'tests/cpp/fake_cuda'}",
+    f"-I{ROOT / 'csrc'}",
+    f"-I{ROOT / 'tests/cpp'}",
+]
 SANITIZERS = {
     "plain": [],
-    "address": ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
+    # What checks for null pointers would say, AddressSanitizer says.
+    "address": ["-fsanitize=address,undefined", "-fno-sanitize=null,vptr", "-fno-sanitize-recover=all"],
     "thread": ["-fsanitize=thread"],
 }
 SECONDS = 280.0  # of one compilation or one run
+
+
+# Ops whose CPU kernels tests/cpp/run_<op>.cpp is linked with, besides its own; None: with none, as the loops that it
+# compares with are its own.
+CPU_OPS: dict[str, tuple[str, ...] | None] = {
+    "additive_cnn": None,
+    "additive_lookup": (),
+    "additive_mlp": (),
+    "color_histogram": (),
+    "glcm": ("glcm_features",),
+    "glcm_features": ("glcm",),
+    "perceptual_maps": (),
+    "resize": (),
+    "texture_stats": ("glcm", "glcm_features"),
+}
 
 
 def cpu_sources(*ops: str) -> list[str]:
@@ -47,8 +71,7 @@ def _run(
 def _cache() -> Path:
     """A folder that later runs with the same compiler, flags and headers find again."""
     digest = hashlib.sha256(_run(["g++", "--version"]).stdout.encode())
-    headers = [path for folder in ("csrc", "tests/cpp") for path in (ROOT / folder).rglob("*.*h")]
-    for path in sorted(headers):
+    for path in sorted(path for folder in ("csrc", "tests/cpp") for path in (ROOT / folder).rglob("*.*h")):
         digest.update(path.read_bytes())
     digest.update(repr(FLAGS).encode())
     user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "")
@@ -78,57 +101,54 @@ def require_compiler(sanitizer: str) -> None:
         pytest.skip(f"g++ cannot build with {flags}: {built.stderr.strip()[:200]}")
 
 
-def _compile(source: str, sanitizer: str) -> Path:
+def _text_of(source: str) -> bytes:
+    """The file with those that it includes which are no headers: the cache's name has the headers."""
+    text = (ROOT / source).read_bytes()
+    included = re.findall(rb'^#include "(\w+/\w+\.(?:cu|cpp))"$', text, re.M)
+    return b"".join([text, *(_text_of(f"csrc/{name.decode()}") for name in included)])
+
+
+def _compile(source: str, sanitizer: str, *more: str) -> Path:
     """The object file of ``source``, compiled unless an earlier run did."""
-    text = hashlib.sha256((ROOT / source).read_bytes()).hexdigest()[:16]
+    text = hashlib.sha256(_text_of(source) + repr(more).encode()).hexdigest()[:16]
     target = _cache() / f"{Path(source).stem}-{sanitizer}-{text}.o"
     if not target.exists():
         with _made_at_once(target) as path:
-            done = _run(["g++", *FLAGS, *SANITIZERS[sanitizer], "-c", str(ROOT / source), "-o", path])
+            done = _run(["g++", *FLAGS, *SANITIZERS[sanitizer], *more, "-c", str(ROOT / source), "-o", path])
             assert done.returncode == 0, done.stderr
     return target
+
+
+def _link(name: str, sanitizer: str, objects: Sequence[Path], *more: str) -> Path:
+    names = hashlib.sha256(repr(objects).encode()).hexdigest()[:16]
+    target = _cache() / f"{name}-{sanitizer}-{names}{'.so' if '-shared' in more else ''}"
+    if not target.exists():
+        with _made_at_once(target) as path:
+            done = _run(["g++", *FLAGS, *SANITIZERS[sanitizer], *map(str, objects), *more, "-o", path])
+            assert done.returncode == 0, done.stderr
+    return target
+
+
+def _objects(sources: Sequence[str], sanitizer: str) -> list[Path]:
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(lambda source: _compile(source, sanitizer), sources))
 
 
 def build(program: str, sanitizer: str, sources: Sequence[str] = ()) -> Path:
     """The program tests/cpp/<program>.cpp linked with ``sources``."""
     require_compiler(sanitizer)
-    with ThreadPoolExecutor(2) as pool:
-        objects = list(pool.map(lambda source: _compile(source, sanitizer), (f"tests/cpp/{program}.cpp", *sources)))
-    names = hashlib.sha256(repr(objects).encode()).hexdigest()[:16]
-    binary = _cache() / f"{program}-{sanitizer}-{names}"
-    if not binary.exists():
-        with _made_at_once(binary) as path:
-            done = _run(["g++", *FLAGS, *SANITIZERS[sanitizer], *map(str, objects), "-o", path])
-            assert done.returncode == 0, done.stderr
-    return binary
+    return _link(program, sanitizer, _objects([f"tests/cpp/{program}.cpp", *sources], sanitizer))
 
 
-def build_module(name: str, *includes: str) -> Path:
-    """The Python module tests/cpp/<name>.cpp; ``includes``: folders that come before all others."""
+def build_module() -> Path:
+    """The Python module tests/cpp/host_kernels.cpp, of all ops; what the plain sweeps run, is linked again."""
     require_compiler("plain")
-    text = hashlib.sha256((ROOT / f"tests/cpp/{name}.cpp").read_bytes())
-    sources = [path for folder in ("csrc/cuda", "csrc/bindings") for path in sorted((ROOT / folder).iterdir())]
-    for path in sources:
-        text.update(path.read_bytes())
-    target = _cache() / f"{name}-{text.hexdigest()[:16]}-{sysconfig.get_config_var('SOABI')}.so"
-    if not target.exists():
-        headers = [pybind11.get_include(), sysconfig.get_path("include")]
-        flags = [*(f"-I{ROOT / folder}" for folder in includes), *FLAGS, *(f"-isystem{folder}" for folder in headers)]
-        with _made_at_once(target) as path:
-            done = _run(
-                [
-                    "g++",
-                    *flags,
-                    "-fPIC",
-                    "-shared",
-                    "-fvisibility=hidden",
-                    str(ROOT / f"tests/cpp/{name}.cpp"),
-                    "-o",
-                    path,
-                ]
-            )
-            assert done.returncode == 0, done.stderr
-    return target
+    headers = [f"-isystem{folder}" for folder in (pybind11.get_include(), sysconfig.get_path("include"))]
+    bindings = _compile("tests/cpp/host_kernels.cpp", "plain", *headers)
+    sources = [f"tests/cpp/run_{op}.cpp" for op in CPU_OPS]
+    with_kernels = [op for op in CPU_OPS if CPU_OPS[op] is not None]
+    objects = _objects([*sources, *cpu_sources(*with_kernels)], "plain")
+    return _link("host_kernels", "plain", [bindings, *objects], "-shared")
 
 
 def execute(

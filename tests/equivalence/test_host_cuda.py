@@ -3,77 +3,110 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
-from tests.equivalence.host_build import ROOT, SANITIZERS, build, cpu_sources, execute
+from tests.equivalence.host_build import CPU_OPS, ROOT, SANITIZERS, build, cpu_sources, execute
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """How many cases tests/cpp/run_<op>.cpp draws, plain and under each sanitizer."""
+    """How many cases tests/cpp/run_<op>.cpp draws, plain, under AddressSanitizer and under ThreadSanitizer."""
 
     plain: int
-    sanitized: int
-    cpu_ops: tuple[str, ...] | None = ()  # whose CPU kernels it is linked with, besides its own; None: with none
+    address: int
+    thread: int
 
 
+# Under ThreadSanitizer few: its threads are the host's, and these cases find every planted barrier.
 SWEEPS = {
-    "additive_cnn": Sweep(plain=120, sanitized=45, cpu_ops=None),  # the loops it is compared with are its own
-    "additive_lookup": Sweep(plain=100, sanitized=30),
-    "additive_mlp": Sweep(plain=48, sanitized=24),
-    "color_histogram": Sweep(plain=140, sanitized=140),
-    "glcm": Sweep(plain=80, sanitized=60, cpu_ops=("glcm_features",)),
-    "glcm_features": Sweep(plain=60, sanitized=40, cpu_ops=("glcm",)),
-    "perceptual_maps": Sweep(plain=80, sanitized=80),
-    "resize": Sweep(plain=120, sanitized=80),
-    "texture_stats": Sweep(plain=120, sanitized=120, cpu_ops=("glcm", "glcm_features")),
+    "additive_cnn": Sweep(plain=120, address=45, thread=9),
+    "additive_lookup": Sweep(plain=100, address=30, thread=8),
+    "additive_mlp": Sweep(plain=48, address=24, thread=6),
+    "color_histogram": Sweep(plain=140, address=140, thread=16),
+    "glcm": Sweep(plain=80, address=60, thread=8),
+    "glcm_features": Sweep(plain=60, address=40, thread=6),
+    "perceptual_maps": Sweep(plain=80, address=80, thread=8),
+    "resize": Sweep(plain=120, address=80, thread=6),
+    "texture_stats": Sweep(plain=120, address=120, thread=6),
 }
-LARGEST_BLOCK = {"plain": 256, "address": 64, "thread": 64}
-SEEDS = {"plain": 1, "address": 2, "thread": 3}
+LARGEST_BLOCK = {"plain": 1024, "address": 256, "thread": 64}
+SEEDS = {"plain": 1, "address": 2, "thread": 4}  # 4: planted barriers are found early
+# Of blocks and threads (tests/cpp/host_fibers.h); ThreadSanitizer has threads of the host, whose order is the host's.
+ORDERS = {"plain": ("forward", "reverse", "mixed"), "address": ("mixed",), "thread": ("forward",)}
 
 # Left out in turn: the n-th barrier of every block.
-BARRIERS = {"additive_lookup": 1, "resize": 1}  # where a kernel has fewer than three
+BARRIERS = {"additive_lookup": 1, "resize": 1, "perceptual_maps": 4}  # where three are too many or too few
 PLANTED = [(op, barrier) for op in SWEEPS for barrier in range(1, 1 + BARRIERS.get(op, 3))]
 
 
-def sources_of(op: str) -> list[str]:
-    others = SWEEPS[op].cpu_ops
-    return [] if others is None else cpu_sources(op, *others)
+def in_order(name: str) -> dict[str, str]:
+    return {"IUSCORE_HOST_ORDER": name}
+
+
+def program_of(op: str, sanitizer: str) -> Path:
+    others = CPU_OPS[op]
+    return build(f"run_{op}", sanitizer, [] if others is None else cpu_sources(op, *others))
+
+
+def sweep(op: str, sanitizer: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    arguments = (getattr(SWEEPS[op], sanitizer), LARGEST_BLOCK[sanitizer], SEEDS[sanitizer])
+    return execute(program_of(op, sanitizer), *arguments, environment=environment)
 
 
 @pytest.mark.parametrize("sanitizer", SANITIZERS)
 @pytest.mark.parametrize("op", SWEEPS)
 def test_kernel_equals_cpu_in_every_bit(op: str, sanitizer: str) -> None:
-    cases = SWEEPS[op].plain if sanitizer == "plain" else SWEEPS[op].sanitized
-    program = build(f"run_{op}", sanitizer, sources_of(op))
-    done = execute(program, cases, LARGEST_BLOCK[sanitizer], SEEDS[sanitizer])
-    assert done.returncode == 0, done.stdout + done.stderr[:4000]
-    assert done.stdout == f"{cases} cases equal\n"
-    assert done.stderr == ""
+    for order in ORDERS[sanitizer]:
+        done = sweep(op, sanitizer, **in_order(order))
+        assert done.returncode == 0, f"{order}: {done.stdout}{done.stderr[:4000]}"
+        assert done.stdout == f"{getattr(SWEEPS[op], sanitizer)} cases equal\n"
+        assert done.stderr == ""
 
 
 def test_every_kernel_is_run_here() -> None:
-    assert {path.stem for path in (ROOT / "csrc/cuda").glob("*.cu")} == set(SWEEPS)
+    assert {path.stem for path in (ROOT / "csrc/cuda").glob("*.cu")} == set(SWEEPS) == set(CPU_OPS)
 
 
 @pytest.mark.parametrize(("op", "barrier"), PLANTED)
 def test_thread_sanitizer_finds_a_barrier_that_is_left_out(op: str, barrier: int) -> None:
-    program = build(f"run_{op}", "thread", sources_of(op))
-    planted = {"IUSCORE_OMITTED_BARRIER": str(barrier), "TSAN_OPTIONS": "halt_on_error=1"}
-    done = execute(program, SWEEPS[op].sanitized, LARGEST_BLOCK["thread"], SEEDS["thread"], environment=planted)
+    done = sweep(op, "thread", IUSCORE_OMITTED_BARRIER=str(barrier), TSAN_OPTIONS="halt_on_error=1")
     assert done.returncode != 0
     assert "data race" in done.stderr
     assert re.search(r"#\d+ (?:void )?iuscore::\w+", done.stderr), done.stderr[:4000]
 
 
-def test_thread_sanitizer_reports_a_planted_race() -> None:
-    done = execute(build("planted_race", "thread"))
+@pytest.mark.parametrize(("op", "barrier"), PLANTED)
+def test_results_show_a_barrier_that_is_left_out(op: str, barrier: int) -> None:
+    done = sweep(op, "plain", IUSCORE_OMITTED_BARRIER=str(barrier), **in_order("mixed"))
+    assert done.returncode == 1, done.stderr
+    assert "cases equal" not in done.stdout
+
+
+@pytest.mark.parametrize("fault", ["shift", "same_place"])
+def test_thread_sanitizer_reports_a_planted_race(fault: str) -> None:
+    """Within a block, and between blocks."""
+    done = execute(build("planted_race", "thread"), fault)
     assert done.returncode != 0
     assert "data race" in done.stderr
-    assert "planted_race.cpp" in done.stderr
+    assert re.search(rf"#\d+ {fault}\(.*planted_race.cpp", done.stderr), done.stderr[:4000]
 
 
-def test_planted_race_runs_plain() -> None:
-    assert execute(build("planted_race", "plain")).returncode == 0
+@pytest.mark.parametrize("fault", ["shift", "same_place", "in_turn", "counts"])
+def test_what_depends_on_the_order_shows(fault: str) -> None:
+    runs = [execute(build("planted_race", "plain"), fault, environment=in_order(name)) for name in ORDERS["plain"]]
+    assert [done.returncode for done in runs] == [0, 0, 0]
+    assert len({done.stdout for done in runs}) > 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [("stuck", "the threads of a block wait for each other"), ("apart", "threads meet in different lines")],
+)
+def test_threads_that_never_meet_are_refused(fault: str, why: str) -> None:
+    done = execute(build("planted_race", "plain"), fault)
+    assert done.returncode != 0
+    assert done.stderr == f"host_cuda: {why}\n"
