@@ -29,7 +29,9 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "benchmarks"))
+sys.path.insert(0, str(ROOT))
 import _harness as harness  # noqa: E402
+from tests import only_on_a_gpu  # noqa: E402
 
 MEASURE = Path(__file__).with_name("measure.py")
 NETWORKS = Path(__file__).with_name("networks.py")
@@ -114,7 +116,10 @@ def tests(target: Path, seconds: float) -> Report:
         options += ["-n", "8", "--dist", "loadfile"]
     left_out = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("test_*.py") if missing(path))
     options += [f"--ignore={path}" for path in left_out]
-    report = run([sys.executable, "-m", "pytest", "tests", "-m", "cuda", *options], seconds, environment(target))
+    # First what has never run anywhere.
+    first = dict.fromkeys(name.partition("::")[0] for name in only_on_a_gpu.TESTS)
+    places = [*(name for name in first if name not in left_out), "tests"]
+    report = run([sys.executable, "-m", "pytest", *places, "-m", "cuda", *options], seconds, environment(target))
     return {**report, "left_out": left_out}
 
 
@@ -237,12 +242,14 @@ def _shortened(steps: Report) -> Report:
 
 
 def plan(site: Path | None) -> str:
-    """The steps in their order, with the seconds each may take."""
+    """The steps in their order, with the seconds each may take, and what nothing but a GPU shows."""
     lines = []
     for name in STEPS:
         carried = name == "build" and site is not None
         most = f"{BUDGET[name]:.0f} s at most" if name in BUDGET else f"the rest of {TOTAL:.0f} s"
-        lines.append(f"{name:9} {f'taken from {site}' if carried else most}")
+        lines.append(f"{name:9} {f'taken from {site}' if carried else most}: {only_on_a_gpu.STEPS[name]}")
+    lines += ["", "Tests that run nowhere else, and why:"]
+    lines += [f"  {name}: {why}" for name, why in only_on_a_gpu.TESTS.items()]
     return "\n".join(lines)
 
 
