@@ -81,11 +81,17 @@ def _cache() -> Path:
 
 
 @contextmanager
-def _made_at_once(target: Path) -> Iterator[str]:
-    """A path to write to; what was written moves to ``target`` in one step, as another process may look for it."""
-    with tempfile.TemporaryDirectory(dir=_cache()) as folder:
-        yield f"{folder}/made"
-        os.replace(f"{folder}/made", target)
+def _made_at_once(target: Path) -> Iterator[str | None]:
+    """A path to write to, which moves to ``target`` in one step; None where another process has made it meanwhile."""
+    import fcntl  # not everywhere
+
+    with target.with_name(f"{target.name}.lock").open("w") as lock, tempfile.TemporaryDirectory(dir=_cache()) as folder:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if target.exists():
+            yield None
+        else:
+            yield f"{folder}/made"
+            os.replace(f"{folder}/made", target)
 
 
 @functools.cache
@@ -114,8 +120,9 @@ def _compile(source: str, sanitizer: str, *more: str) -> Path:
     target = _cache() / f"{Path(source).stem}-{sanitizer}-{text}.o"
     if not target.exists():
         with _made_at_once(target) as path:
-            done = _run(["g++", *FLAGS, *SANITIZERS[sanitizer], *more, "-c", str(ROOT / source), "-o", path])
-            assert done.returncode == 0, done.stderr
+            if path is not None:
+                done = _run(["g++", *FLAGS, *SANITIZERS[sanitizer], *more, "-c", str(ROOT / source), "-o", path])
+                assert done.returncode == 0, done.stderr
     return target
 
 
@@ -124,8 +131,9 @@ def _link(name: str, sanitizer: str, objects: Sequence[Path], *more: str) -> Pat
     target = _cache() / f"{name}-{sanitizer}-{names}{'.so' if '-shared' in more else ''}"
     if not target.exists():
         with _made_at_once(target) as path:
-            done = _run(["g++", *FLAGS, *SANITIZERS[sanitizer], *map(str, objects), *more, "-o", path])
-            assert done.returncode == 0, done.stderr
+            if path is not None:
+                done = _run(["g++", *FLAGS, *SANITIZERS[sanitizer], *map(str, objects), *more, "-o", path])
+                assert done.returncode == 0, done.stderr
     return target
 
 

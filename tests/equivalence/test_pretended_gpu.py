@@ -6,10 +6,13 @@ import os
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.equivalence.host_build import build_module
 from tests.mechanics.tree import ROOT, python
 from tests.only_on_a_gpu import STEPS, TESTS
 
+pytestmark = pytest.mark.timeout(900)  # the first to ask has all kernels compiled
 # Half a minute for every color there is, of which other tests take a few.
 TOO_LONG = "test_texture_colors.py"
 FILES = sorted(
@@ -25,7 +28,7 @@ def run_pretended(*arguments: str) -> str:
     build_module()
     options = ["-q", "-p", "tests.pretended_gpu", "-p", "no:cacheprovider", "-n", "0", "--tb=short"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
-    done = python("-m", "pytest", *options, *arguments, environment=environment)
+    done = python("-m", "pytest", *options, *arguments, environment=environment, seconds=600)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     return done.stdout
 
