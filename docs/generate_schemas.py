@@ -1,6 +1,6 @@
 """Writes the JSON schemas of what iuscore writes, from its records, so that they cannot differ.
 
-    python docs/generate_schemas.py
+python docs/generate_schemas.py
 """
 
 from __future__ import annotations
