@@ -29,7 +29,7 @@ def lint(session: nox.Session) -> None:
     """Style, types, layers and stubs: what takes seconds."""
     _install(session, "test", *WITHOUT_CUDA)
     session.run(
-        "python", "-m", "pytest", "-q", *(f"tests/mechanics/test_{name}.py" for name in ("style", "layers", "stub"))
+        "python", "-m", "pytest", "-q", *(f"tests/project/test_{name}.py" for name in ("style", "layers", "stub"))
     )
 
 
@@ -42,7 +42,7 @@ def sanitize(session: nox.Session) -> None:
         "-m",
         "pytest",
         "tests/equivalence/test_host_cuda.py",
-        "tests/mechanics/test_build.py",
+        "tests/project/test_build.py",
         *session.posargs,
     )
 

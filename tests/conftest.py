@@ -23,7 +23,7 @@ from iuscore.ops import _backend
 from iuscore.ops._native import additive_cnn_cuda
 from tests import isas
 from tests.equivalence.host_build import build_module
-from tests.fixtures import class_folders
+from tests.fixtures import Command, class_folders
 
 ROOT = Path(__file__).resolve().parents[1]
 REQUIRE_CUDA = os.environ.get("IUSCORE_REQUIRE_CUDA") == "1"
@@ -70,6 +70,12 @@ class BackendUnderTest:
         maps, ranges = ops.perceptual_maps(images, backend=self.backend, return_ranges=True, **options)
         assert maps.device.type == ranges.device.type == self.device.type
         return maps.cpu(), ranges.cpu()
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], one_thread: None) -> Command:
+    """The command line in this process."""
+    return Command(monkeypatch, capsys)
 
 
 @pytest.fixture(scope="session")
@@ -167,7 +173,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 ANY_SCALE = ("equivalence", "invariants", "oracles")
-"""Folders of tests whose images are drawn on any scale, which the ops warn of; tests/mechanics tests the warnings."""
+"""Folders of tests whose images are drawn on any scale, which the ops warn of; tests/ops tests the warnings."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

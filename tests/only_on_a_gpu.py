@@ -10,7 +10,7 @@ TESTS = {
     "tests/equivalence/test_additive_cnn_gpu.py": "cuDNN's convolutions, CUDA graphs, streams, TF32",
     "tests/oracles/test_additive_cnn.py": "cuDNN's convolutions",
     **{
-        f"tests/mechanics/test_{name}_opcheck": "PyTorch's dispatch to a CUDA device"
+        f"tests/ops/test_{name}_opcheck": "PyTorch's dispatch to a CUDA device"
         for name in (
             "additive_lookup.py::test_custom_op_passes",
             "additive_mlp.py::test_custom_op_passes",

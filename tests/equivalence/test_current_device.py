@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mechanics.tree import ROOT, run
+from tests.project.tree import ROOT, run
 
 
 def test_the_callers_device_stays_current(tmp_path: Path) -> None:

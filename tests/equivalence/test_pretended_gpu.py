@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from tests.equivalence.host_build import build_module
-from tests.mechanics.tree import ROOT, python
 from tests.only_on_a_gpu import STEPS, TESTS
+from tests.project.tree import ROOT, python
 
 pytestmark = pytest.mark.timeout(900)  # the first to ask has all kernels compiled
 # Half a minute for every color there is, of which other tests take a few.
 TOO_LONG = "test_texture_colors.py"
 FILES = sorted(
     str(path.relative_to(ROOT))
-    for folder in ("equivalence", "invariants", "mechanics")
+    for folder in ("equivalence", "invariants", "ops")
     for path in (ROOT / "tests" / folder).glob("test_*.py")
     if path.name != TOO_LONG
     and re.search(r"cuda_native\b|\bbackend: BackendUnderTest|\bnative: BackendUnderTest", path.read_text())

@@ -11,7 +11,7 @@ import pytest
 from tests.fuzz import mutators
 from tests.fuzz.seeds import CORPUS, SEEDS
 from tests.fuzz.targets import TARGETS
-from tests.mechanics.tree import python
+from tests.project.tree import python
 
 SECONDS = 60
 """Of one target at most; the inputs below take about a minute together."""

@@ -1,0 +1,244 @@
+"""Labels of any source and the classes of a model: `iuscore score --map`, `iuscore fit --map`, integers, advice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from iuscore.engine import score_source
+from iuscore.errors import UserError
+from iuscore.images import open_shards, open_source
+from iuscore.images.labels import ClassNames, parse_map
+from iuscore.score import load
+from tests.cli.test_score import rows_of
+from tests.fixtures import TINY, Command, class_folders, record_of
+from tests.images.sharded_sources import tar
+
+NUMBERS = [1, 0, 1, 1]
+CLASSES = ["b", "a", "b", "b"]
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (4, 16, 16), dtype=np.uint8)
+
+
+def pgm(image: np.ndarray) -> bytes:
+    return b"P5 16 16 255 " + image.tobytes()
+
+
+def npz(root: Path, images: np.ndarray, labels: list[int]) -> Path:
+    np.savez(root / "m.npz", test_images=images, test_labels=np.array(labels)[:, None])
+    return root / "m.npz"
+
+
+def parquet(root: Path, images: np.ndarray, labels: list[Any], names: list[str] | None = None) -> Path:
+    table = pa.table({"image": [pgm(image) for image in images], "label": labels})
+    if names:
+        features = {"info": {"features": {"label": {"names": names, "_type": "ClassLabel"}}}}
+        table = table.replace_schema_metadata({"huggingface": json.dumps(features)})
+    pq.write_table(table, root / "x.parquet")
+    return root / "x.parquet"
+
+
+def tars(root: Path, images: np.ndarray, labels: list[Any]) -> Path:
+    members = [(f"{i}{end}", content) for i, (image, label) in enumerate(zip(images, labels, strict=True))
+               for end, content in ((".pgm", pgm(image)), (".cls", str(label).encode()))]  # fmt: skip
+    return tar(root / "x.tar", members)
+
+
+def folder(root: Path, images: np.ndarray, labels: list[Any]) -> Path:
+    for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+        (root / f"images/{label}").mkdir(parents=True, exist_ok=True)
+        (root / f"images/{label}/{i}.pgm").write_bytes(pgm(image))
+    return root / "images"
+
+
+MAKERS = {"npz": npz, "parquet": parquet, "tar": tars, "folder": folder}
+
+
+@pytest.mark.parametrize("kind", sorted(MAKERS))
+def test_a_map_for_every_source(command: Command, fitted: Path, images: np.ndarray, tmp_path: Path, kind: str) -> None:
+    source = MAKERS[kind](tmp_path, images, NUMBERS)
+    said = command("score", fitted, source, "--target", "from-folder", "--out", tmp_path / "out").refusal()
+    assert said == (f"{source}: labels '0', '1' are no classes of the model (a, b): did you mean --map 0=a,1=b?")
+    options = ("--target", "from-folder", "--out", tmp_path / "out", "--workers", 1, "--shard-size", 3)
+    ran = command("score", fitted, source, *options, "--map", "0=a,1=b")
+    assert ran.status == 0, ran.err
+    found = rows_of(tmp_path / "out")
+    expected = ["a", "b", "b", "b"] if kind == "folder" else CLASSES  # folders come sorted
+    assert [row["target"] for row in found] == expected
+    # The numbers are those of the class named outright.
+    for row in found:
+        alone = score_one(fitted, images, row)
+        assert row["ius"] == alone
+    # The map is part of the run: another one is another run, the same one goes on, verify knows it.
+    for other in (("--map", "0=b,1=a"), ()):
+        again = command("score", fitted, source, *options, *other).refusal()
+        assert again.startswith(f"the run in {tmp_path / 'out'} maps labels otherwise (0=a,1=b, not ")
+    assert command("score", fitted, source, *options, "--map", "0=a,1=b").status == 0
+    checked = command("verify", tmp_path / "out")
+    assert checked.status == 0, checked.out
+
+
+def score_one(fitted: Path, images: np.ndarray, row: dict[str, Any]) -> float:
+    place = int(row["uid"].rsplit("/", 1)[-1].removesuffix(".pgm"))
+    ius = load(fitted)([images[place][..., None]], target=row["target"]).ius
+    return float(ius[0])
+
+
+@pytest.mark.parametrize("order", ["a,b", "b,a"])
+def test_integers_are_the_classes_that_fit_was_told(
+    command: Command, images: np.ndarray, tmp_path: Path, order: str
+) -> None:
+    rng = np.random.default_rng(0)
+    labels = np.arange(40) % 2
+    pixels = (rng.integers(0, 100, (40, 16, 16)) + 100 * labels[:, None, None]).astype(np.uint8)
+    arrays: dict[str, Any] = {}
+    for part, chosen in (("train", slice(0, 24)), ("val", slice(24, 40))):
+        arrays |= {f"{part}_images": pixels[chosen], f"{part}_labels": labels[chosen]}
+    np.savez(tmp_path / "real.npz", **arrays)
+    fit = ("fit", tmp_path / "real.npz", *TINY, "--epochs", 1, "--out", tmp_path / "m")
+    assert command(*fit, "--classes", order).status == 0
+    names = order.split(",")
+    assert record_of(tmp_path / "m")["data"]["numbers"] == dict(zip("01", names, strict=True))
+    expected = [names[number] for number in NUMBERS]
+    for version in ("this", "0.1"):
+        if version == "0.1":  # which wrote no numbers
+            record = record_of(tmp_path / "m")
+            del record["data"]["numbers"]
+            (tmp_path / "m/config.json").write_text(json.dumps(record))
+        for kind in ("npz", "parquet", "tar"):
+            root = tmp_path / version / kind
+            root.mkdir(parents=True)
+            source = MAKERS[kind](root, images, NUMBERS)
+            ran = command("score", tmp_path / "m", source, "--target", "from-folder", "--out", root / "out")
+            assert ran.status == 0, ran.err
+            assert [row["target"] for row in rows_of(root / "out")] == expected
+            met = [names[number] for number in (1, 0)]
+            assert (
+                f"note: labels were read as when the model was fitted, 1 as {met[0]}, 0 as {met[1]}; --map changes that"
+                in ran.out
+            )
+            assert command("verify", root / "out").status == 0
+    # What is said outright comes first.
+    ran = command(
+        "score", tmp_path / "m", tmp_path / "this/npz/m.npz", "--target", "from-folder", "--out", tmp_path / "o",
+        "--map", f"0={names[1]},1={names[0]}",
+    )  # fmt: skip
+    assert ran.status == 0, ran.err
+    assert [row["target"] for row in rows_of(tmp_path / "o")] == [names[1 - number] for number in NUMBERS]
+    assert "labels were read as" not in ran.out
+    # A number that fit did not hear of is no class.
+    said = command(
+        "score", tmp_path / "m", npz(tmp_path, images, [0, 1, 2, 1]), "--target", "from-folder", "--out", tmp_path / "p"
+    ).refusal()
+    assert said.endswith(f"label '2' is no class of the model ({', '.join(names)}): say what it stands for, such as "
+                         f"--map 2={names[0]}")  # fmt: skip
+
+
+def test_names_in_the_metadata_come_before_numbers(
+    command: Command, fitted: Path, images: np.ndarray, tmp_path: Path
+) -> None:
+    source = parquet(tmp_path, images, NUMBERS, ["b", "a"])
+    ran = command("score", fitted, source, "--target", "from-folder", "--out", tmp_path / "out")
+    assert ran.status == 0, ran.err
+    assert [row["target"] for row in rows_of(tmp_path / "out")] == ["a", "b", "a", "a"]
+
+
+def test_did_you_mean() -> None:
+    names = ClassNames(("benign", "malignant"))
+    said = names.unknown(["Benign", "benign", "MALIGNENT"], "x.tar")
+    assert said == (
+        "x.tar: labels 'Benign', 'MALIGNENT' are no classes of the model (benign, malignant): "
+        "did you mean --map Benign=benign,MALIGNENT=malignant?"
+    )
+    assert names.unknown(["polyp"], "x").endswith("say what it stands for, such as --map polyp=benign")
+    assert names.unknown(["1", "2"], "x").endswith("say what they stand for, such as --map 1=benign")
+    assert names.unknown(["1", "0"], "x").endswith("did you mean --map 0=benign,1=malignant?")
+    many = names.unknown([str(i) for i in range(2000)], "x")
+    assert len(many) < 300
+
+
+def test_folders_in_another_case(command: Command, fitted: Path, images: np.ndarray, tmp_path: Path) -> None:
+    root = folder(tmp_path, images, ["A", "B", "B", "A"])
+    options = ("--target", "from-folder", "--out", tmp_path / "out")
+    said = command("score", fitted, root, *options).refusal()
+    assert said == f"{root}: labels 'A', 'B' are no classes of the model (a, b): did you mean --map A=a,B=b?"
+    assert command("score", fitted, root, *options, "--map", "A=a,B=b").status == 0
+    said = command("score", fitted, root, "--target", "A", "--out", tmp_path / "other").refusal()
+    assert said == "target: no class 'A': the model has profiles of a, b; did you mean 'a'?"
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ("0", "--map: expected LABEL=CLASS with commas, such as 0=benign,1=malignant, got '0'"),
+        ("0=,1=b", "--map: expected LABEL=CLASS with commas, such as 0=benign,1=malignant, got '0=,1=b'"),
+        ("0=a,0=b", "--map: label 0 comes twice in '0=a,0=b'"),
+        ("0=A,1=b", "--map 0=A: no class 'A': the model has a, b; did you mean 0=a?"),
+        ("0=x,1=b", "--map 0=x: no class 'x': the model has a, b"),
+    ],
+)
+def test_maps_that_are_none(
+    command: Command, fitted: Path, images: np.ndarray, tmp_path: Path, given: str, reason: str
+) -> None:
+    source = npz(tmp_path, images, NUMBERS)
+    options = ("--target", "from-folder", "--out", tmp_path / "out", "--map", given)
+    assert command("score", fitted, source, *options).refusal() == reason
+
+
+def test_a_map_needs_labels(command: Command, fitted: Path, images: np.ndarray, tmp_path: Path) -> None:
+    options = ("--target", "a", "--out", tmp_path / "out", "--map", "0=a")
+    said = command("score", fitted, npz(tmp_path, images, NUMBERS), *options).refusal()
+    assert said == "--map: only --target from-folder has labels, not a"
+    assert parse_map(" 0 = a b ,x=c") == {"0": "a b", "x": "c"}
+
+
+def test_labels_that_are_classes_change_no_signature(fitted: Path, images: np.ndarray, tmp_path: Path) -> None:
+    source = tars(tmp_path, images, CLASSES)
+    score_source(load(fitted), source, tmp_path / "out")
+    plain = json.loads((tmp_path / "out/run.json").read_text())
+    assert "map" not in plain["identity"]
+    (shard,) = open_shards(source, labeled=True).shards(128)
+    (line,) = (tmp_path / "out/plan.jsonl").read_text().splitlines()
+    assert json.loads(line)["signature"] == shard.signature
+
+
+class TestFit:
+    def test_folders(self, command: Command, images: np.ndarray, tmp_path: Path) -> None:
+        class_folders(tmp_path / "real", "012", n=8)
+        fit = ("fit", tmp_path / "real", *TINY, "--epochs", 1)
+        assert command(*fit, "--out", tmp_path / "m", "--map", "0=z,1=y,2=y").status == 0
+        record = record_of(tmp_path / "m")
+        assert record["model"]["classes"] == ["y", "z"]
+        assert record["data"]["numbers"] == {"0": "z", "1": "y", "2": "y"}
+        assert {name: sum(part[name] for part in record["data"]["counts"].values()) for name in "yz"} == {
+            "y": 16,
+            "z": 8,
+        }
+        # Integers in another source are what they were called here, not numbers of sorted names.
+        source = npz(tmp_path, images, [1, 0, 2, 1])
+        ran = command("score", tmp_path / "m", source, "--target", "from-folder", "--out", tmp_path / "out")
+        assert ran.status == 0, ran.err
+        assert [row["target"] for row in rows_of(tmp_path / "out")] == ["y", "z", "y", "y"]
+        said = command(*fit, "--out", tmp_path / "n", "--map", "3=z").refusal()
+        assert said == f"--map: no label '3' in {tmp_path / 'real'}: it has 0, 1, 2"
+
+    def test_the_classes_of_a_map_in_order(self, tmp_path: Path) -> None:
+        class_folders(tmp_path / "real", "012", n=3)
+        source = open_source(
+            tmp_path / "real", labels_from="folder", classes=["z", "y"], class_map={"0": "z", "1": "y", "2": "x"}
+        )
+        assert source.classes == ("y", "z")
+        assert len(source) == 6
+        with pytest.raises(UserError, match=r"no images of class 'w' in .*: it has 0, x, y$"):
+            open_source(tmp_path / "real", labels_from="folder", classes=["w"], class_map={"1": "y", "2": "x"})
+        with pytest.raises(UserError, match="class_map: it needs labels_from"):
+            open_source(tmp_path / "real", class_map={"1": "y"})
