@@ -62,6 +62,16 @@ class TestScans:
         for data in (of_scans(5000, side=4000), of_scans(5000, "RGB")):
             assert outcome(data).startswith("a JPEG of more than 100 scans")
 
+    def test_very_many_segments_are_refused(self) -> None:
+        """Pillow joins blocks of Exif one by one: 800,000 of them took minutes."""
+        exif = b"Exif\0\0x"
+        segment = b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif
+        for n, reason in ((5001, "a JPEG of more than 5000 segments before the picture: save it again"), (900, "")):
+            data = of_scans(1)
+            began = time.process_time()
+            assert outcome(data[:2] + n * segment + data[2:]) == reason
+            assert time.process_time() - began < 2.0
+
     def test_the_size_is_known(self) -> None:
         with pytest.raises(UnreadableImage) as caught:
             decode(of_scans(101))

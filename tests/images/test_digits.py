@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from iuscore.images import decode
+from iuscore.images import UnreadableImage, decode
 from tests.images.test_bounds import outcome
 
 RNG = np.random.default_rng(0)
@@ -34,9 +34,27 @@ def test_a_megabyte_takes_less_than_a_second(data: bytes) -> None:
     assert len(np.unique(pixels)) == 1
 
 
+@pytest.mark.parametrize("magic", [b"P4", b"P5", b"P6"])
+def test_a_header_that_does_not_end_is_refused_at_once(magic: bytes) -> None:
+    data = magic + b" #" + b"x" * 30_000_000 + b"\n8 8 255 " + bytes(192)
+    before = time.process_time()
+    with pytest.raises(UnreadableImage, match=r"^damaged: a header of more than 2097152 bytes$"):
+        decode(data)
+    assert time.process_time() - before < 1.0
+
+
+def test_a_binary_file_that_looks_like_a_comment_is_read() -> None:
+    side = 1600
+    pixels = np.full((side, side), ord("#"), np.uint8)
+    assert (decode(b"P5 %d %d 255 " % (side, side) + pixels.tobytes()).pixels[..., 0] == pixels).all()
+
+
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
+        (b"P2 2 1 255\n- 3", "damaged: something else than a number among the values"),
+        (b"P2 2 1 255\n3 -", "damaged: something else than a number among the values"),
+        (b"P2 2 1 255\n3 5- ", "damaged: something else than a number among the values"),
         (b"P2 100 100 255\n" + b"1" * 4_000_000, "damaged: a number of more than 1000 digits"),
         (b"P2 100 100 255\n" + b"#" * 4_000_000, "truncated: image file is truncated"),
         (b"P1 100 100\n" + b"#\n" * 500_000, "truncated: image file is truncated"),

@@ -147,6 +147,8 @@ def _plain_jpeg(head: bytes, stream: BinaryIO, max_pixels: int) -> Decoded | Non
     width, height, channels = header or (0, 0, 0)
     if header is not None:
         checked_size(width, height, max_pixels)
+    if header is None and jpeg.has_many_segments(stream):
+        raise UnreadableImage(f"a JPEG of more than {jpeg.MOST_SEGMENTS} segments before the picture: save it again")
     if jpeg.n_scans(stream) > jpeg.MOST_SCANS:
         raise UnreadableImage(
             f"a JPEG of more than {jpeg.MOST_SCANS} scans, which would take very long: save it again", width, height
@@ -174,7 +176,11 @@ def _by_format(stream: BinaryIO, head: bytes, max_pixels: int, bits: int | None)
     try:
         if name == "PNG":
             stream = png.without_metadata(stream)
+        elif name == "PPM":
+            ppm.require_header(stream)
         image = factory(stream, "")
+    except UnreadableImage:
+        raise
     except Exception as error:
         if name in _WEAKLY_SIGNED and isinstance(error, (SyntaxError, IndexError, TypeError, struct.error)):
             raise UnreadableImage(_NOT_AN_IMAGE) from error

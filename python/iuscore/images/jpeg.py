@@ -17,6 +17,9 @@ START = b"\xff\xd8\xff"
 MOST_SCANS = 100
 """Progressive files have about ten scans, and each is a pass over all of the image."""
 
+MOST_SEGMENTS = 5000
+"""Before the first scan; Pillow takes time that grows with their square. A large XMP packet has up to a thousand."""
+
 # Baseline, extended and progressive Huffman coding.
 _FRAMES = (0xC0, 0xC1, 0xC2)
 _SCAN = 0xDA
@@ -83,6 +86,30 @@ def n_scans(stream: BinaryIO) -> int:
         found += (last + block).count(SCAN_MARKER)
         last = block[-1:]
     return found if found <= MOST_SCANS else _walked(stream)
+
+
+def has_many_segments(stream: BinaryIO) -> bool:
+    """Whether more than ``MOST_SEGMENTS`` come before the first scan.
+
+    Example:
+        >>> import io
+        >>> has_many_segments(io.BytesIO(START[:2] + b"\\xff\\xfe\\0\\2" * 5001 + b"\\xff\\xda\\0\\2"))
+        True
+    """
+    at, found = 2, 0
+    while found <= MOST_SEGMENTS:
+        stream.seek(at)
+        head = stream.read(4)
+        if len(head) < 4 or head[:2] in (SCAN_MARKER, b"\xff\xd9"):
+            return False
+        if head[0] != 0xFF or head[1] == 0:
+            at = _next_marker(stream, at + 1)
+        elif head[1] == 0xFF or head[1] in _WITHOUT_LENGTH:
+            at += 1 if head[1] == 0xFF else 2
+        else:
+            at += 2 + (head[2] << 8 | head[3])
+            found += 1
+    return True
 
 
 def _walked(stream: BinaryIO) -> int:

@@ -16,9 +16,12 @@ from numpy.typing import NDArray
 
 from iuscore.images.decoded import DEPTH_REDUCED, UnreadableImage, full_range, note_small_range
 
+LONGEST_HEADER = 1 << 21
 _BLOCK = 1 << 20
 _MOST_DIGITS = 1000
 _COMMENT = re.compile(rb"#[^\r\n]*")
+# Two numbers of a bitmap, three of all else.
+_HEADER = re.compile(rb"P(?:[14](?:_[^\s#]+){2}|.(?:_[^\s#]+){3})[\s#]".replace(b"_", rb"(?:\s|#[^\r\n]*[\r\n])+"))
 _END_OF_LINE = re.compile(rb"[\r\n]")
 _SPACE = b" \t\n\v\f\r"
 
@@ -26,6 +29,26 @@ _SPACE = b" \t\n\v\f\r"
 def is_for_numpy(tile: Any) -> bool:
     """Whether Pillow would take one of its slow decoders."""
     return tile.codec_name in ("ppm", "ppm_plain")
+
+
+def require_header(stream: BinaryIO) -> None:
+    """Refuse a header whose numbers do not come soon: Pillow reads comments byte by byte.
+
+    Raises:
+        UnreadableImage: it does not end within ``LONGEST_HEADER`` bytes.
+
+    Example:
+        >>> import io
+        >>> require_header(io.BytesIO(b"P5 #" + b"x" * 3_000_000))
+        Traceback (most recent call last):
+        ...
+        iuscore.images.decoded.UnreadableImage: damaged: a header of more than 2097152 bytes
+    """
+    stream.seek(0)
+    head = stream.read(LONGEST_HEADER + 1)
+    stream.seek(0)
+    if len(head) > LONGEST_HEADER and _HEADER.match(head) is None:
+        raise UnreadableImage(f"damaged: a header of more than {LONGEST_HEADER} bytes")
 
 
 def pixels_of(stream: BinaryIO, tile: Any, size: tuple[int, int], notes: list[str], bits: int | None) -> NDArray[Any]:
@@ -89,8 +112,11 @@ def _numbers(stream: BinaryIO, n: int, most: int) -> NDArray[Any]:
 
 
 def _parsed(words: list[bytes], most: int) -> NDArray[Any]:
+    text = b" ".join(words)
+    if text.translate(None, b"0123456789 -") or b"- " in text or text.endswith(b"-"):
+        raise UnreadableImage("damaged: something else than a number among the values")
     try:
-        values = np.fromstring(b" ".join(words), np.int64, sep=" ")
+        values = np.fromstring(text, np.int64, sep=" ")
     except ValueError as error:
         raise UnreadableImage("damaged: something else than a number among the values") from error
     for value in (int(values.min()), int(values.max())):
