@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 
 from iuscore.cli import main
+from iuscore.models.record import config_sha256
 
 TINY = ("--model", "epu", "--size", "16", "--base-channels", "2", "--hidden-units", "4")
 EXIT_INTERRUPTED = 130
@@ -114,6 +115,13 @@ def class_folders(root: Path, classes: str = "ab", n: int = 12, **options: Any) 
 def record_of(folder: Path) -> dict[str, Any]:
     record: dict[str, Any] = json.loads((folder / "config.json").read_text())
     return record
+
+
+def write_record(folder: Path, record: dict[str, Any]) -> None:
+    """``config.json`` as if the model had been written so: with the hash of what it holds."""
+    if "config_sha256" in record:
+        record = record | {"config_sha256": config_sha256(record)}
+    (folder / "config.json").write_text(json.dumps(record))
 
 
 def log_of(folder: Path) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from iuscore.errors import UserError
 from iuscore.images import open_shards
 from iuscore.images.marks import KEPT, KnownImages
 from iuscore.intervals import mean_interval
-from tests.fixtures import TINY, Command, class_folders, rows_of, summary_of, write_images
+from tests.fixtures import TINY, Command, class_folders, rows_of, summary_of, write_images, write_record
 
 NUMBER = r"-?\d\.\d{3}"
 
@@ -183,7 +183,7 @@ class TestNotes:
             config["feature_version"] = version
             if version is None:
                 del config["feature_version"]
-            (model / "config.json").write_text(json.dumps(config))
+            write_record(model, config)
             ran = command("score", model, images, "--target", "a", "--out", tmp_path / f"out{version}")
             assert said in ran.out + ran.err
             assert ran.status == (0 if version is None else 2)
@@ -220,7 +220,7 @@ class TestNotes:
         record = json.loads((model / "config.json").read_text())
         assert record["training"]["interrupted"] is False
         record["training"]["interrupted"] = True
-        (model / "config.json").write_text(json.dumps(record))
+        write_record(model, record)
         said = "note: the training of this model was interrupted: fit it to the end before trusting its scores"
         for folder, is_said in ((fitted, False), (model, True)):
             ran = command("score", folder, images, "--target", "a", "--out", tmp_path / f"o_{folder.name}_{is_said}")

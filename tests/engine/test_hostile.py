@@ -22,7 +22,7 @@ from iuscore.engine.ranks import require_alone
 from iuscore.errors import UserError
 from iuscore.images import open_shards
 from iuscore.report import Report
-from tests.fixtures import EXIT_INTERRUPTED, Command, class_folders, run_apart, signal_when_there
+from tests.fixtures import EXIT_INTERRUPTED, Command, class_folders, run_apart, signal_when_there, write_record
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_a_model_that_changes_is_not_loaded_by_a_worker(texture: Path, tmp_path:
     loading = Loading.of(iuscore.load(folder))
     loading.load()
     record = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(record | {"note": "fitted again"}))
+    write_record(folder, record | {"note": "fitted again"})
     with pytest.raises(UserError, match="has changed since the run began"):
         loading.load()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from iuscore.engine.most_like import exchange_notes, most_probable, others_line, outside_of_mixture
+from iuscore.engine.most_like import (
+    exchange_notes,
+    mixture_note,
+    most_probable,
+    others_line,
+    outside_of_mixture,
+    recall_of,
+)
 from iuscore.features import FEATURES, feature_profile
 from iuscore.fit import TextureOptions, fit, open_splits
-from tests.fixtures import Command, class_folders, record_of, rows_of, summary_of
+from tests.fixtures import Command, class_folders, record_of, rows_of, summary_of, write_record
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +78,38 @@ class TestNotes:
             "2 of 4 images look to the model most like another class: a 1, b 1"
         )
         assert others_line("c", {"a": 0, "b": 0, "c": 4}, 0.5) is None
+
+
+@pytest.mark.parametrize(
+    ("most_like", "recall", "said"),
+    [
+        ({"a": 40, "b": 40, "c": 0}, 0.95, True),
+        ({"a": 20, "b": 40, "c": 40}, 1.0, True),
+        ({"a": 72, "b": 8, "c": 0}, 0.95, False),  # few
+        ({"a": 60, "b": 20, "c": 0}, 0.7, False),  # no more than twice what real images show
+        ({"a": 2, "b": 78, "c": 0}, 0.95, False),  # another class as a whole
+        ({"a": 4, "b": 4, "c": 0}, 1.0, False),  # too few to say
+        ({"a": 40, "b": 40, "c": 0}, None, False),
+    ],
+)
+def test_a_part_that_looks_like_another_class(most_like: dict[str, int], recall: float | None, said: bool) -> None:
+    note = mixture_note("a", most_like, recall)
+    assert (note is not None) == said
+    assert note is None or note.startswith(f"the images against a may mix classes (a {most_like['a']}, ")
+
+
+def test_each_class_is_compared_with_its_own_recall(three: Path) -> None:
+    record = record_of(three)
+    recall = recall_of(record)
+    figures = record["test"] or record["validation"]
+    assert set(recall) == {"a", "b", "c"}
+    counts_of_part = record["data"]["counts"]["test" if record["test"] else "val"]
+    right = sum(recall[name] * counts_of_part[name] for name in recall)
+    assert right / sum(counts_of_part.values()) == pytest.approx(figures["accuracy"])
+    assert others_line("a", {"a": 8, "b": 2, "c": 0}, 0.75) == (
+        "2 of 10 images look to the model most like another class: b 2 (of held-out real a 25 % do)"
+    )
+    assert recall_of({"test": None, "validation": {"n": 3, "accuracy": 1.0}}) == {}
 
 
 def test_a_mixture_lies_where_its_parts_do() -> None:
@@ -134,12 +172,12 @@ class TestOnTheCommandLine:
         monkeypatch.setattr(summary, "above_note", lambda *_: "no better" if doubt == "above" else None)
         monkeypatch.setattr(summary, "OUTSIDE", -1.0 if doubt == "far_outside" else np.inf)
         said, found = self.score(command, model, images, tmp_path / "o", "a")
-        assert ("lower quartile" in said) == (doubt is None)
+        assert "lower quartile" not in said
         assert found["targets"]["a"]["doubtful"] == (doubt is not None)
         headline = said.splitlines()[0]
         assert headline.endswith(
             {
-                "classes_overlap": ", of little meaning: real images of other classes overlap",
+                "classes_overlap": ", of little meaning: real images of other classes score much the same",
                 "far_outside": ", a guess: they lie far outside real images",
             }.get(doubt or "", "]")
         ), headline
@@ -194,7 +232,7 @@ def test_an_interrupted_training_earns_no_praise(
 ) -> None:
     model, record = shutil.copytree(three, tmp_path / "model"), record_of(three)
     record["training"]["interrupted"] = interrupted
-    (model / "config.json").write_text(json.dumps(record))
+    write_record(model, record)
     images = class_folders(tmp_path / "images", "a", n=30, channels=3, size=32, seed=7)
     assert command("score", model, images, "--target", "a", "--out", tmp_path / "o", "--quiet").status == 0
     entry = summary_of(tmp_path / "o")["targets"]["a"]

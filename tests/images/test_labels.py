@@ -17,7 +17,7 @@ from iuscore.images import open_shards, open_source
 from iuscore.images.labels import ClassNames, parse_map
 from iuscore.score import load
 from tests.cli.test_score import rows_of
-from tests.fixtures import TINY, Command, class_folders, record_of
+from tests.fixtures import TINY, Command, class_folders, record_of, write_record
 from tests.images.sharded_sources import tar
 
 NUMBERS = [1, 0, 1, 1]
@@ -113,7 +113,7 @@ def test_integers_are_the_classes_that_fit_was_told(
         if version == "0.1":  # which wrote no numbers
             record = record_of(tmp_path / "m")
             del record["data"]["numbers"]
-            (tmp_path / "m/config.json").write_text(json.dumps(record))
+            write_record(tmp_path / "m", record)
         for kind in ("npz", "parquet", "tar"):
             root = tmp_path / version / kind
             root.mkdir(parents=True)

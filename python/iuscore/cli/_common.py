@@ -128,10 +128,6 @@ def number(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.3f}"
 
 
-def percent(value: float | None) -> str:
-    return "an unknown part" if value is None else f"{100 * value:.0f} %"
-
-
 def require_matplotlib() -> None:
     from importlib.util import find_spec
 

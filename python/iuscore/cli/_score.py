@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,6 @@ from iuscore.cli._common import (
     Progress,
     check_device,
     number,
-    percent,
     require_matplotlib,
     say,
     shown,
@@ -97,7 +96,7 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
         worker_context()  # its imports take as long as those that follow
     with uninterrupted(always=True):
         from iuscore.engine import FROM_FOLDER, check_csv, score_source, write_csv
-        from iuscore.engine.most_like import accuracy_of
+        from iuscore.engine.most_like import recall_of
         from iuscore.engine.ranks import rank_of, require_alone
         from iuscore.images import open_shards
         from iuscore.images.labels import parse_map
@@ -147,7 +146,7 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
             ray_address=address if engine == "ray" else None,
             report=Report() if quiet else Progress(),
         )
-    _print_summary(run.summary, accuracy_of(scorer.record))
+    _print_summary(run.summary, recall_of(scorer.record))
     if run.read_as:
         read_as = ", ".join(f"{label} as {name}" for label, name in run.read_as.items())
         say(f"note: labels were read as when the model was fitted, {read_as}; --map changes that")
@@ -277,7 +276,7 @@ def _other_classes(images: Path, classes: Sequence[str], target: str) -> list[st
     return [] if found == [target] else found
 
 
-def _print_summary(summary: SetSummary, accuracy: float | None) -> None:
+def _print_summary(summary: SetSummary, recall: Mapping[str, float]) -> None:
     from iuscore.engine.most_like import others_line
     from iuscore.score.words import doubt_of, shift_line
 
@@ -285,9 +284,10 @@ def _print_summary(summary: SetSummary, accuracy: float | None) -> None:
     if over := summary.mean_over_classes:
         doubt = ""
         if over.far_outside:
-            doubt = f", a guess: those against {' and '.join(over.far_outside)} lie far outside real images"
+            doubt = f", a guess: those against {', '.join(over.far_outside)} lie far outside real images"
         elif over.classes_overlap:
-            doubt = f", of little meaning: real images of other classes overlap {' and '.join(over.classes_overlap)}"
+            names = " and ".join(over.classes_overlap)
+            doubt = f", of little meaning: real images of other classes score much as those of {names}"
         say(f"mean over {len(over.classes)} classes, each counting the same: IUS {_with_interval(over)}{doubt}")
         if over.ceiling is not None and over.floor is not None:
             ceiling, floor = number(over.ceiling), number(over.floor)
@@ -298,12 +298,8 @@ def _print_summary(summary: SetSummary, accuracy: float | None) -> None:
         say(f"{entry.n} images{of} against real {name}: IUS {_with_interval(entry.ius)}{doubt and f', {doubt}'}")
         if entry.ceiling and entry.floor:
             ceiling, floor = number(entry.ceiling.mean), number(entry.floor.mean)
-            above = percent(entry.above_ceiling_lower_quartile)
-            line = f"  real {name}: {ceiling} (ceiling); other real images: {floor} (floor)"
-            if not entry.doubtful:
-                line += f"; {above} of the images lie above the lower quartile of real {name} (of real ones 75 %)"
-            say(line)
-        if not entry.far_outside and (others := others_line(name, entry.most_like or {}, accuracy)):
+            say(f"  real {name}: {ceiling} (ceiling); other real images: {floor} (floor)")
+        if not entry.far_outside and (others := others_line(name, entry.most_like or {}, recall.get(name))):
             say(f"  {others}")
         if entry.most_changed:
             _print_why(name, entry)
@@ -328,12 +324,14 @@ def _print_why(name: str, entry: TargetSummary) -> None:
 
     for line in change_lines(entry.changes or (), name, entry.n):
         say(f"  {line}")
-    matters = next((c for c in entry.components if c.name == entry.matters_most), None)
-    if matters is not None:
-        colorless = any(c.name == matters.name and c.words == COLORLESS for c in entry.changes or ())
+    changes = entry.changes or ()
+    left_out = {change.name for change in changes if change.words == COLORLESS}
+    said = [c for c in entry.components if c.name not in left_out and c.difference is not None]
+    if said and any(change.beyond_chance for change in changes):
+        matters = max(said, key=lambda component: abs(component.difference or 0.0))
         say(
             f"  what matters most: {matters.name}, contribution {matters.contribution:+.2f} where real {name} "
-            f"have {matters.baseline:+.2f}{f' ({COLORLESS})' if colorless else ''}"
+            f"have {matters.baseline:+.2f}"
         )
     say(f"  {diversity_line(entry.nearest, name, entry.n)}")
 

@@ -10,9 +10,13 @@ import numpy.typing as npt
 
 from iuscore.features import FeatureProfile, changes, farthest_moved
 from iuscore.features.registry import Feature
+from iuscore.score.words import MIXED
 
 Array = npt.NDArray[np.floating[Any]]
 Counts = Mapping[str, int]
+
+FEWEST_OF_A_MIXTURE = 10
+"""Images below which nothing is said of a mixture."""
 
 MOST_LOOKED_AT = 100
 """Images of a set whose nearest class is found one by one."""
@@ -40,26 +44,56 @@ def accuracy_of(record: Mapping[str, Any]) -> float | None:
     return None
 
 
-def others_line(target: str, most_like: Counts, accuracy: float | None) -> str | None:
+def recall_of(record: Mapping[str, Any]) -> Mapping[str, float]:
+    """Class -> share of its held-out real images whose class the model finds; empty where that is not known."""
+    for key in ("test", "validation"):
+        figures = record.get(key)
+        if isinstance(figures, Mapping) and figures.get("recall"):
+            return dict(figures["recall"])
+    return {}
+
+
+def others_line(target: str, most_like: Counts, recall: float | None) -> str | None:
     """How many images look most like a class that they were not compared with; None where none does.
 
     Args:
         target: the class that the images were compared with.
         most_like: class -> number of images that have its probability as the largest.
-        accuracy: of the model on held-out real images; None where it is not known.
+        recall: share of held-out real images of the class that the model finds; None where it is not known.
 
     Example:
         >>> others_line("wbc", {"rbc": 31, "wbc": 69}, 0.98)
-        '31 of 100 images look to the model most like another class: rbc 31 (of held-out real images 2 % do)'
+        '31 of 100 images look to the model most like another class: rbc 31 (of held-out real wbc 2 % do)'
     """
     n, others = sum(most_like.values()), {name: k for name, k in most_like.items() if k and name != target}
     if not others:
         return None
     most = sorted(others, key=lambda name: -others[name])
     named = ", ".join(f"{name} {others[name]}" for name in most[:5]) + (", ..." if len(most) > 5 else "")
-    known = "" if accuracy is None else f" (of held-out real images {100 * (1 - accuracy):.0f} % do)"
+    known = "" if recall is None else f" (of held-out real {target} {100 * (1 - recall):.0f} % do)"
     verb = "looks" if sum(others.values()) == 1 else "look"
     return f"{sum(others.values())} of {n} images {verb} to the model most like another class: {named}{known}"
+
+
+def mixture_note(target: str, most_like: Counts, recall: float | None) -> str | None:
+    """A set of which a part looks like another class, far more than of real images; None of any other set.
+
+    Example:
+        >>> mixture_note("wbc", {"rbc": 40, "wbc": 40}, 0.95).split(":")[0]
+        'the images against wbc may mix classes (wbc 40, rbc 40)'
+        >>> mixture_note("wbc", {"rbc": 5, "wbc": 75}, 0.95) is None
+        True
+    """
+    if recall is None:
+        return None
+    n = sum(most_like.values())
+    usual = {name: 0.0 if name == target else 2 * (1 - recall) for name in most_like}
+    parts = {name: k for name, k in most_like.items() if k >= max(MIXED, usual[name]) * n}
+    if n < FEWEST_OF_A_MIXTURE or len(parts) < 2 or target not in parts:
+        return None
+    others = sorted((name for name in parts if name != target), key=lambda name: -parts[name])
+    named = ", ".join(f"{name} {parts[name]}" for name in (target, *others))
+    return f"the images against {target} may mix classes ({named}): what changed describes the mixture, not its images"
 
 
 def exchange_notes(

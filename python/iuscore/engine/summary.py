@@ -10,7 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from iuscore.engine.most_like import accuracy_of, exchange_notes, most_probable, outside_of_mixture
+from iuscore.engine.most_like import (
+    accuracy_of,
+    exchange_notes,
+    mixture_note,
+    most_probable,
+    outside_of_mixture,
+    recall_of,
+)
 from iuscore.engine.notes import above_note, known_note, separation_note
 from iuscore.engine.parts import PartFeatures, PartInfo, part_path, read_part
 from iuscore.engine.texts import TextCounts
@@ -254,8 +261,9 @@ def _describe_target(scorer: Scorer, target: str, found: _Target) -> TargetSumma
     far_outside = outside is not None and outside > OUTSIDE
     overlap = separation_note(target, ceiling, floor) is not None
     above = above_note(target, float(mean[0]), ceiling, low[0]) is not None
+    most_like = dict(zip(scorer.classes, () if found.most_like is None else found.most_like.tolist(), strict=True))
+    mixed = mixture_note(target, most_like, recall_of(scorer.record).get(target)) is not None
     nearest = _nearest(scorer, target, found.feature_sample)
-    most_like = () if found.most_like is None else found.most_like.tolist()
     return TargetSummary(
         n=found.n,
         n_groups=found.sums.n_groups,
@@ -266,7 +274,7 @@ def _describe_target(scorer: Scorer, target: str, found: _Target) -> TargetSumma
             sd=float(ius.std(ddof=1, dtype=np.float64)) if len(ius) > 1 else None,
             quantiles={str(q): float(np.quantile(ius, q)) for q in QUANTILES},
         ),
-        most_like=dict(zip(scorer.classes, most_like, strict=True)),
+        most_like=most_like,
         above_ceiling_lower_quartile=float((ius >= ceiling.quantiles["0.25"]).mean()) if ceiling else None,
         ceiling=ceiling,
         floor=floor,
@@ -283,7 +291,7 @@ def _describe_target(scorer: Scorer, target: str, found: _Target) -> TargetSumma
         outside=outside,
         far_outside=far_outside,
         classes_overlap=overlap,
-        doubtful=far_outside or overlap or above or (nearest is not None and nearest < COPIES),
+        doubtful=far_outside or overlap or above or mixed or (nearest is not None and nearest < COPIES),
         nearest=nearest,
     )
 
@@ -317,6 +325,13 @@ def _notes(scorer: Scorer, targets: Mapping[str, TargetSummary], warnings: TextC
         most_like = {name: entry.most_like or {} for name, entry in targets.items()}
         said = exchange_notes(most_like, accuracy_of(scorer.record), doubtful)
     notes += said
+    if not said:
+        recall = recall_of(scorer.record)
+        notes += [
+            note
+            for name, entry in targets.items()
+            if name not in doubtful and (note := mixture_note(name, entry.most_like or {}, recall.get(name)))
+        ]
     if scorer.model.features and scorer.record.get("feature_version", 1) < VERSION:
         notes.append(
             "the model was fitted by an earlier version, which measured some colors otherwise: scores of color images "

@@ -222,7 +222,7 @@ def _direction_features(scale: str) -> list[Feature]:
     ]
     what = "fine structure" if scale == "fine" else "broad structure"
     higher = f"{what} depends more on its direction (perhaps stripes, lines, edges of blocks, or blur)"
-    lower = f"{what} depends less on its direction (perhaps grain or noise, or fewer lines)"
+    lower = f"{what} depends less on its direction (fewer lines; perhaps blur, grain or noise)"
     return [
         Feature(f"direction {scale} {name}", "direction", unit, span, higher, lower, _HARALICK)
         for name, unit, span in rows

@@ -269,7 +269,7 @@ def _feature_version(value: Any, where: str) -> None:
         raise UserError(f"{where}: {value} is newer than {VERSION}, which this version measures; upgrade iuscore")
 
 
-_FIGURES = _fields(n=_count, auroc=_share, accuracy=_share)
+_FIGURES = _fields(n=_count, auroc=_share, accuracy=_share, recall=_each(_share))
 _FIELDS: Mapping[str, Check] = {
     HASH: _text,
     "profiles": _spaces(_each(_mapping)),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from iuscore.errors import UserError
+from iuscore.features import COLORLESS
 from iuscore.regular_files import regular_only
 from iuscore.score.records import SetSummary, TargetSummary
 from iuscore.score.scorer import Scorer
@@ -128,7 +129,8 @@ def _panel(axis: Any, scorer: Scorer, name: str, entry: TargetSummary) -> None:
 
 def _changes_panel(axis: Any, name: str, entry: TargetSummary) -> None:
     """The statistic of each group that moved farthest: the number that is printed, with its sign."""
-    changes = entry.changes or ()
+    # A lack of color is said in words: its spreads, of values that hardly differ, would hide all other bars.
+    changes = [change for change in entry.changes or () if change.words != COLORLESS]
     shifts = [max(-_LONGEST, min(_LONGEST, change.shift)) for change in changes]
     colors = [_SET if change.beyond_chance else _CHANCE for change in changes]
     axis.bar(range(len(changes)), shifts, 0.6, color=colors)
@@ -150,7 +152,9 @@ def _changes_panel(axis: Any, name: str, entry: TargetSummary) -> None:
     axis.set_ylabel(
         f"mean less that of real {plain(name)}, in their\nstandard deviations (gray: within chance)", fontsize=8
     )
-    axis.set_title(f"What changed in the scored images, compared with real {plain(name)}", fontsize=10, loc="left")
+    without = f" ({COLORLESS})" if len(changes) < len(entry.changes or ()) else ""
+    title = f"What changed in the scored images, compared with real {plain(name)}{without}"
+    axis.set_title(title, fontsize=10, loc="left")
     axis.margins(y=0.25)
     axis.spines[["top", "right"]].set_visible(False)
 

@@ -225,8 +225,8 @@ class SetSummary:
         return self.n_scored + self.n_unreadable
 
     def with_notes(self, notes: tuple[str, ...]) -> SetSummary:
-        """The same with more notes at the end."""
-        return replace(self, notes=(*self.notes, *notes))
+        """The same with more notes before the others."""
+        return replace(self, notes=(*notes, *self.notes))
 
     def to_json(self) -> dict[str, Any]:
         """Plain dicts, lists and values; numbers that are not finite are None, as JSON has none."""

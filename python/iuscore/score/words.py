@@ -132,7 +132,7 @@ def doubt_of(entry: TargetSummary) -> str:
     """
     if entry.far_outside:
         return "a guess: they lie far outside real images"
-    return "of little meaning: real images of other classes overlap" if entry.classes_overlap else ""
+    return "of little meaning: real images of other classes score much the same" if entry.classes_overlap else ""
 
 
 def label_notes(
