@@ -344,7 +344,7 @@ class TestStopped:
     ) -> None:
         """It is written to its end, or not at all."""
         with monkeypatch.context() as patched:
-            patched.setattr(engine_summary, "_notes", lambda *args: signal.raise_signal(signal.SIGINT) or [])
+            patched.setattr(engine_summary, "set_notes", lambda *args: signal.raise_signal(signal.SIGINT) or [])
             assert command("score", fitted, images, "--target", "a", "--out", tmp_path).status == EXIT_INTERRUPTED
         assert summary_of(tmp_path)["n_scored"] == len(rows_of(tmp_path)) == 18
 

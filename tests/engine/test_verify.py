@@ -112,6 +112,22 @@ def test_counts_of_the_record(command: Command, done: Path, field: str, value: i
             "summary.json: targets.a.ius.mean: expected ",
         ),
         (lambda s: s | {"targets": {"a": s["targets"]["a"] | {"ius": [0.5]}}}, "summary.json: targets.a.ius.mean: exp"),
+        (
+            lambda s: s | {"targets": {"a": s["targets"]["a"] | {"ius": s["targets"]["a"]["ius"] | {"low": 5.0}}}},
+            "summary.json: targets.a.ius.low: expected ",
+        ),
+        (
+            lambda s: s | {"targets": {"a": s["targets"]["a"] | {"ceiling": None}}},
+            "summary.json: targets.a.ceiling: expected ",
+        ),
+        (
+            lambda s: s | {"targets": {"a": s["targets"]["a"] | {"components": []}}},
+            "summary.json: targets.a.components: expected ",
+        ),
+        (lambda s: s | {"mean_over_classes": {"mean": 99}}, "summary.json: mean_over_classes: expected "),
+        (lambda s: s | {"model": s["model"] | {"color": 1e30}}, "summary.json: model.color: expected "),
+        (lambda s: s | {"errors": {}}, "summary.json: errors: expected "),
+        (lambda s: s | {"notes": []} if s["notes"] else s | {"n_known": 7}, "summary.json: n"),
     ],
 )
 def test_summary(command: Command, done: Path, changed: Callable[[Any], Any], said: str) -> None:

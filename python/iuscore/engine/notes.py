@@ -1,9 +1,38 @@
-"""What a reader of one class's numbers has to know, from its ceiling and floor."""
+"""What a reader of the numbers of a set has to know, in sentences."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from iuscore.engine.most_like import accuracy_of, exchange_notes, mixture_note, recall_of
+from iuscore.engine.texts import TextCounts
+from iuscore.features import VERSION
+from iuscore.features.registry import COLOR_GROUPS
 from iuscore.images.listing import counted
-from iuscore.score.records import Reference
+from iuscore.score import Scorer
+from iuscore.score._color import COLOR_UNSEEN, COLORLESS_IMAGE
+from iuscore.score.records import Reference, TargetSummary
+from iuscore.score.words import label_notes
+
+COPIES = 0.5
+"""Distance to the nearest neighbor, compared with real images, below which a set is said to repeat itself."""
+
+CONSTANT = "constant image"
+DEGENERATE_MAP = "degenerate map "
+_FLAT = "the image is flat there, and the min-max stretches its rounding to full range"
+_NO_COLOR = (
+    "the image has no color, and the min-max stretches a faint copy of its lightness to full range; "
+    "fit with --mode clean or --color gray"
+)
+_NO_PIXEL = "no pixel lies in this band of gray levels"
+DEGENERATE = {
+    "red-green": _NO_COLOR,
+    "blue-yellow": _NO_COLOR,
+    "coarse-fine": _FLAT,
+    "light-dark": _FLAT,
+    "band-i": _NO_PIXEL,
+    "band-ii": _NO_PIXEL,
+}
 
 
 def separation_note(name: str, ceiling: Reference | None, floor: Reference | None) -> str | None:
@@ -68,3 +97,65 @@ def known_note(hits: int, looked_at: int, total: int) -> list[str]:
         f"{who} {'is a' if hits == 1 else 'are'} training or validation {'image' if hits == 1 else 'images'} of this "
         "model: their scores say what it has learned by heart, not what new images are worth"
     ]
+
+
+def set_notes(scorer: Scorer, targets: Mapping[str, TargetSummary], warnings: TextCounts, scored: int) -> list[str]:
+    """What a reader of the numbers has to know."""
+    separation = [separation_note(name, entry.ceiling, entry.floor) for name, entry in targets.items()]
+    notes = [note for note in separation if note]
+    doubtful = [name for name, entry in targets.items() if entry.classes_overlap or entry.far_outside]
+    said = label_notes(targets, scorer.classes, doubtful)
+    if not said:
+        most_like = {name: entry.most_like or {} for name, entry in targets.items()}
+        said = exchange_notes(most_like, accuracy_of(scorer.record), doubtful)
+    notes += said
+    if not said:
+        recall = recall_of(scorer.record)
+        notes += [
+            note
+            for name, entry in targets.items()
+            if name not in doubtful and (note := mixture_note(name, entry.most_like or {}, recall.get(name)))
+        ]
+    if scorer.model.features and scorer.record.get("feature_version", 1) < VERSION:
+        notes.append(
+            "the model was fitted by an earlier version, which measured some colors otherwise: scores of color images "
+            "may have moved; fit it again where that matters"
+        )
+    notes += [
+        f"the images against {name} lie far outside real ones of any class: the model was trained on nothing like "
+        "them, so trust what changed before the IUS"
+        for name, entry in targets.items()
+        if entry.far_outside
+    ]
+    notes += [
+        note
+        for name, entry in targets.items()
+        if entry.ius.mean is not None and (note := above_note(name, entry.ius.mean, entry.ceiling, entry.ius.low))
+    ]
+    notes += [
+        f"the images against {name} are nearly copies of each other: the nearest neighbor of each is at "
+        f"{entry.nearest:.2f} of the distance among real images, which no mean shows"
+        for name, entry in targets.items()
+        if entry.nearest is not None and entry.nearest < COPIES
+    ]
+    for name in sorted(DEGENERATE, key=lambda name: -warnings[DEGENERATE_MAP + name]):
+        if n := warnings[DEGENERATE_MAP + name]:
+            notes.append(f"{n} of {scored} images have a degenerate {name} map: {DEGENERATE[name]}")
+    if unseen := warnings[COLOR_UNSEEN]:
+        notes.append(f"{unseen} of {scored} images have color, which this gray model does not see")
+    if (none := warnings[COLORLESS_IMAGE]) and not any(warnings[DEGENERATE_MAP + name] for name in COLOR_GROUPS):
+        notes.append(
+            f"{none} of {scored} images have no color: what the color components of this model say means nothing"
+        )
+    if constant := warnings[CONSTANT]:
+        notes.append(f"{constant} of {scored} images are of one color throughout; their scores mean nothing")
+    if scorer.profiles and all(profile.sd is None for profile in scorer.profiles.values()):
+        notes.append("the baseline has no spread (imported, or of one image), so shifts are unknown")
+    if interrupted_training(scorer):
+        notes.append("the training of this model was interrupted: fit it to the end before trusting its scores")
+    return notes
+
+
+def interrupted_training(scorer: Scorer) -> bool:
+    training = scorer.record.get("training")
+    return isinstance(training, dict) and bool(training.get("interrupted"))

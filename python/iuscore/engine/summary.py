@@ -11,20 +11,27 @@ import numpy as np
 import numpy.typing as npt
 
 from iuscore.engine.most_like import (
-    accuracy_of,
-    exchange_notes,
     mixture_note,
     most_probable,
     outside_of_mixture,
     recall_of,
 )
-from iuscore.engine.notes import above_note, known_note, separation_note
+from iuscore.engine.notes import (
+    CONSTANT,
+    COPIES,
+    DEGENERATE,
+    DEGENERATE_MAP,
+    above_note,
+    interrupted_training,
+    known_note,
+    separation_note,
+    set_notes,
+)
 from iuscore.engine.parts import PartFeatures, PartInfo, part_path, read_part
 from iuscore.engine.texts import TextCounts
 from iuscore.errors import UserError
-from iuscore.features import MOST, VERSION, nearest_ratio
+from iuscore.features import MOST, nearest_ratio
 from iuscore.features.change import FEWEST
-from iuscore.features.registry import COLOR_GROUPS
 from iuscore.images import decoders
 from iuscore.images.listing import NAMED
 from iuscore.intervals import MeanSums, mean_of_means
@@ -41,7 +48,7 @@ from iuscore.score.records import (
     TargetSummary,
     Unreadable,
 )
-from iuscore.score.words import Resolution, label_notes
+from iuscore.score.words import Resolution
 from iuscore.versions import versions
 
 Array = npt.NDArray[np.floating[Any]]
@@ -49,9 +56,6 @@ Array = npt.NDArray[np.floating[Any]]
 
 OUTSIDE = 1.5
 """Spreads of real images beyond which a model's opinion of a set is a guess."""
-
-COPIES = 0.5
-"""Distance to the nearest neighbor, compared with real images, below which a set is said to repeat itself."""
 
 KEPT_BYTES = 128 << 20
 """Features of images kept for `nearest`, of all classes together: with many classes fewer of each."""
@@ -124,7 +128,7 @@ class Gathered:
         self.scorer, self.out, self.group_by = scorer, out, group_by
         self.targets: dict[str, _Target] = {}
         self.warnings = TextCounts(
-            always=(CONSTANT, COLOR_UNSEEN, COLORLESS_IMAGE, *(_DEGENERATE_MAP + name for name in _DEGENERATE))
+            always=(CONSTANT, COLOR_UNSEEN, COLORLESS_IMAGE, *(DEGENERATE_MAP + name for name in DEGENERATE))
         )
         self.errors = TextCounts()
         self.parts: dict[int, str] = {}  # hash of the rows of each
@@ -203,7 +207,7 @@ class Gathered:
         """
         scorer, record = self.scorer, self.scorer.record
         targets = {name: _describe_target(scorer, name, self.targets[name]) for name in sorted(self.targets)}
-        if 2 * self.known[0] > self.known[1] or _interrupted(scorer):
+        if 2 * self.known[0] > self.known[1] or interrupted_training(scorer):
             targets = {name: replace(target, doubtful=True) for name, target in targets.items()}
         size = record["model"].get("size")
         return SetSummary(
@@ -222,7 +226,7 @@ class Gathered:
             errors=self.errors.to_json(),
             n_known=self.known[0],
             notes=(
-                *_notes(scorer, targets, self.warnings, self.scored),
+                *set_notes(scorer, targets, self.warnings, self.scored),
                 *known_note(*self.known, self.scored),
                 *([note] if self.resolution and (note := self.resolution.note()) else []),
             ),
@@ -315,68 +319,6 @@ def _reference(scorer: Scorer, key: str, target: str) -> Reference | None:
     return Reference.of((scorer.record.get(key) or {}).get(scorer.space, {}).get(target))
 
 
-def _notes(scorer: Scorer, targets: Mapping[str, TargetSummary], warnings: TextCounts, scored: int) -> list[str]:
-    """What a reader of the numbers has to know."""
-    separation = [separation_note(name, entry.ceiling, entry.floor) for name, entry in targets.items()]
-    notes = [note for note in separation if note]
-    doubtful = [name for name, entry in targets.items() if entry.classes_overlap or entry.far_outside]
-    said = label_notes(targets, scorer.classes, doubtful)
-    if not said:
-        most_like = {name: entry.most_like or {} for name, entry in targets.items()}
-        said = exchange_notes(most_like, accuracy_of(scorer.record), doubtful)
-    notes += said
-    if not said:
-        recall = recall_of(scorer.record)
-        notes += [
-            note
-            for name, entry in targets.items()
-            if name not in doubtful and (note := mixture_note(name, entry.most_like or {}, recall.get(name)))
-        ]
-    if scorer.model.features and scorer.record.get("feature_version", 1) < VERSION:
-        notes.append(
-            "the model was fitted by an earlier version, which measured some colors otherwise: scores of color images "
-            "may have moved; fit it again where that matters"
-        )
-    notes += [
-        f"the images against {name} lie far outside real ones of any class: the model was trained on nothing like "
-        "them, so trust what changed before the IUS"
-        for name, entry in targets.items()
-        if entry.far_outside
-    ]
-    notes += [
-        note
-        for name, entry in targets.items()
-        if entry.ius.mean is not None and (note := above_note(name, entry.ius.mean, entry.ceiling, entry.ius.low))
-    ]
-    notes += [
-        f"the images against {name} are nearly copies of each other: the nearest neighbor of each is at "
-        f"{entry.nearest:.2f} of the distance among real images, which no mean shows"
-        for name, entry in targets.items()
-        if entry.nearest is not None and entry.nearest < COPIES
-    ]
-    for name in sorted(_DEGENERATE, key=lambda name: -warnings[_DEGENERATE_MAP + name]):
-        if n := warnings[_DEGENERATE_MAP + name]:
-            notes.append(f"{n} of {scored} images have a degenerate {name} map: {_DEGENERATE[name]}")
-    if unseen := warnings[COLOR_UNSEEN]:
-        notes.append(f"{unseen} of {scored} images have color, which this gray model does not see")
-    if (none := warnings[COLORLESS_IMAGE]) and not any(warnings[_DEGENERATE_MAP + name] for name in COLOR_GROUPS):
-        notes.append(
-            f"{none} of {scored} images have no color: what the color components of this model say means nothing"
-        )
-    if constant := warnings[CONSTANT]:
-        notes.append(f"{constant} of {scored} images are of one color throughout; their scores mean nothing")
-    if scorer.profiles and all(profile.sd is None for profile in scorer.profiles.values()):
-        notes.append("the baseline has no spread (imported, or of one image), so shifts are unknown")
-    if _interrupted(scorer):
-        notes.append("the training of this model was interrupted: fit it to the end before trusting its scores")
-    return notes
-
-
-def _interrupted(scorer: Scorer) -> bool:
-    training = scorer.record.get("training")
-    return isinstance(training, dict) and bool(training.get("interrupted"))
-
-
 def _mean_over_classes(targets: Mapping[str, TargetSummary], found: Mapping[str, _Target]) -> MeanOverClasses | None:
     """The mean of the classes' mean IUS, each class counting the same; None of fewer than two classes.
 
@@ -400,21 +342,3 @@ def _mean_over_classes(targets: Mapping[str, TargetSummary], found: Mapping[str,
 def _mean_of(references: Sequence[Reference | None]) -> float | None:
     means = [reference.mean for reference in references if reference is not None]
     return float(np.mean(means)) if len(means) == len(references) else None
-
-
-CONSTANT = "constant image"
-_DEGENERATE_MAP = "degenerate map "
-_FLAT = "the image is flat there, and the min-max stretches its rounding to full range"
-_NO_COLOR = (
-    "the image has no color, and the min-max stretches a faint copy of its lightness to full range; "
-    "fit with --mode clean or --color gray"
-)
-_NO_PIXEL = "no pixel lies in this band of gray levels"
-_DEGENERATE = {
-    "red-green": _NO_COLOR,
-    "blue-yellow": _NO_COLOR,
-    "coarse-fine": _FLAT,
-    "light-dark": _FLAT,
-    "band-i": _NO_PIXEL,
-    "band-ii": _NO_PIXEL,
-}

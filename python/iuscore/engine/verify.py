@@ -20,6 +20,7 @@ from iuscore.engine.parts import (
     NAME,
     PartInfo,
     content_of,
+    finished,
     number_columns,
     numbers_of,
     part_path,
@@ -31,13 +32,14 @@ from iuscore.engine.plan import Plan, make_plan
 from iuscore.engine.records import COUNT, FLAG_OR_NOTHING, OBJECT, BadRecord, read_object, require, shown
 from iuscore.engine.run import PLAN_NAME, SUMMARY_NAME, class_names, model_identity, read_record, run_of
 from iuscore.engine.shard import FROM_FOLDER, RUN_NAME, targets_of
+from iuscore.engine.summary import Gathered
 from iuscore.engine.texts import TextCounts
 from iuscore.errors import UserError
 from iuscore.images import Sample, ShardedSource, read_item
 from iuscore.images.listing import counted
 from iuscore.models.text import is_number
 from iuscore.report import Report
-from iuscore.score import Scorer
+from iuscore.score import Scorer, SetSummary
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -175,7 +177,7 @@ def verify(
         again = _check_scores(folder, record, scorer, source, plan, sample, seed, say) if not say.n else (0, None)
     if rows.passing.total:
         say(_worth_another_try(rows.passing))
-    _check_summary(folder, rows, plan.images, say)
+    _check_summary(folder, record, scorer, rows, plan, say)
     return Verified(len(plan), rows.n, *again, say.told(), rows.unreadable)
 
 
@@ -301,7 +303,10 @@ def score_row(scorer: Scorer, sample: Sample, target: str) -> dict[str, float]:
     return dict(zip(number_columns(scorer), values.tolist(), strict=True))
 
 
-def _check_summary(folder: Path, rows: _Rows, listed: int, say: _Problems) -> None:
+def _check_summary(
+    folder: Path, record: Mapping[str, Any], scorer: Scorer, rows: _Rows, plan: Plan, say: _Problems
+) -> None:
+    listed = plan.images
     try:
         summary = read_object(folder / SUMMARY_NAME)
         require(summary, {"n_scored": COUNT, "n_unreadable": COUNT, "n_listed": COUNT, "targets": OBJECT})
@@ -326,6 +331,47 @@ def _check_summary(folder: Path, rows: _Rows, listed: int, say: _Problems) -> No
         say(f"{SUMMARY_NAME}: n_listed: expected {listed}, got {summary['n_listed']}")
     else:
         _check_targets(summary["targets"], rows, say)
+        if not say.n and summary.get("format") == SetSummary.FORMAT:
+            _compare(summary, _made_again(folder, record, scorer, plan), say)
+
+
+def _made_again(folder: Path, record: Mapping[str, Any], scorer: Scorer, plan: Plan) -> dict[str, Any]:
+    """What ``summary.json`` says of the parts, but for how long the run took and by what it was made."""
+    gathered = Gathered(scorer, folder, record["identity"].get("group_by"))
+    gathered.add_all(finished(folder, record["run"], len(plan)))
+    found = gathered.describe(
+        images=record["images"], listed=plan.images, device="cpu", seconds=1.0, new=0, interrupted=False
+    ).to_json()
+    found["model"]["precision"] = record["identity"]["precision"]
+    return {key: value for key, value in found.items() if key not in _OF_THE_RUN}
+
+
+_OF_THE_RUN = ("images", "interrupted", "decoder", "versions", "seconds", "images_per_second")
+
+
+def _compare(summary: Mapping[str, Any], expected: dict[str, Any], say: _Problems) -> None:
+    """Say the first difference; another machine may round the last digits otherwise."""
+    notes = summary.get("notes")
+    for note in expected.pop("notes"):
+        if not isinstance(notes, list) or note not in notes:  # those on the run stand beside
+            say(f"{SUMMARY_NAME}: notes: expected {shown(note)} among them")
+            return
+    for key, value in expected.items():
+        if difference := _difference(summary.get(key), value, key):
+            say(f"{SUMMARY_NAME}: {difference}")
+            return
+
+
+def _difference(found: Any, expected: Any, where: str) -> str | None:
+    if isinstance(expected, dict) and isinstance(found, dict) and expected.keys() == found.keys():
+        pairs = ((found[name], expected[name], f"{where}.{name[:60]}") for name in expected)
+    elif isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
+        pairs = ((a, b, f"{where}[{i}]") for i, (a, b) in enumerate(zip(found, expected, strict=True)))
+    else:
+        numbers = is_number(found) and is_number(expected)
+        same = math.isclose(found, expected, rel_tol=1e-5, abs_tol=1e-7) if numbers else found == expected
+        return None if same else f"{where}: expected {shown(expected)}, as the parts hold, got {shown(found)}"
+    return next((said for pair in pairs if (said := _difference(*pair))), None)
 
 
 def _check_targets(targets: Mapping[str, Any], rows: _Rows, say: _Problems) -> None:
