@@ -177,7 +177,7 @@ class TestScore:
         assert said == f"T/ac: label 'c' is no class of the model (a, b): {hint}"
         said = self.refusal(command, tmp_path, fitted, tmp_path / "flat", *target)
         assert said.startswith("no class folders in T/flat")
-        assert "such as a.png, say so by --labels-from prefix" in said
+        assert "such as a.png, begin with the class, give --labels-from prefix" in said
         said = self.refusal(command, tmp_path, fitted, tmp_path / "flat/a.png", *target)
         assert said == "T/flat/a.png lies in no class folder: give the folder above the class folders"
 

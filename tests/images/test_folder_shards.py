@@ -95,9 +95,9 @@ def test_labels(tmp_path: Path) -> None:
         "stray.png (and 1 more) lies in ROOT beside the class folders a, a-c, b, empty: move it into one of them"
     )
     assert fails(fill(tmp_path / "flat", "1.png"), labeled=True) == (
-        "no class folders in ROOT: its images lie in no sub-folder. Where file names begin with the class, such as "
-        "1.png, say so by --labels-from prefix; else sort the images into one folder per class, or name the class by "
-        "--target"
+        "no class folders in ROOT: its images lie in no sub-folder. Where all images are of one class, name it by "
+        "--target; where file names, such as 1.png, begin with the class, give --labels-from prefix; else sort the "
+        "images into one folder per class"
     )
     assert fails(fill(tmp_path / "parts", "train/a/1.png", "val/a/1.png"), labeled=True) == (
         "ROOT holds train, val: these are splits, not classes; give --split, or one of them"

@@ -71,6 +71,8 @@ def test_other_scales_are_told(name: str) -> None:
     assert re.match(FLOATS + r"-\S+ to \S+; scale them, those in \[-1, 1\] by \(x \+ 1\) / 2", said)
     (said,) = told(CALLS[name], UNIT * 0.8 - 0.4)  # of a tanh, though nothing is far out
     assert re.match(FLOATS + r"-0.\S+ to 0.\S+; scale them, those in \[-1, 1\]", said)
+    (said,) = told(CALLS[name], UNIT * 1.4 - 0.4)  # of a tanh, of bright images: hardly anything is below 0
+    assert re.match(FLOATS + r"-0.\S+ to \S+; scale them, those in \[-1, 1\]", said)
     (said,) = told(CALLS[name], UNIT * 3000 - 1000)  # Hounsfield units
     assert re.match(FLOATS + r"-\S+ to \S+; scale them", said)
     for dtype in (torch.float16, torch.bfloat16):

@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -37,3 +38,15 @@ def test_others_are_not(fitted: Path, images: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         iuscore.load(fitted)(images, target="a")
+
+
+def test_an_explanation_says_that_it_is_a_guess(texture: Path) -> None:
+    scorer = iuscore.load(texture)
+    noise = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 1), dtype=np.uint8) // 128 * 255
+    for why in scorer.explain(noise, target="a"):
+        assert why.far_outside
+        assert str(why).splitlines()[0].endswith(", a guess: far outside real images")
+        assert why.to_dict()["far_outside"] is True
+    like = scorer.feature_profiles["a"]
+    zeros = np.zeros(len(scorer.components))
+    assert not scorer.explained("a", zeros, zeros, np.array(like.mean)).far_outside

@@ -196,6 +196,8 @@ def _fit(real: Path, out: Path, options: dict[str, Any]) -> int:
     finally:
         report.stop()
     _print_fitted(fitted.record, out)
+    if isinstance(report, WarningsOnly) and "image by image" in splits.origin:
+        say(f"note: {splits.origin}")
     for uid, reason in fitted.unreadable:
         say(f"left out: {uid}: {reason}", err=True)
     if fitted.interrupted:

@@ -48,14 +48,11 @@ from iuscore.score.records import (
     TargetSummary,
     Unreadable,
 )
-from iuscore.score.words import Resolution
+from iuscore.score.words import OUTSIDE, Resolution
 from iuscore.versions import versions
 
 Array = npt.NDArray[np.floating[Any]]
 
-
-OUTSIDE = 1.5
-"""Spreads of real images beyond which a model's opinion of a set is a guess."""
 
 KEPT_BYTES = 128 << 20
 """Features of images kept for `nearest`, of all classes together: with many classes fewer of each."""

@@ -148,8 +148,9 @@ class FolderShards(ShardedSource):
         folders = sorted(shown[:-1] for shown in names if shown.endswith("/"))
         if loose and not folders:
             raise UserError(
-                f"{no_class_folders(self.path)}. Where file names begin with the class, such as {loose[0]}, say so by "
-                "--labels-from prefix; else sort the images into one folder per class, or name the class by --target"
+                f"{no_class_folders(self.path)}. Where all images are of one class, name it by --target; where "
+                f"file names, such as {loose[0]}, begin with the class, give --labels-from prefix; else sort the "
+                "images into one folder per class"
             )
         if loose:
             raise UserError(beside_class_folders(self.path, loose, folders))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 # Floats beyond are no overshoot of a resize or a generator that means 0..1, but another scale.
-LOWEST, HIGHEST = -0.5, 1.5
+LOWEST, HIGHEST = -0.25, 1.5
 LARGEST_BYTE = 255
 
 _BELOW, _TOO_MANY = -0.05, 0.25  # a quarter of the values below: centered on 0, though none may be far out

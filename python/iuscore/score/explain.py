@@ -62,6 +62,7 @@ class Explanation:
         toward_other: how far the contributions have gone from the real class (0) to the other one (1); None where
             there are not two classes, or the other has no profile.
         n: number of images that were explained together.
+        far_outside: whether the images lie so far from real ones of every class that the IUS is a guess.
 
     Example:
         >>> reasons = (ComponentReason("color", 0.5, 0.8, 0.3, 3.0), ComponentReason("shape", -1.0, -1.0, 0.6, 0.0))
@@ -83,6 +84,7 @@ class Explanation:
     changes: tuple[GroupChange, ...] | None = None
     toward_other: float | None = None
     n: int = 1
+    far_outside: bool = False
 
     @property
     def first(self) -> str | None:
@@ -121,7 +123,8 @@ class Explanation:
         """Everything as plain values, ready for ``json.dumps``.
 
         Returns:
-            target, ius, n, first, most_changed, matters_most and most_shifted (names, or None), toward_other;
+            target, ius, n, first, most_changed, matters_most and most_shifted (names, or None), toward_other and
+            far_outside;
             ``components``: name -> contribution, baseline, difference, share and shift; ``changes``: group -> moved,
             feature, shift, noise, words and beyond_chance, or None where unknown. A number that is not finite is None.
         """
@@ -136,6 +139,7 @@ class Explanation:
                 "matters_most": self.matters_most.name if self.matters_most else None,
                 "most_shifted": self.most_shifted,
                 "toward_other": self.toward_other,
+                "far_outside": self.far_outside,
                 "components": {c.name: {**asdict(c), "difference": c.difference} for c in self.components},
                 "changes": changes,
             }
@@ -161,7 +165,8 @@ class Explanation:
         words = change_lines(self.changes, self.target, self.n) if self.changes else []
         if self.toward_other is not None and self.toward_other >= 0.5:
             words.append(f"taken together: {100 * min(self.toward_other, 1.0):.0f} % of the way to the other class")
-        return "\n".join([f"{images} against real {self.target}: IUS {self.ius:.3f}", *table, *words])
+        doubt = ", a guess: far outside real images" if self.far_outside else ""
+        return "\n".join([f"{images} against real {self.target}: IUS {self.ius:.3f}{doubt}", *table, *words])
 
 
 def _plain(value: Any) -> Any:

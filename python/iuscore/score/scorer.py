@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -27,6 +28,7 @@ from iuscore.score._masks import masks_of_all, masks_of_some
 from iuscore.score.explain import Explanation, explain_contributions, n_images
 from iuscore.score.inputs import Inputs, ScorerInput
 from iuscore.score.scores import Scores, joined
+from iuscore.score.words import is_far_outside
 
 Target: TypeAlias = "str | int | Sequence[str] | Sequence[int] | Tensor | npt.NDArray[np.generic]"
 """A class as its name or its place in `Scorer.classes`, or one per image."""
@@ -255,16 +257,13 @@ class Scorer:
         (name,) = self.targets(target, 1)
         others = [other for other in self.classes if other != name]
         n = n or n_images(contributions)
-        return explain_contributions(
-            self.profiles[name],
-            contributions,
-            shares,
-            target=name,
-            components=self.components,
+        why = explain_contributions(
+            self.profiles[name], contributions, shares, target=name, components=self.components,
             other=self.profiles.get(others[0]) if len(others) == 1 else None,
-            changes=self.changes(name, features, n),
-            n=n,
-        )
+            changes=self.changes(name, features, n), n=n,
+        )  # fmt: skip
+        far = is_far_outside([self.changes(each, features, n) for each in self.feature_profiles])
+        return replace(why, far_outside=far)
 
     def outside(self, features: npt.NDArray[np.floating[Any]] | None) -> float | None:
         """How far features [F] lie from the class they are nearest to: the farthest of its groups; None if unknown."""

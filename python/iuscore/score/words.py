@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,9 @@ from iuscore.score.records import TargetSummary
 
 MOST_LINES = 4
 """Changes that are said in words; others are only named."""
+
+OUTSIDE = 1.5
+"""Spreads of real images beyond which a model's opinion of a set is a guess."""
 
 MIXED = 0.1
 """Share of the images of a set that look like its own class, from which on the set may be a mixture."""
@@ -121,6 +124,21 @@ def diversity_line(nearest: float | None, target: str, n: int) -> str:
     if n < FEWEST:
         return f"diversity: not measured, which takes {FEWEST} images or more"
     return f"diversity: not measured, as the model was fitted to fewer than {FEWEST} images of {target}"
+
+
+def is_far_outside(changes: Iterable[Sequence[GroupChange] | None]) -> bool:
+    """Whether images lie so far from real ones of every class that a model's opinion of them is a guess.
+
+    Args:
+        changes: of the images, compared with each class; None where that is not known.
+
+    Example:
+        >>> near, far = (GroupChange("hue", moved, "hue mean", moved, noise=2.5) for moved in (2.0, 9.0))
+        >>> is_far_outside([[near], [far]]), is_far_outside([[far], [near, far]]), is_far_outside([None])
+        (False, True, False)
+    """
+    known = [found for found in changes if found]
+    return bool(known) and all(any(c.moved > max(OUTSIDE, c.noise) for c in found) for found in known)
 
 
 def doubt_of(entry: TargetSummary) -> str:
