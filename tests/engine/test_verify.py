@@ -138,6 +138,19 @@ def test_summary(command: Command, done: Path, changed: Callable[[Any], Any], sa
     assert ran.out.startswith(said)
 
 
+def test_parts_of_another_run_are_told(command: Command, fitted: Path, images: Path, done: Path) -> None:
+    """They would be read as rows of this one."""
+    first = done / "scores.parquet/part-000000.parquet"
+    (done / "scores.parquet/part-000099.parquet").write_bytes(first.read_bytes())
+    (done / "scores.parquet/.hidden").write_bytes(b"")
+    ran = again(command, fitted, images, done)
+    said = (
+        "note: scores.parquet holds what is no part of this run, and readers of it read that too: part-000099.parquet"
+    )
+    assert said in ran.out.splitlines()
+    assert "part-000099.parquet" in command("verify", done).out
+
+
 def test_footer_that_counts_other_rows(command: Command, done: Path) -> None:
     path = done / "scores.parquet/part-000000.parquet"
     table = pq.read_table(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import heapq
 import json
 import os
 import re
@@ -278,3 +279,18 @@ def finished(out: Path, run: str, shards: int, skip: Container[int] = ()) -> Ite
             info = read_info(path)
             if info is not None and (info.run, info.index) == (run, index):
                 yield info
+
+
+def strangers(folder: Path, parts: int, *, hidden: bool = True) -> list[str]:
+    """Up to three files in the folder of parts that are none of a run of so many; readers pass ``hidden`` ones over."""
+    if not (folder / FOLDER).is_dir():
+        return []
+    with os.scandir(folder / FOLDER) as entries:
+        names = (entry.name for entry in entries if hidden or not entry.name.startswith((".", "_")))
+        return heapq.nsmallest(3, (name for name in names if not _is_part(name, parts)))
+
+
+def _is_part(name: str, parts: int) -> bool:
+    """Whether a file has the name of one of so many parts."""
+    index = int(name[5:-8]) if NAME.fullmatch(name) and len(name) < 40 else parts
+    return index < parts and name == part_path(Path(), index).name

@@ -370,7 +370,11 @@ def _is_temporary(name: str) -> bool:
 def write_summary(scorer: Scorer, run: Run, gathered: Gathered, **figures: Any) -> SetSummary:
     """Write ``summary.json`` of the parts that ``gathered`` was given."""
     found = gathered.describe(images=run.images, listed=run.plan.images, device=run.settings.device, **figures)
-    found = found.with_notes(run.notes)
+    notes = run.notes
+    if others := parts.strangers(run.out, len(run.plan), hidden=False):
+        said = f"{parts.FOLDER} holds what is no part of this run, and readers of it read that too: {', '.join(others)}"
+        notes = (*notes, said)
+    found = found.with_notes(notes)
     text = json.dumps(found.to_json(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     with replacing(run.out / SUMMARY_NAME) as file:
         file.write(text.encode())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import math
 import os
 import tempfile
@@ -16,8 +15,6 @@ import numpy as np
 
 from iuscore.contributions import unusable
 from iuscore.engine.parts import (
-    FOLDER,
-    NAME,
     PartInfo,
     content_of,
     finished,
@@ -26,6 +23,7 @@ from iuscore.engine.parts import (
     part_path,
     read_info,
     read_part,
+    strangers,
     table_schema,
 )
 from iuscore.engine.plan import Plan, make_plan
@@ -231,23 +229,9 @@ def _check_parts(
             f"{missing} of {len(plan)} parts are missing, such as {first}: the run is not finished; "
             "run the same 'iuscore score' again"
         )
-    if strangers := _strangers(folder, len(plan)):
-        say(f"files that are no part of the run: {', '.join(strangers)}")
+    if others := strangers(folder, len(plan)):
+        say(f"files that are no part of the run: {', '.join(others)}")
     return rows
-
-
-def _strangers(folder: Path, parts: int) -> list[str]:
-    """Up to three files beside the parts."""
-    if not (folder / FOLDER).is_dir():
-        return []
-    with os.scandir(folder / FOLDER) as entries:
-        return heapq.nsmallest(3, (entry.name for entry in entries if not _is_part(entry.name, parts)))
-
-
-def _is_part(name: str, parts: int) -> bool:
-    """Whether a file has the name of one of so many parts."""
-    index = int(name[5:-8]) if NAME.fullmatch(name) and len(name) < 40 else parts
-    return index < parts and name == part_path(Path(), index).name
 
 
 def _worth_another_try(errors: TextCounts) -> str:
