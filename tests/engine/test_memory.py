@@ -141,16 +141,16 @@ def score(model, images, out):
 model, few, many, out = sys.argv[1:]
 score(model, few, out + "/o_few")
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-assert score(model, many, out + "/o_many").summary.n_scored == 20
+assert score(model, many, out + "/o_many").summary.n_scored == 24
 print(json.dumps([before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]))
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in other units elsewhere")
 def test_peak_of_large_images(texture: Path, tmp_path: Path) -> None:
-    """20 images of 48 MB take no more than 4 of them: before there was a bound, all were in the first batch."""
+    """24 images of 48 MB take no more than 8 of them: before there was a bound, all were in the first batch."""
     Image.new("RGB", (4000, 4000), 9).save(tmp_path / "x.png", compress_level=1)
-    for name, n in (("few", 4), ("many", 20)):
+    for name, n in (("few", 8), ("many", 24)):
         (tmp_path / name).mkdir()
         for i in range(n):
             os.link(tmp_path / "x.png", tmp_path / name / f"{i:02d}.png")
@@ -158,7 +158,7 @@ def test_peak_of_large_images(texture: Path, tmp_path: Path) -> None:
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     before, after = json.loads(done.stdout)
-    assert after - before < 100 * 1024  # KiB: two images of twenty
+    assert after - before < 100 * 1024  # KiB: two images of sixteen
 
 
 class TestFeatures:
@@ -191,7 +191,7 @@ class TestFeatures:
         from iuscore.engine.parts import finished
 
         monkeypatch.setattr(summary, "KEPT_BYTES", 2 * 50 * 4 * width)  # 50 images of each of two classes
-        found = summary.Summary(scorer, tmp_path / "o").add_all(finished(tmp_path / "o", run.settings.run, 12))
+        found = summary.Gathered(scorer, tmp_path / "o").add_all(finished(tmp_path / "o", run.settings.run, 12))
         assert {name: target.n_features for name, target in found.targets.items()} == {"a": 60, "b": 60}
         assert all(25 <= target.n_kept <= 50 for target in found.targets.values())
         assert summary._nearest(scorer, "a", found.targets["a"].feature_sample) is None  # real: fewer than 25

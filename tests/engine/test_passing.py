@@ -33,8 +33,8 @@ def images(tmp_path: Path) -> Path:
 def failing(name: str, open_: Callable[[Any], Any]) -> Iterator[None]:
     """While inside, opening a file of this name for decoding is done by ``open_``."""
 
-    def instead(path: Any, *rest: Any) -> Any:
-        return open_(path) if Path(path).name == name else builtins.open(path, *rest)
+    def instead(path: Any, *rest: Any, **options: Any) -> Any:
+        return open_(path) if Path(path).name == name else builtins.open(path, *rest, **options)
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(sys.modules["iuscore.images.decode"], "open", instead, raising=False)

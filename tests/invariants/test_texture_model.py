@@ -14,6 +14,7 @@ from iuscore import Scorer, UserError, phantoms
 from iuscore.features import FEATURES, GROUPS, texture_features
 from iuscore.models import AdditiveModel, Ensemble, TextureModel, load_model, save_model
 from iuscore.ops import Kind
+from tests.fixtures import write_record
 
 N = len(FEATURES["gray"])
 
@@ -158,7 +159,7 @@ def test_files(tmp_path: Path) -> None:
     assert record["model"] == members[0].config()
     assert torch.equal(loaded(inputs()), Ensemble(members)(inputs()))
     record["model"]["feature_sd"][0] = -1
-    (tmp_path / "config.json").write_text(__import__("json").dumps(record))
+    write_record(tmp_path, record)
     with pytest.raises(
         UserError, match=f'"model": feature_sd: expected {N} positive numbers, .* copy the model folder'
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -156,7 +157,7 @@ class TestSaving:
 
     def test_failed_write_leaves_the_old_model(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def full(_: int) -> None:
-            raise OSError("no space left")
+            raise OSError(errno.ENOSPC, "no space left")
 
         monkeypatch.setattr(os, "fsync", full)
         with pytest.raises(OSError, match="no space left"):

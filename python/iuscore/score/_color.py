@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from iuscore.features import FAINT
+from iuscore.features.registry import COLOR_GROUPS
 from iuscore.models import Ensemble
 
 COLOR_UNSEEN = "color, which this gray model does not see"
@@ -24,7 +25,7 @@ def colored(images: Sequence[Tensor] | Tensor) -> list[bool]:
         >>> colored([gray, red, gray[..., :1]])
         [False, True, False]
     """
-    return [_is_colored(image) for image in images]
+    return [_is_colored(image.detach()) for image in images]
 
 
 def _is_colored(image: Tensor) -> bool:
@@ -71,4 +72,6 @@ def with_color(
     """What was said of images, and which have a color that is not seen, or none where the model looks for one."""
     if (word := word_on_color(model)) is None:
         return warnings
-    return [(*w, word[1]) if has == word[0] else w for w, has in zip(warnings, colored(images), strict=True)]
+    told = [any(text.removeprefix("degenerate map ") in COLOR_GROUPS for text in texts) for texts in warnings]
+    found = zip(warnings, colored(images), told, strict=True)
+    return [(*texts, word[1]) if has == word[0] and not said else texts for texts, has, said in found]
