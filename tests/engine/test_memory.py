@@ -158,7 +158,7 @@ def test_peak_of_large_images(texture: Path, tmp_path: Path) -> None:
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     before, after = json.loads(done.stdout)
-    assert after - before < 100 * 1024  # KiB: two images of sixteen
+    assert after - before < 4 * 48 * 1024  # KiB: four images of sixteen; how far threads are ahead depends on chance
 
 
 class TestFeatures:
