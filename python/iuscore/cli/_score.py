@@ -362,5 +362,6 @@ def plot_features(model: Path, out: Path, target: str | None, table: Path | None
     say(f"written: {shown(plot_shapes(loaded, target, shapes, out))}")
     if table is not None:
         say(f"written: {shown(write_shapes(shapes, table))}")
+    say(f"largest effects on the output for {target}, up or down, as the feature goes from low to high:")
     for shape in sorted(shapes, key=lambda shape: -shape.effect)[:3]:
-        say(f"{shape.feature.name}: {shape.effect:.2f} from low to high; higher means {shape.feature.higher}")
+        say(f"  {shape.feature.name}: {shape.effect:.2f}; higher means {shape.feature.higher}")

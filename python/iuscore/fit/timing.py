@@ -155,9 +155,11 @@ def format_seconds(seconds: float) -> str:
     """A duration as people say it.
 
     Example:
-        >>> [format_seconds(s) for s in (0.2, 42, 600, 9000)]
-        ['1 s', '42 s', '10 min', '2.5 h']
+        >>> [format_seconds(s) for s in (0.2, 42, 600, 9000, 3e5, 3e7)]
+        ['1 s', '42 s', '10 min', '2.5 h', '3 days', '347 days']
     """
     if seconds < 90:
         return f"{max(seconds, 1):.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.0f} days"
