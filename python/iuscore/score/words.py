@@ -145,6 +145,7 @@ def doubt_of(entry: TargetSummary) -> str:
     """What stands behind the score of one class where a note says that it means little; else "".
 
     Example:
+        >>> from iuscore.score import MeanIus
         >>> doubt_of(TargetSummary(9, MeanIus(0.9), (), far_outside=True))
         'a guess: they lie far outside real images'
     """
@@ -167,6 +168,7 @@ def label_notes(
         A note for each set that has gone half the way or more to the other class; one for both where both have.
 
     Example:
+        >>> from iuscore.score import MeanIus
         >>> entry = TargetSummary(50, MeanIus(-0.6), (), toward_other=0.96)
         >>> label_notes({"benign": entry}, ("benign", "malignant"))[0].split(":")[0]
         'labels may be swapped'
