@@ -19,7 +19,7 @@ SMALLEST_SD = 1.0 / 256.0
 """Real images whose spread is below one 8-bit step count as this far apart, or a change of rounding would be large."""
 
 COLORLESS = "the images have no color"
-"""What is said of color groups where images have no color: what hue gray pixels have means nothing."""
+"""What is said of color groups where images have no color. The hue of a gray pixel means nothing."""
 
 COLORED_SHARE = 1e-3
 """Share of colored pixels below which images are said to have none, where real ones have more."""
