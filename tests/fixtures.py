@@ -117,6 +117,11 @@ def record_of(folder: Path) -> dict[str, Any]:
     return record
 
 
+def again(command: Command, model: Path, images: Path, out: Path, *options: object) -> Any:
+    """Score images against class a in this process; in the folder of a run, the same command again."""
+    return command("score", model, images, "--target", "a", "--out", out, "--workers", 1, *options)
+
+
 def write_record(folder: Path, record: dict[str, Any]) -> None:
     """``config.json`` as if the model had been written so: with the hash of what it holds."""
     if "config_sha256" in record:

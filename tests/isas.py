@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+import pytest
 
 from iuscore.ops import _backend
 
@@ -15,15 +16,9 @@ ISAS = ("baseline", "avx2", "avx512")
 @contextmanager
 def using(isa: str) -> Iterator[None]:
     """Runs the CPU kernels with this instruction set; the variable is read at every call."""
-    before = os.environ.get("IUSCORE_CPU_ISA")
-    os.environ["IUSCORE_CPU_ISA"] = isa
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("IUSCORE_CPU_ISA", isa)
         yield
-    finally:
-        if before is None:
-            del os.environ["IUSCORE_CPU_ISA"]
-        else:
-            os.environ["IUSCORE_CPU_ISA"] = before
 
 
 @functools.cache

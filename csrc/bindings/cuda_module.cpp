@@ -35,13 +35,5 @@ PYBIND11_MODULE(_cuda, module) {
   module.def("status", &status,
              "CUDA runtime and driver version (0 without a driver), number of devices, and CUDA's error or None.");
   module.def("build_info", &build_info, "Commit, nvcc and architectures of this build.");
-  iuscore::bind_additive_cnn_cuda(module);
-  iuscore::bind_additive_lookup_cuda(module);
-  iuscore::bind_additive_mlp_cuda(module);
-  iuscore::bind_color_histogram_cuda(module);
-  iuscore::bind_glcm_cuda(module);
-  iuscore::bind_glcm_features_cuda(module);
-  iuscore::bind_perceptual_maps_cuda(module);
-  iuscore::bind_resize_cuda(module);
-  iuscore::bind_texture_stats_cuda(module);
+  iuscore::bind_cuda_ops(module);
 }

@@ -24,4 +24,17 @@ void bind_resize_cuda(pybind11::module_& module);           // _cuda
 void bind_texture_stats(pybind11::module_& module);         // _core
 void bind_texture_stats_cuda(pybind11::module_& module);    // _cuda
 
+// All of _cuda.
+inline void bind_cuda_ops(pybind11::module_& module) {
+  bind_additive_cnn_cuda(module);
+  bind_additive_lookup_cuda(module);
+  bind_additive_mlp_cuda(module);
+  bind_color_histogram_cuda(module);
+  bind_glcm_cuda(module);
+  bind_glcm_features_cuda(module);
+  bind_perceptual_maps_cuda(module);
+  bind_resize_cuda(module);
+  bind_texture_stats_cuda(module);
+}
+
 }  // namespace iuscore

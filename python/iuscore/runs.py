@@ -7,13 +7,14 @@ import os
 import secrets
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import BinaryIO
 
+from iuscore.errors import UserError
 from iuscore.regular_files import not_a_file
 
 
@@ -112,6 +113,25 @@ def refused_by_disk(error: OSError) -> bool:
         (True, False)
     """
     return bool(error.errno) and error.errno in _REFUSALS
+
+
+@contextmanager
+def refusals_in_words(words: Callable[[OSError], str]) -> Iterator[None]:
+    """Raise a `UserError` of these words where the disk or its rights refuse something.
+
+    Example:
+        >>> with refusals_in_words(lambda error: f"cannot write: {error.strerror}"):
+        ...     raise OSError(errno.ENOSPC, "No space left on device")
+        Traceback (most recent call last):
+        ...
+        iuscore.errors.UserError: cannot write: No space left on device
+    """
+    try:
+        yield
+    except OSError as error:
+        if not refused_by_disk(error):
+            raise
+        raise UserError(words(error)) from error
 
 
 @contextmanager

@@ -31,13 +31,5 @@ PYBIND11_MODULE(host_kernels, module) {
   module.def("set_multiprocessors", [](int count) { fake_cuda::multiprocessors = count; });
   module.def(
       "widths", [] { return std::exchange(fake_cuda::widths, {}); }, "Threads of the blocks since the last call.");
-  iuscore::bind_additive_cnn_cuda(module);
-  iuscore::bind_additive_lookup_cuda(module);
-  iuscore::bind_additive_mlp_cuda(module);
-  iuscore::bind_color_histogram_cuda(module);
-  iuscore::bind_glcm_cuda(module);
-  iuscore::bind_glcm_features_cuda(module);
-  iuscore::bind_perceptual_maps_cuda(module);
-  iuscore::bind_resize_cuda(module);
-  iuscore::bind_texture_stats_cuda(module);
+  iuscore::bind_cuda_ops(module);
 }

@@ -16,21 +16,7 @@ from iuscore.engine import run as engine_run
 from iuscore.engine import score_source
 from iuscore.engine.ranks import rank_of
 from iuscore.errors import UserError
-from tests.fixtures import Command, class_folders, run_apart, write_images
-
-
-@pytest.fixture
-def images(tmp_path: Path) -> Path:
-    return class_folders(tmp_path / "images", n=6, seed=5)
-
-
-@pytest.fixture
-def done(command: Command, fitted: Path, images: Path, tmp_path: Path) -> Path:
-    """A finished run of three parts."""
-    out = tmp_path / "out"
-    options = ("--target", "a", "--out", out, "--shard-size", 4, "--workers", 1)
-    assert command("score", fitted, images, *options).status == 0
-    return out
+from tests.fixtures import Command, run_apart, write_images
 
 
 class TestAnotherRun:

@@ -15,29 +15,10 @@ from iuscore.engine import score_source
 from iuscore.engine.plan import make_plan
 from iuscore.errors import UserError
 from iuscore.images import open_shards
-from tests.fixtures import Command, class_folders
+from tests.fixtures import Command, again
 
 NESTED = b"[" * 200_000
 NESTED_OBJECT = b'{"a":' * 100_000
-
-
-@pytest.fixture
-def images(tmp_path: Path) -> Path:
-    return class_folders(tmp_path / "images", n=6, seed=5)
-
-
-@pytest.fixture
-def done(command: Command, fitted: Path, images: Path, tmp_path: Path) -> Path:
-    """A finished run of three parts."""
-    out = tmp_path / "out"
-    assert (
-        command("score", fitted, images, "--target", "a", "--out", out, "--shard-size", 4, "--workers", 1).status == 0
-    )
-    return out
-
-
-def again(command: Command, model: Path, images: Path, out: Path, *options: object) -> Any:
-    return command("score", model, images, "--target", "a", "--out", out, "--workers", 1, *options)
 
 
 class TestRunRecord:

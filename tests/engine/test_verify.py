@@ -17,7 +17,7 @@ import iuscore
 from iuscore.engine import verify
 from iuscore.engine.parts import content_of
 from iuscore.images import open_shards
-from tests.fixtures import Command, class_folders, run_apart
+from tests.fixtures import Command, again, class_folders, run_apart
 
 
 @pytest.fixture
@@ -33,10 +33,6 @@ def done(command: Command, fitted: Path, images: Path, tmp_path: Path) -> Path:
     out = tmp_path / "out"
     assert again(command, fitted, images, out, "--shard-size", 4).status == 1
     return out
-
-
-def again(command: Command, model: Path, images: Path, out: Path, *options: object) -> Any:
-    return command("score", model, images, "--target", "a", "--out", out, "--workers", 1, *options)
 
 
 def change(path: Path, **fields: Any) -> None:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import pytest
+
+from iuscore.images import UnreadableImage, decode
 
 PNG_START = b"\x89PNG\r\n\x1a\n"
 
@@ -91,3 +95,11 @@ def tiff_pages(n: int) -> bytes:
     table = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
     pages = b"".join(table + struct.pack("<I", first + (i + 1) * size if i + 1 < n else 0) for i in range(n))
     return b"II*\0" + struct.pack("<I", first) + b"\x7f\0" + pages
+
+
+def reason(data: bytes, **options: Any) -> str:
+    """Why a file cannot be read, in one line."""
+    with pytest.raises(UnreadableImage) as caught:
+        decode(data, **options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)

@@ -15,6 +15,7 @@ from PIL import Image
 
 from iuscore.images import UnreadableImage, decode, gdcm_process, open_shards, read_item
 from tests.images.dicom_files import dataset, saved, sequence
+from tests.images.image_files import reason
 from tests.images.sharded_sources import tar
 from tests.project.tree import require_module
 
@@ -25,13 +26,6 @@ RNG = np.random.default_rng(0)
 def pydicom_installed() -> None:
     require_module("pydicom")
     require_module("gdcm")
-
-
-def reason(data: bytes, **options: int) -> str:
-    with pytest.raises(UnreadableImage) as caught:
-        decode(data, **options)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def shown(pixels: np.ndarray, bits: int, **attributes: Any) -> list[int]:

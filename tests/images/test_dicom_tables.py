@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from iuscore.images import UnreadableImage, decode
+from iuscore.images import decode
 from tests.images.dicom_files import dataset, item, items, saved
+from tests.images.image_files import reason
 from tests.project.tree import require_module
 
 RNG = np.random.default_rng(0)
@@ -21,13 +22,6 @@ FULL = 65535
 @pytest.fixture(autouse=True, scope="module")
 def pydicom_installed() -> None:
     require_module("pydicom")
-
-
-def reason(data: bytes, **options: Any) -> str:
-    with pytest.raises(UnreadableImage) as caught:
-        decode(data, **options)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def shown(made: Any, **options: Any) -> tuple[np.ndarray, tuple[str, ...]]:

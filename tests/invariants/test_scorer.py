@@ -20,7 +20,7 @@ from iuscore.models.base import Space
 from iuscore.ops import Kind, Mode, Precision
 from iuscore.profile import baseline_profiles, profiles_to_json
 from iuscore.score import Scorer, Scores
-from iuscore.score._color import COLOR_UNSEEN
+from iuscore.score.color import COLOR_UNSEEN
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

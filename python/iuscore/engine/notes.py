@@ -10,7 +10,7 @@ from iuscore.features import VERSION
 from iuscore.features.registry import COLOR_GROUPS
 from iuscore.images.listing import counted
 from iuscore.score import Scorer
-from iuscore.score._color import COLOR_UNSEEN, COLORLESS_IMAGE
+from iuscore.score.color import COLOR_UNSEEN, COLORLESS_IMAGE
 from iuscore.score.records import Reference, TargetSummary
 from iuscore.score.words import label_notes
 

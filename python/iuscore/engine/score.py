@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,7 +22,7 @@ from iuscore.images import MaskedShards, ShardedSource, open_shards
 from iuscore.images.listing import counted
 from iuscore.processes import processors
 from iuscore.report import Report
-from iuscore.runs import output_folder, refused_by_disk, uninterrupted
+from iuscore.runs import output_folder, refusals_in_words, uninterrupted
 from iuscore.score import Scorer, SetSummary
 
 EVERY = 60.0
@@ -145,7 +144,7 @@ def score_source(
     if folder.is_symlink() and not folder.exists():
         raise UserError(f"{folder} is a link to nothing: make the folder {os.readlink(folder)}, or give another")
     _require_outside(folder, source.path)
-    with _writing(folder), output_folder(folder):
+    with refusals_in_words(partial(_not_written, folder)), output_folder(folder):
         run = open_run(
             scorer, source, folder, target=target, batch_size=batch_size, device=device, strict=strict,
             shard_size=shard_size, overwrite=overwrite, group_by=group_by,
@@ -278,15 +277,9 @@ def _require_outside(folder: Path, images: Path) -> None:
         raise UserError(f"{folder} lies in the folder of the images, {images}: give a folder outside")
 
 
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    """What the machine refuses to write, said in one line."""
-    try:
-        yield
-    except OSError as error:
-        if not refused_by_disk(error):
-            raise
-        raise UserError(
-            f"cannot write to {folder}: {error.strerror}; what is done is kept: mend that and run the same command "
-            "again to go on"
-        ) from error
+def _not_written(folder: Path, error: OSError) -> str:
+    """What the disk refused, and how to go on."""
+    return (
+        f"cannot write to {folder}: {error.strerror}; what is done is kept: mend that and run the same command "
+        "again to go on"
+    )

@@ -36,18 +36,8 @@ from iuscore.images import decoders
 from iuscore.images.listing import NAMED
 from iuscore.intervals import MeanSums, mean_of_means
 from iuscore.profile import QUANTILES
-from iuscore.score import Scorer
-from iuscore.score._color import COLOR_UNSEEN, COLORLESS_IMAGE
-from iuscore.score.records import (
-    ComponentSummary,
-    MeanIus,
-    MeanOverClasses,
-    ModelUsed,
-    Reference,
-    SetSummary,
-    TargetSummary,
-    Unreadable,
-)
+from iuscore.score import Scorer, records
+from iuscore.score.color import COLOR_UNSEEN, COLORLESS_IMAGE
 from iuscore.score.words import OUTSIDE, Resolution
 from iuscore.versions import versions
 
@@ -130,7 +120,7 @@ class Gathered:
         self.errors = TextCounts()
         self.parts: dict[int, str] = {}  # hash of the rows of each
         self.passing = 0
-        self.first_unreadable: list[Unreadable] = []
+        self.first_unreadable: list[records.Unreadable] = []
         height, width = scorer.record["model"].get("size", (0, 0))
         self.resolution = Resolution((height, width)) if height else None
         self.known = (0, 0)
@@ -158,7 +148,7 @@ class Gathered:
         self.errors.add(error for error in errors if error is not None)
         if len(self.first_unreadable) < NAMED and any(errors):
             uids = read_part(path, ["uid"]).column("uid").to_pylist()
-            found_bad = [Unreadable(uid, error) for uid, error in zip(uids, errors, strict=True) if error]
+            found_bad = [records.Unreadable(uid, error) for uid, error in zip(uids, errors, strict=True) if error]
             self.first_unreadable += found_bad[: NAMED - len(self.first_unreadable)]
         for texts in warnings:
             if texts:
@@ -192,7 +182,7 @@ class Gathered:
 
     def describe(
         self, *, images: str, listed: int, device: str, seconds: float, new: int, interrupted: bool
-    ) -> SetSummary:
+    ) -> records.SetSummary:
         """The whole of ``summary.json``.
 
         Args:
@@ -207,7 +197,7 @@ class Gathered:
         if 2 * self.known[0] > self.known[1] or interrupted_training(scorer):
             targets = {name: replace(target, doubtful=True) for name, target in targets.items()}
         size = record["model"].get("size")
-        return SetSummary(
+        return records.SetSummary(
             images=images,
             n_listed=listed,
             n_scored=self.scored,
@@ -227,7 +217,7 @@ class Gathered:
                 *known_note(*self.known, self.scored),
                 *([note] if self.resolution and (note := self.resolution.note()) else []),
             ),
-            model=ModelUsed(
+            model=records.ModelUsed(
                 kind=record["kind"],
                 weights_sha256=record["weights_sha256"],
                 members=len(record["members"]),
@@ -243,11 +233,11 @@ class Gathered:
             versions=versions(),
             seconds=round(seconds, 3),
             images_per_second=round(new / seconds, 1) if seconds > 0 else None,
-            format=SetSummary.FORMAT,
+            format=records.SetSummary.FORMAT,
         )
 
 
-def _describe_target(scorer: Scorer, target: str, found: _Target) -> TargetSummary:
+def _describe_target(scorer: Scorer, target: str, found: _Target) -> records.TargetSummary:
     """Everything about the images scored against one class."""
     components = len(scorer.components)
     ceiling, floor = (_reference(scorer, key, target) for key in ("ceiling", "floor"))
@@ -265,10 +255,10 @@ def _describe_target(scorer: Scorer, target: str, found: _Target) -> TargetSumma
     most_like = dict(zip(scorer.classes, () if found.most_like is None else found.most_like.tolist(), strict=True))
     mixed = mixture_note(target, most_like, recall_of(scorer.record).get(target)) is not None
     nearest = _nearest(scorer, target, found.feature_sample)
-    return TargetSummary(
+    return records.TargetSummary(
         n=found.n,
         n_groups=found.sums.n_groups,
-        ius=MeanIus(
+        ius=records.MeanIus(
             mean=float(mean[0]),
             low=low[0],
             high=high[0],
@@ -280,7 +270,7 @@ def _describe_target(scorer: Scorer, target: str, found: _Target) -> TargetSumma
         ceiling=ceiling,
         floor=floor,
         components=tuple(
-            ComponentSummary(**asdict(reason), difference=reason.difference, low=low[g + 1], high=high[g + 1])
+            records.ComponentSummary(**asdict(reason), difference=reason.difference, low=low[g + 1], high=high[g + 1])
             for g, reason in enumerate(why.components)
         ),
         first=why.first,
@@ -311,12 +301,14 @@ def _nearest(scorer: Scorer, target: str, sample: Array | None) -> float | None:
     return None if profile is None or sample is None else nearest_ratio(profile, sample, scorer.model.features)
 
 
-def _reference(scorer: Scorer, key: str, target: str) -> Reference | None:
+def _reference(scorer: Scorer, key: str, target: str) -> records.Reference | None:
     """Ceiling or floor of a class in the scorer's space; None where no image was held out."""
-    return Reference.of((scorer.record.get(key) or {}).get(scorer.space, {}).get(target))
+    return records.Reference.of((scorer.record.get(key) or {}).get(scorer.space, {}).get(target))
 
 
-def _mean_over_classes(targets: Mapping[str, TargetSummary], found: Mapping[str, _Target]) -> MeanOverClasses | None:
+def _mean_over_classes(
+    targets: Mapping[str, records.TargetSummary], found: Mapping[str, _Target]
+) -> records.MeanOverClasses | None:
     """The mean of the classes' mean IUS, each class counting the same; None of fewer than two classes.
 
     Its interval takes the classes as they are, and the images, or groups, of each as drawn.
@@ -324,7 +316,7 @@ def _mean_over_classes(targets: Mapping[str, TargetSummary], found: Mapping[str,
     if len(targets) < 2:
         return None
     mean, interval = mean_of_means([found[name].sums for name in targets])
-    return MeanOverClasses(
+    return records.MeanOverClasses(
         classes=tuple(targets),
         mean=float(mean[0]),
         low=float(interval[0][0]) if interval else None,
@@ -336,6 +328,6 @@ def _mean_over_classes(targets: Mapping[str, TargetSummary], found: Mapping[str,
     )
 
 
-def _mean_of(references: Sequence[Reference | None]) -> float | None:
+def _mean_of(references: Sequence[records.Reference | None]) -> float | None:
     means = [reference.mean for reference in references if reference is not None]
     return float(np.mean(means)) if len(means) == len(references) else None

@@ -6,9 +6,9 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -33,7 +33,7 @@ from iuscore.models.record import MOST_MEMBERS
 from iuscore.models.texture import NO_BORDER
 from iuscore.profile import baseline_profiles, ceiling_and_floor, profiles_to_json
 from iuscore.report import Report
-from iuscore.runs import output_folder, refused_by_disk
+from iuscore.runs import output_folder, refusals_in_words
 from iuscore.versions import versions
 
 MAX_SEED = 2**32  # NumPy's generators take larger seeds, scikit-learn's do not
@@ -136,7 +136,7 @@ def fit(
         report.line(advice)
     fingerprints = {name: images.fingerprint(part) for name, part in splits.parts().items()}
     with (
-        _writing(folder),
+        refusals_in_words(partial(_not_written, folder)),
         output_folder(folder, "training"),
         scratch_folder(folder) as scratch,
         torch.random.fork_rng(devices=[]),
@@ -180,20 +180,14 @@ def fit(
     return Fitted(folder, record, interrupted, tuple(unreadable))
 
 
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    """What the disk refuses, said in one line."""
-    try:
-        yield
-    except OSError as error:
-        if not refused_by_disk(error):
-            raise
-        kept = (
-            "the finished epochs are kept: mend that and give the same command with --resume"
-            if has_epochs(folder / "training")
-            else "no epoch was complete, nothing is kept: mend that and give the same command again"
-        )
-        raise UserError(f"cannot write {error.filename or folder}: {error.strerror}; {kept}") from error
+def _not_written(folder: Path, error: OSError) -> str:
+    """What the disk refused, and how to go on."""
+    kept = (
+        "the finished epochs are kept: mend that and give the same command with --resume"
+        if has_epochs(folder / "training")
+        else "no epoch was complete, nothing is kept: mend that and give the same command again"
+    )
+    return f"cannot write {error.filename or folder}: {error.strerror}; {kept}"
 
 
 def _prepare(

@@ -18,6 +18,7 @@ from iuscore.errors import UserError
 from iuscore.images.archives import ArchiveShards, Damaged, listed, reason_of, size_and_date
 from iuscore.images.cursors import read_from
 from iuscore.images.decoded import MAX_PIXELS
+from iuscore.images.listing import most_images
 from iuscore.images.passing import is_passing
 from iuscore.images.reasons import said_by
 from iuscore.images.sample import Stored, StoredBytes, StoredNothing
@@ -26,7 +27,6 @@ from iuscore.regular_files import regular_only
 
 _LARGEST = 1 << 28
 _LARGEST_GROUP, _MOST_UNPACKED = 1 << 28, 1000
-_ROWS_A_BYTE, _FEW_ROWS = 8, 1 << 16
 _LABEL = "label"
 _LABELS_AT_ONCE = 4096
 _LONGEST_CLASS = 1000
@@ -164,12 +164,8 @@ class _Rows:
 
 
 def _problem(n_rows: int, file_size: int) -> str | None:
-    """Why the rows of a row group cannot all be there; None if they can.
-
-    A row may cost next to nothing where a dictionary holds its image: one bit for the place in a dictionary of two.
-    What takes less than that is refused beyond some thousand rows.
-    """
-    if 0 <= n_rows <= _ROWS_A_BYTE * file_size + _FEW_ROWS:
+    """Why the rows of a row group cannot all be there; None if they can."""
+    if 0 <= n_rows <= most_images(file_size):
         return None
     return f"a row group claims {n_rows} rows in a file of {file_size} bytes"
 

@@ -117,8 +117,8 @@ _STRIP_BYTES = 2 << 20
 def as_array(image: Image.Image) -> NDArray[np.uint8]:
     """[H, W] or [H, W, C] of an image of 8 bits a channel.
 
-    Of a large one strip by strip: Pillow hands out its pixels as one text of bytes, which is a copy of the whole image,
-    and pieces that stay in the processor's cache are copied in less than half the time.
+    Of a large one strip by strip: Pillow hands out its pixels as one text of bytes, which is a copy of the whole image.
+    Strips stay in the processor's cache.
 
     Example:
         >>> from PIL import Image

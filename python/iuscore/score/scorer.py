@@ -23,8 +23,8 @@ from iuscore.ops._images import Layout, image_views
 from iuscore.ops._on_device import on_device, sent
 from iuscore.ops._range import range_is_known, said_once
 from iuscore.profile import Profile, profiles_from_json
-from iuscore.score._color import with_color, word_on_color
 from iuscore.score._masks import masks_of_all, masks_of_some
+from iuscore.score.color import with_color, word_on_color
 from iuscore.score.explain import Explanation, explain_contributions, n_images
 from iuscore.score.inputs import Inputs, ScorerInput
 from iuscore.score.scores import Scores, joined

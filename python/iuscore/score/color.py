@@ -42,7 +42,7 @@ def _spread_of_channels(image: Tensor) -> float:
     """Largest difference between two channels of a pixel of [H, W, C]; NaN where there is a NaN.
 
     A few rows at a time on the CPU, which stay in the processor's cache, and channel by channel: a reduction over an
-    axis of three takes ten times as long.
+    axis of three is slow.
     """
     found = []
     for part in torch.split(image, len(image) if image.is_cuda else _ROWS):
