@@ -25,8 +25,8 @@ import torch
 from torch import Tensor, nn
 
 from iuscore import ops, phantoms
-from iuscore.measure import ius
 from iuscore.models import EPUCNN
+from iuscore.scoring.similarity import ius
 
 Run = Callable[[Tensor], Tensor]  # maps [B, 4, h, w] -> evidence [B, 4, K]
 AT_ONCE = (1, 8)

@@ -20,9 +20,9 @@ import torch
 from _harness import save
 
 from iuscore import load, phantoms
-from iuscore.contributions import prepare_source
 from iuscore.fit import Splits, fit, open_splits
 from iuscore.fit.training import auroc
+from iuscore.scoring.contributions import prepare_source
 
 PHANTOMS_PER_CLASS = 500
 SEEDS = (0, 1, 2)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from iuscore.score import SetSummary
+from iuscore.scoring import SetSummary
 
 SCHEMAS = Path(__file__).resolve().parent / "schemas"
 

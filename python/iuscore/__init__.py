@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from iuscore import ops, phantoms
     from iuscore.errors import UserError
-    from iuscore.score import Scorer, Scores, load
+    from iuscore.scoring import Scorer, Scores, load
 
 __all__ = ["Scorer", "Scores", "UserError", "load", "ops", "phantoms"]
 
-_MODULE_OF = {"Scorer": "score", "Scores": "score", "load": "score", "UserError": "errors"}
-_MODULES = {"engine", "errors", "features", "fit", "images", "metrics", "models", "ops", "phantoms", "score"}
+_MODULE_OF = {"Scorer": "scoring", "Scores": "scoring", "load": "scoring", "UserError": "errors"}
+_MODULES = {
+    "engine", "errors", "explain", "features", "fit", "images", "metrics", "models", "ops", "phantoms", "scoring",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -4,13 +4,13 @@ import gc
 import signal
 import sys
 
-from iuscore.runs import uninterrupted
+from iuscore._run.signals import deferred_interrupts
 
 
 def run() -> None:
     """The command line in a process of its own."""
     try:
-        with uninterrupted(always=True):
+        with deferred_interrupts(repeated=True):
             from iuscore.cli import main
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)

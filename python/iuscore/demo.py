@@ -17,8 +17,8 @@ from iuscore.engine import COPIES
 from iuscore.features import nearest_ratio
 from iuscore.fit import EPUOptions, TextureOptions, TrainingOptions, fit, open_splits
 from iuscore.fit.training import threads
-from iuscore.report import Report
-from iuscore.score import Explanation, Scorer, load
+from iuscore.progress import Progress
+from iuscore.scoring import Explanation, Scorer, load
 
 CLASSES = ("normal", "abnormal")
 TARGET: phantoms.Label = "abnormal"
@@ -71,28 +71,28 @@ class DemoResult:
     texture: DemoModel
 
 
-def run_demo(out: str | Path | None = None, *, seed: int = 0, report: Report | None = None) -> DemoResult:
+def run_demo(out: str | Path | None = None, *, seed: int = 0, progress: Progress | None = None) -> DemoResult:
     """Draw phantoms, fit small models of both kinds, and score a faithful and some defective "generated" sets.
 
     Args:
         out: folder to keep phantoms and models in; a temporary one when None.
         seed: of drawing and training.
-        report: hears lines and progress.
+        progress: hears lines and progress.
 
     Returns:
         `DemoResult`.
     """
-    report = report or Report()
+    progress = progress or Progress()
     place = tempfile.TemporaryDirectory(prefix="iuscore-demo-") if out is None else nullcontext(str(out))
     with place as folder, threads(1):  # more would wait for each other on a busy machine
         root = Path(folder)
-        report.line("phantoms are phantoms: drawings for trying things out, not evidence about any clinical image")
+        progress.line("phantoms are phantoms: drawings for trying things out, not evidence about any clinical image")
         phantoms.write(root / "real", KIND, n_per_class=240, size=64, seed=seed)
         splits = open_splits(root / "real")
-        common: dict[str, Any] = {"classes": CLASSES, "seed": seed, "report": report}
-        report.line("texture: named statistics of color and texture")
+        common: dict[str, Any] = {"classes": CLASSES, "seed": seed, "progress": progress}
+        progress.line("texture: named statistics of color and texture")
         texture = fit(splits, root / "texture", model="texture", model_options=TextureOptions(size=(64, 64)), **common)
-        report.line("epu: the published model, small")
+        progress.line("epu: the published model, small")
         epu = fit(
             splits,
             root / "epu",

@@ -18,8 +18,8 @@ from torch import Tensor
 from iuscore.errors import UserError
 from iuscore.ops._images import batch_view
 from iuscore.ops._range import beyond
-from iuscore.score import Scorer, load
-from iuscore.score.scorer import Target
+from iuscore.scoring import Scorer, load
+from iuscore.scoring.scorer import Target
 
 try:
     from torchmetrics import Metric

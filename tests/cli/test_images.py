@@ -12,7 +12,7 @@ from PIL import Image
 
 from iuscore.errors import UserError
 from iuscore.fit import EPUOptions, Fitted, TrainingOptions, fit, open_splits
-from iuscore.report import Report
+from iuscore.progress import Progress
 from tests.fixtures import TINY, Command, class_folders, record_of
 
 NOTE = "the model was fitted with --bits 12, these images were read without: use the same if their values are alike"
@@ -85,14 +85,14 @@ def test_a_model_without_bits_says_nothing_of_them(
 def test_a_training_is_not_gone_on_with_other_bits(twelve: Path, tmp_path: Path) -> None:
     small, out = EPUOptions(size=(16, 16), base_channels=2, hidden_units=4), tmp_path / "m"
 
-    class Interrupting(Report):
+    class Interrupting(Progress):
         def advance(self, n: int, **figures: float | None) -> None:
             if "best" in figures:  # an epoch is complete
                 raise KeyboardInterrupt
 
-    def trained(bits: int | None, report: Report | None = None, **options: bool) -> Fitted:
+    def trained(bits: int | None, progress: Progress | None = None, **options: bool) -> Fitted:
         return fit(open_splits(twelve, bits=bits), out, model_options=small, training=TrainingOptions(epochs=3),
-                   report=report, **options)  # fmt: skip
+                   progress=progress, **options)  # fmt: skip
 
     assert trained(12, Interrupting()).interrupted
     with pytest.raises(UserError, match="--resume: bits was 12, now it is None; use the same options"):

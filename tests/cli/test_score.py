@@ -15,7 +15,7 @@ from PIL import Image
 
 import iuscore
 from iuscore.engine import summary as engine_summary
-from iuscore.score import Scorer
+from iuscore.scoring import Scorer
 from tests.fixtures import (
     EXIT_INTERRUPTED,
     TINY,
@@ -350,7 +350,7 @@ class TestStopped:
         marker, out = tmp_path / "there", tmp_path / "out"
         code = f"""
 import pathlib, time
-from iuscore.score import Scorer
+from iuscore.scoring import Scorer
 score_list, calls = Scorer.score_list, []
 def waiting(self, *args, **options):
     calls.append(1)

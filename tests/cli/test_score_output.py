@@ -16,7 +16,7 @@ from iuscore.engine import score_source, summary, verify
 from iuscore.errors import UserError
 from iuscore.images import open_shards
 from iuscore.images.marks import KEPT, KnownImages
-from iuscore.intervals import mean_interval
+from iuscore.scoring.intervals import mean_interval
 from tests.fixtures import TINY, Command, class_folders, rows_of, summary_of, write_images, write_record
 
 NUMBER = r"-?\d\.\d{3}"

@@ -21,7 +21,7 @@ from iuscore.engine.local import Loading
 from iuscore.engine.ranks import require_alone
 from iuscore.errors import UserError
 from iuscore.images import open_shards
-from iuscore.report import Report
+from iuscore.progress import Progress
 from tests.fixtures import EXIT_INTERRUPTED, Command, class_folders, run_apart, signal_when_there, write_record
 
 
@@ -30,7 +30,7 @@ def images(tmp_path: Path) -> Path:
     return class_folders(tmp_path / "images", n=6, seed=5)
 
 
-class _Meanwhile(Report):
+class _Meanwhile(Progress):
     """Does something as soon as images are done."""
 
     def __init__(self, what: object) -> None:
@@ -50,19 +50,19 @@ def test_another_command_begins_anew_in_the_folder(texture: Path, images: Path, 
         score_source(scorer, open_shards(images), out, target="b", shard_size=4, overwrite=True)
 
     with pytest.raises(UserError, match=r"another command has begun anew in .*: give each a folder of its own"):
-        score_source(scorer, source, out, target="a", shard_size=2, report=_Meanwhile(other))
+        score_source(scorer, source, out, target="a", shard_size=2, progress=_Meanwhile(other))
     assert set(pq.read_table(out / "scores.parquet").column("target").to_pylist()) == {"b"}
 
 
 def test_another_command_removes_parts(texture: Path, images: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
 
-    class Removed(Report):
+    class Removed(Progress):
         def advance(self, n: int, **figures: float | None) -> None:
             (out / "scores.parquet/part-000000.parquet").unlink(missing_ok=True)
 
     with pytest.raises(UserError, match="of 12 images only 8 are left in"):
-        score_source(iuscore.load(texture), open_shards(images), out, target="a", shard_size=4, report=Removed())
+        score_source(iuscore.load(texture), open_shards(images), out, target="a", shard_size=4, progress=Removed())
 
 
 def test_a_model_that_changes_is_not_loaded_by_a_worker(texture: Path, tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_progress_in_a_log_file(texture: Path, images: Path, tmp_path: Path) -> 
 SLOW = """
 import time
 from pathlib import Path
-from iuscore.score import Scorer
+from iuscore.scoring import Scorer
 score_list = Scorer.score_list
 def slow(self, *args):
     Path({!r}).touch()

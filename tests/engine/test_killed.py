@@ -22,7 +22,7 @@ import iuscore
 from iuscore.engine import score_source, verify
 from iuscore.images import Item, Shard, open_shards
 from iuscore.images.folder_shards import FolderShards
-from iuscore.report import Report
+from iuscore.progress import Progress
 from tests.fixtures import Command, class_folders
 
 KILLS = 50
@@ -110,7 +110,7 @@ def command_line(model: Path, images: Path, out: Path) -> Iterator[subprocess.Po
     code = """
 import sys, time
 from iuscore.cli import main
-from iuscore.score import Scorer
+from iuscore.scoring import Scorer
 if __name__ != "__main__":
     score_list = Scorer.score_list
     def slow(self, *args):
@@ -188,7 +188,7 @@ class _Deadly(FolderShards):
             yield item
 
 
-class _Counting(Report):
+class _Counting(Progress):
     """Adds up what is said of progress."""
 
     def __init__(self) -> None:
@@ -208,7 +208,7 @@ def test_images_of_a_killed_worker_count_once(texture: Path, tmp_path: Path) -> 
     said = _Counting()
     score_source(
         iuscore.load(texture), _Deadly(folder), tmp_path / "out",
-        target="a", shard_size=4, batch_size=2, workers=2, report=said,
+        target="a", shard_size=4, batch_size=2, workers=2, progress=said,
     )  # fmt: skip
     assert (tmp_path / "died").exists()
     assert said.lines == ["a worker process died; its shards are done again"]

@@ -224,7 +224,7 @@ class TestOnlyItsOwnFiles:
 def test_a_marked_picture_is_told_by_its_content(fitted: Path, images: Path, tmp_path: Path) -> None:
     from PIL import Image
 
-    from iuscore.score.plot import is_own_picture, plot_contributions
+    from iuscore.explain.plot import is_own_picture, plot_contributions
 
     scorer = iuscore.load(fitted)
     summary = score_source(scorer, images, tmp_path / "o", target="a").summary

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from iuscore.runs import replacing, uninterrupted
+from iuscore._run.files import atomic_write
+from iuscore._run.signals import deferred_interrupts
 
 
 def write_while_another_tidies(path: Path) -> None:
     """Another process found all done, and removed what seemed left over."""
-    with replacing(path):
+    with atomic_write(path):
         next(path.parent.glob(f".{path.name}.*")).unlink()
 
 
@@ -27,17 +28,17 @@ def test_a_file_that_nobody_has_written_is_an_error(tmp_path: Path) -> None:
         write_while_another_tidies(tmp_path / "a.txt")
 
 
-def interrupt_twice(done: list[str], *, always: bool) -> None:
-    with uninterrupted(always=always):
+def interrupt_twice(done: list[str], *, repeated: bool) -> None:
+    with deferred_interrupts(repeated=repeated):
         signal.raise_signal(signal.SIGINT)
         done.append("after one")
         signal.raise_signal(signal.SIGINT)
         done.append("after two")
 
 
-@pytest.mark.parametrize(("always", "expected"), [(False, ["after one"]), (True, ["after one", "after two"])])
-def test_how_long_interruptions_wait(always: bool, expected: list[str]) -> None:
+@pytest.mark.parametrize(("repeated", "expected"), [(False, ["after one"]), (True, ["after one", "after two"])])
+def test_how_long_interruptions_wait(repeated: bool, expected: list[str]) -> None:
     done: list[str] = []
     with pytest.raises(KeyboardInterrupt):
-        interrupt_twice(done, always=always)
+        interrupt_twice(done, repeated=repeated)
     assert done == expected

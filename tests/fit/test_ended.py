@@ -13,10 +13,10 @@ import pytest
 
 import iuscore
 import iuscore.engine
-from iuscore.contributions import prepare_source
 from iuscore.fit import log
 from iuscore.images import open_source
 from iuscore.models import EPUCNN
+from iuscore.scoring.contributions import prepare_source
 from tests.fixtures import TINY, Command, class_folders, run_apart, signal_when_there, write_images
 
 OPTIONS = (*TINY, "--epochs", "3", "--quiet")
@@ -212,7 +212,7 @@ def test_no_room_for_the_table_of_text(
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="room is taken ahead where posix_fallocate is")
 def test_inputs_on_a_disk_without_room(real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a mapped file that has no room the write would end the process; so the room is asked for before."""
-    monkeypatch.setattr("iuscore.contributions.IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr("iuscore.scoring.contributions.IN_MEMORY_BYTES", 0)
     model = EPUCNN(["a", "b"], size=(16, 16), base_channels=2, hidden_units=2).eval()
     source = open_source(real)
     inputs, kept, errors = prepare_source(model, source, tmp_path / "spill")

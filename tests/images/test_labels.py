@@ -15,7 +15,7 @@ from iuscore.engine import score_source
 from iuscore.errors import UserError
 from iuscore.images import open_shards, open_source
 from iuscore.images.labels import ClassNames, parse_map
-from iuscore.score import load
+from iuscore.scoring import load
 from tests.cli.test_score import rows_of
 from tests.fixtures import TINY, Command, class_folders, record_of, write_record
 from tests.images.sharded_sources import tar

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from iuscore.images.decode import decode
-from iuscore.score.color import colored
+from iuscore.scoring.color import colored
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "LA", "CMYK", "P", "1"])

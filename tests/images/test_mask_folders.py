@@ -145,7 +145,7 @@ class TestFolders:
             pixels = np.full((12, 12), 0.5, np.float32)
             pixels[0, 0] = value
             Image.fromarray(pixels).save(tmp_path / name / "1.tif")
-        from iuscore.contributions import unusable
+        from iuscore.scoring.contributions import unusable
 
         source = open_source(tmp_path / "images")
         assert unusable(source.read(0)) == "non-finite pixels"

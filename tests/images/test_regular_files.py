@@ -86,7 +86,7 @@ def test_other_files(odd: tuple[str, Path]) -> None:
     _, path = odd
     code = (
         "from pathlib import Path\nfrom iuscore.images.listing import is_image_file\n"
-        "from iuscore.images.sample import StoredFile\nfrom iuscore.score.plot import is_own_picture\n"
+        "from iuscore.images.sample import StoredFile\nfrom iuscore.explain.plot import is_own_picture\n"
         "path = Path(sys.argv[1])\n"
         "print(is_own_picture(path), StoredFile(path).digest() == f'unreadable: {path}')\n"
         "print(is_image_file(path.rename(path.with_name('odd')), True))\n"

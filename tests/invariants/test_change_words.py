@@ -18,7 +18,7 @@ from iuscore import phantoms
 from iuscore.features import FEATURES, GROUPS, FeatureProfile, GroupChange, changes, feature_profile, texture_features
 from iuscore.features.change import chance
 from iuscore.ops import Kind
-from iuscore.score.words import change_lines
+from iuscore.scoring.words import change_lines
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -19,7 +19,7 @@ from iuscore.features import (
 )
 from iuscore.fit import TextureOptions, fit, open_splits
 from iuscore.phantoms import DEFECT_TARGETS, Defects, Kind
-from iuscore.score import ComponentReason, Explanation
+from iuscore.scoring import ComponentReason, Explanation
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iuscore.intervals import FEWEST, MeanSums, mean_interval, mean_of_means
+from iuscore.scoring.intervals import FEWEST, MeanSums, mean_interval, mean_of_means
 
 Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
 

@@ -22,8 +22,8 @@ from iuscore import metrics, phantoms
 from iuscore.metrics import UtilitySimilarity
 from iuscore.models import SPACES, Ensemble, TextureModel
 from iuscore.models.base import Space
-from iuscore.profile import baseline_profiles, profiles_to_json
-from iuscore.score import Scorer
+from iuscore.scoring import Scorer
+from iuscore.scoring.baseline import baseline_profiles, profiles_to_json
 from tests.invariants.test_scorer import IMAGES, make_scorer
 
 pytestmark = pytest.mark.usefixtures("one_thread")

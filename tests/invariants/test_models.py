@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 import iuscore.ops
 from iuscore.errors import UserError
-from iuscore.measure import ius
 from iuscore.models import EPUCNN, SPACES, AdditiveModel, Ensemble, flops
 from iuscore.models.epu import PUBLISHED_SIZES
+from iuscore.scoring.similarity import ius
 
 TWO = ("benign", "malignant")
 THREE = ("a", "b", "c")

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from iuscore.errors import UserError
-from iuscore.measure import ius, leave_one_out_ius, shares
-from iuscore.profile import Profile, baseline_profiles, ceiling_and_floor, profiles_from_json, profiles_to_json
+from iuscore.scoring.baseline import Profile, baseline_profiles, ceiling_and_floor, profiles_from_json, profiles_to_json
+from iuscore.scoring.similarity import ius, leave_one_out_ius, shares
 
 TWO = ("benign", "malignant")
 THREE = ("a", "b", "c")

@@ -14,13 +14,13 @@ from PIL import Image
 
 import iuscore
 from iuscore import UserError, ops, phantoms
-from iuscore.measure import ius
 from iuscore.models import EPUCNN, SPACES, Ensemble
 from iuscore.models.base import Space
 from iuscore.ops import Kind, Mode, Precision
-from iuscore.profile import baseline_profiles, profiles_to_json
-from iuscore.score import Scorer, Scores
-from iuscore.score.color import COLOR_UNSEEN
+from iuscore.scoring import Scorer, Scores
+from iuscore.scoring.baseline import baseline_profiles, profiles_to_json
+from iuscore.scoring.color import COLOR_UNSEEN
+from iuscore.scoring.similarity import ius
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -18,9 +18,9 @@ from iuscore.fit import timing, training
 from iuscore.fit.kinds import kind_of
 from iuscore.fit.log import TrainingLog
 from iuscore.fit.timing import format_seconds, seconds_per_image
-from iuscore.fit.training import LabeledInputs, Progress, TrainingOptions, auroc, evaluate, predict, train
+from iuscore.fit.training import LabeledInputs, MemberProgress, TrainingOptions, auroc, evaluate, predict, train
 from iuscore.models import EPUCNN, flops
-from iuscore.report import Report
+from iuscore.progress import Progress
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -39,7 +39,9 @@ def data_of(n: int, classes: int = 2, *, seed: int = 0, size: int = 16, apart: f
     return LabeledInputs((noise + apart * labels[:, None, None, None]).astype(np.float32), labels.astype(np.int64))
 
 
-def trained(folder: Path, *, seed: int = 0, options: TrainingOptions = OPTIONS, **more: Any) -> tuple[EPUCNN, Progress]:
+def trained(
+    folder: Path, *, seed: int = 0, options: TrainingOptions = OPTIONS, **more: Any
+) -> tuple[EPUCNN, MemberProgress]:
     folder.mkdir(exist_ok=True)
     model = model_of(seed=seed)
     progress = train(
@@ -117,7 +119,7 @@ def test_keeps_the_best_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     weights: list[dict[str, torch.Tensor]] = []
     model = model_of()
 
-    def note(progress: Progress) -> None:
+    def note(progress: MemberProgress) -> None:
         weights.append({name: value.clone() for name, value in model.state_dict().items()})
 
     options = TrainingOptions(epochs=4)
@@ -221,10 +223,10 @@ def test_the_line_that_says_how_long(tmp_path: Path, monkeypatch: pytest.MonkeyP
     """30 training images at two seconds each, and 8 validation images at half a second."""
     said: list[str] = []
     monkeypatch.setattr("iuscore.fit.log.seconds_per_image", lambda model, batch: (2.0, 0.5))
-    report, data = Report(), {"train": data_of(30), "val": data_of(8)}
-    monkeypatch.setattr(report, "line", said.append)
+    progress, data = Progress(), {"train": data_of(30), "val": data_of(8)}
+    monkeypatch.setattr(progress, "line", said.append)
     config = EPUCNN(["a", "b"], size=(32, 48), base_channels=4, hidden_units=4).config()
-    TrainingLog(report, tmp_path, False, TrainingOptions(epochs=7), 30, False).estimate(
+    TrainingLog(progress, tmp_path, False, TrainingOptions(epochs=7), 30, False).estimate(
         kind_of("epu"), config, "cpu", data
     )
     assert said == ["about 64 s an epoch and member on this machine, at most 7 epochs"]
@@ -335,5 +337,21 @@ def test_times() -> None:
     assert 0 < forward < 1
     assert 0 < step < 1
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-    for seconds in (1e-9, 0.4, 1, 89.9, 90, 5399, 5400, 1e6):
-        assert re.fullmatch(r"[1-9]\d*(\.\d)? (s|min|h)", format_seconds(seconds))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (1e-9, "1 s"),
+        (0.4, "1 s"),
+        (89.4, "89 s"),
+        (90, "2 min"),
+        (5399, "90 min"),
+        (5400, "1.5 h"),
+        (172_799, "48.0 h"),
+        (172_800, "2 days"),
+        (1e6, "12 days"),
+    ],
+)
+def test_durations_in_words(seconds: float, words: str) -> None:
+    assert format_seconds(seconds) == words

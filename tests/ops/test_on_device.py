@@ -11,7 +11,7 @@ from torch import Tensor
 from iuscore.engine.shard import Fetched
 from iuscore.models import TextureModel
 from iuscore.ops._on_device import OnDevice, sent
-from iuscore.score import Scores
+from iuscore.scoring import Scores
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 

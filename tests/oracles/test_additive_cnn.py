@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from iuscore import ops
-from iuscore.measure import ius
 from iuscore.models import EPUCNN, import_reference
-from iuscore.profile import profiles_from_json
+from iuscore.scoring.baseline import profiles_from_json
+from iuscore.scoring.similarity import ius
 from tests.conftest import BackendUnderTest
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import torch
 
-from iuscore.measure import ius, shares
 from iuscore.models import Ensemble, import_reference, load_model, save_model
 from iuscore.ops import degenerate_maps, perceptual_maps
-from iuscore.profile import profiles_from_json
+from iuscore.scoring.baseline import profiles_from_json
+from iuscore.scoring.similarity import ius, shares
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = next(

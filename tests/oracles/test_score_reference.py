@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from iuscore.cli import cli
-from iuscore.score.color import COLOR_UNSEEN
+from iuscore.scoring.color import COLOR_UNSEEN
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

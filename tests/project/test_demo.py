@@ -22,7 +22,7 @@ from iuscore.demo import (
 from iuscore.engine.notes import COPIES
 from iuscore.features import GroupChange
 from iuscore.phantoms import DEFECT_TARGETS
-from iuscore.score import ComponentReason, Explanation
+from iuscore.scoring import ComponentReason, Explanation
 from tests.fixtures import record_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")

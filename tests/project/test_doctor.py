@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import iuscore
-from iuscore.doctor import report_lines
+from iuscore._environment import report_lines
 from iuscore.ops import _backend
 from tests.project.tree import CI, ROOT, python, run
 
@@ -227,7 +227,8 @@ def test_import_and_ops_work_without_compiled_modules() -> None:
 
 def test_a_missing_cuda_module_is_one_line() -> None:
     code = (
-        BLOCKED.format(blocked={"iuscore._cuda"}) + "import iuscore.doctor as d\nprint(*d.report_lines(), sep='\\n')\n"
+        BLOCKED.format(blocked={"iuscore._cuda"})
+        + "import iuscore._environment as d\nprint(*d.report_lines(), sep='\\n')\n"
     )
     done = python("-c", code)
     assert done.returncode == 0, done.stderr

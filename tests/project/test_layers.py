@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -121,42 +122,33 @@ def test_kernels_have_no_static_shared_memory() -> None:
 PACKAGE = ROOT / "python" / "iuscore"
 # Module or package of python/iuscore: what of the package it may import, itself always. "" is the package's own
 # __init__, which only re-exports. A new module needs a line here, and with it a place in docs/design.md.
-BASE = {"errors", "versions"}
 ALLOWED: dict[str, set[str]] = {
-    "": {"errors", "ops", "phantoms", "score"},
+    "": {"errors", "ops", "phantoms", "scoring"},
     "errors": set(),
-    "ops": {"errors"},
-    "versions": {"errors", "ops"},
-    "report": {"errors"},
-    "runs": {"errors", "regular_files"},
-    "processes": set(),
-    "regular_files": set(),
+    "progress": set(),
+    "_run": {"errors"},
     "phantoms": {"errors"},
-    "images": {"errors", "processes", "regular_files"},
-    "features": BASE | {"ops"},
-    "models": BASE | {"features", "ops", "regular_files", "runs"},
-    "measure": BASE,
-    "intervals": set(),
-    "profile": BASE | {"intervals", "measure", "models"},
-    "contributions": BASE | {"features", "images", "models", "ops"},
-    "fit": BASE | {"contributions", "features", "images", "models", "profile", "regular_files", "report"} | {"runs"},
-    "score": BASE | {"features", "images", "measure", "models", "ops", "profile", "regular_files"},
-    "engine": BASE
-    | {"contributions", "features", "images", "intervals", "models", "ops", "processes", "profile", "regular_files"}
-    | {"report", "runs", "score"},
-    "demo": BASE | {"engine", "features", "fit", "phantoms", "report", "score"},
-    "metrics": {"errors", "ops", "score"},
-    "doctor": BASE | {"ops"},
+    "ops": {"errors"},
+    "_environment": {"ops"},
+    "images": {"errors", "_run"},
+    "features": {"errors", "ops"},
+    "models": {"_environment", "_run", "errors", "features", "ops"},
+    "scoring": {"errors", "features", "images", "models", "ops"},
+    "explain": {"_run", "errors", "features", "models", "ops", "scoring"},
+    "fit": {"_environment", "_run", "errors", "features", "images", "models", "progress", "scoring"},
+    "engine": {"_environment", "_run", "errors", "features", "images", "models", "ops", "progress", "scoring"},
+    "demo": {"engine", "features", "fit", "phantoms", "progress", "scoring"},
+    "metrics": {"errors", "ops", "scoring"},
 }
-ALLOWED["__main__"] = {"cli", "runs"}
+ALLOWED["__main__"] = {"_run", "cli"}
 ALLOWED["cli"] = set(ALLOWED) - {"", "__main__"}
 EXTENSIONS = {"_core", "_cuda"}
 # Third-party packages, and the only places they belong to.
-# score only names the type of the images it takes.
+# scoring only names the type of the images it takes.
 ONLY_IN = {
     "click": {"cli"},
     "tqdm": {"cli"},
-    "PIL": {"images", "phantoms", "score"},
+    "PIL": {"images", "phantoms", "scoring"},
     "simplejpeg": {"images"},
     "torchmetrics": {"metrics"},
     "yaml": {"models"},
@@ -238,6 +230,45 @@ def test_the_table_has_no_cycle() -> None:
         done |= free
 
 
+def file_imports() -> dict[str, set[str]]:
+    """Module -> the modules of the package that it imports, anywhere in the file."""
+    modules = {
+        ".".join(["iuscore", *path.relative_to(PACKAGE).with_suffix("").parts]): path for path in PACKAGE.rglob("*.py")
+    }
+    modules = {name.removesuffix(".__init__"): path for name, path in modules.items()}
+    found = {}
+    for name, path in modules.items():
+        names = imported_names(
+            ast.parse(path.read_text()), name if path.stem == "__init__" else name.rpartition(".")[0]
+        )
+        # The package's own __init__ only re-exports, and the compiled modules seem to be its attributes.
+        found[name] = {n if n in modules else n.rpartition(".")[0] for n in names} & set(modules) - {name, "iuscore"}
+    return found
+
+
+def in_circles(imports: Mapping[str, set[str]]) -> list[str]:
+    """The modules from which their imports lead back to them."""
+
+    def reached(start: str) -> set[str]:
+        seen: set[str] = set()
+        waiting = list(imports[start])
+        while waiting:
+            if (name := waiting.pop()) not in seen:
+                seen.add(name)
+                waiting += imports[name]
+        return seen
+
+    return sorted(name for name in imports if name in reached(name))
+
+
+def test_no_file_imports_itself_through_others() -> None:
+    assert in_circles(file_imports()) == []
+
+
+def test_planted_circles_are_found() -> None:
+    assert in_circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == ["b", "c"]
+
+
 @pytest.mark.parametrize(
     ("path", "text"),
     [
@@ -248,17 +279,17 @@ def test_the_table_has_no_cycle() -> None:
         ("models/epu.py", "import iuscore.fit"),
         ("models/epu.py", "from ..cli import main"),
         ("models/epu.py", "from iuscore import Scorer"),
-        ("profile.py", "from iuscore.score import load"),
-        ("score/scorer.py", "from iuscore.cli import main"),
+        ("models/base.py", "from iuscore.scoring import load"),
+        ("scoring/scorer.py", "from iuscore.cli import main"),
         ("ops/_torch/perceptual_maps.py", "from iuscore.ops import _native"),
         ("ops/_torch/perceptual_maps.py", "from iuscore.ops._backend import extension"),
         ("ops/perceptual_maps.py", "from iuscore import _core"),
         ("ops/perceptual_maps.py", "import importlib\nimportlib.import_module('iuscore._cuda')"),
         ("models/epu.py", "import click"),
-        ("profile.py", "import PIL.Image"),
-        ("score/scorer.py", "import torchmetrics"),
-        ("score/scorer.py", "print('scored')"),
-        ("score/scorer.py", "import sys\nsys.stdout.write('scored')"),
+        ("models/base.py", "import PIL.Image"),
+        ("scoring/scorer.py", "import torchmetrics"),
+        ("scoring/scorer.py", "print('scored')"),
+        ("scoring/scorer.py", "import sys\nsys.stdout.write('scored')"),
         ("new_verb.py", "import torch"),
     ],
 )

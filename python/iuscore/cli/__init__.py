@@ -9,16 +9,25 @@ from pathlib import Path
 
 import click
 
-from iuscore.cli._common import EXIT_INTERRUPTED, EXIT_USER, SEED, Command, PrintableFormatter, Progress, printable, say
+from iuscore._run.files import is_disk_error
+from iuscore.cli._common import (
+    EXIT_INTERRUPTED,
+    EXIT_USER,
+    SEED,
+    Command,
+    PrintableFormatter,
+    ProgressBar,
+    printable,
+    say,
+)
 from iuscore.cli._fit import fit, import_reference
 from iuscore.cli._score import plot_features, score, verify
 from iuscore.errors import UserError
-from iuscore.runs import refused_by_disk
 
 
 def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     if value:
-        from iuscore.versions import package_version
+        from iuscore._environment import package_version
 
         say(f"iuscore {package_version()}")
         ctx.exit()
@@ -46,7 +55,7 @@ def cli(context: click.Context, verbose: bool) -> None:
 @cli.command()
 def doctor() -> None:
     """Say which back ends exist, which one each op uses, and why one is missing."""
-    from iuscore.doctor import report_lines
+    from iuscore._environment import report_lines
 
     for line in report_lines():
         say(line)
@@ -59,7 +68,7 @@ def demo(out: Path | None, seed: int) -> None:
     """Draw phantoms, fit both models, and score a faithful and five defective sets; no data, no network."""
     from iuscore.demo import run_demo, table_lines
 
-    for line in table_lines(run_demo(out, seed=seed, report=Progress())):
+    for line in table_lines(run_demo(out, seed=seed, progress=ProgressBar())):
         say(line)
 
 
@@ -81,7 +90,7 @@ def main() -> None:
         say("iuscore: interrupted", err=True)
         status = EXIT_INTERRUPTED
     except OSError as error:
-        advice = "; mend that and run the same command again" if refused_by_disk(error) else ""
+        advice = "; mend that and run the same command again" if is_disk_error(error) else ""
         say(f"iuscore: {error.strerror or error}{f': {error.filename}' if error.filename else ''}{advice}", err=True)
         status = EXIT_USER
     except (MemoryError, RuntimeError) as error:

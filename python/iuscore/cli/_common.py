@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from iuscore.errors import UserError
-from iuscore.report import Report
+from iuscore.progress import Progress
 
 SEED = click.IntRange(0, 2**32 - 1)
 EXIT_UNREADABLE, EXIT_USER, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 130, 143
@@ -77,14 +77,14 @@ class _Lines:
             sys.stderr.flush()
 
 
-class WarningsOnly(Report):
+class WarningsOnly(Progress):
     """What has to be said also where --quiet is given."""
 
     def warning(self, text: str) -> None:
         say(f"warning: {text}", err=True)
 
 
-class Progress(WarningsOnly):
+class ProgressBar(WarningsOnly):
     """Progress on standard error: bars on a terminal, a line a minute elsewhere."""
 
     def __init__(self) -> None:

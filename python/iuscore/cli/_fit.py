@@ -9,13 +9,14 @@ from typing import Any
 
 import click
 
+from iuscore._run.signals import deferred_interrupts, sigterm_as_interrupt
 from iuscore.cli._common import (
     EXIT_INTERRUPTED,
     EXIT_TERMINATED,
     EXIT_UNREADABLE,
     SEED,
     Command,
-    Progress,
+    ProgressBar,
     WarningsOnly,
     check_device,
     number,
@@ -23,7 +24,6 @@ from iuscore.cli._common import (
     shown,
 )
 from iuscore.errors import UserError
-from iuscore.runs import terminated_as_interrupted, uninterrupted
 
 
 def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:
@@ -129,10 +129,10 @@ def fit(real: Path, out: Path, **options: Any) -> int:
     REAL is a folder with one sub-folder a class (or with class prefixes in the file names), a folder with train and
     perhaps val and test inside, or a MedMNIST .npz file.
     """
-    with uninterrupted(always=True):
+    with deferred_interrupts(repeated=True):
         from iuscore.fit.training import ResumeDiffers
 
-    with terminated_as_interrupted() as ended:
+    with sigterm_as_interrupt() as ended:
         try:
             status = _fit(real, out, options)
         except ResumeDiffers as error:
@@ -148,12 +148,12 @@ def fit(real: Path, out: Path, **options: Any) -> int:
 
 
 def _fit(real: Path, out: Path, options: dict[str, Any]) -> int:
-    with uninterrupted(always=True):
+    with deferred_interrupts(repeated=True):
         from iuscore.fit import fit, open_splits
         from iuscore.images.labels import parse_map
 
     class_map = options.pop("class_map")
-    report = WarningsOnly() if options.pop("quiet") else Progress()
+    progress = WarningsOnly() if options.pop("quiet") else ProgressBar()
     classes = _names(options.pop("classes"))
     masks = options["mask"] if options["mask"] not in (None, "border") else None
     options["mask"] = options["mask"] if masks is None else "given"
@@ -175,16 +175,16 @@ def _fit(real: Path, out: Path, options: dict[str, Any]) -> int:
         by_content=options.pop("by_content"),
     )
     for warning in splits.warnings:
-        report.warning(warning)
+        progress.warning(warning)
     for note in splits.notes:
-        report.line(f"note: {note}")
+        progress.line(f"note: {note}")
     check_device(options["device"])
     try:
         fitted = fit(
-            splits, out, model_options=model_options, training=training, classes=classes, report=report, **options
+            splits, out, model_options=model_options, training=training, classes=classes, progress=progress, **options
         )
     except KeyboardInterrupt:
-        report.stop()
+        progress.stop()
         kept = (out / "training").is_dir()
         what = (
             f"{shown(out)} keeps the finished epochs; --resume goes on"
@@ -194,9 +194,9 @@ def _fit(real: Path, out: Path, options: dict[str, Any]) -> int:
         say(f"interrupted: {what}", err=True)
         return EXIT_INTERRUPTED
     finally:
-        report.stop()
+        progress.stop()
     _print_fitted(fitted.record, out)
-    if isinstance(report, WarningsOnly) and "image by image" in splits.origin:
+    if isinstance(progress, WarningsOnly) and "image by image" in splits.origin:
         say(f"note: {splits.origin}")
     for uid, reason in fitted.unreadable:
         say(f"left out: {uid}: {reason}", err=True)
@@ -239,7 +239,7 @@ def _model_options(options: dict[str, Any]) -> tuple[Any, Any]:
 
 def _print_fitted(record: Any, out: Path) -> None:
     from iuscore.engine.notes import separation_note
-    from iuscore.score import Reference
+    from iuscore.scoring import Reference
 
     figures = record["validation"]
     say(f"model written to {shown(out)}: validation AUROC {number(figures['auroc'])} on {figures['n']} images")

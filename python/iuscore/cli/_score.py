@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from iuscore._run.processes import processors, worker_context
+from iuscore._run.signals import deferred_interrupts, sigterm_as_interrupt
 from iuscore.cli._common import (
     EXIT_INTERRUPTED,
     EXIT_UNREADABLE,
     SEED,
     Command,
-    Progress,
+    ProgressBar,
     check_device,
     number,
     require_matplotlib,
@@ -21,12 +23,10 @@ from iuscore.cli._common import (
     shown,
 )
 from iuscore.errors import UserError
-from iuscore.processes import processors, worker_context
-from iuscore.report import Report
-from iuscore.runs import terminated_as_interrupted, uninterrupted
+from iuscore.progress import Progress
 
 if TYPE_CHECKING:
-    from iuscore.score import MeanIus, MeanOverClasses, SetSummary, TargetSummary
+    from iuscore.scoring import MeanIus, MeanOverClasses, SetSummary, TargetSummary
 
 
 @click.command(cls=Command)
@@ -94,14 +94,14 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
     """
     if engine == "local" and device == "cpu" and (workers or processors()) > 1:
         worker_context()  # its imports take as long as those that follow
-    with uninterrupted(always=True):
+    with deferred_interrupts(repeated=True):
         from iuscore.engine import FROM_FOLDER, check_csv, score_source, write_csv
         from iuscore.engine.most_like import recall_of
         from iuscore.engine.ranks import rank_of, require_alone
         from iuscore.images import open_shards
         from iuscore.images.labels import parse_map
         from iuscore.images.listing import counted
-        from iuscore.score import load
+        from iuscore.scoring import load
 
     picture = out / "contributions.png"
     own_picture = _is_own_picture(picture)
@@ -123,7 +123,7 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
     masks = _mask_folder(scorer.model.mask, mask)
     if engine == "ray":
         images = images.absolute()  # actors work in folders of their own
-    with terminated_as_interrupted():
+    with sigterm_as_interrupt():
         source = open_shards(
             images, labeled=target == FROM_FOLDER, split=split, column=column, bits=bits, by_content=by_content,
             labels_from=labels_from,
@@ -144,7 +144,7 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
             overwrite=overwrite,
             rank=(rank.rank, rank.world) if rank else (0, 1),
             ray_address=address if engine == "ray" else None,
-            report=Report() if quiet else Progress(),
+            progress=Progress() if quiet else ProgressBar(),
         )
     _print_summary(run.summary, recall_of(scorer.record))
     if run.read_as:
@@ -169,7 +169,7 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
     if own_picture:  # of an earlier run
         picture.unlink(missing_ok=True)
     if plot and run.summary.targets:
-        from iuscore.score.plot import plot_contributions
+        from iuscore.explain.plot import plot_contributions
 
         say(f"written: {shown(plot_contributions(scorer, run.summary, picture))}")
     done = run.summary.n_done
@@ -224,9 +224,9 @@ def verify(out: Path, model: Path | None, images: Path | None, split: Any, colum
     from iuscore.engine import FROM_FOLDER
     from iuscore.engine import verify as check
     from iuscore.engine.run import read_record
-    from iuscore.engine.shard import RUN_NAME
+    from iuscore.engine.settings import RUN_NAME
     from iuscore.images import MaskedShards, ShardedSource, open_shards
-    from iuscore.score import load
+    from iuscore.scoring import load
 
     record = read_record(out / RUN_NAME)
     if record is None:
@@ -249,7 +249,7 @@ def verify(out: Path, model: Path | None, images: Path | None, split: Any, colum
     )
     if mask := mask or record.get("masks"):
         source = MaskedShards(source, mask)
-    found = check(out, scorer, source, sample=sample, seed=seed, report=Progress())
+    found = check(out, scorer, source, sample=sample, seed=seed, progress=ProgressBar())
     for problem in found.problems:
         say(problem)
     say(f"{found.parts} parts, {found.rows} rows")
@@ -265,7 +265,7 @@ def verify(out: Path, model: Path | None, images: Path | None, split: Any, colum
 def _is_own_picture(path: Path) -> bool:
     if not path.exists():
         return False
-    from iuscore.score.plot import is_own_picture
+    from iuscore.explain.plot import is_own_picture
 
     return is_own_picture(path)
 
@@ -278,7 +278,7 @@ def _other_classes(images: Path, classes: Sequence[str], target: str) -> list[st
 
 def _print_summary(summary: SetSummary, recall: Mapping[str, float]) -> None:
     from iuscore.engine.most_like import others_line
-    from iuscore.score.words import doubt_of, shift_line
+    from iuscore.scoring.words import doubt_of, shift_line
 
     # Never a number alone that a note below takes back.
     if over := summary.mean_over_classes:
@@ -320,7 +320,7 @@ def _with_interval(mean: MeanIus | MeanOverClasses) -> str:
 def _print_why(name: str, entry: TargetSummary) -> None:
     """What changed and what matters, of a model that knows both."""
     from iuscore.features import COLORLESS
-    from iuscore.score.words import change_lines, diversity_line
+    from iuscore.scoring.words import change_lines, diversity_line
 
     for line in change_lines(entry.changes or (), name, entry.n):
         say(f"  {line}")
@@ -348,9 +348,9 @@ def plot_features(model: Path, out: Path, target: str | None, table: Path | None
     Example:
       iuscore plot-features model --out features.png
     """
+    from iuscore.explain.plot import check_picture
+    from iuscore.explain.shapes import plot_shapes, shape_functions, write_shapes
     from iuscore.models import load_model
-    from iuscore.score.plot import check_picture
-    from iuscore.score.shapes import plot_shapes, shape_functions, write_shapes
 
     require_matplotlib()
     check_picture(out)

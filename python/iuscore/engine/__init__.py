@@ -3,7 +3,7 @@
 from iuscore.engine.csv_table import check_csv, write_csv
 from iuscore.engine.notes import COPIES
 from iuscore.engine.score import ScoringRun, score_source
-from iuscore.engine.shard import FROM_FOLDER
+from iuscore.engine.settings import FROM_FOLDER
 from iuscore.engine.verify import Verified, verify
 
 __all__ = ["COPIES", "FROM_FOLDER", "ScoringRun", "Verified", "check_csv", "score_source", "verify", "write_csv"]

@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import tee
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from iuscore.contributions import unusable
+from iuscore.engine.settings import Settings
 from iuscore.images import Item, Sample, Shard, ShardedSource, batched, map_ahead, mark_of, read_item
 from iuscore.images.decoded import NO_MEMORY
-
-if TYPE_CHECKING:
-    from iuscore.engine.shard import Settings
-
+from iuscore.scoring.contributions import unusable
 
 AHEAD_PIXELS = 1 << 24
 """Larger images are not decoded ahead, several at a time, but one after the other when their turn comes."""

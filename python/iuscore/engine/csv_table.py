@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from iuscore._run.files import atomic_write
 from iuscore.engine.parts import finished, part_path, read_part
 from iuscore.engine.run import CSV_NAME, is_csv, not_own, read_record
-from iuscore.engine.shard import RUN_NAME
+from iuscore.engine.settings import RUN_NAME
 from iuscore.errors import UserError
-from iuscore.runs import replacing
 
 
 def check_csv(out: Path) -> None:
@@ -53,7 +53,7 @@ def write_csv(out: Path) -> Path:
     if record is None:
         raise UserError(f"{out} holds no run: give the --out folder of 'iuscore score'")
     check_csv(out)
-    with replacing(out / CSV_NAME) as file:
+    with atomic_write(out / CSV_NAME) as file:
         writer = None
         for info in finished(out, record["run"], record["n_shards"]):
             table = read_part(part_path(out, info.index)).replace_schema_metadata(None)

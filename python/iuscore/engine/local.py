@@ -16,17 +16,18 @@ from multiprocessing.connection import wait as wait_for
 from pathlib import Path
 from typing import Any
 
+from iuscore._run.processes import worker_context
+from iuscore._run.signals import deferred_interrupts
 from iuscore.engine.parts import PartInfo
 from iuscore.engine.run import model_identity
-from iuscore.engine.shard import Settings, Stopped, score_shard, score_shards
+from iuscore.engine.settings import Settings
+from iuscore.engine.shard import Stopped, score_shard, score_shards
 from iuscore.errors import UserError
 from iuscore.images import ShardedSource
 from iuscore.models import Space
 from iuscore.ops import Precision
-from iuscore.processes import worker_context
-from iuscore.report import Report
-from iuscore.runs import uninterrupted
-from iuscore.score import Scorer, load
+from iuscore.progress import Progress
+from iuscore.scoring import Scorer, load
 
 DEATHS = 3
 """Times in a row that worker processes may die without finishing a shard."""
@@ -71,22 +72,22 @@ class Loading:
 
 
 def in_this_process(
-    scorer: Scorer, source: ShardedSource, indices: Sequence[int], settings: Settings, report: Report, decoders: int
+    scorer: Scorer, source: ShardedSource, indices: Sequence[int], settings: Settings, progress: Progress, decoders: int
 ) -> Iterator[PartInfo]:
     """Score shards one after another; ``decoders`` threads (for a GPU: processes) decode ahead."""
-    progress = _Progress(report)
-    yield from score_shards(scorer, source, indices, settings, on_batch=progress.add, decoders=decoders)
+    counted = _Counted(progress)
+    yield from score_shards(scorer, source, indices, settings, on_batch=counted.add, decoders=decoders)
 
 
-class _Progress:
-    def __init__(self, report: Report) -> None:
-        self.report = report
+class _Counted:
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
         self.images = self.unreadable = 0
 
     def add(self, images: int, unreadable: int) -> None:
         self.images += images
         self.unreadable += unreadable
-        self.report.advance(images, unreadable=self.unreadable)
+        self.progress.advance(images, unreadable=self.unreadable)
 
 
 _worker: Any = None
@@ -144,8 +145,8 @@ def _work(index: int, slot: int) -> PartInfo | None:
 class _Shown:
     """Progress of several processes: the shards that are done, and what each process says of the one it does."""
 
-    def __init__(self, report: Report) -> None:
-        self.report = report
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
         self.images = self.unreadable = self.shown = 0
 
     def add(self, info: PartInfo) -> None:
@@ -155,7 +156,7 @@ class _Shown:
     def show(self, counts: Sequence[int]) -> None:
         """``counts`` of images and of unreadable ones, in turns, of the shards that are being done."""
         now = max(self.shown, self.images + sum(counts[::2]))  # less after a death, which takes a shard back
-        self.report.advance(now - self.shown, unreadable=self.unreadable + sum(counts[1::2]))
+        self.progress.advance(now - self.shown, unreadable=self.unreadable + sum(counts[1::2]))
         self.shown = now
 
 
@@ -164,7 +165,7 @@ def in_processes(
     source: ShardedSource,
     indices: Sequence[int],
     settings: Settings,
-    report: Report,
+    progress: Progress,
     *,
     workers: int,
     threads: int = 1,
@@ -179,7 +180,7 @@ def in_processes(
     context = worker_context()
     loading, slots = Loading.of(scorer, settings.device), 2 * workers  # shards handed out at a time
     left, deaths = dict.fromkeys(indices), 0
-    progress = _Shown(report)
+    shown = _Shown(progress)
     while left:
         # Written to without locks: a process that is killed would hold one for ever.
         counts, stop = context.RawArray("q", 2 * slots), context.RawValue("b", 0)
@@ -189,7 +190,7 @@ def in_processes(
         waiting: dict[Future[PartInfo | None], tuple[int, int]] = {}
         todo = iter(tuple(left))
         try:
-            with uninterrupted(always=True):  # a process that is half started would be left behind
+            with deferred_interrupts(repeated=True):  # a process that is half started would be left behind
                 for slot, index in zip(range(slots), todo, strict=False):
                     waiting[pool.submit(_work, index, slot)] = index, slot
                 import_module("scipy.special")  # of the summary, while the workers have enough to do
@@ -204,9 +205,9 @@ def in_processes(
                     if info is not None:
                         del left[index]
                         deaths = 0
-                        progress.add(info)
+                        shown.add(info)
                         yield info
-                progress.show(counts)
+                shown.show(counts)
         except BrokenProcessPool:
             deaths += 1
             if deaths == DEATHS:
@@ -214,7 +215,7 @@ def in_processes(
                     f"worker processes died {DEATHS} times in a row (killed, or out of memory): what is done is kept; "
                     "try fewer --workers, then run the same command again to go on"
                 ) from None
-            report.line("a worker process died; its shards are done again")
+            progress.line("a worker process died; its shards are done again")
             time.sleep(0.2)
         finally:
             _end(pool, stop, others)

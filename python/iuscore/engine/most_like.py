@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from iuscore.features import FeatureProfile, changes, farthest_moved
 from iuscore.features.registry import Feature
-from iuscore.score.words import MIXED
+from iuscore.scoring.words import MIXED
 
 Array = npt.NDArray[np.floating[Any]]
 Counts = Mapping[str, int]

@@ -9,10 +9,10 @@ from iuscore.engine.texts import TextCounts
 from iuscore.features import VERSION
 from iuscore.features.registry import COLOR_GROUPS
 from iuscore.images.listing import counted
-from iuscore.score import Scorer
-from iuscore.score.color import COLOR_UNSEEN, COLORLESS_IMAGE
-from iuscore.score.records import Reference, TargetSummary
-from iuscore.score.words import label_notes
+from iuscore.scoring import Scorer
+from iuscore.scoring.color import COLOR_UNSEEN, COLORLESS_IMAGE
+from iuscore.scoring.records import Reference, TargetSummary
+from iuscore.scoring.words import label_notes
 
 COPIES = 0.5
 """Distance to the nearest neighbor, compared with real images, below which a set is said to repeat itself."""

@@ -9,11 +9,12 @@ from typing import Any
 
 from iuscore.engine.local import DEATHS, Loading
 from iuscore.engine.parts import PartInfo
-from iuscore.engine.shard import Settings, score_shard
+from iuscore.engine.settings import Settings
+from iuscore.engine.shard import score_shard
 from iuscore.errors import UserError
 from iuscore.images import ShardedSource
-from iuscore.report import Report
-from iuscore.score import Scorer
+from iuscore.progress import Progress
+from iuscore.scoring import Scorer
 
 
 class ShardActor:
@@ -36,7 +37,7 @@ def on_ray(
     source: ShardedSource,
     indices: Sequence[int],
     settings: Settings,
-    report: Report,
+    progress: Progress,
     *,
     workers: int,
     address: str,
@@ -59,7 +60,7 @@ def on_ray(
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise UserError(f"--address {address}: {str(error).splitlines()[0]}") from None
     try:
-        yield from _score(ray, Loading.of(scorer, settings.device), source, indices, settings, report, workers)
+        yield from _score(ray, Loading.of(scorer, settings.device), source, indices, settings, progress, workers)
     finally:
         if began:
             ray.shutdown()
@@ -71,7 +72,7 @@ def _score(
     source: ShardedSource,
     indices: Sequence[int],
     settings: Settings,
-    report: Report,
+    progress: Progress,
     workers: int,
 ) -> Iterator[PartInfo]:
     gpus = 1 if settings.device.startswith("cuda") else 0
@@ -95,11 +96,11 @@ def _score(
                 deaths += 1
                 if deaths > DEATHS * workers:
                     raise UserError(f"actors died {deaths} times in a row: {str(error).splitlines()[0]}") from None
-                report.line("an actor died; its shard is done again")
+                progress.line("an actor died; its shard is done again")
                 left.append(index)
                 time.sleep(0.5)
                 continue
             deaths = 0
             unreadable += info.unreadable
-            report.advance(info.n, unreadable=unreadable)
+            progress.advance(info.n, unreadable=unreadable)
             yield info

@@ -18,14 +18,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from iuscore._run.files import atomic_write
+from iuscore._run.regular_files import regular_only
 from iuscore.engine.groups import GroupBy
 from iuscore.engine.records import parsed, whole
 from iuscore.errors import UserError
 from iuscore.features import MOST
 from iuscore.images import Sample
-from iuscore.regular_files import regular_only
-from iuscore.runs import replacing
-from iuscore.score import Scorer, Scores
+from iuscore.scoring import Scorer, Scores
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -180,7 +180,7 @@ class PartRows:
         record: dict[str, Any] = {"run": run, "index": index, "unreadable": info.unreadable}
         record |= {"passing": info.passing, "known": info.known, "content": info.content}
         record["features"] = {name: part.to_json() for name, part in info.features.items()}
-        with replacing(path) as file:
+        with atomic_write(path) as file:
             pq.write_table(table.replace_schema_metadata({_KEY: json.dumps(record)}), file)
         return info
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from zlib import crc32
 
+from iuscore._run.files import atomic_write
+from iuscore._run.regular_files import regular_only
 from iuscore.engine.records import parsed
 from iuscore.errors import UserError
 from iuscore.images import Shard, ShardedSource
-from iuscore.regular_files import regular_only
-from iuscore.runs import replacing
 
 LONGEST_LINE = 1 << 30
 """Bytes of a shard in the file, at most; that of 100,000 long names is some 30 MB."""
@@ -91,7 +91,7 @@ def make_plan(
         UserError: what the source, ``check`` or ``accept`` says.
     """
     total, offsets, checks, images = hashlib.sha256(), array("q"), array("I"), 0
-    with replacing(path) as file:
+    with atomic_write(path) as file:
         for shard in source.shards(size):
             check(shard)
             offsets.append(file.tell())

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from iuscore.regular_files import regular_only
+from iuscore._run.regular_files import regular_only
 
 LARGEST = 1 << 30
 """Bytes of a record, at most; the summary of a thousand classes is some MB."""

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from iuscore._run.files import TEMPORARY_SUFFIX, atomic_write
+from iuscore._run.regular_files import not_a_file, regular_only
 from iuscore.engine import parts
 from iuscore.engine.groups import GroupBy
 from iuscore.engine.plan import Plan, first_shard, make_plan
@@ -30,7 +32,7 @@ from iuscore.engine.records import (
     read_object,
     require,
 )
-from iuscore.engine.shard import FROM_FOLDER, RUN_NAME, Settings
+from iuscore.engine.settings import FROM_FOLDER, RUN_NAME, Settings
 from iuscore.engine.summary import Gathered
 from iuscore.errors import UserError
 from iuscore.images import Shard, ShardedSource
@@ -38,9 +40,7 @@ from iuscore.images.labels import ClassNames
 from iuscore.images.listing import uid_of
 from iuscore.models.base import SPACES
 from iuscore.models.record import seal_note
-from iuscore.regular_files import not_a_file, regular_only
-from iuscore.runs import TEMPORARY, replacing
-from iuscore.score import Scorer, SetSummary
+from iuscore.scoring import Scorer, SetSummary
 
 FORMAT = 1
 ARITHMETIC = 2
@@ -198,7 +198,7 @@ def open_run(
             "n_images": plan.images,
             "n_shards": len(plan),
         }
-        with replacing(folder / RUN_NAME) as file:
+        with atomic_write(folder / RUN_NAME) as file:
             # Names that are not UTF-8 are written as escapes.
             file.write((json.dumps(record, indent=1) + "\n").encode())
     (folder / parts.FOLDER).mkdir(exist_ok=True)
@@ -357,11 +357,11 @@ def _is_summary(path: Path) -> bool:
         return False
 
 
-_TEMPORARY = re.compile(rf"\.(?P<name>.+)\.[0-9a-f]{{8}}{re.escape(TEMPORARY)}")
+_TEMPORARY = re.compile(rf"\.(?P<name>.+)\.[0-9a-f]{{8}}{re.escape(TEMPORARY_SUFFIX)}")
 
 
 def _is_temporary(name: str) -> bool:
-    """Whether a name is one that `replacing` gives to a file of a run while it is written."""
+    """Whether a name is one that `atomic_write` gives to a file of a run while it is written."""
     match = _TEMPORARY.fullmatch(name)
     written = match["name"] if match else ""
     return written in (RUN_NAME, SUMMARY_NAME, PLAN_NAME, CSV_NAME) or parts.NAME.fullmatch(written) is not None
@@ -376,7 +376,7 @@ def write_summary(scorer: Scorer, run: Run, gathered: Gathered, **figures: Any) 
         notes = (*notes, said)
     found = found.with_notes(notes)
     text = json.dumps(found.to_json(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    with replacing(run.out / SUMMARY_NAME) as file:
+    with atomic_write(run.out / SUMMARY_NAME) as file:
         file.write(text.encode())
     return found
 
@@ -387,6 +387,6 @@ def tidy(run: Run, *, alone: bool) -> None:
     Where this process is not ``alone``, others may just be writing beside the parts.
     """
     for folder in (run.out / parts.FOLDER, *((run.out,) if alone else ())):
-        for path in folder.glob(f".*{TEMPORARY}"):
+        for path in folder.glob(f".*{TEMPORARY_SUFFIX}"):
             if _is_temporary(path.name):
                 path.unlink(missing_ok=True)

@@ -10,20 +10,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from iuscore._run.files import disk_errors_as_user_errors, output_folder
+from iuscore._run.processes import processors
+from iuscore._run.signals import deferred_interrupts
 from iuscore.engine import parts
 from iuscore.engine.local import in_processes, in_this_process
 from iuscore.engine.parts import PartInfo, finished
 from iuscore.engine.records import MOST_PER_SHARD, shown, whole
 from iuscore.engine.run import SUMMARY_NAME, Run, class_names, open_run, tidy, write_summary
-from iuscore.engine.shard import FROM_FOLDER
+from iuscore.engine.settings import FROM_FOLDER
 from iuscore.engine.summary import Gathered
 from iuscore.errors import UserError
 from iuscore.images import MaskedShards, ShardedSource, open_shards
 from iuscore.images.listing import counted
-from iuscore.processes import processors
-from iuscore.report import Report
-from iuscore.runs import output_folder, refusals_in_words, uninterrupted
-from iuscore.score import Scorer, SetSummary
+from iuscore.progress import Progress
+from iuscore.scoring import Scorer, SetSummary
 
 EVERY = 60.0
 """Seconds between summaries while a run goes on."""
@@ -38,7 +39,7 @@ class ScoringRun:
     Attributes:
         table: folder of Parquet files that readers open as one table.
         summary_path: of ``summary.json``.
-        summary: what stands in it (`iuscore.score.SetSummary`).
+        summary: what stands in it (`iuscore.scoring.SetSummary`).
         interrupted: whether it was stopped before its shards were done.
         ignored: files of the source that are no images, and ``ignored_names``: up to five of them.
         read_as: integer labels -> the classes they were taken for, because the model was fitted with these numbers;
@@ -75,7 +76,7 @@ def score_source(
     overwrite: bool = False,
     rank: tuple[int, int] = (0, 1),
     ray_address: str | None = None,
-    report: Report | None = None,
+    progress: Progress | None = None,
 ) -> ScoringRun:
     """Score every image of ``source``; an unreadable one becomes a row that says why.
 
@@ -104,7 +105,7 @@ def score_source(
         overwrite: begin anew where ``out`` holds a run.
         rank: (rank, world): do every world-th shard, others do the rest in the same folder at the same time.
         ray_address: of a Ray cluster whose actors do the shards ("local": one on this machine); None: no Ray.
-        report: hears progress.
+        progress: hears progress.
 
     Returns:
         `ScoringRun`. Columns of the table: uid, target, (group,) ius, (ius_sd,) contribution_<component>,
@@ -137,21 +138,21 @@ def score_source(
     elif class_map:
         raise UserError(f"--map: only --target from-folder has labels, not {target}")
     source = _masked(scorer, source, masks)
-    report = report or Report()
+    progress = progress or Progress()
     folder = Path(out).absolute()
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file: give a folder to write the scores to")
     if folder.is_symlink() and not folder.exists():
         raise UserError(f"{folder} is a link to nothing: make the folder {os.readlink(folder)}, or give another")
     _require_outside(folder, source.path)
-    with refusals_in_words(partial(_not_written, folder)), output_folder(folder):
+    with disk_errors_as_user_errors(partial(_not_written, folder)), output_folder(folder):
         run = open_run(
             scorer, source, folder, target=target, batch_size=batch_size, device=device, strict=strict,
             shard_size=shard_size, overwrite=overwrite, group_by=group_by,
         )  # fmt: skip
         mine = range(rank[0], len(run.plan), rank[1])
-        launch = _launcher(scorer, source, run, report, workers, len(mine), ray_address)
-        return _score(scorer, source, run, mine, launch, report, Path(out), rank)
+        launch = _launcher(scorer, source, run, progress, workers, len(mine), ray_address)
+        return _score(scorer, source, run, mine, launch, progress, Path(out), rank)
 
 
 def _masked(scorer: Scorer, source: ShardedSource, masks: str | os.PathLike[str] | None) -> ShardedSource:
@@ -181,9 +182,15 @@ def _check_numbers(batch_size: int, workers: int, shard_size: int | None, *, alo
 
 
 def _launcher(
-    scorer: Scorer, source: ShardedSource, run: Run, report: Report, workers: int, shards: int, ray_address: str | None
+    scorer: Scorer,
+    source: ShardedSource,
+    run: Run,
+    progress: Progress,
+    workers: int,
+    shards: int,
+    ray_address: str | None,
 ) -> Launcher:
-    common = (run.settings, report)
+    common = (run.settings, progress)
     if ray_address is not None:
         from iuscore.engine.on_ray import on_ray
 
@@ -196,7 +203,7 @@ def _launcher(
 
 
 def _score(
-    scorer: Scorer, source: ShardedSource, run: Run, mine: range, launch: Launcher, report: Report, out: Path,
+    scorer: Scorer, source: ShardedSource, run: Run, mine: range, launch: Launcher, progress: Progress, out: Path,
     rank: tuple[int, int],
 ) -> ScoringRun:  # fmt: skip
     started = last = time.perf_counter()
@@ -212,9 +219,9 @@ def _score(
     pending = set(todo)
     interrupted, new, tried, left = False, 0, 0, 0
     if again:
-        report.line(_trying_again(again))
+        progress.line(_trying_again(again))
     done = sum(n for index, n in before.items() if index not in pending)
-    report.start("scoring", run.plan.images, "img", done=done)
+    progress.start("scoring", run.plan.images, "img", done=done)
     try:
         for info in launch(todo) if todo else ():
             new += info.n
@@ -224,15 +231,15 @@ def _score(
                 left += len(info.passing)
             if rank[0] == 0 and time.perf_counter() - last > EVERY:
                 live.add_all(there(skip=live.parts.keys() | pending))
-                with uninterrupted(always=True):  # the first one imports
+                with deferred_interrupts(repeated=True):  # the first one imports
                     write_summary(scorer, run, live, seconds=last - started, new=new, interrupted=False)
                 last = time.perf_counter()
     except KeyboardInterrupt:
         interrupted = True
     finally:
-        report.stop()
+        progress.stop()
     seconds = time.perf_counter() - started
-    with uninterrupted():
+    with deferred_interrupts():
         summary = _summarize(scorer, run, there, rank, seconds=seconds, new=new, interrupted=interrupted)
     if not (summary.complete or interrupted) and rank[1] == 1:
         raise UserError(

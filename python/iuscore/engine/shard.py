@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
-from pathlib import Path
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
@@ -15,43 +14,11 @@ from torch import Tensor
 from iuscore.engine.batches import Batch, batches
 from iuscore.engine.groups import GroupBy
 from iuscore.engine.parts import PartInfo, PartRows, part_path, read_info
-from iuscore.engine.plan import Plan
 from iuscore.engine.records import BadRecord, read_object
+from iuscore.engine.settings import FROM_FOLDER, RUN_NAME, Settings
 from iuscore.errors import UserError
 from iuscore.images import KnownImages, ShardedSource
-from iuscore.score import Scorer, Scores
-
-FROM_FOLDER = "from-folder"
-RUN_NAME = "run.json"
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What every shard of a run has in common. Only ``target`` and ``run`` enter the results.
-
-    Attributes:
-        out: folder of the run.
-        run: its identity.
-        plan: its shards.
-        target: class to compare all images with, or "from-folder".
-        sample: see `iuscore.engine.parts.sample_size`.
-        batch_size: images at once.
-        device: where the model runs.
-        strict: raise at the first unreadable image.
-        mask_size: see `iuscore.models.AdditiveModel.mask_size`.
-        group_by: pattern that finds the group of an image in its name; None: images have none.
-    """
-
-    out: Path
-    run: str
-    plan: Plan
-    target: str
-    sample: int
-    batch_size: int
-    device: str
-    strict: bool
-    mask_size: tuple[int, int] | None = None
-    group_by: str | None = None
+from iuscore.scoring import Scorer, Scores
 
 
 class Stopped(Exception):

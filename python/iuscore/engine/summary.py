@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from iuscore._environment import versions
 from iuscore.engine.most_like import (
     mixture_note,
     most_probable,
@@ -34,12 +35,11 @@ from iuscore.features import MOST, nearest_ratio
 from iuscore.features.change import FEWEST
 from iuscore.images import decoders
 from iuscore.images.listing import NAMED
-from iuscore.intervals import MeanSums, mean_of_means
-from iuscore.profile import QUANTILES
-from iuscore.score import Scorer, records
-from iuscore.score.color import COLOR_UNSEEN, COLORLESS_IMAGE
-from iuscore.score.words import OUTSIDE, Resolution
-from iuscore.versions import versions
+from iuscore.scoring import Scorer, records
+from iuscore.scoring.baseline import QUANTILES
+from iuscore.scoring.color import COLOR_UNSEEN, COLORLESS_IMAGE
+from iuscore.scoring.intervals import MeanSums, mean_of_means
+from iuscore.scoring.words import OUTSIDE, Resolution
 
 Array = npt.NDArray[np.floating[Any]]
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from iuscore.contributions import unusable
 from iuscore.engine.parts import (
     PartInfo,
     content_of,
@@ -29,15 +28,17 @@ from iuscore.engine.parts import (
 from iuscore.engine.plan import Plan, make_plan
 from iuscore.engine.records import COUNT, FLAG_OR_NOTHING, OBJECT, BadRecord, read_object, require, shown
 from iuscore.engine.run import PLAN_NAME, SUMMARY_NAME, class_names, model_identity, read_record, run_of
-from iuscore.engine.shard import FROM_FOLDER, RUN_NAME, targets_of
+from iuscore.engine.settings import FROM_FOLDER, RUN_NAME
+from iuscore.engine.shard import targets_of
 from iuscore.engine.summary import Gathered
 from iuscore.engine.texts import TextCounts
 from iuscore.errors import UserError
 from iuscore.images import Sample, ShardedSource, read_item
 from iuscore.images.listing import counted
 from iuscore.models.text import is_number
-from iuscore.report import Report
-from iuscore.score import Scorer, SetSummary
+from iuscore.progress import Progress
+from iuscore.scoring import Scorer, SetSummary
+from iuscore.scoring.contributions import unusable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -120,7 +121,7 @@ def verify(
     *,
     sample: int = 100,
     seed: int = 0,
-    report: Report | None = None,
+    progress: Progress | None = None,
 ) -> Verified:
     """Check a run.
 
@@ -130,7 +131,7 @@ def verify(
         source: the images.
         sample: images to score again, drawn at random; more than there are means all.
         seed: of the draw.
-        report: hears progress.
+        progress: hears progress.
 
     Returns:
         `Verified`; what is wrong stands in ``problems``.
@@ -151,7 +152,7 @@ def verify(
         >>> found.rows, found.rescored, found.problems
         (20, 5, ())
     """
-    folder, report = Path(out), report or Report()
+    folder, progress = Path(out), progress or Progress()
     record = read_record(folder / RUN_NAME)
     if record is None:
         raise UserError(f"{folder} holds no run: give the --out folder of 'iuscore score'")
@@ -171,7 +172,7 @@ def verify(
             for key, there in (("n_images", plan.images), ("n_shards", len(plan))):
                 if record[key] != there:
                     say(f"{RUN_NAME}: {key}: expected {there}, got {record[key]}")
-        rows = _check_parts(folder, record, scorer, source, plan, say, report)
+        rows = _check_parts(folder, record, scorer, source, plan, say, progress)
         again = _check_scores(folder, record, scorer, source, plan, sample, seed, say) if not say.n else (0, None)
     if rows.passing.total:
         say(_worth_another_try(rows.passing))
@@ -190,15 +191,15 @@ def _require_target(folder: Path, scorer: Scorer, target: str) -> None:
 
 def _check_parts(
     folder: Path, record: Mapping[str, Any], scorer: Scorer, source: ShardedSource, plan: Plan, say: _Problems,
-    report: Report,
+    progress: Progress,
 ) -> _Rows:  # fmt: skip
     """What the parts hold, each compared with its footer and its shard."""
     schema, rows = table_schema(scorer, grouped=record["identity"].get("group_by") is not None), _Rows()
     missing, first = 0, ""
-    report.start("checking", len(plan), "part")
+    progress.start("checking", len(plan), "part")
     for index in range(len(plan)):
         path = part_path(folder, index)
-        report.advance(1)
+        progress.advance(1)
         if not path.exists():
             missing, first = missing + 1, first or path.name
             continue
@@ -223,7 +224,7 @@ def _check_parts(
             say(f"{path.name} has other images than its shard")
         elif info.unreadable != (there := rows.unreadable - before):
             say(f"{path.name} records {info.unreadable} images that could not be read, its rows hold {there}")
-    report.stop()
+    progress.stop()
     if missing:
         say(
             f"{missing} of {len(plan)} parts are missing, such as {first}: the run is not finished; "

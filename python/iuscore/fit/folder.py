@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from iuscore._run.regular_files import not_a_file
 from iuscore.errors import UserError
 from iuscore.models.files import CONFIG_NAME, WEIGHTS_NAME
-from iuscore.regular_files import not_a_file
 
 _STATE = re.compile(r"member\d+\.safetensors(\.tmp)?")
 _FILES = (WEIGHTS_NAME, CONFIG_NAME, "log.jsonl")

@@ -15,8 +15,8 @@ import torch
 from iuscore.errors import UserError
 from iuscore.fit.kinds import Config, ModelKind
 from iuscore.fit.timing import format_seconds, seconds_per_image
-from iuscore.fit.training import LabeledInputs, Progress, TrainingOptions
-from iuscore.report import Report
+from iuscore.fit.training import LabeledInputs, MemberProgress, TrainingOptions
+from iuscore.progress import Progress
 
 SHORT_EPOCH = 2.0
 """Seconds below which progress counts epochs instead of images."""
@@ -45,9 +45,9 @@ def _write_all(file: io.FileIO, content: bytes) -> None:
 class TrainingLog:
     """Hears batches and epochs of one run; ``begin`` and ``end`` enclose each member."""
 
-    def __init__(self, report: Report, folder: Path, tensorboard: bool, options: TrainingOptions, n: int,
+    def __init__(self, progress: Progress, folder: Path, tensorboard: bool, options: TrainingOptions, n: int,
                  resume: bool) -> None:  # fmt: skip
-        self.report, self.options, self.images = report, options, n
+        self.progress, self.options, self.images = progress, options, n
         self.log_path = folder / "log.jsonl"
         self.member = 0
         self.label = ""
@@ -61,11 +61,11 @@ class TrainingLog:
 
     def estimate(self, kind: ModelKind[Any], config: Config, device: str | torch.device,
                  prepared: Mapping[str, LabeledInputs]) -> None:  # fmt: skip
-        """Report how long an epoch takes on this machine, as measured."""
+        """Progress how long an epoch takes on this machine, as measured."""
         step, forward = seconds_per_image(kind.model(**config).to(device), min(self.options.batch_size, self.images))
         seconds = step * self.images + forward * len(prepared["val"])
         self.by_epoch = seconds < SHORT_EPOCH
-        self.report.line(
+        self.progress.line(
             f"about {format_seconds(seconds)} an epoch and member on this machine, at most {self.options.epochs} epochs"
         )
 
@@ -73,22 +73,22 @@ class TrainingLog:
         self.member = member
         self.label = f"member {member + 1}/{members} " if members > 1 else ""
         if self.by_epoch:
-            self.report.start(f"{self.label}training", self.options.epochs, "epoch")
+            self.progress.start(f"{self.label}training", self.options.epochs, "epoch")
         else:
-            self.report.start(f"{self.label}epoch 1", self.images, "img")
+            self.progress.start(f"{self.label}epoch 1", self.images, "img")
 
     def batch(self, n: int, loss: float) -> None:
         if not self.by_epoch:
-            self.report.advance(n, **{**self.figures, "loss": loss})
+            self.progress.advance(n, **{**self.figures, "loss": loss})
 
-    def epoch(self, progress: Progress) -> None:
-        entry = progress.history[-1]
+    def epoch(self, member: MemberProgress) -> None:
+        entry = member.history[-1]
         line = {
             "time": time.time(),
             "member": self.member,
-            "seed": progress.seed,
+            "seed": member.seed,
             **entry,
-            "best_epoch": progress.best_epoch,
+            "best_epoch": member.best_epoch,
         }
         with self.log_path.open("ab", buffering=0) as log:
             end = log.tell()
@@ -102,19 +102,17 @@ class TrainingLog:
         if self.writer is not None:
             for name, value in entry.items():
                 if value is not None and name != "epoch":
-                    self.writer.add_scalar(f"member{self.member}/{name}", value, progress.epoch)
+                    self.writer.add_scalar(f"member{self.member}/{name}", value, member.epoch)
         self.figures = {"val_loss": entry["val_loss"], "val_auroc": entry["val_auroc"]}
         if self.by_epoch:
-            self.report.advance(1, **self.figures, best=progress.best_epoch)
+            self.progress.advance(1, **self.figures, best=member.best_epoch)
             return
-        self.report.stop()
-        if not progress.finished:
-            self.report.start(
-                f"{self.label}epoch {progress.epoch + 1} (best {progress.best_epoch})", self.images, "img"
-            )
+        self.progress.stop()
+        if not member.finished:
+            self.progress.start(f"{self.label}epoch {member.epoch + 1} (best {member.best_epoch})", self.images, "img")
 
     def end(self) -> None:
         self.figures = {}
-        self.report.stop()
+        self.progress.stop()
         if self.writer is not None:
             self.writer.flush()

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 
 from iuscore import images
-from iuscore.contributions import contributions_of_inputs, prepare_source
+from iuscore._environment import versions
+from iuscore._run.files import disk_errors_as_user_errors, output_folder
 from iuscore.errors import UserError
 from iuscore.features import VERSION
 from iuscore.fit.findings import Findings
@@ -25,16 +26,15 @@ from iuscore.fit.kinds import EPUOptions, ModelKind, TextureOptions, kind_of
 from iuscore.fit.log import TrainingLog, summary_writer
 from iuscore.fit.splits import Splits
 from iuscore.fit.timing import suggestion
-from iuscore.fit.training import LabeledInputs, Progress, TrainingOptions, auroc, predict, threads, train
+from iuscore.fit.training import LabeledInputs, MemberProgress, TrainingOptions, auroc, predict, threads, train
 from iuscore.images import Sample, Source
 from iuscore.models import SPACES, AdditiveModel, Ensemble, save_model
 from iuscore.models.base import check_weights
 from iuscore.models.record import MOST_MEMBERS
 from iuscore.models.texture import NO_BORDER
-from iuscore.profile import baseline_profiles, ceiling_and_floor, profiles_to_json
-from iuscore.report import Report
-from iuscore.runs import output_folder, refusals_in_words
-from iuscore.versions import versions
+from iuscore.progress import Progress
+from iuscore.scoring.baseline import baseline_profiles, ceiling_and_floor, profiles_to_json
+from iuscore.scoring.contributions import contributions_of_inputs, prepare_source
 
 MAX_SEED = 2**32  # NumPy's generators take larger seeds, scikit-learn's do not
 
@@ -64,7 +64,7 @@ def fit(
     overwrite: bool = False,
     strict: bool = False,
     tensorboard: bool = False,
-    report: Report | None = None,
+    progress: Progress | None = None,
 ) -> Fitted:
     """Train on real images, compute baseline profiles, and write a model folder.
 
@@ -85,7 +85,7 @@ def fit(
         overwrite: replace a model that is in ``out``.
         strict: an unreadable image is an error; otherwise it is left out and listed in ``Fitted.unreadable``.
         tensorboard: write event files to ``out/tensorboard`` (extra ``tensorboard``).
-        report: hears lines and progress.
+        progress: hears lines and progress.
 
     Returns:
         `Fitted`; ``interrupted`` where a KeyboardInterrupt ended the training early with the best weights kept.
@@ -119,12 +119,12 @@ def fit(
         raise UserError(f"seeds: expected 1 to {MOST_MEMBERS} members, got {seeds}")
     if not os.fspath(out):
         raise UserError("out: expected a folder, got an empty text")
-    report, folder = report or Report(), Path(out)
+    progress, folder = progress or Progress(), Path(out)
     names = _class_order(splits.train, classes)
     _check_masks(splits, getattr(model_options, "mask", None))
     check_folder(folder, resume=resume, overwrite=overwrite)
     if resume and not has_epochs(folder / "training"):
-        report.line(f"nothing to resume in {folder}: the training begins")
+        progress.line(f"nothing to resume in {folder}: the training begins")
         resume = False
     if tensorboard:
         summary_writer()
@@ -133,27 +133,27 @@ def fit(
     counts = len(splits.train), len(splits.val)
     if not resume and (advice := suggestion(kind, config, device, images=counts, batch=training.batch_size,
                                             epochs=training.epochs, members=seeds)):  # fmt: skip
-        report.line(advice)
+        progress.line(advice)
     fingerprints = {name: images.fingerprint(part) for name, part in splits.parts().items()}
     with (
-        refusals_in_words(partial(_not_written, folder)),
+        disk_errors_as_user_errors(partial(_not_written, folder)),
         output_folder(folder, "training"),
         scratch_folder(folder) as scratch,
         torch.random.fork_rng(devices=[]),
     ):
         marks: list[int] = []
-        prepared, unreadable, findings = _prepare(kind.model(**config), splits, scratch, report, marks, strict=strict)
+        prepared, unreadable, findings = _prepare(kind.model(**config), splits, scratch, progress, marks, strict=strict)
         found = findings.lines(config["color"])
         for line in found:
-            report.warning(line)
+            progress.warning(line)
         config = kind.standardized(config, prepared["train"])
         if not resume:
             clear(folder)
         identity = {"data": {**fingerprints, "bits": splits.train.bits}, "model": config, "training": asdict(training)}
-        log = TrainingLog(report, folder, tensorboard, training, len(prepared["train"]), resume)
+        log = TrainingLog(progress, folder, tensorboard, training, len(prepared["train"]), resume)
         with threads(1 if kind.one_thread else torch.get_num_threads()):
             log.estimate(kind, config, device, prepared)
-            report.line(_data_line(splits, prepared, names))
+            progress.line(_data_line(splits, prepared, names))
             members, progresses = _train_members(
                 kind, config, prepared, training, folder, identity, range(seed, seed + seeds), device, resume, log
             )
@@ -191,7 +191,7 @@ def _not_written(folder: Path, error: OSError) -> str:
 
 
 def _prepare(
-    model: AdditiveModel, splits: Splits, scratch: Path, report: Report, marks: list[int], *, strict: bool
+    model: AdditiveModel, splits: Splits, scratch: Path, progress: Progress, marks: list[int], *, strict: bool
 ) -> tuple[dict[str, LabeledInputs], list[tuple[str, str]], Findings]:
     """Inputs and labels of each part, (uid, reason) of the images that were left out, and what a look at them found.
 
@@ -207,16 +207,16 @@ def _prepare(
 
     said = on_warnings if model.mask == "border" else None
     for name, part in splits.parts().items():
-        report.start(f"reading {name} images", len(part), "img")
+        progress.start(f"reading {name} images", len(part), "img")
 
         def look(position: int, sample: Sample, name: str = name, part: Source = part) -> None:
             findings.look(name, sample, part.items[position].stored.digest())
 
         own = None if name == "test" else marks
         inputs, kept, errors = prepare_source(
-            model, part, scratch / name, on_batch=report.advance, on_image=look, on_warnings=said, marks=own
+            model, part, scratch / name, on_batch=progress.advance, on_image=look, on_warnings=said, marks=own
         )
-        report.stop()
+        progress.stop()
         if errors and strict:
             raise UserError(f"{errors[0][0]}: {errors[0][1]} (--strict)")
         unreadable += errors
@@ -226,7 +226,9 @@ def _prepare(
             raise UserError(f"no readable {name} image of class {missing[0]!r}")
         prepared[name] = LabeledInputs(inputs, labels, tuple(part.items[i].group for i in kept))
     if dark:
-        report.line(f"warning: too dark to tell their border, all pixels count: {len(dark)} images, such as {dark[0]}")
+        progress.line(
+            f"warning: too dark to tell their border, all pixels count: {len(dark)} images, such as {dark[0]}"
+        )
     return prepared, unreadable, findings
 
 
@@ -241,10 +243,10 @@ def _train_members(
     device: str | torch.device,
     resume: bool,
     log: TrainingLog,
-) -> tuple[list[AdditiveModel], list[Progress]]:
+) -> tuple[list[AdditiveModel], list[MemberProgress]]:
     """Train one member a seed; fewer where a KeyboardInterrupt ended it, which is raised if there is none to keep."""
     members: list[AdditiveModel] = []
-    progresses: list[Progress] = []
+    progresses: list[MemberProgress] = []
     for number, seed in enumerate(seeds):
         torch.manual_seed(seed)
         member = kind.model(**config).to(device)
@@ -292,7 +294,7 @@ def _check_masks(splits: Splits, rule: str | None) -> None:
         raise UserError("mask: expected images that come with masks: open_splits(..., masks=folder)")
 
 
-def _describe_member(progress: Progress) -> dict[str, Any]:
+def _describe_member(progress: MemberProgress) -> dict[str, Any]:
     best = {key: value for key, value in progress.history[progress.best_epoch - 1].items() if key != "epoch"}
     return {"seed": progress.seed, "epochs": progress.epoch, "best_epoch": progress.best_epoch, **best}
 

@@ -20,9 +20,9 @@ import torch.nn.functional as F
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
+from iuscore._run.signals import deferred_interrupts
 from iuscore.errors import UserError
 from iuscore.models import AdditiveModel
-from iuscore.runs import uninterrupted
 
 Inputs = npt.NDArray[np.float32]
 
@@ -91,7 +91,7 @@ class LabeledInputs:
 
 
 @dataclass
-class Progress:
+class MemberProgress:
     """State of one member after ``epoch`` finished epochs; ``history`` has one entry an epoch."""
 
     seed: int
@@ -123,7 +123,7 @@ def threads(n: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-EpochHook = Callable[[Progress], None]
+EpochHook = Callable[[MemberProgress], None]
 BatchHook = Callable[[int, float], None]
 
 
@@ -139,7 +139,7 @@ def train(
     resume: bool = False,
     on_batch: BatchHook = lambda images, loss: None,
     on_epoch: EpochHook = lambda progress: None,
-) -> Progress:
+) -> MemberProgress:
     """Train ``model`` in place and leave it with its best weights, in evaluation mode.
 
     Args:
@@ -148,7 +148,7 @@ def train(
         validation: validation inputs.
         options: see `TrainingOptions`.
         seed: of shuffling and dropout. Every epoch draws from (seed, epoch), so a resumed run repeats an
-            uninterrupted one.
+            deferred_interrupts one.
         state: file of the resumable state, rewritten after every epoch.
         identity: JSON-able description of the run; a resume with another one is refused.
         resume: go on from ``state`` where it exists.
@@ -164,7 +164,7 @@ def train(
     """
     device = model.bias.device
     optimizer = _OPTIMIZERS[options.optimizer](model.parameters(), options)
-    progress, best = Progress(seed), copy.deepcopy(model.state_dict())
+    progress, best = MemberProgress(seed), copy.deepcopy(model.state_dict())
     if resume and state.exists():
         progress, best = _restore(state, model, optimizer, identity)
     try:
@@ -174,7 +174,7 @@ def train(
                 torch.manual_seed(_epoch_seed(seed, progress.epoch))
                 train_loss = _train_epoch(model, data, optimizer, options.batch_size, device, on_batch)
             entry = {"epoch": progress.epoch + 1, "train_loss": train_loss, **evaluate(model, validation)}
-            with uninterrupted():
+            with deferred_interrupts():
                 progress.epoch += 1
                 progress.history.append(entry)
                 val_loss = entry["val_loss"]
@@ -310,7 +310,7 @@ def _log_odds(logits: npt.NDArray[np.float64], k: int) -> npt.NDArray[np.float64
 
 
 def _save(state: Path, model: AdditiveModel, optimizer: torch.optim.Optimizer, best: Mapping[str, Tensor],
-          progress: Progress, identity: Mapping[str, Any]) -> None:  # fmt: skip
+          progress: MemberProgress, identity: Mapping[str, Any]) -> None:  # fmt: skip
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     tensors |= {f"best.{name}": value for name, value in best.items()}
     for name, parameter in model.named_parameters():
@@ -334,10 +334,10 @@ def _save(state: Path, model: AdditiveModel, optimizer: torch.optim.Optimizer, b
 
 def _restore(
     state: Path, model: AdditiveModel, optimizer: torch.optim.Optimizer, identity: Mapping[str, Any]
-) -> tuple[Progress, dict[str, Tensor]]:
+) -> tuple[MemberProgress, dict[str, Tensor]]:
     try:
         with safetensors.safe_open(state, "pt") as file:
-            progress = Progress(**json.loads(file.metadata()["progress"]))
+            progress = MemberProgress(**json.loads(file.metadata()["progress"]))
             stored = json.loads(file.metadata()["identity"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:

@@ -11,6 +11,7 @@ from typing import IO, Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from iuscore._run.regular_files import regular_only
 from iuscore.errors import UserError
 from iuscore.images.archives import ArchiveShards, Damaged, listed, size_and_date
 from iuscore.images.cursors import read_from
@@ -20,7 +21,6 @@ from iuscore.images.npz import read_header, require_images, unpacked_bytes
 from iuscore.images.reasons import said_by
 from iuscore.images.sample import Stored, StoredArray
 from iuscore.images.shards import Listed
-from iuscore.regular_files import regular_only
 
 
 class _Header(NamedTuple):

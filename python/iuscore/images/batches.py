@@ -8,9 +8,9 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from iuscore._run.processes import processors
 from iuscore.errors import UserError
 from iuscore.images.sample import Sample, Source
-from iuscore.processes import processors
 
 T = TypeVar("T")
 

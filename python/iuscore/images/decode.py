@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from iuscore._run.regular_files import regular_only
 from iuscore.images import jpeg, jpeg2000, png, ppm
 from iuscore.images.decoded import (
     ALPHA_DROPPED,
@@ -32,7 +33,6 @@ from iuscore.images.frames import n_gif_frames
 from iuscore.images.libtiff import silent
 from iuscore.images.own_pillow import image_module
 from iuscore.images.pillow_pixels import loaded_pixels
-from iuscore.regular_files import regular_only
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from iuscore._run.regular_files import regular_only
 from iuscore.errors import UserError
 from iuscore.images.decoded import MAX_PIXELS
 from iuscore.images.npz import read_header, require_images, unpacked_bytes
 from iuscore.images.reasons import said_by
 from iuscore.images.sample import Item, Source, StoredArray
-from iuscore.regular_files import regular_only
 
 SPLITS = ("train", "val", "test")
 

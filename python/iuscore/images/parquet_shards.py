@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from iuscore._run.regular_files import regular_only
 from iuscore.errors import UserError
 from iuscore.images.archives import ArchiveShards, Damaged, listed, reason_of, size_and_date
 from iuscore.images.cursors import read_from
@@ -23,7 +24,6 @@ from iuscore.images.passing import is_passing
 from iuscore.images.reasons import said_by
 from iuscore.images.sample import Stored, StoredBytes, StoredNothing
 from iuscore.images.shards import Listed
-from iuscore.regular_files import regular_only
 
 _LARGEST = 1 << 28
 _LARGEST_GROUP, _MOST_UNPACKED = 1 << 28, 1000

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from iuscore._run.regular_files import regular_only
 from iuscore.errors import UserError
 from iuscore.images.decode import decode
 from iuscore.images.decoded import (
@@ -21,7 +22,6 @@ from iuscore.images.decoded import (
     checked_bits,
     decoded_array,
 )
-from iuscore.regular_files import regular_only
 
 
 @dataclass(frozen=True, eq=False)

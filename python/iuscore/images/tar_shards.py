@@ -10,6 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
+from iuscore._run.regular_files import regular_only
 from iuscore.errors import UserError
 from iuscore.images.archives import ArchiveShards, Damaged, size_and_date
 from iuscore.images.decoded import MAX_PIXELS
@@ -18,7 +19,6 @@ from iuscore.images.reasons import said_by
 from iuscore.images.sample import Stored, StoredBytes, StoredNothing
 from iuscore.images.shards import Listed
 from iuscore.images.tar_samples import TarMember, TarSample, labeled
-from iuscore.regular_files import regular_only
 
 _LARGEST = 2**31
 _LONGEST_CLASS = 1000

@@ -16,13 +16,13 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from iuscore._run.files import atomic_write
+from iuscore._run.regular_files import regular_only
 from iuscore.errors import UserError
 from iuscore.models.base import KINDS, AdditiveModel
 from iuscore.models.ensemble import Ensemble
 from iuscore.models.record import HASH, MOST_MEMBERS, OLD_HASH, check_record, config_sha256, parse_json
 from iuscore.models.text import bounded
-from iuscore.regular_files import regular_only
-from iuscore.runs import replacing
 
 FORMAT = 1
 WEIGHTS_NAME = "model.safetensors"
@@ -89,7 +89,7 @@ def save_model(folder: str | os.PathLike[str], model: AdditiveModel, *, record: 
         raise UserError(f"{target} is a file: give the folder that the model shall be written to")
     target.mkdir(parents=True, exist_ok=True)
     for name, content in ((WEIGHTS_NAME, weights), (CONFIG_NAME, (text + "\n").encode())):
-        with replacing(target / name) as file:
+        with atomic_write(target / name) as file:
             file.write(content)
     return target
 

@@ -94,7 +94,7 @@ def check_record(config: Mapping[str, Any]) -> None:
     """Raise `UserError`, which begins with the name of the field, unless every field that is read is what it should be.
 
     Fields that may be absent are checked only where they are there; unknown ones are left alone. What a profile holds
-    is checked where it is read, by `iuscore.profile.Profile.from_json`.
+    is checked where it is read, by `iuscore.scoring.baseline.Profile.from_json`.
 
     Example:
         >>> check_record({"members": [{"seed": 0}], "ceiling": {"paper": {"a": {"n": 0, "mean": None}}}})

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from iuscore.features import COLORLESS, DISTANCES, FEWEST, GroupChange
-from iuscore.score.records import TargetSummary
+from iuscore.scoring.records import TargetSummary
 
 MOST_LINES = 4
 """Changes that are said in words; others are only named."""
@@ -145,7 +145,7 @@ def doubt_of(entry: TargetSummary) -> str:
     """What stands behind the score of one class where a note says that it means little; else "".
 
     Example:
-        >>> from iuscore.score import MeanIus
+        >>> from iuscore.scoring import MeanIus
         >>> doubt_of(TargetSummary(9, MeanIus(0.9), (), far_outside=True))
         'a guess: they lie far outside real images'
     """
@@ -168,7 +168,7 @@ def label_notes(
         A note for each set that has gone half the way or more to the other class; one for both where both have.
 
     Example:
-        >>> from iuscore.score import MeanIus
+        >>> from iuscore.scoring import MeanIus
         >>> entry = TargetSummary(50, MeanIus(-0.6), (), toward_other=0.96)
         >>> label_notes({"benign": entry}, ("benign", "malignant"))[0].split(":")[0]
         'labels may be swapped'

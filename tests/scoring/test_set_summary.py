@@ -11,7 +11,7 @@ import pytest
 import iuscore
 from iuscore.engine import score_source
 from iuscore.errors import UserError
-from iuscore.score import SetSummary
+from iuscore.scoring import SetSummary
 from tests.fixtures import class_folders
 
 # Of version 0.1.0, cut down to one component and one change.

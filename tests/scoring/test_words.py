@@ -13,8 +13,8 @@ from PIL import Image
 
 import iuscore
 from iuscore.features import GroupChange
-from iuscore.score import ComponentReason, Explanation, MeanIus, TargetSummary
-from iuscore.score.words import Resolution, change_lines, diversity_line, label_notes, shift_line
+from iuscore.scoring import ComponentReason, Explanation, MeanIus, TargetSummary
+from iuscore.scoring.words import Resolution, change_lines, diversity_line, label_notes, shift_line
 from tests.fixtures import Command
 
 

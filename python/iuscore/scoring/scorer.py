@@ -15,20 +15,20 @@ from torch import Tensor
 
 from iuscore.errors import UserError, nearest
 from iuscore.features import FeatureProfile, GroupChange, Mask, changes
-from iuscore.measure import ius, shares
 from iuscore.models import Ensemble, Space, load_model
 from iuscore.ops import Precision
 from iuscore.ops._blocks import in_blocks
 from iuscore.ops._images import Layout, image_views
 from iuscore.ops._on_device import on_device, sent
 from iuscore.ops._range import range_is_known, said_once
-from iuscore.profile import Profile, profiles_from_json
-from iuscore.score._masks import masks_of_all, masks_of_some
-from iuscore.score.color import with_color, word_on_color
-from iuscore.score.explain import Explanation, explain_contributions, n_images
-from iuscore.score.inputs import Inputs, ScorerInput
-from iuscore.score.scores import Scores, joined
-from iuscore.score.words import is_far_outside
+from iuscore.scoring._masks import masks_of_all, masks_of_some
+from iuscore.scoring.baseline import Profile, profiles_from_json
+from iuscore.scoring.color import with_color, word_on_color
+from iuscore.scoring.explanation import Explanation, explain_contributions, n_images
+from iuscore.scoring.inputs import Inputs, ScorerInput
+from iuscore.scoring.scores import Scores, joined
+from iuscore.scoring.similarity import ius, shares
+from iuscore.scoring.words import is_far_outside
 
 Target: TypeAlias = "str | int | Sequence[str] | Sequence[int] | Tensor | npt.NDArray[np.generic]"
 """A class as its name or its place in `Scorer.classes`, or one per image."""

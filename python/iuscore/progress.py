@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 
-class Report:
+class Progress:
     """Hears lines and progress, and says nothing; a subclass may.
 
     Example:
-        >>> Report().line("nobody hears this")
+        >>> Progress().line("nobody hears this")
     """
 
     def line(self, text: str) -> None:

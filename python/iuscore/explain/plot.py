@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from iuscore._run.regular_files import regular_only
 from iuscore.errors import UserError
 from iuscore.features import COLORLESS
-from iuscore.regular_files import regular_only
-from iuscore.score.records import SetSummary, TargetSummary
-from iuscore.score.scorer import Scorer
-from iuscore.score.words import doubt_of
+from iuscore.scoring.records import SetSummary, TargetSummary
+from iuscore.scoring.scorer import Scorer
+from iuscore.scoring.words import doubt_of
 
 _SOFTWARE = "iuscore"
 _BASELINE, _SET = "#4477AA", "#EE7733"  # told apart by color-blind readers too

@@ -1,7 +1,7 @@
 """A fitted model applied to images: scores, why they are what they are, and pictures."""
 
-from iuscore.score.explain import ComponentReason, Explanation
-from iuscore.score.records import (
+from iuscore.scoring.explanation import ComponentReason, Explanation
+from iuscore.scoring.records import (
     ComponentSummary,
     MeanIus,
     MeanOverClasses,
@@ -11,8 +11,8 @@ from iuscore.score.records import (
     TargetSummary,
     Unreadable,
 )
-from iuscore.score.scorer import Scorer, load
-from iuscore.score.scores import Scores
+from iuscore.scoring.scorer import Scorer, load
+from iuscore.scoring.scores import Scores
 
 __all__ = [
     "ComponentReason",

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from iuscore.errors import UserError
-from iuscore.intervals import exact_mean, mean_interval
-from iuscore.measure import ius, leave_one_out_ius
 from iuscore.models.base import SPACES, Space, output_column
 from iuscore.models.text import LARGEST, bounded, is_numbers
+from iuscore.scoring.intervals import exact_mean, mean_interval
+from iuscore.scoring.similarity import ius, leave_one_out_ius
 
 Array = npt.NDArray[np.float64]
 Labels = Tensor | npt.NDArray[np.integer[Any]] | Sequence[int]
@@ -32,8 +32,8 @@ class Profile:
         mean: mean contribution per component, [G].
         sd: standard deviation over images (n - 1 in the denominator), [G]; None for one image
             or where it is not known.
-        low: lower end of the 95 % interval of the mean (`iuscore.intervals`), [G]; None for fewer than 5 images, or
-            groups where these were known, and where it is not known.
+        low: lower end of the 95 % interval of the mean (`iuscore.scoring.intervals`), [G]; None where it is not known,
+            and for fewer than 5 images (groups, where these were known).
         high: its upper end.
         n: number of images; None where not known (imported baselines).
         member_means: the mean per member of the ensemble, [M][G].

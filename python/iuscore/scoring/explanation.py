@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from iuscore.features import GroupChange
-from iuscore.profile import Profile
-from iuscore.score.words import change_lines
+from iuscore.scoring.baseline import Profile
+from iuscore.scoring.words import change_lines
 
 Array = npt.NDArray[np.floating[Any]]
 

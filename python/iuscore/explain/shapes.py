@@ -14,10 +14,10 @@ import numpy.typing as npt
 import torch
 
 from iuscore.errors import UserError
+from iuscore.explain.plot import fonts_for, new_figure, plain
 from iuscore.features import Feature
 from iuscore.models import Ensemble, TextureModel
 from iuscore.ops import AdditiveWeights, additive_tables
-from iuscore.score.plot import fonts_for, new_figure, plain
 
 Array = npt.NDArray[np.float64]
 

@@ -16,7 +16,7 @@ from torchmetrics import MeanMetric
 import iuscore
 from iuscore import UserError, demo, phantoms
 from iuscore.metrics import UtilitySimilarity
-from iuscore.score import Scorer
+from iuscore.scoring import Scorer
 from tests.project.tree import python
 
 pytestmark = pytest.mark.usefixtures("one_thread")

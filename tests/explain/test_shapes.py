@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from iuscore import UserError
+from iuscore.explain.shapes import REACH, shape_functions, write_shapes
 from iuscore.features import FEATURES
 from iuscore.models import EPUCNN, AdditiveModel, Ensemble, TextureModel, save_model
-from iuscore.score.shapes import REACH, shape_functions, write_shapes
 from tests.fixtures import Command
 
 N = len(FEATURES["gray"])

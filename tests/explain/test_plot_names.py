@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import iuscore
-from iuscore.score import plot
+from iuscore.explain import plot
 from tests.fixtures import Command, class_folders, summary_of
 
 pytest.importorskip("matplotlib")

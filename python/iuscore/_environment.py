@@ -1,12 +1,44 @@
-"""What this installation can do, and why it cannot do the rest."""
+"""Versions of what made a result, and which back ends this installation has."""
 
 from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
 from iuscore.ops import chosen_precision
 from iuscore.ops._backend import OPS, choose, extension, why_not_cpu, why_not_cuda
-from iuscore.versions import versions
+
+
+def package_version() -> str:
+    """Version of the installed package.
+
+    Example:
+        >>> package_version() != ""
+        True
+    """
+    try:
+        return version("iuscore")
+    except PackageNotFoundError:
+        return "0+unknown"
+
+
+def commit() -> str:
+    """Commit that the compiled module was built from, or "unknown"."""
+    core, _ = extension("_core")
+    return str(core.build_info()["commit"]) if core else "unknown"
+
+
+def versions() -> dict[str, str]:
+    """Versions of iuscore, its commit, Python and the packages whose numbers the results depend on.
+
+    Example:
+        >>> sorted(versions())[:3]
+        ['commit', 'iuscore', 'numpy']
+    """
+    found = {name: version(name) for name in ("torch", "numpy", "pillow", "scipy", "scikit-learn")}
+    return {"iuscore": package_version(), "commit": commit(), "python": platform.python_version(), **found}
 
 
 def report_lines() -> list[str]:

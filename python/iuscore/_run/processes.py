@@ -35,13 +35,13 @@ def worker_context() -> Any:
     # A terminal sends Ctrl-C to all. The server and what it forks inherit that they do not hear it, from their first
     # instruction on; this process hears it right after.
     resource_tracker.ensure_running()
-    with deaf():
+    with children_ignore_interrupts():
         forkserver.ensure_running()
     return context
 
 
 @contextmanager
-def deaf() -> Iterator[None]:
+def children_ignore_interrupts() -> Iterator[None]:
     """Processes that start in the block never hear Ctrl-C; this thread hears it after the block."""
     if not hasattr(signal, "pthread_sigmask"):
         yield

@@ -1,0 +1,1 @@
+"""What a long run needs: signals, processes, and files that are complete or absent. Private."""
