@@ -91,13 +91,15 @@ def _row(name: str, splits: Splits, classes: list[str] | None) -> list[str]:
     target = [scorer.classes[k] for k in labels]
     ius = scorer.score_inputs(torch.from_numpy(inputs), [()] * len(labels), target).ius.numpy()
     record = fitted.record
+    assert record.validation is not None
+    assert record.test is not None
     counts = ", ".join(str(len(features[part][1])) for part in ("train", "val", "test"))
     return [
         name,
         counts,
-        f"{record['validation']['auroc']:.3f}",
+        f"{record.validation.auroc:.3f}",
         f"{peers['val']:.3f}",
-        f"{record['test']['auroc']:.3f}",
+        f"{record.test.auroc:.3f}",
         f"{peers['test']:.3f}",
         f"{(ius > TIE).mean():.1%}",
         f"{seconds:.0f}",

@@ -10,15 +10,25 @@ from pathlib import Path
 
 import msgspec
 
+from iuscore.engine.records import RunRecord
+from iuscore.models import ModelRecord
 from iuscore.scoring import SetSummary
+
+NOT_IN_FILES = {"read_sha256", "unknown"}
+"""Fields of the records that are no part of a file."""
 
 SCHEMAS = Path(__file__).resolve().parent / "schemas"
 
 
 def pages() -> dict[Path, str]:
     """Every file this program writes, with its text."""
-    schema = msgspec.json.schema(SetSummary)
-    return {SCHEMAS / "summary.json": json.dumps(schema, indent=1, ensure_ascii=False) + "\n"}
+    found = {}
+    for name, record in {"config": ModelRecord, "run": RunRecord, "summary": SetSummary}.items():
+        schema = msgspec.json.schema(record)
+        for part in schema["$defs"].values():
+            part["properties"] = {key: value for key, value in part["properties"].items() if key not in NOT_IN_FILES}
+        found[SCHEMAS / f"{name}.json"] = json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
+    return found
 
 
 if __name__ == "__main__":

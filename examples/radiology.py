@@ -48,7 +48,7 @@ def main() -> None:
         real, first, second = given if all(given) else draw(work)
         size = (64, 64) if not all(given) else (128, 128)
         fitted = fit(open_splits(real), work / "model", model_options=TextureOptions(size=size))
-        print(f"validation AUROC {fitted.record['validation']['auroc']:.2f}")
+        print(f"validation AUROC {fitted.record.validation.auroc:.2f}")
 
         scorer = iuscore.load(work / "model")
         for name, folder in (("first", first), ("second", second)):

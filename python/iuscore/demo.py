@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
-from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from iuscore.engine import COPIES
 from iuscore.features import nearest_ratio
 from iuscore.fit import EPUOptions, TextureOptions, TrainingOptions, fit, open_splits
 from iuscore.fit.training import threads
+from iuscore.models import ModelRecord
 from iuscore.progress import Progress
 from iuscore.scoring import Explanation, Scorer, load
 
@@ -106,9 +107,10 @@ def run_demo(out: str | Path | None = None, *, seed: int = 0, progress: Progress
     return DemoResult(tuple(rows), _model(epu.record), _model(texture.record))
 
 
-def _model(record: Mapping[str, Any]) -> DemoModel:
-    ceiling, floor = (record[key]["paper"][TARGET]["mean"] for key in ("ceiling", "floor"))
-    return DemoModel(record["validation"]["auroc"], ceiling, floor)
+def _model(record: ModelRecord) -> DemoModel:
+    auroc = record.validation.auroc if record.validation else None
+    ceiling, floor = record.ceiling["paper"][TARGET].mean, record.floor["paper"][TARGET].mean
+    return DemoModel(math.nan if auroc is None else auroc, ceiling, floor)
 
 
 def _row(epu: Scorer, texture: Scorer, name: str, dial: str | None, seed: int) -> DemoRow:
@@ -168,17 +170,18 @@ def _matters(score: DemoScore) -> str:
 def tiny_model(folder: str | Path) -> Path:
     """Fit a model too small to be of use, in about a second, for trying the library out.
 
-    Args:
-        folder: where to work; the model is in its sub-folder ``model``.
+        Args:
+            folder: where to work; the model is in its sub-folder ``model``.
 
-    Returns:
-        The model folder: a gray model of 16x16 maps with classes normal and abnormal.
+        Returns:
+            The model folder: a gray model of 16x16 maps with classes normal and abnormal.
 
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     tiny_model(folder).name
-        'model'
+        Example:
+            >>> import math
+    import tempfile
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     tiny_model(folder).name
+            'model'
     """
     root = Path(folder)
     phantoms.write(root / "real", "radiograph", n_per_class=10, size=32)

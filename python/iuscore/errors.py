@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterable
 
 # Names that files bring along may have a million characters. What to do stands at the end.
 _LONGEST, _END = 1000, 400
+
+_REPR = reprlib.Repr()
+_REPR.maxlevel, _REPR.maxlist, _REPR.maxtuple, _REPR.maxdict = 2, 4, 4, 4
+_REPR.maxstring = _REPR.maxother = _REPR.maxlong = 60
 
 
 class UserError(ValueError):
@@ -28,11 +33,11 @@ class UserError(ValueError):
         super().__init__(message)
 
 
-def nearest(name: str, choices: Iterable[str]) -> str | None:
+def closest_match(name: str, choices: Iterable[str]) -> str | None:
     """The one of ``choices`` that was perhaps meant by ``name``: in another case, or with a typing error.
 
     Example:
-        >>> [nearest(name, ["benign", "malignant"]) for name in ("Benign", "malignent", "x")]
+        >>> [closest_match(name, ["benign", "malignant"]) for name in ("Benign", "malignent", "x")]
         ['benign', 'malignant', None]
     """
     from difflib import get_close_matches
@@ -40,3 +45,18 @@ def nearest(name: str, choices: Iterable[str]) -> str | None:
     by_folded = {choice.casefold(): choice for choice in reversed(list(choices))}
     close = get_close_matches(name.casefold(), by_folded, n=1)
     return by_folded[close[0]] if close else None
+
+
+def bounded(value: object) -> str:
+    """``repr`` in at most some hundred characters, whatever the value.
+
+    Example:
+        >>> bounded([[["deep"]]] * 100)
+        '[[[...]], [[...]], [[...]], [[...]], ...]'
+        >>> bounded(10**100)
+        '1.0e+100'
+    """
+    if isinstance(value, int) and abs(value) >= 10**18:
+        digits = int(value.bit_length() * 0.30103)
+        return f"{value:.1e}" if digits < 300 else f"a number of about {digits} digits"
+    return _REPR.repr(value)

@@ -270,14 +270,14 @@ def _place(device: torch.device) -> torch.device:
 
 def _ceiling(scorer: Scorer, name: str) -> float:
     """Mean IUS of held-out real images of a class in the scorer's space; NaN where it is not known."""
-    found = (scorer.record.get("ceiling") or {}).get(scorer.space, {}).get(name) or {}
-    return float(found["mean"]) if found.get("n") else math.nan
+    found = scorer.record.ceiling_of(scorer.space, name)
+    return math.nan if found is None else found.mean
 
 
 def _fingerprint(scorer: Scorer, target: str | None) -> Tensor:
     """int64 [8] of bytes from the weights' hash, the baselines, the space and the target."""
     baselines = {name: profile.mean for name, profile in scorer.profiles.items()}
-    parts = [scorer.record.get("weights_sha256"), baselines, scorer.space, target]
+    parts = [scorer.record.weights_sha256, baselines, scorer.space, target]
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).digest()
     return torch.tensor(list(digest[:8]), dtype=torch.int64, device="cpu")
 

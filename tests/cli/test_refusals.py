@@ -13,7 +13,7 @@ from iuscore.cli import _fit as fit_command
 from iuscore.cli import cli
 from iuscore.errors import UserError
 from iuscore.fit import fit, open_splits
-from iuscore.models.record import MOST_MEMBERS
+from iuscore.models.record import MAX_MEMBERS
 from tests.fixtures import TINY, Command, class_folders, run_apart, tree
 
 TEXTS = [
@@ -69,8 +69,8 @@ def test_patterns(command: Command, fitted: Path, real: Path, tmp_path: Path, pa
 
 def test_seeds(command: Command, real: Path, tmp_path: Path) -> None:
     """More members than a model folder may have would be trained for nothing."""
-    assert fit_command.MOST_SEEDS == MOST_MEMBERS
-    said = command("fit", real, "--out", tmp_path / "m", "--seeds", MOST_MEMBERS + 1).refusal()
+    assert fit_command.MOST_SEEDS == MAX_MEMBERS
+    said = command("fit", real, "--out", tmp_path / "m", "--seeds", MAX_MEMBERS + 1).refusal()
     assert said == "Invalid value for '--seeds': 1001 is not in the range 1<=x<=1000."
     with pytest.raises(UserError, match=r"^seeds: expected 1 to 1000 members, got 1001$"):
         fit(open_splits(real), tmp_path / "m", seeds=1001)

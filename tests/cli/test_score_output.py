@@ -6,6 +6,7 @@ import csv
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from iuscore.engine import score_source, summary, verify
 from iuscore.errors import UserError
 from iuscore.images import open_shards
 from iuscore.images.marks import KEPT, KnownImages
+from iuscore.models.record import DataRecord, KnownImagesRecord
 from iuscore.scoring.intervals import mean_interval
 from tests.fixtures import TINY, Command, class_folders, rows_of, summary_of, write_images, write_record
 
@@ -253,11 +255,9 @@ class TestKnownImages:
 
     def test_a_model_that_does_not_say(self, fitted: Path, images: Path, tmp_path: Path) -> None:
         scorer = iuscore.load(fitted)
-        for data in ({}, None, [1], "x"):
-            scorer.record["data"] = data
-            run = score_source(scorer, images, tmp_path / f"o{data}", target="a")
-            assert run.summary.n_known == 0
-        scorer.record["data"] = {"known_images": {"n": 3, "marks": "?"}}
+        scorer.record = replace(scorer.record, data=DataRecord())
+        assert score_source(scorer, images, tmp_path / "o", target="a").summary.n_known == 0
+        scorer.record = replace(scorer.record, data=DataRecord(known_images=KnownImagesRecord(3, "?")))
         with pytest.raises(UserError, match=r"^data\.known_images: expected n and marks of the images of a model"):
             score_source(scorer, images, tmp_path / "damaged", target="a")
 

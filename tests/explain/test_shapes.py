@@ -12,7 +12,7 @@ import torch
 from iuscore import UserError
 from iuscore.explain.shapes import REACH, shape_functions, write_shapes
 from iuscore.features import FEATURES
-from iuscore.models import EPUCNN, AdditiveModel, Ensemble, TextureModel, save_model
+from iuscore.models import EPUCNN, AdditiveModel, Ensemble, ModelRecord, TextureModel, save_model
 from tests.fixtures import Command
 
 N = len(FEATURES["gray"])
@@ -82,7 +82,7 @@ def test_table(tmp_path: Path) -> None:
 
 def test_command(command: Command, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    save_model(tmp_path / "m", ensemble("abc"), record={"members": [{}, {}]})
+    save_model(tmp_path / "m", ensemble("abc"), record=ModelRecord.from_json({"members": [{}, {}]}))
     ran = command("plot-features", tmp_path / "m", "-o", tmp_path / "p.png", "--table", tmp_path / "t.csv")
     assert ran.status == 0, ran.err
     assert (tmp_path / "p.png").read_bytes()[:4] == b"\x89PNG"
@@ -95,7 +95,7 @@ def test_command(command: Command, tmp_path: Path) -> None:
     said = command("plot-features", tmp_path / "m", "-o", tmp_path / "p.png", "--table", tmp_path / "p.png").refusal()
     assert said.startswith("--table: expected another file than the picture's")
     assert (tmp_path / "p.png").read_bytes()[:4] == b"\x89PNG"
-    save_model(tmp_path / "epu", EPUCNN(["a", "b"], size=(8, 8), base_channels=1), record={})
+    save_model(tmp_path / "epu", EPUCNN(["a", "b"], size=(8, 8), base_channels=1), record=ModelRecord())
     said = command("plot-features", tmp_path / "epu", "-o", tmp_path / "q.png").refusal()
     assert said == "shape functions: expected a model of kind 'texture', got 'epu'"
     assert not (tmp_path / "q.png").exists()

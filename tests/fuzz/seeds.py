@@ -18,8 +18,7 @@ import pyarrow.parquet as pq
 import safetensors.torch
 from PIL import Image
 
-from iuscore.engine.run import _OTHER as RUN_IDENTITY
-from iuscore.engine.run import FORMAT
+from iuscore.engine.records import RunIdentity, RunRecord
 from tests.fuzz.targets import zero_model, zero_record
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -158,9 +157,10 @@ def weights() -> Iterator[tuple[str, bytes]]:
 
 def runs() -> Iterator[tuple[str, bytes]]:
     """A run's record, and JSON that is none."""
-    identity = {"format": FORMAT, **dict.fromkeys(RUN_IDENTITY, "0" * 64), "shard_size": 4}
-    record = {"identity": identity, "run": "0" * 64, "model": "model", "images": "images", "n_images": 9}
-    yield "run.json", json.dumps(record).encode()
+    zeros = "0" * 64
+    identity = RunIdentity(zeros, "paper", "a", "exact", 4, zeros, arithmetic=2)
+    record = RunRecord(zeros, identity, images="images", n_images=9, n_shards=3, model="model")
+    yield "run.json", json.dumps(record.to_json()).encode()
     yield "list.json", b"[[1, 2], null]"
 
 

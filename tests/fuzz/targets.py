@@ -23,10 +23,10 @@ import torch
 
 import iuscore
 from iuscore import ops
-from iuscore.engine.run import read_record
+from iuscore.engine.records import RunRecord
 from iuscore.errors import UserError
 from iuscore.images import UnreadableImage, decode, open_shards, open_source, read_item
-from iuscore.models import EPUCNN, import_reference, load_model, save_model
+from iuscore.models import EPUCNN, ModelRecord, import_reference, load_model, save_model
 
 MAX_PIXELS = 1 << 20
 """Larger images are refused from their header: an input then costs at most some megabytes."""
@@ -152,7 +152,7 @@ def zero_record() -> dict[str, Any]:
 
 @cache
 def _model() -> tuple[Path, str]:
-    folder = save_model(_folder() / "model", zero_model(), record=zero_record())
+    folder = save_model(_folder() / "model", zero_model(), record=ModelRecord.from_json(zero_record()))
     return folder, hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
 
 
@@ -193,7 +193,7 @@ def read_run(data: bytes) -> None:
     path = _folder() / "run.json"
     path.write_bytes(data)
     with contextlib.suppress(UserError):
-        read_record(path)
+        RunRecord.read(path)
 
 
 def read_reference(data: bytes) -> None:

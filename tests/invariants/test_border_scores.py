@@ -39,7 +39,7 @@ def means(real: Path, folder: Path, mask: Any) -> dict[str, float]:
     """Mean IUS against abnormal of the same generated scenes behind two borders."""
     options = TextureOptions(size=(SIZE, SIZE), color="color", mask=mask)
     fitted = fit(open_splits(real), folder, model="texture", model_options=options, classes=["normal", "abnormal"])
-    assert fitted.record["validation"]["auroc"] > 0.8
+    assert fitted.record.validation.auroc > 0.8
     scorer = iuscore.load(folder)
     found = {b: scorer(scenes("abnormal", 40, 2, b), target="abnormal") for b in ("octagon", "round")}
     return {border: float(scores.ius.mean()) for border, scores in found.items()}

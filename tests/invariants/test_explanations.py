@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 import iuscore
 from iuscore import Scorer, UserError, phantoms
+from iuscore._run import records
 from iuscore.features import (
     FEATURES,
     GROUPS,
@@ -18,8 +20,10 @@ from iuscore.features import (
     nearest_ratio,
 )
 from iuscore.fit import TextureOptions, fit, open_splits
+from iuscore.models import Ensemble, ModelRecord, TextureModel
 from iuscore.phantoms import DEFECT_TARGETS, Defects, Kind
 from iuscore.scoring import ComponentReason, Explanation
+from iuscore.scoring.baseline import feature_profiles_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -150,7 +154,7 @@ def test_profile_of_features() -> None:
     assert profile.nearest[25] > profile.nearest[100] > 0
     np.testing.assert_allclose(profile.mean, values.astype(float).mean(0))
     np.testing.assert_allclose(profile.sd, values.astype(float).std(0, ddof=1))
-    again = FeatureProfile.from_json(profile.to_json(), where="x", features=len(features))
+    again = records.from_json(FeatureProfile, json.loads(json.dumps(records.to_json(profile))))
     assert again == profile
     assert feature_profile(values[:1], features) is None
     shares = [i for i, f in enumerate(features) if f.role == "share"]
@@ -172,9 +176,22 @@ def test_distance_to_the_nearest() -> None:
 
 
 @pytest.mark.parametrize(
-    "stored",
-    [None, {}, {"n": 3, "mean": [0.0], "sd": [1.0], "nearest": {}}, {"n": 3, "mean": "x", "sd": [1.0], "nearest": {}}],
+    ("stored", "said"),
+    [
+        (None, "expected names with values, got null"),
+        ({}, "n: is missing"),
+        ({"n": 3, "mean": "x", "sd": [1.0], "nearest": {}}, "mean: expected a list, got 'x'"),
+        ({"n": 3, "mean": [0.0], "sd": [-1.0], "nearest": {}}, "sd[0]: expected a number of at least 0, got -1.0"),
+    ],
 )
-def test_damaged_profile_of_features(stored: object) -> None:
-    with pytest.raises(UserError, match=r"^features\.a: expected .*; fit the model again$"):
-        FeatureProfile.from_json(stored, where="features.a", features=2)
+def test_damaged_profile_of_features(stored: object, said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        ModelRecord.from_json({"features": {"a": stored}})
+    assert str(caught.value) == f"features.a{'' if stored is None else '.'}{': ' * (stored is None)}{said}"
+
+
+def test_profile_of_the_features_of_another_model() -> None:
+    model = Ensemble([TextureModel(["a", "b"], color="gray")])
+    record = ModelRecord(features={"a": FeatureProfile(3, (0.0,), (1.0,), {})})
+    with pytest.raises(UserError, match=r"^features\.a: expected .* means and spreads; fit the model again$"):
+        feature_profiles_of(record, model)

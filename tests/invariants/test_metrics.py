@@ -6,6 +6,7 @@ import copy
 import io
 import math
 import pickle
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -22,8 +23,9 @@ from iuscore import metrics, phantoms
 from iuscore.metrics import UtilitySimilarity
 from iuscore.models import SPACES, Ensemble, TextureModel
 from iuscore.models.base import Space
+from iuscore.models.record import QUANTILES, HeldOut, ModelRecord
 from iuscore.scoring import Scorer
-from iuscore.scoring.baseline import baseline_profiles, profiles_to_json
+from iuscore.scoring.baseline import baseline_profiles
 from tests.invariants.test_scorer import IMAGES, make_scorer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -35,8 +37,9 @@ TOLERANCE = 1e-5
 
 
 def with_ceilings(scorer: Scorer, ceilings: dict[str, float] = CEILINGS) -> Scorer:
-    found = {name: {"n": 3, "mean": mean} for name, mean in ceilings.items()}
-    return Scorer(scorer.model, {**scorer.record, "ceiling": dict.fromkeys(SPACES, found)}, space=scorer.space)
+    quantiles = [str(quantile) for quantile in QUANTILES]
+    found = {name: HeldOut(3, mean, dict.fromkeys(quantiles, mean)) for name, mean in ceilings.items()}
+    return Scorer(scorer.model, replace(scorer.record, ceiling=dict.fromkeys(SPACES, found)), space=scorer.space)
 
 
 SCORER = with_ceilings(make_scorer())
@@ -49,7 +52,7 @@ def texture_scorer() -> Scorer:
     with torch.no_grad():
         found = model.member_contributions(model.prepare(phantoms.draw("endoscopy", "normal", 6, size=16, seed=9)))
     profiles = baseline_profiles(found, np.arange(6) % 2, classes=("a", "b"))
-    return Scorer(model, {"profiles": profiles_to_json({"paper": profiles})})
+    return Scorer(model, ModelRecord(profiles={"paper": profiles}))
 
 
 def metric_of(images: Tensor = PIXELS, target: str = "a", **options: Any) -> UtilitySimilarity:
@@ -304,7 +307,7 @@ def test_masks() -> None:
     with torch.no_grad():
         found = model.member_contributions(model.prepare(images, mask=mask))
     profiles = baseline_profiles(found, np.arange(6) % 2, classes=("a", "b"))
-    scorer = Scorer(model, {"profiles": profiles_to_json({"paper": profiles})})
+    scorer = Scorer(model, ModelRecord(profiles={"paper": profiles}))
     metric = UtilitySimilarity(scorer, target="a")
     metric.update(images, mask=mask)
     first = metric.compute()["ius"]

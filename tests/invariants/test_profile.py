@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -10,11 +11,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from iuscore._run import records
 from iuscore.errors import UserError
-from iuscore.scoring.baseline import Profile, baseline_profiles, ceiling_and_floor, profiles_from_json, profiles_to_json
+from iuscore.models import EPUCNN, Ensemble, ModelRecord
+from iuscore.models.record import Profile
+from iuscore.scoring.baseline import baseline_profiles, ceiling_and_floor, profiles_of
 from iuscore.scoring.similarity import ius, leave_one_out_ius, shares
 
 TWO = ("benign", "malignant")
+SMALL = Profile((1.0, 2.0), None, None, None, 3, ((1.0, 2.0),))
 THREE = ("a", "b", "c")
 
 
@@ -142,7 +147,7 @@ class TestProfiles:
         found = baseline_profiles(values, [0] * 4 + [1] * 5, classes=TWO)
         assert (found["benign"].low, found["benign"].high) == (None, None)
         assert found["malignant"].low is not None
-        assert Profile.from_json(found["benign"].to_json()) == found["benign"]
+        assert records.from_json(Profile, records.to_json(found["benign"])) == found["benign"]
 
     def test_constant_component_and_single_image(self) -> None:
         values = cloud(6)[..., None]
@@ -161,34 +166,40 @@ class TestProfiles:
         assert (one.low, one.high) == (None, None)
 
     def test_json_round_trip(self) -> None:
-        found = {"paper": baseline_profiles(cloud(6)[..., None], [0, 1, 1, 1, 1, 1], classes=TWO)}
-        stored = profiles_to_json(found)
-        assert profiles_from_json(stored, classes=TWO, components=["w", "x", "y", "z"]) == found
-        with pytest.raises(UserError, match="expected 2 components"):
-            profiles_from_json(stored, classes=TWO, components=["x", "y"])
-        with pytest.raises(UserError, match="expected the classes a, b"):
-            profiles_from_json(stored, classes=["a", "b"], components=["w", "x", "y", "z"])
-        with pytest.raises(UserError, match="expected the spaces paper, evidence"):
-            profiles_from_json({"tanh": {}}, classes=TWO, components=["x"])
+        found: Any = {"paper": baseline_profiles(cloud(6)[..., None], [0, 1, 1, 1, 1, 1], classes=TWO)}
+        stored = json.loads(json.dumps(ModelRecord(profiles=found).to_json()))
+        assert ModelRecord.from_json(stored).profiles == found
+
+    def test_of_another_model(self) -> None:
+        found: Any = {"paper": baseline_profiles(cloud(6)[..., None], [0, 1, 1, 1, 1, 1], classes=TWO)}
+        model = Ensemble([EPUCNN(TWO, size=(8, 8), base_channels=1)])
+        assert profiles_of(ModelRecord(profiles=found), model, "paper") == found["paper"]
+        with pytest.raises(UserError, match=r"profiles.paper.benign.mean: expected 4 components \(.*\), got 2; fit"):
+            profiles_of(ModelRecord(profiles={"paper": {"benign": SMALL}}), model, "paper")
+        with pytest.raises(UserError, match=r"profiles\.paper\.x: expected one of the classes benign, malignant"):
+            profiles_of(ModelRecord(profiles={"paper": {"x": SMALL}}), model, "paper")
+        with pytest.raises(UserError, match="space: the model has no 'evidence' profiles"):
+            profiles_of(ModelRecord(profiles=found), model, "evidence")
 
     @pytest.mark.parametrize(
         ("key", "value", "message"),
         [
-            ("mean", [], r"p\.mean: expected finite numbers, got \[\]"),
-            ("mean", [1.0, None], r"p\.mean: expected finite numbers"),
-            ("sd", [1.0], r"p\.sd: expected 2 finite numbers, got \[1\.0\]"),
-            ("n", 0, r"p\.n: expected a number of images or null, got 0"),
+            ("mean", [], r"p\.mean: expected numbers, one per component, got \(\)"),
+            ("mean", [1.0, None], r"p\.mean\[1\]: expected a finite number, got null"),
+            ("sd", [1.0], r"p\.sd: expected 2 numbers, one per component, got \(1\.0,\)"),
+            ("n", 0, r"p\.n: expected a whole number of at least 1 or null, got 0"),
             ("member_means", [], r"p\.member_means: expected one list of numbers per member"),
-            ("member_means", [[1.0]], r"p\.member_means\[0\]: expected 2 finite numbers"),
+            ("member_means", [[1.0]], r"p\.member_means\[0\]: expected 2 numbers"),
         ],
     )
     def test_damaged_json(self, key: str, value: Any, message: str) -> None:
-        stored = Profile((1.0, 2.0), None, None, None, 3, ((1.0, 2.0),)).to_json()
+        stored = records.to_json(SMALL)
         with pytest.raises(UserError, match=message):
-            Profile.from_json({**stored, key: value}, where="p")
+            records.from_json(Profile, {**stored, key: value}, "p")
         del stored[key]
-        with pytest.raises(UserError, match="p: expected mean, sd, low, high, n, member_means"):
-            Profile.from_json(stored, where="p")
+        if key in ("mean", "member_means"):
+            with pytest.raises(UserError, match=rf"^p\.{key}: is missing$"):
+                records.from_json(Profile, stored, "p")
 
     def test_what_does_not_fit(self) -> None:
         values = cloud(4)[..., None]
@@ -223,19 +234,20 @@ class TestCeilingAndFloor:
                 high.append(loop_ius(base, column[i]))
             low = [loop_ius(np.array(found[name].mean), column[i]) for i in rest]
             for part, numbers in ((ceiling[name], high), (floor[name], low)):
-                assert (part["n"], part["source"]) == (len(numbers), source)
-                assert part["mean"] == pytest.approx(sum(numbers) / len(numbers), abs=1e-12)
+                assert (part.n, part.source) == (len(numbers), source)
+                assert part.mean == pytest.approx(sum(numbers) / len(numbers), abs=1e-12)
                 wanted = {str(q): float(np.quantile(numbers, q)) for q in (0.05, 0.25, 0.5, 0.75, 0.95)}
-                assert part["quantiles"] == pytest.approx(wanted, abs=1e-12)
+                assert part.quantiles == pytest.approx(wanted, abs=1e-12)
 
     def test_nothing_to_compare(self) -> None:
         values = cloud(3)[..., None]
         found = baseline_profiles(values, [0, 0, 1], classes=TWO)
         ceiling, floor = ceiling_and_floor(values, [0, 0, 1], found, classes=TWO, source="leave-one-out")
-        nothing = dict.fromkeys(["0.05", "0.25", "0.5", "0.75", "0.95"])
-        assert ceiling["malignant"] == {"n": 0, "mean": None, "quantiles": nothing, "source": "leave-one-out"}
-        assert floor["malignant"]["n"] == 2
+        assert (ceiling["malignant"].n, ceiling["malignant"].quantiles) == (0, {})
+        assert ModelRecord(ceiling={"paper": ceiling}).to_json()["ceiling"]["paper"]["malignant"]["mean"] is None
+        assert ModelRecord(ceiling={"paper": ceiling}).ceiling_of("paper", "malignant") is None
+        assert floor["malignant"].n == 2
         ceiling, _ = ceiling_and_floor(values[:2], [0, 0], found, classes=TWO, source="test")
-        assert (ceiling["benign"]["n"], ceiling["malignant"]["n"]) == (2, 0)
+        assert (ceiling["benign"].n, ceiling["malignant"].n) == (2, 0)
         with pytest.raises(ValueError, match="source: expected 'test' or 'leave-one-out', got 'train'"):
             ceiling_and_floor(values, [0, 0, 1], found, classes=TWO, source="train")  # type: ignore[arg-type]

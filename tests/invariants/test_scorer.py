@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,11 @@ from PIL import Image
 
 import iuscore
 from iuscore import UserError, ops, phantoms
-from iuscore.models import EPUCNN, SPACES, Ensemble
+from iuscore.models import EPUCNN, SPACES, Ensemble, ModelRecord
 from iuscore.models.base import Space
 from iuscore.ops import Kind, Mode, Precision
 from iuscore.scoring import Scorer, Scores
-from iuscore.scoring.baseline import baseline_profiles, profiles_to_json
+from iuscore.scoring.baseline import baseline_profiles
 from iuscore.scoring.color import COLOR_UNSEEN
 from iuscore.scoring.similarity import ius
 
@@ -58,7 +58,7 @@ def make_scorer(
     with torch.no_grad():
         found = {s: model.member_contributions(model.prepare(real), s) for s in SPACES}
     profiles = {s: baseline_profiles(c, labels, classes=classes) for s, c in found.items()}
-    return Scorer(model, {"profiles": profiles_to_json(profiles)}, space=space)
+    return Scorer(model, ModelRecord(profiles=profiles), space=space)
 
 
 def assert_same(found: Scores, expected: Scores, tolerance: float = TOLERANCE) -> None:
@@ -226,10 +226,8 @@ def test_images_differ_enough_to_be_told_apart(expected: Scores) -> None:
 
 def test_explanation_by_hand() -> None:
     scorer = make_scorer()
-    record = copy.deepcopy(scorer.record)
-    for profile in record["profiles"]["paper"].values():
-        profile["sd"] = [0.1, 0.2, 0.3, 0.4]
-    scorer = Scorer(scorer.model, record)
+    spread = {name: replace(profile, sd=(0.1, 0.2, 0.3, 0.4)) for name, profile in scorer.profiles.items()}
+    scorer = Scorer(scorer.model, ModelRecord(profiles={"paper": spread}))
     scores = scorer(IMAGES, target=list("abababa"))
     for i, why in enumerate(scorer.explain(IMAGES, target=list("abababa"))):
         profile = scorer.profiles[scores.target[i]]
@@ -287,7 +285,7 @@ def test_refusals(scorer: Scorer) -> None:
 
 
 def test_profiles_that_belong_to_another_ensemble() -> None:
-    with pytest.raises(UserError, match="member_means: expected 2, one per member, got 1"):
+    with pytest.raises(UserError, match="member_means: expected 2 members, got 1"):
         Scorer(make_scorer(members=2).model, make_scorer().record)
 
 

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from iuscore import Scorer, UserError, phantoms
 from iuscore.features import FEATURES, GROUPS, texture_features
-from iuscore.models import AdditiveModel, Ensemble, TextureModel, load_model, save_model
+from iuscore.models import AdditiveModel, Ensemble, ModelRecord, TextureModel, load_model, save_model
+from iuscore.models.record import Profile
 from iuscore.ops import Kind
 from tests.fixtures import write_record
 
@@ -153,13 +154,13 @@ def test_wrong_inputs() -> None:
 
 def test_files(tmp_path: Path) -> None:
     members: list[AdditiveModel] = [model_of(seed=0), model_of(seed=1)]
-    save_model(tmp_path, Ensemble(members), record={})
+    save_model(tmp_path, Ensemble(members), record=ModelRecord())
     loaded, record = load_model(tmp_path)
-    assert record["kind"] == "texture"
-    assert record["model"] == members[0].config()
+    assert record.kind == "texture"
+    assert record.model == members[0].config()
     assert torch.equal(loaded(inputs()), Ensemble(members)(inputs()))
-    record["model"]["feature_sd"][0] = -1
-    write_record(tmp_path, record)
+    record.model["feature_sd"][0] = -1
+    write_record(tmp_path, record.to_json())
     with pytest.raises(
         UserError, match=f'"model": feature_sd: expected {N} positive numbers, .* copy the model folder'
     ):
@@ -167,8 +168,9 @@ def test_files(tmp_path: Path) -> None:
 
 
 def test_scores_have_no_gradient_to_pixels_and_say_so(tmp_path: Path) -> None:
-    profile = {"mean": [1.0] * 8, "sd": None, "low": None, "high": None, "n": None, "member_means": [[1.0] * 8]}
-    scorer = Scorer(Ensemble([model_of()]), {"profiles": {"paper": {"a": profile}}})
+    ones = (1.0,) * 8
+    profile = Profile(ones, sd=None, low=None, high=None, n=None, member_means=(ones,))
+    scorer = Scorer(Ensemble([model_of()]), ModelRecord(profiles={"paper": {"a": profile}}))
     pixels = torch.rand(2, 1, 40, 40, requires_grad=True)
     with pytest.raises(UserError, match="a gradient is asked for, but texture features count pixels"):
         scorer(pixels, target="a")

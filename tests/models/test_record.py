@@ -12,8 +12,8 @@ import pytest
 
 from iuscore import load
 from iuscore.errors import UserError
-from iuscore.models import Ensemble, load_model, save_model
-from iuscore.models.record import config_sha256, seal_note
+from iuscore.models import Ensemble, ModelRecord, load_model, save_model
+from iuscore.models.record import config_sha256, no_hash_note
 from tests.fixtures import Command, write_images
 from tests.models.test_files import edit, small
 
@@ -40,7 +40,7 @@ NO_BITS: tuple[Any, ...] = (7, 17, -5, 10**30, True, "12", 12.0, [], {"a": 1})
 
 @pytest.fixture
 def whole(tmp_path: Path) -> Path:
-    return save_model(tmp_path / "whole", Ensemble([small(0), small(1)]), record=RECORD)
+    return save_model(tmp_path / "whole", Ensemble([small(0), small(1)]), record=ModelRecord.from_json(RECORD))
 
 
 def set_field(folder: Path, where: str, value: Any) -> None:
@@ -87,7 +87,7 @@ class TestRecord:
             ("ceiling/paper/normal/n", 8),
             ("floor/paper/normal/source", "val"),
             ("features", {"normal": FEATURES}),
-            ("feature_version", 1),
+            ("feature_version", 2),
             ("validation/auroc", 0.75),
             ("training/interrupted", True),
             ("data/bits", 12),
@@ -114,16 +114,16 @@ class TestRecord:
         config = json.loads((whole / "config.json").read_text())
         del config["config_sha256"]
         if kept:
-            old = {key: config[key] for key in ("profiles", "ceiling", "floor")}
+            old = {key: config[key] for key in ("profiles", "ceiling", "floor", "features")}
             text = json.dumps(old, sort_keys=True, separators=(",", ":"))
             config[kept] = hashlib.sha256(text.encode()).hexdigest()
         (whole / "config.json").write_text(json.dumps(config))
         scorer = load(whole)
         assert scorer.profiles["normal"].mean == (0.5, 0.1, 0.2, 0.3)
-        assert str(seal_note(scorer.record)).startswith("the model was made by an older version, which put no hash")
+        assert str(no_hash_note(scorer.record)).startswith("the model was made by an older version, which put no hash")
         copy = save_model(whole.parent / "copy", scorer.model, record=scorer.record)
         assert "profiles_sha256" not in json.loads((copy / "config.json").read_text())
-        assert seal_note(load(copy).record) is None
+        assert no_hash_note(load(copy).record) is None
         if kept:
             config["ceiling"]["paper"]["normal"]["n"] = 8
             (whole / "config.json").write_text(json.dumps(config))
@@ -132,7 +132,7 @@ class TestRecord:
 
     def test_what_could_not_be_loaded_is_not_saved(self, tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"^model: expected at most 1000 members, got 1001$"):
-            save_model(tmp_path / "m", Ensemble([small(0)] * 1001), record={})
+            save_model(tmp_path / "m", Ensemble([small(0)] * 1001), record=ModelRecord())
         assert not (tmp_path / "m").exists()
 
     def test_a_run_says_so(self, command: Command, texture: Path, tmp_path: Path) -> None:
@@ -148,47 +148,87 @@ class TestRecord:
         [
             ("profiles", [1], "profiles: expected names with values, got [1]"),
             ("profiles", DEEP, "profiles: expected names with values, got [[[...]]]"),
-            ("profiles/other", {}, "profiles: expected the spaces paper, evidence, got 'other'"),
+            ("profiles/other", {}, "profiles: expected paper or evidence, got 'other'"),
             ("profiles/paper/normal", 3, "profiles.paper.normal: expected names with values, got 3"),
             (
                 "profiles/paper/normal/sd",
                 [0.1, -0.1, 0.1, 0.1],
                 "profiles.paper.normal.sd: expected numbers of at least",
             ),
-            ("profiles/paper/normal/mean", [1e300] * 4, "profiles.paper.normal.mean: expected finite numbers"),
-            ("profiles/paper/normal/mean", [10**400] * 4, "profiles.paper.normal.mean: expected finite numbers"),
-            ("profiles/paper/normal/mean", "abcd", "profiles.paper.normal.mean: expected finite numbers, got 'abcd'"),
-            ("profiles/paper/normal/low", [0.7] * 4, "low, profiles.paper.normal.high: expected both, low no higher"),
-            ("profiles/paper/normal/high", None, "low, profiles.paper.normal.high: expected both, low no higher"),
-            ("profiles/paper/normal/n", -1, "profiles.paper.normal.n: expected a number of images or null, got -1"),
+            ("profiles/paper/normal/mean", [1e300] * 4, "normal.mean[0]: expected a finite number, got"),
+            (
+                "profiles/paper/normal/mean",
+                [10**400] * 4,
+                "normal.mean[0]: expected a finite number, got",
+            ),
+            ("profiles/paper/normal/mean", "abcd", "profiles.paper.normal.mean: expected a list, got 'abcd'"),
+            (
+                "profiles/paper/normal/low",
+                [0.7] * 4,
+                "normal.low, high: expected both or none, low no higher",
+            ),
+            (
+                "profiles/paper/normal/high",
+                None,
+                "normal.low, high: expected both or none, low no higher",
+            ),
+            (
+                "profiles/paper/normal/n",
+                -1,
+                "normal.n: expected a whole number of at least 1 or null, got -1",
+            ),
             ("profiles/paper/normal/member_means", [], "member_means: expected one list of numbers per member"),
             ("ceiling/paper/normal", [], "ceiling.paper.normal: expected names with values, got []"),
-            ("ceiling/paper/normal/quantiles", ..., "ceiling.paper.normal.quantiles: expected names with values"),
-            ("ceiling/paper/normal/quantiles/0.25", ..., "ceiling.paper.normal.quantiles.0.25: expected a number, got"),
-            ("floor/paper/polyp/mean", None, "floor.paper.polyp.mean: expected a number, got nothing"),
-            ("floor/paper/polyp/mean", "0.5", "floor.paper.polyp.mean: expected a number, got '0.5'"),
-            ("floor/paper/polyp/n", True, "floor.paper.polyp.n: expected a number of images, got True"),
+            (
+                "ceiling/paper/normal/quantiles",
+                ...,
+                "normal.quantiles: expected 0.05, 0.25, 0.5, 0.75, 0.95, got []",
+            ),
+            (
+                "ceiling/paper/normal/quantiles/0.25",
+                ...,
+                "0.95, got ['0.05', '0.5'",
+            ),
+            ("floor/paper/polyp/mean", None, "floor.paper.polyp.mean: is missing"),
+            ("floor/paper/polyp/mean", "0.5", "floor.paper.polyp.mean: expected a finite number, got '0.5'"),
+            ("floor/paper/polyp/n", True, "floor.paper.polyp.n: expected a whole number of at least 0, got True"),
             ("features", {"normal": FEATURES | {"sd": [-1]}}, "features.normal.sd[0]: expected a number of at least 0"),
-            ("features", {"normal": FEATURES | {"mean": [1e300]}}, "features.normal.mean[0]: expected a number"),
-            ("features", {"normal": FEATURES | {"nearest": {"x": 1}}}, "features.normal.nearest: expected numbers of"),
-            ("features", {"normal": {}}, "features.normal.n: expected a number of images, got None"),
+            ("features", {"normal": FEATURES | {"mean": [1e300]}}, "normal.mean[0]: expected a finite number"),
+            (
+                "features",
+                {"normal": FEATURES | {"nearest": {"x": 1}}},
+                "nearest: expected a whole number of at least 2, got",
+            ),
+            ("features", {"normal": {}}, "features.normal.n: is missing"),
             *[
-                ("features", {"normal": FEATURES | {"nearest": {n: 1}}}, "features.normal.nearest: expected numbers of")
+                (
+                    "features",
+                    {"normal": FEATURES | {"nearest": {n: 1}}},
+                    "nearest: expected a whole number of at least 2, got",
+                )
                 for n in ("0", "1", "-1", "025", "25.0", "\u0665\u0665", "9" * 10)
             ],
-            ("features", {"normal": FEATURES | {"n": 1}}, "features.normal.n: expected at least 2 images, got 1"),
+            (
+                "features",
+                {"normal": FEATURES | {"n": 1}},
+                "normal.n: expected a whole number of at least 2, got 1",
+            ),
             ("ceiling/paper/normal/quantiles/0.9", 1, "ceiling.paper.normal.quantiles: expected 0.05, 0.25, 0.5"),
             ("floor/paper/normal/quantiles/0.05", 9, "floor.paper.normal.quantiles: expected numbers that do not fall"),
-            *[("data/bits", bits, "data.bits: expected 8 to 16 or null, got ") for bits in NO_BITS],
+            *[("data/bits", bits, "data.bits: expected a whole number from 8 to 16 or null, got ") for bits in NO_BITS],
             ("data/numbers", {"0": "other"}, "data.numbers.0: expected a class of the model, got 'other'"),
             ("data/numbers", {"zero": "normal"}, "data.numbers: expected whole numbers with classes, got 'zero'"),
             ("data/numbers", {"0": 5}, "data.numbers.0: expected text, got 5"),
             ("data/numbers", ["normal"], "data.numbers: expected names with values, got ['normal']"),
-            ("data/known_images", {"n": -1, "marks": ""}, "data.known_images.n: expected a number of images, got -1"),
+            (
+                "data/known_images",
+                {"n": -1, "marks": ""},
+                "known_images.n: expected a whole number of at least 0, got -1",
+            ),
             ("data/known_images", {"n": 1, "marks": 5}, "data.known_images.marks: expected text, got 5"),
             ("data/known_images", [1], "data.known_images: expected names with values, got [1]"),
             ("validation", 0.5, "validation: expected names with values, got 0.5"),
-            ("validation/auroc", 1.5, "validation.auroc: expected a number from 0 to 1, got 1.5"),
+            ("validation/auroc", 1.5, "validation.auroc: expected a number from 0 to 1 or null, got 1.5"),
             ("training", "sgd", "training: expected names with values, got 'sgd'"),
             ("training/interrupted", "no", "training.interrupted: expected true or false, got 'no'"),
             ("data/fingerprints", {"train": 3}, "data.fingerprints.train: expected text, got 3"),
@@ -206,7 +246,7 @@ class TestRecord:
             ("model/map_mean", [1e300] * 4, "map_mean: expected 4 numbers, got [1e+300"),
             ("model/map_mean", None, "map_mean: expected 4 numbers, got None"),
             ("kind", "x" * 9999, "unknown kind 'xxx"),
-            ("format", DEEP, "expected format 1, got [[[...]]]"),
+            ("format", DEEP, "format: expected 1, got [[[...]]]"),
         ],
     )
     def test_one_line_that_names_the_field(self, whole: Path, where: str, value: Any, message: str) -> None:
@@ -225,7 +265,7 @@ class TestRecord:
             (b'{"format": 1, "model": {"size": 1, "size": 2}}', 'not JSON ("size" comes twice)'),
             (b"[" * 100_000, "not JSON (nested too deeply)"),
             (b'{"format": ' + b"9" * 5000 + b"}", "not JSON ("),
-            (b'{"format": 1e999}', "expected format 1, got inf"),
+            (b'{"format": 1e999}', "format: expected 1, got inf"),
         ],
     )
     def test_json(self, whole: Path, content: bytes, message: str) -> None:

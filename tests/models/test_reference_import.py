@@ -80,11 +80,9 @@ class TestImport:
         model, record = import_reference(tmp_path)
         assert torch.equal(model(MAPS), original(MAPS))
         assert model.config()["model"] == {**original.config(), "mode": "paper"}
-        assert [record["profiles"]["paper"][name]["mean"][0] for name in classes] == [
-            i + 0.5 for i in range(len(classes))
-        ]
-        assert record["training"]["epochs"] == 3
-        assert "nested" not in record["training"]
+        assert [record.profiles["paper"][name].mean[0] for name in classes] == [i + 0.5 for i in range(len(classes))]
+        assert record.training.published["epochs"] == 3
+        assert "nested" not in record.training.published
         save_model(tmp_path / "model", model, record=record)
 
     def test_labels_decide_the_order(self, tmp_path: Path) -> None:
@@ -95,7 +93,7 @@ class TestImport:
         published(tmp_path, ["a", "b", "c"])
         for path in tmp_path.glob("*.npy"):
             path.unlink()
-        assert import_reference(tmp_path)[1]["profiles"] == {"paper": {}}
+        assert import_reference(tmp_path)[1].profiles == {"paper": {}}
 
     def test_checkpoint_under_its_published_name(self, tmp_path: Path) -> None:
         published(tmp_path, CLASSES)

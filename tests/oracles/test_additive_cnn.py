@@ -13,7 +13,6 @@ from torch import Tensor
 
 from iuscore import ops
 from iuscore.models import EPUCNN, import_reference
-from iuscore.scoring.baseline import profiles_from_json
 from iuscore.scoring.similarity import ius
 from tests.conftest import BackendUnderTest
 
@@ -37,7 +36,7 @@ def assert_scores(
     model: Any, record: Any, found: Tensor, expected: dict[str, Any], largest: float, median: float
 ) -> None:
     """IUS of contributions against both classes."""
-    profiles = profiles_from_json(record["profiles"], classes=model.classes, components=model.components)
+    profiles = record.profiles
     for name in model.classes:
         scores = ius(torch.tensor(profiles["paper"][name].mean), found[..., 0])
         wrong = np.abs(scores.numpy() - expected[f"ius_{name}"])

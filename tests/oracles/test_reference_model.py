@@ -15,7 +15,6 @@ import torch
 
 from iuscore.models import Ensemble, import_reference, load_model, save_model
 from iuscore.ops import degenerate_maps, perceptual_maps
-from iuscore.scoring.baseline import profiles_from_json
 from iuscore.scoring.similarity import ius, shares
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,7 +75,7 @@ def test_from_the_images_themselves(case: Case) -> None:
 
 
 def test_ius_of_both_classes(case: Case) -> None:
-    profiles = profiles_from_json(case.record["profiles"], classes=case.model.classes, components=case.model.components)
+    profiles = case.record.profiles
     column = case.model.contributions_of(case.inputs)[..., 0]
     for name in case.model.classes:
         baseline = torch.tensor(profiles["paper"][name].mean)
@@ -102,13 +101,13 @@ def test_what_the_configuration_says(case: Case) -> None:
     }
     assert isinstance(case.model, Ensemble)
     assert not case.model.training
-    for profile in case.record["profiles"]["paper"].values():
-        assert (profile["n"], profile["sd"], profile["low"], profile["high"]) == (None, None, None, None)
-    assert case.record["ceiling"] == case.record["floor"] == {}
+    for profile in case.record.profiles["paper"].values():
+        assert (profile.n, profile.sd, profile.low, profile.high) == (None, None, None, None)
+    assert case.record.ceiling == case.record.floor == {}
 
 
 def test_survives_saving(case: Case, tmp_path: Path) -> None:
     save_model(tmp_path, case.model, record=case.record)
     model, record = load_model(tmp_path)
     assert torch.equal(model(case.inputs), case.model(case.inputs))
-    assert record["profiles"] == case.record["profiles"]
+    assert record.profiles == case.record.profiles

@@ -133,11 +133,11 @@ ALLOWED: dict[str, set[str]] = {
     "images": {"errors", "_run"},
     "features": {"errors", "ops"},
     "models": {"_environment", "_run", "errors", "features", "ops"},
-    "scoring": {"errors", "features", "images", "models", "ops"},
+    "scoring": {"_run", "errors", "features", "images", "models", "ops"},
     "explain": {"_run", "errors", "features", "models", "ops", "scoring"},
     "fit": {"_environment", "_run", "errors", "features", "images", "models", "progress", "scoring"},
     "engine": {"_environment", "_run", "errors", "features", "images", "models", "ops", "progress", "scoring"},
-    "demo": {"engine", "features", "fit", "phantoms", "progress", "scoring"},
+    "demo": {"engine", "features", "fit", "models", "phantoms", "progress", "scoring"},
     "metrics": {"errors", "ops", "scoring"},
 }
 ALLOWED["__main__"] = {"_run", "cli"}

@@ -84,45 +84,42 @@ def test_files_of_the_first_version_are_read() -> None:
 
 
 def test_a_newer_format_is_refused_by_name() -> None:
-    with pytest.raises(UserError, match=r"^summary.json: format 9 is newer than 2, .* upgrade iuscore$"):
+    with pytest.raises(UserError, match=r"^format: 9 is newer than 2, .* upgrade iuscore$"):
         SetSummary.from_json(OLDEST | {"format": 9, "targets": "something else"})
 
 
 @pytest.mark.parametrize(
     ("path", "value", "field"),
     [
-        ("n_listed", "3", "n_listed"),
-        ("n_scored", 2.5, "n_scored"),
-        ("n_scored", True, "n_scored"),
-        ("targets", [], "targets"),
-        ("targets.a.n", None, "n`"),
-        ("targets.a.ius", {"low": 0.1}, "ius"),
-        ("targets.a.ceiling.mean", "high", "ceiling.mean"),
-        ("targets.a.components", [1], "components"),
-        ("model.size", [128], "size"),
-        ("notes", "one note", "notes"),
-        ("errors", {"empty": "1"}, "errors"),
+        ("n_listed", "3", "n_listed: expected a whole number, got '3'"),
+        ("n_scored", 2.5, "n_scored: expected a whole number, got 2.5"),
+        ("n_scored", True, "n_scored: expected a whole number, got True"),
+        ("targets", [], "targets: expected names with values, got []"),
+        ("targets.a.n", None, "targets.a.n: expected a whole number, got null"),
+        ("targets.a.ius", {"mean": "x"}, "targets.a.ius.mean: expected a number or null, got 'x'"),
+        ("targets.a.ceiling.mean", "high", "targets.a.ceiling.mean: expected a finite number, got 'high'"),
+        ("targets.a.components", [1], "targets.a.components[0]: expected names with values, got 1"),
+        ("model.size", [128], "model.size: expected a list or null, got [128]"),
+        ("notes", "one note", "notes: expected a list, got 'one note'"),
+        ("errors", {"empty": "1"}, "errors.empty: expected a whole number, got '1'"),
     ],
 )
 def test_the_field_is_named(path: str, value: Any, field: str) -> None:
     with pytest.raises(UserError) as caught:
         SetSummary.from_json(changed(path, value))
-    said = str(caught.value)
-    assert said.startswith("summary.json: ")
-    assert "Expected" in said or "missing required field" in said
-    assert field.rstrip("`") in said
-    assert "\n" not in said
+    assert str(caught.value).startswith(field)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("key", ["images", "n_listed", "targets", "model", "notes"])
 def test_a_missing_field_is_named(key: str) -> None:
-    with pytest.raises(UserError, match=f"missing required field `{key}`"):
+    with pytest.raises(UserError, match=f"^{key}: is missing$"):
         SetSummary.from_json({name: value for name, value in OLDEST.items() if name != key})
 
 
 @pytest.mark.parametrize("value", [None, [], "text", 3])
 def test_what_is_no_record(value: Any) -> None:
-    with pytest.raises(UserError, match=r"^summary.json: Expected `object`"):
+    with pytest.raises(UserError, match=r"^expected names with values, got "):
         SetSummary.from_json(value)
 
 

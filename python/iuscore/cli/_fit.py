@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -24,6 +23,9 @@ from iuscore.cli._common import (
     shown,
 )
 from iuscore.errors import UserError
+
+if TYPE_CHECKING:
+    from iuscore.models import ModelRecord
 
 
 def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:
@@ -237,21 +239,20 @@ def _model_options(options: dict[str, Any]) -> tuple[Any, Any]:
     return kind.options(**given), replace(kind.training, **training)
 
 
-def _print_fitted(record: Any, out: Path) -> None:
+def _print_fitted(record: ModelRecord, out: Path) -> None:
     from iuscore.engine.notes import separation_note
-    from iuscore.scoring import Reference
 
-    figures = record["validation"]
-    say(f"model written to {shown(out)}: validation AUROC {number(figures['auroc'])} on {figures['n']} images")
-    if record["test"]:
-        say(f"test AUROC {number(record['test']['auroc'])} on {record['test']['n']} images")
+    for title, figures in (("validation", record.validation), ("test", record.test)):
+        if figures is not None:
+            said = f"{title} AUROC {number(figures.auroc)} on {figures.n} images"
+            say(said if title == "test" else f"model written to {shown(out)}: {said}")
     notes: list[str | None] = auroc_notes(record)
-    for name, ceiling in record["ceiling"]["paper"].items():
-        floor = record["floor"]["paper"][name]
-        notes.append(separation_note(name, Reference.of(ceiling), Reference.of(floor)))
+    for name in record.ceiling["paper"]:
+        ceiling, floor = record.ceiling["paper"][name], record.floor["paper"][name]
+        notes.append(separation_note(name, record.ceiling_of("paper", name), record.floor_of("paper", name)))
         say(
-            f"IUS against {name}: real {name} {number(ceiling['mean'])} (ceiling, {ceiling['source']}), "
-            f"other real images {number(floor['mean'])} (floor)"
+            f"IUS against {name}: real {name} {number(ceiling.mean)} (ceiling, {ceiling.source}), "
+            f"other real images {number(floor.mean)} (floor)"
         )
     for note in filter(None, notes):
         say(f"note: {note}")
@@ -261,17 +262,19 @@ FEW_IMAGES = 10
 """Of a class: below this, an AUROC says little."""
 
 
-def auroc_notes(record: Mapping[str, Any]) -> list[str | None]:
+def auroc_notes(record: ModelRecord) -> list[str | None]:
     """What a reader of the AUROC has to know.
 
     Example:
-        >>> auroc_notes({"validation": {"auroc": 0.09}, "data": {"counts": {"val": {"a": 99, "b": 99}}}})[0][:56]
+        >>> from iuscore.models.record import DataRecord, Figures, ModelRecord
+        >>> record = ModelRecord(validation=Figures(auroc=0.09), data=DataRecord(counts={"val": {"a": 99, "b": 99}}))
+        >>> auroc_notes(record)[0][:56]
         'validation AUROC 0.090 is below 0.5: the model takes mos'
     """
     notes: list[str | None] = []
-    for part, key in (("val", "validation"), ("test", "test")):
-        auroc = (record.get(key) or {}).get("auroc")
-        counts = record["data"]["counts"].get(part, {})
+    for part, key, figures in (("val", "validation", record.validation), ("test", "test", record.test)):
+        auroc = None if figures is None else figures.auroc
+        counts = record.data.counts.get(part, {})
         if auroc is None:
             continue
         if few := {name: n for name, n in counts.items() if n < FEW_IMAGES}:

@@ -96,7 +96,6 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
         worker_context()  # its imports take as long as those that follow
     with deferred_interrupts(repeated=True):
         from iuscore.engine import FROM_FOLDER, check_csv, score_source, write_csv
-        from iuscore.engine.most_like import recall_of
         from iuscore.engine.ranks import rank_of, require_alone
         from iuscore.images import open_shards
         from iuscore.images.labels import parse_map
@@ -146,7 +145,7 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
             ray_address=address if engine == "ray" else None,
             progress=Progress() if quiet else ProgressBar(),
         )
-    _print_summary(run.summary, recall_of(scorer.record))
+    _print_summary(run.summary, scorer.record.recall)
     if run.read_as:
         read_as = ", ".join(f"{label} as {name}" for label, name in run.read_as.items())
         say(f"note: labels were read as when the model was fitted, {read_as}; --map changes that")
@@ -223,31 +222,28 @@ def verify(out: Path, model: Path | None, images: Path | None, split: Any, colum
     """
     from iuscore.engine import FROM_FOLDER
     from iuscore.engine import verify as check
-    from iuscore.engine.run import read_record
-    from iuscore.engine.settings import RUN_NAME
+    from iuscore.engine.records import require_run
     from iuscore.images import MaskedShards, ShardedSource, open_shards
     from iuscore.scoring import load
 
-    record = read_record(out / RUN_NAME)
-    if record is None:
-        raise UserError(f"{out} holds no run: give the --out folder of 'iuscore score'")
-    identity = record["identity"]
-    if (model := model or record["model"]) is None:
+    record = require_run(out)
+    identity = record.identity
+    if (model := model or (None if record.model is None else Path(record.model))) is None:
         raise UserError(f"{out} does not say where its model is: give --model")
-    scorer = load(model, space=identity["space"], precision=identity["precision"])
-    labeled = identity["target"] == FROM_FOLDER
+    scorer = load(model, space=identity.space, precision=identity.precision)
+    labeled = identity.target == FROM_FOLDER
     # A folder's split is part of the path that was written down.
-    split = split or record.get("split")
+    split = split or record.split
     source: ShardedSource = open_shards(
-        images or record["images"],
+        images or record.images,
         labeled=labeled,
         split=split,
-        column=column or record.get("column"),
-        bits=identity.get("bits"),
-        by_content=record.get("by_content", False),
-        labels_from=record.get("labels_from") or "folder",
+        column=column or record.column,
+        bits=identity.bits,
+        by_content=bool(record.by_content),
+        labels_from=record.labels_from or "folder",
     )
-    if mask := mask or record.get("masks"):
+    if mask := mask or (None if record.masks is None else Path(record.masks)):
         source = MaskedShards(source, mask)
     found = check(out, scorer, source, sample=sample, seed=seed, progress=ProgressBar())
     for problem in found.problems:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from iuscore._run.files import atomic_write
 from iuscore.engine.parts import finished, part_path, read_part
-from iuscore.engine.run import CSV_NAME, is_csv, not_own, read_record
-from iuscore.engine.settings import RUN_NAME
+from iuscore.engine.records import require_run
+from iuscore.engine.run import CSV_NAME, is_csv, not_own
 from iuscore.errors import UserError
 
 
@@ -49,13 +49,11 @@ def write_csv(out: Path) -> Path:
     """
     from pyarrow.csv import CSVWriter
 
-    record = read_record(out / RUN_NAME)
-    if record is None:
-        raise UserError(f"{out} holds no run: give the --out folder of 'iuscore score'")
+    record = require_run(out)
     check_csv(out)
     with atomic_write(out / CSV_NAME) as file:
         writer = None
-        for info in finished(out, record["run"], record["n_shards"]):
+        for info in finished(out, record.run, record.n_shards):
             table = read_part(part_path(out, info.index)).replace_schema_metadata(None)
             if writer is None:
                 writer = CSVWriter(file, table.schema)

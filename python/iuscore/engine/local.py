@@ -19,7 +19,6 @@ from typing import Any
 from iuscore._run.processes import worker_context
 from iuscore._run.signals import deferred_interrupts
 from iuscore.engine.parts import PartInfo
-from iuscore.engine.run import model_identity
 from iuscore.engine.settings import Settings
 from iuscore.engine.shard import Stopped, score_shard, score_shards
 from iuscore.errors import UserError
@@ -57,7 +56,7 @@ class Loading:
         """
         if scorer.folder is None:
             raise UserError("workers: expected a scorer of iuscore.load, which other processes can load too")
-        return cls(scorer.folder.resolve(), scorer.space, scorer.precision_on(device), model_identity(scorer))
+        return cls(scorer.folder.resolve(), scorer.space, scorer.precision_on(device), scorer.record.identity())
 
     def load(self) -> Scorer:
         """The scorer.
@@ -66,7 +65,7 @@ class Loading:
             UserError: the folder holds another model by now.
         """
         scorer = load(self.folder, space=self.space, precision=self.precision)
-        if model_identity(scorer) != self.identity:
+        if scorer.record.identity() != self.identity:
             raise UserError(f"the model in {self.folder} has changed since the run began: put back the first one")
         return scorer
 

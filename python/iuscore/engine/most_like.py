@@ -35,24 +35,6 @@ def most_probable(probabilities: Array) -> npt.NDArray[np.int64]:
     return np.bincount(usable.argmax(axis=1) if len(usable) else [], minlength=probabilities.shape[1]).astype(np.int64)
 
 
-def accuracy_of(record: Mapping[str, Any]) -> float | None:
-    """Share of held-out real images whose class the model finds: of the test images, else of those of validation."""
-    for key in ("test", "validation"):
-        figures = record.get(key)
-        if isinstance(figures, Mapping) and isinstance(figures.get("accuracy"), float):
-            return float(figures["accuracy"])
-    return None
-
-
-def recall_of(record: Mapping[str, Any]) -> Mapping[str, float]:
-    """Class -> share of its held-out real images whose class the model finds; empty where that is not known."""
-    for key in ("test", "validation"):
-        figures = record.get(key)
-        if isinstance(figures, Mapping) and figures.get("recall"):
-            return dict(figures["recall"])
-    return {}
-
-
 def others_line(target: str, most_like: Counts, recall: float | None) -> str | None:
     """How many images look most like a class that they were not compared with; None where none does.
 

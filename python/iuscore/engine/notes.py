@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from iuscore.engine.most_like import accuracy_of, exchange_notes, mixture_note, recall_of
+from iuscore.engine.most_like import exchange_notes, mixture_note
 from iuscore.engine.texts import TextCounts
 from iuscore.features import VERSION
 from iuscore.features.registry import COLOR_GROUPS
 from iuscore.images.listing import counted
-from iuscore.scoring import Scorer
+from iuscore.scoring import HeldOut, Scorer, TargetSummary
 from iuscore.scoring.color import COLOR_UNSEEN, COLORLESS_IMAGE
-from iuscore.scoring.records import Reference, TargetSummary
 from iuscore.scoring.words import label_notes
 
 COPIES = 0.5
@@ -35,12 +34,12 @@ DEGENERATE = {
 }
 
 
-def separation_note(name: str, ceiling: Reference | None, floor: Reference | None) -> str | None:
+def separation_note(name: str, ceiling: HeldOut | None, floor: HeldOut | None) -> str | None:
     """Real images of the class and of the others must reach different scores, or a score says nothing.
 
     Example:
-        >>> ceiling = Reference(9, 0.7, {"0.25": 0.6})
-        >>> floor = Reference(9, 0.1, {"0.5": 0.1})
+        >>> ceiling = HeldOut(9, 0.7, {"0.25": 0.6})
+        >>> floor = HeldOut(9, 0.1, {"0.5": 0.1})
         >>> separation_note("benign", ceiling, floor) is None
         True
     """
@@ -55,13 +54,13 @@ def separation_note(name: str, ceiling: Reference | None, floor: Reference | Non
     )
 
 
-def above_note(name: str, mean: float, ceiling: Reference | None, low: float | None = None) -> str | None:
+def above_note(name: str, mean: float, ceiling: HeldOut | None, low: float | None = None) -> str | None:
     """A set whose mean is above that of real images is no better for it; ``low`` is the lower end of its interval.
 
     Example:
-        >>> above_note("benign", 0.8, Reference(9, 0.4, {"0.95": 0.7})).split(":")[0]
+        >>> above_note("benign", 0.8, HeldOut(9, 0.4, {"0.95": 0.7})).split(":")[0]
         'the images against benign score 0.80 on average, above 95 % of real ones'
-        >>> above_note("benign", 0.6, Reference(9, 0.4, {"0.95": 0.7}), 0.5).split(":")[0]
+        >>> above_note("benign", 0.6, HeldOut(9, 0.4, {"0.95": 0.7}), 0.5).split(":")[0]
         'the images against benign score 0.60 on average, held-out real ones 0.40'
     """
     if ceiling is None:
@@ -107,16 +106,16 @@ def set_notes(scorer: Scorer, targets: Mapping[str, TargetSummary], warnings: Te
     said = label_notes(targets, scorer.classes, doubtful)
     if not said:
         most_like = {name: entry.most_like or {} for name, entry in targets.items()}
-        said = exchange_notes(most_like, accuracy_of(scorer.record), doubtful)
+        said = exchange_notes(most_like, scorer.record.accuracy, doubtful)
     notes += said
     if not said:
-        recall = recall_of(scorer.record)
+        recall = scorer.record.recall
         notes += [
             note
             for name, entry in targets.items()
             if name not in doubtful and (note := mixture_note(name, entry.most_like or {}, recall.get(name)))
         ]
-    if scorer.model.features and scorer.record.get("feature_version", 1) < VERSION:
+    if scorer.model.features and scorer.record.feature_version < VERSION:
         notes.append(
             "the model was fitted by an earlier version, which measured some colors otherwise: scores of color images "
             "may have moved; fit it again where that matters"
@@ -157,5 +156,4 @@ def set_notes(scorer: Scorer, targets: Mapping[str, TargetSummary], warnings: Te
 
 
 def interrupted_training(scorer: Scorer) -> bool:
-    training = scorer.record.get("training")
-    return isinstance(training, dict) and bool(training.get("interrupted"))
+    return scorer.record.training.interrupted

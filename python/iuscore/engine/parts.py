@@ -11,20 +11,22 @@ import re
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from iuscore._run import records
 from iuscore._run.files import atomic_write
 from iuscore._run.regular_files import regular_only
 from iuscore.engine.groups import GroupBy
-from iuscore.engine.records import parsed, whole
 from iuscore.errors import UserError
 from iuscore.features import MOST
 from iuscore.images import Sample
+from iuscore.models.record import Count
 from iuscore.scoring import Scorer, Scores
 
 if TYPE_CHECKING:
@@ -99,15 +101,44 @@ class PartFeatures:
     total: Array
     kept: Array
 
-    def to_json(self) -> dict[str, Any]:
-        return {"n": self.n, "total": _text(self.total, "<f8"), "kept": _text(self.kept, "<f4"), "rows": len(self.kept)}
+    def to_record(self) -> FeaturesRecord:
+        """As they stand in the footer."""
+        return FeaturesRecord(self.n, _text(self.total, "<f8"), _text(self.kept, "<f4"), len(self.kept))
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> PartFeatures:
-        total = _array(value["total"], "<f8")
-        if not whole(value["n"], 1, 2**31) or not np.isfinite(total).all():
-            raise ValueError("n, total")
-        return cls(value["n"], total, _array(value["kept"], "<f4").reshape(value["rows"], len(total)))
+    def of(cls, record: FeaturesRecord) -> PartFeatures:
+        """Read what `to_record` returned.
+
+        Raises:
+            ValueError: it holds other numbers than it says.
+        """
+        total = _array(record.total, "<f8")
+        if not np.isfinite(total).all():
+            raise ValueError("total")
+        return cls(record.n, total, _array(record.kept, "<f4").reshape(record.rows, len(total)))
+
+
+@dataclass(frozen=True)
+class FeaturesRecord:
+    """`PartFeatures` in JSON; the numbers are base64 of little-endian bytes."""
+
+    n: Annotated[int, msgspec.Meta(ge=1, le=2**31)]
+    total: str
+    kept: str
+    rows: Count
+
+
+@dataclass(frozen=True)
+class PartRecord:
+    """The footer of a part; attributes as of `PartInfo`. Version 0.1 wrote neither ``passing`` nor ``known``."""
+
+    run: str
+    index: Count
+    unreadable: Count
+    content: str
+    features: dict[str, FeaturesRecord]
+    passing: tuple[Count, ...] = ()
+    known: tuple[Count, Count] = (0, 0)
 
 
 def _text(values: Array, dtype: str) -> str:
@@ -177,11 +208,10 @@ class PartRows:
 
         table = self._table()
         info = self._info(table, run, index)
-        record: dict[str, Any] = {"run": run, "index": index, "unreadable": info.unreadable}
-        record |= {"passing": info.passing, "known": info.known, "content": info.content}
-        record["features"] = {name: part.to_json() for name, part in info.features.items()}
+        features = {name: part.to_record() for name, part in info.features.items()}
+        record = PartRecord(run, index, info.unreadable, info.content, features, info.passing, info.known)
         with atomic_write(path) as file:
-            pq.write_table(table.replace_schema_metadata({_KEY: json.dumps(record)}), file)
+            pq.write_table(table.replace_schema_metadata({_KEY: json.dumps(records.to_json(record))}), file)
         return info
 
     def _table(self) -> pa.Table:
@@ -240,15 +270,13 @@ def read_info(path: Path) -> PartInfo | None:
     try:
         with open(path, "rb", opener=regular_only) as file:  # a path that is not UTF-8 cannot be given
             footer = pq.read_metadata(file)
-        record = parsed((footer.metadata or {})[_KEY])
-        features = {name: PartFeatures.from_json(value) for name, value in record["features"].items()}
-        run, index, content, unreadable = (record[key] for key in ("run", "index", "content", "unreadable"))
-        if not (whole(index, 0, 2**63) and whole(unreadable, 0, footer.num_rows) and isinstance(content, str)):
+        record = records.from_json(PartRecord, records.parse_json((footer.metadata or {})[_KEY]))
+        if record.unreadable > footer.num_rows:
             return None
-        passing = tuple(int(row) for row in record.get("passing", ()))  # version 0.1 did not say
-        hits, looked_at = (int(number) for number in record.get("known", (0, 0)))
-        return PartInfo(run, index, footer.num_rows, unreadable, passing, (hits, looked_at), content, features)
-    except (OSError, KeyError, ValueError, TypeError, AttributeError, pa.ArrowException):
+        features = {name: PartFeatures.of(part) for name, part in record.features.items()}
+        return PartInfo(record.run, record.index, footer.num_rows, record.unreadable, record.passing, record.known,
+                        record.content, features)  # fmt: skip
+    except (OSError, KeyError, ValueError, pa.ArrowException):
         return None
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from zlib import crc32
 
 from iuscore._run.files import atomic_write
+from iuscore._run.records import parse_json
 from iuscore._run.regular_files import regular_only
-from iuscore.engine.records import parsed
 from iuscore.errors import UserError
 from iuscore.images import Shard, ShardedSource
 
@@ -63,7 +63,7 @@ def first_shard(path: Path) -> Shard | None:
     """The shard in the first line of a file; None where there is none."""
     try:
         with open(path, "rb", opener=regular_only) as file:
-            return Shard.from_json(parsed(file.readline(LONGEST_LINE)))
+            return Shard.from_json(parse_json(file.readline(LONGEST_LINE)))
     except (OSError, AttributeError, ValueError):
         return None
 

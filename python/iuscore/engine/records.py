@@ -1,127 +1,152 @@
-"""What is read back from a run's folder: JSON that others may have changed, checked field by field."""
+"""What a run keeps in its folder beside the scores: ``run.json``, read back and checked field by field."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal
 
+import msgspec
+
+from iuscore._run import records
 from iuscore._run.regular_files import regular_only
+from iuscore.errors import UserError
+from iuscore.models import Space
+from iuscore.models.record import Count
 
-LARGEST = 1 << 30
-"""Bytes of a record, at most; the summary of a thousand classes is some MB."""
+FORMAT: Literal[1] = 1
+"""Of ``run.json``."""
 
-MOST_PER_SHARD = 100_000
-"""Images a shard: its rows are in memory until it is done."""
+ARITHMETIC = 2
+"""Raised by a release whose numbers differ from those of the one before, so that no run holds both."""
 
-Check = Callable[[Any], bool]
+MAX_SHARD_SIZE = 100_000
+"""Images in a shard: its rows are in memory until it is done."""
+
+Sha256 = Annotated[str, msgspec.Meta(pattern=records.SHA256)]
+Bits = Annotated[int, msgspec.Meta(ge=8, le=16)]
 
 
-class BadRecord(ValueError):
-    """A record that is not what it should be; the message is part of one line."""
+@dataclass(frozen=True)
+class RunIdentity:
+    """What the rows of a run depend on. Batch size, workers and device are not among it.
 
-
-def parsed(text: str | bytes) -> Any:
-    """What JSON says.
-
-    Raises:
-        BadRecord: it is none, or nested so deep that nobody wrote it so.
-
-    Example:
-        >>> parsed("[" * 100_000)
-        Traceback (most recent call last):
-        ...
-        iuscore.engine.records.BadRecord: expected JSON, got too many brackets inside each other
+    Attributes:
+        arithmetic: `ARITHMETIC` of the version that began the run.
+        model: `ModelRecord.identity`.
+        space, target, precision, shard_size: as given, or chosen.
+        group_by: pattern that finds groups; None: the images have none.
+        map: label -> class, as given; None where nothing was.
+        bits: the option ``--bits``.
+        source: SHA-256 over the shards; empty before they are listed.
+        format: of ``run.json``.
+        unknown: what another version wrote besides.
     """
-    try:
-        return json.loads(text)
-    except RecursionError:
-        raise BadRecord("expected JSON, got too many brackets inside each other") from None
-    except ValueError as error:  # also: bytes that are no text
-        raise BadRecord(f"expected JSON, got {' '.join(str(error).split())[:80]}") from None
+
+    model: Sha256
+    space: Space
+    target: str
+    precision: Literal["exact", "fast"]
+    shard_size: Annotated[int, msgspec.Meta(ge=1, le=MAX_SHARD_SIZE)]
+    source: Sha256
+    group_by: str | None = None
+    map: dict[str, str] | None = None
+    bits: Bits | None = None
+    format: Literal[1] = FORMAT
+    arithmetic: Count = ARITHMETIC
+    unknown: dict[str, Any] = field(default_factory=dict, metadata=records.NOT_IN_JSON)
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in ``run.json``; runs of version 0.1 know nothing of optional fields that were not given."""
+        return {**{key: value for key, value in records.to_json(self).items() if value is not None}, **self.unknown}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any], where: str) -> RunIdentity:
+        """Read what `to_json` returned."""
+        known = {field.name for field in fields(cls)}
+        found = records.from_json(cls, value, where)
+        return replace(found, unknown={key: part for key, part in value.items() if key not in known})
+
+    def sha256(self) -> str:
+        """In hex, over all of it: the name of the run, which every part bears."""
+        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
 
 
-def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object in a file.
+@dataclass(frozen=True)
+class RunRecord:
+    """``run.json``: what a run is made of, and where from.
+
+    Attributes:
+        run: `RunIdentity.sha256` of ``identity``.
+        images: where the images are; ``split``, ``column``, ``masks``, ``by_content`` and ``labels_from`` as given.
+        model: the model folder; None of a model in memory.
+        n_images, n_shards: how many there are.
+    """
+
+    NAME: ClassVar[str] = "run.json"
+
+    run: Sha256
+    identity: RunIdentity
+    images: str
+    n_images: Count
+    n_shards: Count
+    split: Literal["train", "val", "test"] | None = None
+    column: str | None = None
+    masks: str | None = None
+    by_content: bool | None = None
+    labels_from: Literal["folder", "prefix"] | None = None
+    model: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in the file."""
+        found = records.to_json(self) | {"identity": self.identity.to_json()}
+        return {key: value for key, value in found.items() if value is not None}
+
+    @classmethod
+    def read(cls, path: Path) -> RunRecord | None:
+        """Read the file; None where there is none.
+
+        Raises:
+            UserError: it cannot be read, or a field is not what it should be.
+        """
+        try:
+            value = read_json(path)
+            record = records.from_json(cls, value)
+            return replace(record, identity=RunIdentity.from_json(value["identity"], "identity"))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise UserError(f"cannot read {path}: {error.strerror}") from error
+        except ValueError as error:  # no JSON, or another record
+            raise UserError(
+                f"{path} is damaged, or of another version ({error}): give a new folder, or --overwrite"
+            ) from None
+
+
+def require_run(out: Path) -> RunRecord:
+    """The record of the run in a folder.
 
     Raises:
-        OSError: it cannot be read. BadRecord: it holds something else, or far too much.
+        UserError: there is none, or it cannot be read.
+    """
+    record = RunRecord.read(out / RunRecord.NAME)
+    if record is None:
+        raise UserError(f"{out} holds no run: give the --out folder of 'iuscore score'")
+    return record
+
+
+def read_json(path: Path) -> Any:
+    """The JSON in a file.
+
+    Raises:
+        OSError: it cannot be read. ValueError: it holds something else, or far too much.
     """
     with open(path, "rb", opener=regular_only) as file:
-        content = file.read(LARGEST + 1)
-    if len(content) > LARGEST:
-        raise BadRecord(f"expected at most {LARGEST} bytes")
-    found = parsed(content)
-    if not isinstance(found, dict):
-        raise BadRecord(f"expected a JSON object, got {shown(found)}")
-    return found
-
-
-def require(found: Mapping[str, Any], kinds: Mapping[str, tuple[str, Check]], inside: str = "") -> None:
-    """Check fields.
-
-    Args:
-        found: parsed JSON.
-        kinds: name -> what is expected, in words, and whether a value is that. A missing field is None.
-        inside: what to put before the names.
-
-    Raises:
-        BadRecord: a field is of another kind; the message names it.
-
-    Example:
-        >>> require({"n": True}, {"n": COUNT})
-        Traceback (most recent call last):
-        ...
-        iuscore.engine.records.BadRecord: n: expected a number of images, got True
-    """
-    for name, (expected, is_it) in kinds.items():
-        value = found.get(name)
-        if not is_it(value):
-            raise BadRecord(f"{inside}{name}: expected {expected}, got {shown(value)}")
-
-
-def shown(value: Any) -> str:
-    """A value from a file in a few characters."""
-    if isinstance(value, str | int | float | None):
-        text = repr(value)
-        return text if len(text) <= 60 else f"{text[:60]}..."
-    return f"a {type(value).__name__}"
-
-
-def whole(value: Any, low: int, high: int) -> bool:
-    """Whether a value is a whole number from ``low`` to ``high``; True and False are none."""
-    return type(value) is int and low <= value <= high
-
-
-TEXT: tuple[str, Check] = ("a text", lambda value: isinstance(value, str))
-TEXT_OR_NOTHING: tuple[str, Check] = ("a text or null", lambda value: value is None or isinstance(value, str))
-COUNT: tuple[str, Check] = ("a number of images", lambda value: whole(value, 0, 2**63 - 1))
-OBJECT: tuple[str, Check] = ("an object", lambda value: isinstance(value, dict))
-SHARD_SIZE: tuple[str, Check] = (
-    f"1 to {MOST_PER_SHARD} images a shard",
-    lambda value: whole(value, 1, MOST_PER_SHARD),
-)
-FLAG_OR_NOTHING: tuple[str, Check] = ("true, false or null", lambda value: value is None or isinstance(value, bool))
-DIGEST: tuple[str, Check] = (
-    "64 hexadecimal digits",
-    lambda value: isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef"),
-)
-BITS_OR_NOTHING: tuple[str, Check] = ("8 to 16 or null", lambda value: value is None or whole(value, 8, 16))
-TEXTS_OR_NOTHING: tuple[str, Check] = (
-    "an object of texts or null",
-    lambda value: value is None or (isinstance(value, dict) and all(isinstance(v, str) for v in value.values())),
-)
-
-
-def one_of(*values: str | int | None) -> tuple[str, Check]:
-    """A field that takes one of a few values, and nothing that only compares equal to one, such as True.
-
-    Example:
-        >>> expected, is_it = one_of("exact", "fast")
-        >>> expected, is_it("fast"), is_it(1)
-        ('exact or fast', True, False)
-    """
-    named = ["null" if value is None else str(value) for value in values]
-    expected = " or ".join([", ".join(named[:-1]), named[-1]] if len(named) > 1 else named)
-    return expected, lambda found: any(type(found) is type(value) and found == value for value in values)
+        content = file.read(records.MAX_BYTES + 1)
+    try:
+        return records.parse_json(content)
+    except ValueError as error:
+        raise ValueError(f"expected JSON, got {' '.join(str(error).split())[:80]}") from None

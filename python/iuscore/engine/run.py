@@ -2,50 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 from iuscore._run.files import TEMPORARY_SUFFIX, atomic_write
 from iuscore._run.regular_files import not_a_file, regular_only
 from iuscore.engine import parts
 from iuscore.engine.groups import GroupBy
 from iuscore.engine.plan import Plan, first_shard, make_plan
-from iuscore.engine.records import (
-    BITS_OR_NOTHING,
-    COUNT,
-    DIGEST,
-    FLAG_OR_NOTHING,
-    OBJECT,
-    SHARD_SIZE,
-    TEXT,
-    TEXT_OR_NOTHING,
-    TEXTS_OR_NOTHING,
-    BadRecord,
-    Check,
-    one_of,
-    read_object,
-    require,
-)
-from iuscore.engine.settings import FROM_FOLDER, RUN_NAME, Settings
+from iuscore.engine.records import RunIdentity, RunRecord, read_json
+from iuscore.engine.settings import FROM_FOLDER, Settings
 from iuscore.engine.summary import Gathered
 from iuscore.errors import UserError
 from iuscore.images import Shard, ShardedSource
 from iuscore.images.labels import ClassNames
 from iuscore.images.listing import uid_of
-from iuscore.models.base import SPACES
-from iuscore.models.record import seal_note
+from iuscore.models.record import no_hash_note
 from iuscore.scoring import Scorer, SetSummary
 
-FORMAT = 1
-ARITHMETIC = 2
-"""Raised by a release whose numbers differ from those of the one before, so that no run holds both."""
-
+RUN_NAME = RunRecord.NAME
 PLAN_NAME, SUMMARY_NAME, CSV_NAME = "plan.jsonl", "summary.json", "scores.csv"
 SHARD_SIZES = {"epu": 128, "texture": 512}
 """Images a shard, by kind of model: what a killed run loses is a few seconds, and a million images are few files."""
@@ -53,32 +33,6 @@ SHARD_SIZES = {"epu": 128, "texture": 512}
 NPZ_ORIGIN = "splits of the npz file"
 """What the record of a model says whose images were in an .npz."""
 
-_FIELDS: dict[str, tuple[str, Check]] = {
-    "run": DIGEST,
-    "identity": OBJECT,
-    "images": TEXT,
-    "split": one_of("train", "val", "test", None),
-    "column": TEXT_OR_NOTHING,
-    "masks": TEXT_OR_NOTHING,
-    "by_content": FLAG_OR_NOTHING,
-    "labels_from": TEXT_OR_NOTHING,
-    "model": TEXT_OR_NOTHING,
-    "n_images": COUNT,
-    "n_shards": COUNT,
-}
-_IDENTITY: dict[str, tuple[str, Check]] = {
-    "format": one_of(FORMAT),
-    "arithmetic": COUNT,
-    "model": DIGEST,
-    "space": one_of(*SPACES),
-    "target": TEXT,
-    "precision": one_of("exact", "fast"),
-    "source": DIGEST,
-    "shard_size": SHARD_SIZE,
-    "group_by": TEXT_OR_NOTHING,
-    "map": TEXTS_OR_NOTHING,
-    "bits": BITS_OR_NOTHING,
-}
 _IN_SUMMARY = {"n_listed", "n_scored", "targets", "model", "versions"}
 _OTHER = {
     "arithmetic": "was made by a version that computes otherwise",
@@ -90,8 +44,6 @@ _OTHER = {
     "shard_size": "has shards of another size",
     "group_by": "has groups by another pattern",
 }
-_MAP = "map"  # in the identity of runs that have one
-_BITS = "was made with another --bits"
 
 
 @dataclass(frozen=True)
@@ -148,71 +100,60 @@ def open_run(
     elif not (folder / RUN_NAME).exists():
         _require_own(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    before = read_record(folder / RUN_NAME)
+    before = RunRecord.read(folder / RUN_NAME)
     if shard_size is None:
-        shard_size = before["identity"]["shard_size"] if before else SHARD_SIZES[scorer.model.member_kind]
-    identity: dict[str, Any] = {
-        "format": FORMAT,
-        "arithmetic": ARITHMETIC,
-        "model": model_identity(scorer),
-        "space": scorer.space,
-        "target": target,
-        "precision": scorer.precision_on(device),
-        "shard_size": shard_size,
-        # Only where it is given: runs of version 0.1 know nothing of it.
-        **({} if group_by is None else {"group_by": group_by}),
-    }
-    if source.names is not None and source.names.given:
-        identity[_MAP] = dict(source.names.given)
-    if source.bits is not None:  # a run without it is as one of 0.1
-        identity["bits"] = source.bits
+        shard_size = before.identity.shard_size if before else SHARD_SIZES[scorer.model.member_kind]
+    identity = RunIdentity(
+        model=scorer.record.identity(),
+        space=scorer.space,
+        target=target,
+        precision=cast(Literal["exact", "fast"], scorer.precision_on(device)),
+        shard_size=shard_size,
+        source="",  # not listed yet
+        group_by=group_by,
+        map=dict(source.names.given) if source.names is not None and source.names.given else None,
+        bits=source.bits,
+    )
     if before:
-        _compare(folder, before["identity"], identity)
+        _compare(folder, before.identity, identity)
 
     def check(shard: Shard) -> None:
         if target == FROM_FOLDER:
             scorer.targets(shard.labels, len(shard.labels))
 
     def accept(plan: Plan) -> None:
-        identity["source"] = plan.signature
         # Read again: listing takes its time, and another command may have begun meanwhile.
-        if there := read_record(folder / RUN_NAME):
-            _compare(folder, there["identity"], identity)
+        if there := RunRecord.read(folder / RUN_NAME):
+            _compare(folder, there.identity, replace(identity, source=plan.signature))
 
     groups = None if group_by is None else GroupBy(group_by)
     plan = make_plan(source, shard_size, folder / PLAN_NAME, check=check, accept=accept)
     if groups is not None:
         groups.of(next(source.items(plan.shard(0))).uid)
-    run = run_of(identity)
+    identity = replace(identity, source=plan.signature)
+    run = identity.sha256()
     if before is None:
-        record = {
-            "run": run,
-            "identity": identity,
-            "images": str(source.path.absolute()),
-            "split": source.split,
-            "column": source.column,
-            **({} if source.masks is None else {"masks": str(source.masks)}),
-            "by_content": source.by_content,
-            **({} if source.labels_from == "folder" else {"labels_from": source.labels_from}),
-            "model": None if scorer.folder is None else str(scorer.folder.absolute()),
-            "n_images": plan.images,
-            "n_shards": len(plan),
-        }
+        record = RunRecord(
+            run,
+            identity,
+            images=str(source.path.absolute()),
+            n_images=plan.images,
+            n_shards=len(plan),
+            split=cast(Literal["train", "val", "test"] | None, source.split),
+            column=source.column,
+            masks=None if source.masks is None else str(source.masks),
+            by_content=source.by_content,
+            labels_from=None if source.labels_from == "folder" else source.labels_from,
+            model=None if scorer.folder is None else str(scorer.folder.absolute()),
+        )
         with atomic_write(folder / RUN_NAME) as file:
             # Names that are not UTF-8 are written as escapes.
-            file.write((json.dumps(record, indent=1) + "\n").encode())
+            file.write((json.dumps(record.to_json(), indent=1) + "\n").encode())
     (folder / parts.FOLDER).mkdir(exist_ok=True)
     settings = Settings(folder, run, plan, target, parts.sample_size(len(plan)), batch_size, device, strict,
                         scorer.model.mask_size, group_by)  # fmt: skip
-    fitted = _data_of(scorer).get("bits")
-    notes = (*bits_notes(fitted, source.bits), *([note] if (note := seal_note(scorer.record)) else []))
+    notes = (*bits_notes(scorer.record.data.bits, source.bits), *filter(None, [no_hash_note(scorer.record)]))
     return Run(folder, settings, uid_of(str(source.path)), notes)
-
-
-def _data_of(scorer: Scorer) -> dict[str, Any]:
-    """What the model says of the images it was fitted to; empty where it says nothing that can be read."""
-    data = scorer.record.get("data")
-    return data if isinstance(data, dict) else {}
 
 
 def bits_notes(fitted: int | None, given: int | None) -> tuple[str, ...]:
@@ -229,70 +170,39 @@ def bits_notes(fitted: int | None, given: int | None) -> tuple[str, ...]:
     return (f"the model was fitted {one}, these images were read {other}: use the same if their values are alike",)
 
 
-def run_of(identity: Mapping[str, Any]) -> str:
-    """SHA-256 in hex over all that the rows of a run depend on: the name that every part of it bears."""
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-
-
-def model_identity(scorer: Scorer) -> str:
-    """SHA-256 in hex over the model's configuration, which holds its profiles and the hash of its weights."""
-    return hashlib.sha256(json.dumps(scorer.record, sort_keys=True).encode()).hexdigest()
-
-
-def read_record(path: Path) -> dict[str, Any] | None:
-    """What ``run.json`` says; None where there is none.
-
-    Raises:
-        UserError: it cannot be read, or a field is not what it should be.
-    """
-    try:
-        record = read_object(path)
-        require(record, _FIELDS)
-        require(record["identity"], _IDENTITY, "identity.")
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
-    except BadRecord as error:
-        raise UserError(
-            f"{path} is damaged, or of another version ({error}): give a new folder, or --overwrite"
-        ) from None
-    return record
-
-
 def class_names(scorer: Scorer, given: Mapping[str, str] | None) -> ClassNames:
     """Which class of the model a label stands for; ``given``: as the user says.
 
     Integers stand for classes where the model was fitted with numbers that were named.
     """
-    data = _data_of(scorer)
-    numbers = data.get("numbers")
-    if numbers is None and str(data.get("origin")).startswith(NPZ_ORIGIN):  # of version 0.1: --classes in label order
+    data = scorer.record.data
+    numbers: Mapping[str, str] = data.numbers
+    if not numbers and data.origin.startswith(NPZ_ORIGIN):  # of version 0.1: --classes in label order
         numbers = {str(i): name for i, name in enumerate(scorer.classes)}
-    return ClassNames(scorer.classes, dict(given or {}), numbers if isinstance(numbers, dict) else {})
+    return ClassNames(scorer.classes, dict(given or {}), dict(numbers))
 
 
-def _compare(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    if before.get(_MAP) != now.get(_MAP):
-        raise UserError(
-            f"the run in {folder} maps labels otherwise ({_shown_map(before)}, not {_shown_map(now)}): "
-            "give a new folder, or --overwrite to begin anew"
-        )
-    if before.get("bits") != now.get("bits"):
-        was, given = (side.get("bits") or "none" for side in (before, now))
-        raise UserError(f"the run in {folder} {_BITS} ({was}, not {given}): give a new folder, or --overwrite")
-    for key in {**now, **before}:
-        if key == "source" and key not in now:
-            continue  # not listed yet
-        if (value := now.get(key)) != before.get(key):
-            was = "" if key in ("model", "source") else f" ({before.get(key)}, not {value})"
-            why = _OTHER.get(key, f"was made by another version, which writes {key[:60]!r}")
-            raise UserError(f"the run in {folder} {why}{was}: give a new folder, or --overwrite to begin anew")
+def _compare(folder: Path, before: RunIdentity, now: RunIdentity) -> None:
+    """Raise where a run was begun with something else; ``now`` may have no source yet."""
+
+    def refuse(why: str, was: object = None, given: object = None) -> None:
+        said = "" if was is given is None else f" ({was}, not {given})"
+        raise UserError(f"the run in {folder} {why}{said}: give a new folder, or --overwrite to begin anew")
+
+    if before.map != now.map:
+        refuse("maps labels otherwise", _shown_map(before.map), _shown_map(now.map))
+    if before.bits != now.bits:
+        refuse("was made with another --bits", before.bits or "none", now.bits or "none")
+    for key, why in _OTHER.items():
+        was, given = getattr(before, key), getattr(now, key)
+        if was != given and (key != "source" or given):
+            refuse(why, *(() if key in ("model", "source") else (was, given)))
+    for key, was in before.unknown.items():
+        refuse(f"was made by another version, which writes {key[:60]!r}", was)
 
 
-def _shown_map(identity: Mapping[str, Any]) -> str:
-    pairs = identity.get(_MAP)
-    return ",".join(f"{label}={name}" for label, name in pairs.items()) if isinstance(pairs, dict) else "without --map"
+def _shown_map(pairs: Mapping[str, str] | None) -> str:
+    return "without --map" if pairs is None else ",".join(f"{label}={name}" for label, name in pairs.items())
 
 
 def remove_run(folder: Path) -> None:
@@ -302,7 +212,7 @@ def remove_run(folder: Path) -> None:
         UserError: a file has the name of one of a run's, and is none.
     """
     try:
-        record = read_record(folder / RUN_NAME)
+        record = RunRecord.read(folder / RUN_NAME)
     except UserError:  # damaged: what lies beside it tells whose it is
         record = None
         if not any(path.is_file() and is_own(path) for path, is_own in _written(folder)):
@@ -352,8 +262,9 @@ def is_csv(path: Path) -> bool:
 
 def _is_summary(path: Path) -> bool:
     try:
-        return read_object(path).keys() >= _IN_SUMMARY
-    except (OSError, BadRecord):
+        found = read_json(path)
+        return isinstance(found, dict) and found.keys() >= _IN_SUMMARY
+    except (OSError, ValueError):
         return False
 
 

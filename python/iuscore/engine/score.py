@@ -16,11 +16,11 @@ from iuscore._run.signals import deferred_interrupts
 from iuscore.engine import parts
 from iuscore.engine.local import in_processes, in_this_process
 from iuscore.engine.parts import PartInfo, finished
-from iuscore.engine.records import MOST_PER_SHARD, shown, whole
+from iuscore.engine.records import MAX_SHARD_SIZE
 from iuscore.engine.run import SUMMARY_NAME, Run, class_names, open_run, tidy, write_summary
 from iuscore.engine.settings import FROM_FOLDER
 from iuscore.engine.summary import Gathered
-from iuscore.errors import UserError
+from iuscore.errors import UserError, bounded
 from iuscore.images import MaskedShards, ShardedSource, open_shards
 from iuscore.images.listing import counted
 from iuscore.progress import Progress
@@ -164,21 +164,21 @@ def _masked(scorer: Scorer, source: ShardedSource, masks: str | os.PathLike[str]
     return source if masks is None or source.masks else MaskedShards(source, Path(masks))
 
 
-MOST_IN_BATCH = 1 << 16
-MOST_ACTORS = 1 << 16
-MOST_PER_PROCESSOR = 8
+MAX_BATCH_SIZE = 1 << 16
+MAX_ACTORS = 1 << 16
+MAX_WORKERS_PER_PROCESSOR = 8
 """Worker processes; more of them wait for each other, and each needs the memory of a model."""
 
 
 def _check_numbers(batch_size: int, workers: int, shard_size: int | None, *, alone: bool) -> None:
-    most = max(64, MOST_PER_PROCESSOR * processors()) if alone else MOST_ACTORS
+    most = max(64, MAX_WORKERS_PER_PROCESSOR * processors()) if alone else MAX_ACTORS
     for name, value, high, why in (
-        ("batch_size", batch_size, MOST_IN_BATCH, ""),
-        ("workers", workers, most, f", {MOST_PER_PROCESSOR} a processor" if most > 64 and alone else ""),
-        ("shard_size", 1 if shard_size is None else shard_size, MOST_PER_SHARD, ", whose rows wait in memory"),
+        ("batch_size", batch_size, MAX_BATCH_SIZE, ""),
+        ("workers", workers, most, f", {MAX_WORKERS_PER_PROCESSOR} a processor" if most > 64 and alone else ""),
+        ("shard_size", 1 if shard_size is None else shard_size, MAX_SHARD_SIZE, ", whose rows wait in memory"),
     ):
-        if not whole(value, 1, high):
-            raise UserError(f"{name}: expected 1 to {high}{why}, got {shown(value)}")
+        if type(value) is not int or not 1 <= value <= high:
+            raise UserError(f"{name}: expected 1 to {high}{why}, got {bounded(value)}")
 
 
 def _launcher(

@@ -8,7 +8,6 @@ from pathlib import Path
 from iuscore.engine.plan import Plan
 
 FROM_FOLDER = "from-folder"
-RUN_NAME = "run.json"
 
 
 @dataclass(frozen=True)

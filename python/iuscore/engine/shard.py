@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 import torch
@@ -14,8 +14,8 @@ from torch import Tensor
 from iuscore.engine.batches import Batch, batches
 from iuscore.engine.groups import GroupBy
 from iuscore.engine.parts import PartInfo, PartRows, part_path, read_info
-from iuscore.engine.records import BadRecord, read_object
-from iuscore.engine.settings import FROM_FOLDER, RUN_NAME, Settings
+from iuscore.engine.records import RunRecord, read_json
+from iuscore.engine.settings import FROM_FOLDER, Settings
 from iuscore.errors import UserError
 from iuscore.images import KnownImages, ShardedSource
 from iuscore.scoring import Scorer, Scores
@@ -74,9 +74,8 @@ def score_shards(
         else:
             todo.append(index)
     gathered: dict[int, PartRows] = {}
-    data = scorer.record.get("data")
-    stored = data.get("known_images") if isinstance(data, dict) else None  # models of version 0.1 have none
-    known = KnownImages.from_json(stored, where="data.known_images")
+    stored = scorer.record.data.known_images  # models of version 0.1 have none
+    known = KnownImages.from_json(None if stored is None else asdict(stored), where="data.known_images")
     group_by = None if settings.group_by is None else GroupBy(settings.group_by)
     waiting: deque[tuple[Batch, Fetched | None]] = deque()
 
@@ -108,10 +107,11 @@ def score_shards(
 def _require_same_run(settings: Settings) -> None:
     """Two commands that differ must not write into one folder."""
     try:
-        run = read_object(settings.out / RUN_NAME).get("run")
-    except (OSError, BadRecord):
-        run = None
-    if run != settings.run:
+        found = read_json(settings.out / RunRecord.NAME)
+        same = isinstance(found, dict) and found.get("run") == settings.run
+    except (OSError, ValueError):
+        same = False
+    if not same:
         raise UserError(f"another command has begun anew in {settings.out}: give each a folder of its own")
 
 

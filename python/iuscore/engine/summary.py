@@ -15,7 +15,6 @@ from iuscore.engine.most_like import (
     mixture_note,
     most_probable,
     outside_of_mixture,
-    recall_of,
 )
 from iuscore.engine.notes import (
     CONSTANT,
@@ -35,8 +34,8 @@ from iuscore.features import MOST, nearest_ratio
 from iuscore.features.change import FEWEST
 from iuscore.images import decoders
 from iuscore.images.listing import NAMED
+from iuscore.models.record import QUANTILES, HeldOut
 from iuscore.scoring import Scorer, records
-from iuscore.scoring.baseline import QUANTILES
 from iuscore.scoring.color import COLOR_UNSEEN, COLORLESS_IMAGE
 from iuscore.scoring.intervals import MeanSums, mean_of_means
 from iuscore.scoring.words import OUTSIDE, Resolution
@@ -121,8 +120,7 @@ class Gathered:
         self.parts: dict[int, str] = {}  # hash of the rows of each
         self.passing = 0
         self.first_unreadable: list[records.Unreadable] = []
-        height, width = scorer.record["model"].get("size", (0, 0))
-        self.resolution = Resolution((height, width)) if height else None
+        self.resolution = None if scorer.record.size is None else Resolution(scorer.record.size)
         self.known = (0, 0)
 
     def add_all(self, infos: Iterable[PartInfo]) -> Gathered:
@@ -196,7 +194,6 @@ class Gathered:
         targets = {name: _describe_target(scorer, name, self.targets[name]) for name in sorted(self.targets)}
         if 2 * self.known[0] > self.known[1] or interrupted_training(scorer):
             targets = {name: replace(target, doubtful=True) for name, target in targets.items()}
-        size = record["model"].get("size")
         return records.SetSummary(
             images=images,
             n_listed=listed,
@@ -218,16 +215,16 @@ class Gathered:
                 *([note] if self.resolution and (note := self.resolution.note()) else []),
             ),
             model=records.ModelUsed(
-                kind=record["kind"],
-                weights_sha256=record["weights_sha256"],
-                members=len(record["members"]),
+                kind=record.kind,
+                weights_sha256=record.weights_sha256,
+                members=len(record.members),
                 classes=tuple(scorer.classes),
                 components=tuple(scorer.components),
                 space=scorer.space,
                 precision=scorer.precision_on(device),
-                mode=record["model"].get("mode"),
-                color=record["model"].get("color"),
-                size=None if size is None else (int(size[0]), int(size[1])),
+                mode=record.mode,
+                color=record.color,
+                size=record.size,
             ),
             decoder=decoders(),
             versions=versions(),
@@ -240,7 +237,7 @@ class Gathered:
 def _describe_target(scorer: Scorer, target: str, found: _Target) -> records.TargetSummary:
     """Everything about the images scored against one class."""
     components = len(scorer.components)
-    ceiling, floor = (_reference(scorer, key, target) for key in ("ceiling", "floor"))
+    ceiling, floor = (of(scorer.space, target) for of in (scorer.record.ceiling_of, scorer.record.floor_of))
     ius = np.concatenate(found.ius)
     mean = found.sums.mean
     contributions, shares = mean[1 : 1 + components], mean[1 + components :]
@@ -253,7 +250,7 @@ def _describe_target(scorer: Scorer, target: str, found: _Target) -> records.Tar
     overlap = separation_note(target, ceiling, floor) is not None
     above = above_note(target, float(mean[0]), ceiling, low[0]) is not None
     most_like = dict(zip(scorer.classes, () if found.most_like is None else found.most_like.tolist(), strict=True))
-    mixed = mixture_note(target, most_like, recall_of(scorer.record).get(target)) is not None
+    mixed = mixture_note(target, most_like, scorer.record.recall.get(target)) is not None
     nearest = _nearest(scorer, target, found.feature_sample)
     return records.TargetSummary(
         n=found.n,
@@ -301,11 +298,6 @@ def _nearest(scorer: Scorer, target: str, sample: Array | None) -> float | None:
     return None if profile is None or sample is None else nearest_ratio(profile, sample, scorer.model.features)
 
 
-def _reference(scorer: Scorer, key: str, target: str) -> records.Reference | None:
-    """Ceiling or floor of a class in the scorer's space; None where no image was held out."""
-    return records.Reference.of((scorer.record.get(key) or {}).get(scorer.space, {}).get(target))
-
-
 def _mean_over_classes(
     targets: Mapping[str, records.TargetSummary], found: Mapping[str, _Target]
 ) -> records.MeanOverClasses | None:
@@ -328,6 +320,6 @@ def _mean_over_classes(
     )
 
 
-def _mean_of(references: Sequence[records.Reference | None]) -> float | None:
+def _mean_of(references: Sequence[HeldOut | None]) -> float | None:
     means = [reference.mean for reference in references if reference is not None]
     return float(np.mean(means)) if len(means) == len(references) else None

@@ -26,18 +26,18 @@ from iuscore.engine.parts import (
     table_schema,
 )
 from iuscore.engine.plan import Plan, make_plan
-from iuscore.engine.records import COUNT, FLAG_OR_NOTHING, OBJECT, BadRecord, read_object, require, shown
-from iuscore.engine.run import PLAN_NAME, SUMMARY_NAME, class_names, model_identity, read_record, run_of
-from iuscore.engine.settings import FROM_FOLDER, RUN_NAME
+from iuscore.engine.records import RunRecord, read_json, require_run
+from iuscore.engine.run import PLAN_NAME, RUN_NAME, SUMMARY_NAME, class_names
+from iuscore.engine.settings import FROM_FOLDER
 from iuscore.engine.shard import targets_of
 from iuscore.engine.summary import Gathered
 from iuscore.engine.texts import TextCounts
-from iuscore.errors import UserError
+from iuscore.errors import UserError, bounded
 from iuscore.images import Sample, ShardedSource, read_item
 from iuscore.images.listing import counted
 from iuscore.models.text import is_number
 from iuscore.progress import Progress
-from iuscore.scoring import Scorer, SetSummary
+from iuscore.scoring import Scorer, SetSummary, TargetSummary
 from iuscore.scoring.contributions import unusable
 
 if TYPE_CHECKING:
@@ -153,25 +153,23 @@ def verify(
         (20, 5, ())
     """
     folder, progress = Path(out), progress or Progress()
-    record = read_record(folder / RUN_NAME)
-    if record is None:
-        raise UserError(f"{folder} holds no run: give the --out folder of 'iuscore score'")
-    identity, say = record["identity"], _Problems()
-    _require_target(folder, scorer, identity["target"])
-    if identity["target"] == FROM_FOLDER:
-        source = source.named(class_names(scorer, identity.get("map")))
-    if run_of(identity) != record["run"]:
+    record = require_run(folder)
+    identity, say = record.identity, _Problems()
+    _require_target(folder, scorer, identity.target)
+    if identity.target == FROM_FOLDER:
+        source = source.named(class_names(scorer, identity.map))
+    if identity.sha256() != record.run:
         say(f"{RUN_NAME}: identity: changed since the run began (its SHA-256 is not that in run)")
-    if identity["model"] != model_identity(scorer):
+    if identity.model != scorer.record.identity():
         say("the model is another one now")
     with tempfile.TemporaryDirectory() as scratch:  # the run itself may be read-only
-        plan = make_plan(source, identity["shard_size"], Path(scratch, PLAN_NAME))
-        if plan.signature != identity["source"]:
-            say(f"the images have changed since: {record['n_images']} then, {plan.images} now")
+        plan = make_plan(source, identity.shard_size, Path(scratch, PLAN_NAME))
+        if plan.signature != identity.source:
+            say(f"the images have changed since: {record.n_images} then, {plan.images} now")
         else:
             for key, there in (("n_images", plan.images), ("n_shards", len(plan))):
-                if record[key] != there:
-                    say(f"{RUN_NAME}: {key}: expected {there}, got {record[key]}")
+                if (written := getattr(record, key)) != there:
+                    say(f"{RUN_NAME}: {key}: expected {there}, got {written}")
         rows = _check_parts(folder, record, scorer, source, plan, say, progress)
         again = _check_scores(folder, record, scorer, source, plan, sample, seed, say) if not say.n else (0, None)
     if rows.passing.total:
@@ -184,17 +182,17 @@ def _require_target(folder: Path, scorer: Scorer, target: str) -> None:
     known = (FROM_FOLDER, *scorer.profiles)
     if target not in known:
         raise UserError(
-            f"{folder / RUN_NAME}: identity.target: expected one of {', '.join(known)}, got {shown(target)}: "
+            f"{folder / RUN_NAME}: identity.target: expected one of {', '.join(known)}, got {bounded(target)}: "
             "give the model that the run was made with, or score again in a new folder"
         )
 
 
 def _check_parts(
-    folder: Path, record: Mapping[str, Any], scorer: Scorer, source: ShardedSource, plan: Plan, say: _Problems,
+    folder: Path, record: RunRecord, scorer: Scorer, source: ShardedSource, plan: Plan, say: _Problems,
     progress: Progress,
 ) -> _Rows:  # fmt: skip
     """What the parts hold, each compared with its footer and its shard."""
-    schema, rows = table_schema(scorer, grouped=record["identity"].get("group_by") is not None), _Rows()
+    schema, rows = table_schema(scorer, grouped=record.identity.group_by is not None), _Rows()
     missing, first = 0, ""
     progress.start("checking", len(plan), "part")
     for index in range(len(plan)):
@@ -204,7 +202,7 @@ def _check_parts(
             missing, first = missing + 1, first or path.name
             continue
         info = read_info(path)
-        if info is None or info.run != record["run"] or info.index != index:
+        if info is None or info.run != record.run or info.index != index:
             say(f"{path.name} is damaged or of another run")
             continue
         try:
@@ -245,7 +243,7 @@ def _worth_another_try(errors: TextCounts) -> str:
 
 
 def _check_scores(
-    folder: Path, record: Mapping[str, Any], scorer: Scorer, source: ShardedSource, plan: Plan, sample: int, seed: int,
+    folder: Path, record: RunRecord, scorer: Scorer, source: ShardedSource, plan: Plan, sample: int, seed: int,
     say: _Problems,
 ) -> tuple[int, float | None]:  # fmt: skip
     ends = np.cumsum(np.fromiter((plan.shard(index).n for index in range(len(plan))), dtype=np.int64, count=len(plan)))
@@ -265,7 +263,7 @@ def _check_scores(
                 if reason != rows[place]["error"]:
                     say(f"{item.uid}: {reason or 'readable'} now, {rows[place]['error'] or 'readable'} then")
                 continue
-            row = score_row(scorer, found, targets_of([item.label], record["identity"]["target"])[0])
+            row = score_row(scorer, found, targets_of([item.label], record.identity.target)[0])
             difference = max(abs(row[name] - rows[place][name]) for name in names)
             if not difference <= TOLERANCE:
                 say(f"{item.uid}: scored again its numbers differ by {difference:.2g}")
@@ -288,46 +286,43 @@ def score_row(scorer: Scorer, sample: Sample, target: str) -> dict[str, float]:
     return dict(zip(number_columns(scorer), values.tolist(), strict=True))
 
 
-def _check_summary(
-    folder: Path, record: Mapping[str, Any], scorer: Scorer, rows: _Rows, plan: Plan, say: _Problems
-) -> None:
+def _check_summary(folder: Path, record: RunRecord, scorer: Scorer, rows: _Rows, plan: Plan, say: _Problems) -> None:
     listed = plan.images
     try:
-        summary = read_object(folder / SUMMARY_NAME)
-        require(summary, {"n_scored": COUNT, "n_unreadable": COUNT, "n_listed": COUNT, "targets": OBJECT})
-        require(summary, {"complete": FLAG_OR_NOTHING})
+        written = read_json(folder / SUMMARY_NAME)
+        summary = SetSummary.from_json(written)
     except FileNotFoundError:
         say(f"{SUMMARY_NAME} is missing or damaged")
         return
     except OSError as error:
         say(f"{SUMMARY_NAME} is missing or damaged ({error.strerror})")
         return
-    except BadRecord as error:
+    except ValueError as error:
         say(f"{SUMMARY_NAME} is missing or damaged ({error})")
         return
-    if (there := summary["n_scored"] + summary["n_unreadable"]) != rows.n:
-        say(f"{SUMMARY_NAME} counts {there} images, the parts hold {rows.n}")
-    elif summary["n_unreadable"] != rows.unreadable:
-        said = summary["n_unreadable"]
+    if summary.n_done != rows.n:
+        say(f"{SUMMARY_NAME} counts {summary.n_done} images, the parts hold {rows.n}")
+    elif summary.n_unreadable != rows.unreadable:
+        said = summary.n_unreadable
         say(f"{SUMMARY_NAME}: n_unreadable: expected {rows.unreadable}, as the parts hold, got {said}")
-    elif not summary.get("complete"):
+    elif not summary.complete:
         say(f"{SUMMARY_NAME} is of a run that is not complete")
-    elif summary["n_listed"] != listed:
-        say(f"{SUMMARY_NAME}: n_listed: expected {listed}, got {summary['n_listed']}")
+    elif summary.n_listed != listed:
+        say(f"{SUMMARY_NAME}: n_listed: expected {listed}, got {summary.n_listed}")
     else:
-        _check_targets(summary["targets"], rows, say)
-        if not say.n and summary.get("format") == SetSummary.FORMAT:
-            _compare(summary, _made_again(folder, record, scorer, plan), say)
+        _check_targets(summary.targets, rows, say)
+        if not say.n and summary.format == SetSummary.FORMAT:
+            _compare(written, _made_again(folder, record, scorer, plan), say)
 
 
-def _made_again(folder: Path, record: Mapping[str, Any], scorer: Scorer, plan: Plan) -> dict[str, Any]:
+def _made_again(folder: Path, record: RunRecord, scorer: Scorer, plan: Plan) -> dict[str, Any]:
     """What ``summary.json`` says of the parts, but for how long the run took and by what it was made."""
-    gathered = Gathered(scorer, folder, record["identity"].get("group_by"))
-    gathered.add_all(finished(folder, record["run"], len(plan)))
+    gathered = Gathered(scorer, folder, record.identity.group_by)
+    gathered.add_all(finished(folder, record.run, len(plan)))
     found = gathered.describe(
-        images=record["images"], listed=plan.images, device="cpu", seconds=1.0, new=0, interrupted=False
+        images=record.images, listed=plan.images, device="cpu", seconds=1.0, new=0, interrupted=False
     ).to_json()
-    found["model"]["precision"] = record["identity"]["precision"]
+    found["model"]["precision"] = record.identity.precision
     return {key: value for key, value in found.items() if key not in _OF_THE_RUN}
 
 
@@ -339,7 +334,7 @@ def _compare(summary: Mapping[str, Any], expected: dict[str, Any], say: _Problem
     notes = summary.get("notes")
     for note in expected.pop("notes"):
         if not isinstance(notes, list) or note not in notes:  # those on the run stand beside
-            say(f"{SUMMARY_NAME}: notes: expected {shown(note)} among them")
+            say(f"{SUMMARY_NAME}: notes: expected {bounded(note)} among them")
             return
     for key, value in expected.items():
         if difference := _difference(summary.get(key), value, key):
@@ -355,21 +350,19 @@ def _difference(found: Any, expected: Any, where: str) -> str | None:
     else:
         numbers = is_number(found) and is_number(expected)
         same = math.isclose(found, expected, rel_tol=1e-5, abs_tol=1e-7) if numbers else found == expected
-        return None if same else f"{where}: expected {shown(expected)}, as the parts hold, got {shown(found)}"
+        return None if same else f"{where}: expected {bounded(expected)}, as the parts hold, got {bounded(found)}"
     return next((said for pair in pairs if (said := _difference(*pair))), None)
 
 
-def _check_targets(targets: Mapping[str, Any], rows: _Rows, say: _Problems) -> None:
+def _check_targets(targets: Mapping[str, TargetSummary], rows: _Rows, say: _Problems) -> None:
     """Number of images and mean IUS of each class, which are what is read first."""
     for name in sorted({*targets, *rows.sums}):
         total, n = rows.sums.get(name, (0.0, 0))
-        entry = targets.get(name)
-        found = entry.get("n") if isinstance(entry, dict) else None
-        if found != n or type(found) is not int:
-            say(f"{SUMMARY_NAME}: targets.{name[:60]}.n: expected {n}, as the parts hold, got {shown(found)}")
+        entry, where = targets.get(name), f"{SUMMARY_NAME}: targets.{name[:60]}"
+        if entry is None or entry.n != n:
+            say(f"{where}.n: expected {n}, as the parts hold, got {None if entry is None else entry.n}")
             continue
-        ius, expected = targets[name].get("ius"), total / n
-        mean = ius.get("mean") if isinstance(ius, dict) else None
-        same = mean is None if math.isnan(expected) else is_number(mean) and abs(mean - expected) <= CLOSE
+        mean, expected = entry.ius.mean, total / n
+        same = mean is None if math.isnan(expected) else mean is not None and abs(mean - expected) <= CLOSE
         if not same:
-            say(f"{SUMMARY_NAME}: targets.{name[:60]}.ius.mean: expected {expected:.9g}, got {shown(mean)}")
+            say(f"{where}.ius.mean: expected {expected:.9g}, got {mean}")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from iuscore.errors import UserError
 from iuscore.features.registry import COLOR_GROUPS, Feature
 
 Array = npt.NDArray[np.floating[Any]]
@@ -28,6 +28,9 @@ FEWEST, MOST = 25, 1600
 """Images between which nearest neighbors are compared; fewer say nothing, more cost the square of their number."""
 
 
+_Number = Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)]
+
+
 @dataclass(frozen=True)
 class FeatureProfile:
     """Features of the real images of one class.
@@ -39,32 +42,10 @@ class FeatureProfile:
             standardized statistics; for 25, 50, 100, ... as far as there are images.
     """
 
-    n: int
-    mean: tuple[float, ...]
-    sd: tuple[float, ...]
-    nearest: Mapping[int, float]
-
-    def to_json(self) -> dict[str, Any]:
-        """The profile as it stands in ``config.json``."""
-        return {**asdict(self), "nearest": {str(n): distance for n, distance in self.nearest.items()}}
-
-    @classmethod
-    def from_json(cls, value: Any, *, where: str, features: int) -> FeatureProfile:
-        """Read what :meth:`to_json` returned.
-
-        Raises:
-            UserError: it is not what it should be; the message begins with ``where``.
-        """
-        try:
-            nearest = {int(n): float(distance) for n, distance in value["nearest"].items()}
-            mean, sd = (tuple(float(x) for x in value[key]) for key in ("mean", "sd"))
-            profile = cls(int(value["n"]), mean, sd, nearest)
-        except (KeyError, TypeError, ValueError, AttributeError):
-            raise UserError(f"{where}: expected n, mean, sd and nearest; fit the model again") from None
-        numbers = (*mean, *sd, *nearest.values())
-        if len(mean) != features or len(sd) != features or not all(map(math.isfinite, numbers)) or min(sd) < 0:
-            raise UserError(f"{where}: expected {features} finite means and spreads; fit the model again")
-        return profile
+    n: Annotated[int, msgspec.Meta(ge=2, le=10**15)]
+    mean: tuple[_Number, ...]
+    sd: tuple[Annotated[float, msgspec.Meta(ge=0, le=1e15)], ...]
+    nearest: dict[Annotated[int, msgspec.Meta(ge=2)], Annotated[float, msgspec.Meta(ge=0, le=1e15)]]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from iuscore.errors import UserError
-from iuscore.features import FEATURES, feature_profile
+from iuscore.features import FEATURES, FeatureProfile, feature_profile
 from iuscore.fit.training import LabeledInputs, TrainingOptions
 from iuscore.images import Source
 from iuscore.models import EPUCNN, AdditiveModel, TextureModel, flops
@@ -58,8 +58,8 @@ class ModelKind(ABC, Generic[OptionsT]):
         """Arithmetic of one forward pass over one image, where `smaller` gives anything."""
         return 0.0
 
-    def describe(self, prepared: Mapping[str, LabeledInputs], config: Config) -> dict[str, Any]:
-        """What goes into the model's record besides what every kind has."""
+    def feature_profiles(self, prepared: Mapping[str, LabeledInputs], config: Config) -> dict[str, FeatureProfile]:
+        """class -> its named features; empty of a model without some."""
         return {}
 
 
@@ -170,14 +170,14 @@ class TextureKind(ModelKind[TextureOptions]):
         device = member.bias.device
         member.center(torch.from_numpy(data.inputs).to(device), torch.from_numpy(data.labels).to(device))
 
-    def describe(self, prepared: Mapping[str, LabeledInputs], config: Config) -> dict[str, Any]:
+    def feature_profiles(self, prepared: Mapping[str, LabeledInputs], config: Config) -> dict[str, FeatureProfile]:
         """What the features of each class are. Nothing was fitted to them, so training images count too."""
         parts = [prepared["train"], prepared["val"]]
         values = np.concatenate([part.inputs for part in parts])
         labels = np.concatenate([part.labels for part in parts])
         features = FEATURES[config["color"]]
         found = {name: feature_profile(values[labels == k], features) for k, name in enumerate(config["classes"])}
-        return {"features": {name: profile.to_json() for name, profile in found.items() if profile is not None}}
+        return {name: profile for name, profile in found.items() if profile is not None}
 
 
 KINDS: Mapping[str, ModelKind[Any]] = {"epu": EPUKind(), "texture": TextureKind()}

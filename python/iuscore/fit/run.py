@@ -30,10 +30,18 @@ from iuscore.fit.training import LabeledInputs, MemberProgress, TrainingOptions,
 from iuscore.images import Sample, Source
 from iuscore.models import SPACES, AdditiveModel, Ensemble, save_model
 from iuscore.models.base import check_weights
-from iuscore.models.record import MOST_MEMBERS
+from iuscore.models.record import (
+    MAX_MEMBERS,
+    DataRecord,
+    Figures,
+    KnownImagesRecord,
+    MemberRecord,
+    ModelRecord,
+    TrainingRecord,
+)
 from iuscore.models.texture import NO_BORDER
 from iuscore.progress import Progress
-from iuscore.scoring.baseline import baseline_profiles, ceiling_and_floor, profiles_to_json
+from iuscore.scoring.baseline import baseline_profiles, ceiling_and_floor
 from iuscore.scoring.contributions import contributions_of_inputs, prepare_source
 
 MAX_SEED = 2**32  # NumPy's generators take larger seeds, scikit-learn's do not
@@ -44,7 +52,7 @@ class Fitted:
     """Where the model is and how it came out."""
 
     folder: Path
-    record: Mapping[str, Any]
+    record: ModelRecord
     interrupted: bool
     unreadable: tuple[tuple[str, str], ...] = field(default=())
 
@@ -103,7 +111,7 @@ def fit(
         ...     small = EPUOptions(size=(16, 16), base_channels=2, hidden_units=4)
         ...     fitted = fit(open_splits(folder + "/real"), folder + "/model", model_options=small,
         ...                  training=TrainingOptions(epochs=1))
-        ...     sorted(fitted.record["profiles"])
+        ...     sorted(fitted.record.profiles)
         ['evidence', 'paper']
     """
     model = model or ("epu" if isinstance(model_options, EPUOptions) else "texture")
@@ -115,8 +123,8 @@ def fit(
     training, seeds = training or kind.training, kind.seeds if seeds is None else seeds
     if not 0 <= seed < MAX_SEED:
         raise UserError(f"seed: expected 0 to {MAX_SEED - 1}, got {seed}")
-    if not 1 <= seeds <= MOST_MEMBERS:
-        raise UserError(f"seeds: expected 1 to {MOST_MEMBERS} members, got {seeds}")
+    if not 1 <= seeds <= MAX_MEMBERS:
+        raise UserError(f"seeds: expected 1 to {MAX_MEMBERS} members, got {seeds}")
     if not os.fspath(out):
         raise UserError("out: expected a folder, got an empty text")
     progress, folder = progress or Progress(), Path(out)
@@ -159,21 +167,21 @@ def fit(
             )
         ensemble = Ensemble(members)
         interrupted = len(members) < seeds or not progresses[-1].finished
-        record = {
-            "members": [_describe_member(progress) for progress in progresses],
+        record = ModelRecord(
+            members=tuple(_describe_member(progress) for progress in progresses),
             **_profiles(ensemble, prepared),
-            **kind.describe(prepared, config),
-            "validation": _figures(ensemble, prepared["val"]),
-            "test": _figures(ensemble, prepared["test"]) if "test" in prepared else None,
-            "training": {**asdict(training), "seeds": len(members), "interrupted": interrupted},
-            "data": {
+            features=kind.feature_profiles(prepared, config),
+            validation=_figures(ensemble, prepared["val"]),
+            test=_figures(ensemble, prepared["test"]) if "test" in prepared else None,
+            training=TrainingRecord(**asdict(training), seeds=len(members), interrupted=interrupted),
+            data=DataRecord(
                 **_describe_data(splits, found, prepared, names, fingerprints),
-                "numbers": _numbers(splits, names, classes),
-                "known_images": images.KnownImages.of(marks).to_json(),
-            },
-            "versions": {**versions(), "machine": platform.machine()},
-            **({"feature_version": VERSION} if ensemble.features else {}),
-        }
+                numbers=_numbers(splits, names, classes),
+                known_images=KnownImagesRecord(**images.KnownImages.of(marks).to_json()),
+            ),
+            versions={**versions(), "machine": platform.machine()},
+            feature_version=VERSION if ensemble.features else 1,
+        )
         save_model(folder, ensemble, record=record)
     if not interrupted:
         remove_state(folder)
@@ -294,9 +302,9 @@ def _check_masks(splits: Splits, rule: str | None) -> None:
         raise UserError("mask: expected images that come with masks: open_splits(..., masks=folder)")
 
 
-def _describe_member(progress: MemberProgress) -> dict[str, Any]:
+def _describe_member(progress: MemberProgress) -> MemberRecord:
     best = {key: value for key, value in progress.history[progress.best_epoch - 1].items() if key != "epoch"}
-    return {"seed": progress.seed, "epochs": progress.epoch, "best_epoch": progress.best_epoch, **best}
+    return MemberRecord(seed=progress.seed, epochs=progress.epoch, best_epoch=progress.best_epoch, **best)
 
 
 def _profiles(model: Ensemble, prepared: Mapping[str, LabeledInputs]) -> dict[str, Any]:
@@ -320,17 +328,17 @@ def _profiles(model: Ensemble, prepared: Mapping[str, LabeledInputs]) -> dict[st
             classes=model.classes,
             source=cast(Literal["test", "leave-one-out"], source),
         )
-    return {"profiles": profiles_to_json(profiles), "ceiling": ceiling, "floor": floor}
+    return {"profiles": profiles, "ceiling": ceiling, "floor": floor}
 
 
-def _figures(model: AdditiveModel, data: LabeledInputs) -> dict[str, Any]:
+def _figures(model: AdditiveModel, data: LabeledInputs) -> Figures:
     """Of held-out real images: their number, AUROC, and the shares whose class the model finds, of all and by class."""
     logits = predict(model, data.inputs)
     right = model.probabilities(logits).numpy().argmax(1) == data.labels
     accuracy = float(right.mean()) if len(data) else None
     of_class = ((name, right[data.labels == k]) for k, name in enumerate(model.classes))
     recall = {name: float(found.mean()) for name, found in of_class if len(found)}
-    return {"n": len(data), "auroc": auroc(logits.numpy(), data.labels), "accuracy": accuracy, "recall": recall}
+    return Figures(len(data), auroc(logits.numpy(), data.labels), accuracy, recall)
 
 
 def _data_line(splits: Splits, prepared: Mapping[str, LabeledInputs], names: Sequence[str]) -> str:
@@ -357,8 +365,8 @@ def _describe_data(
 ) -> dict[str, Any]:
     return {
         "origin": splits.origin,
-        "warnings": [*splits.warnings, *found],
-        "notes": list(splits.notes),
+        "warnings": (*splits.warnings, *found),
+        "notes": tuple(splits.notes),
         "bits": splits.train.bits,
         "counts": {
             name: {c: int((part.labels == k).sum()) for k, c in enumerate(names)} for name, part in prepared.items()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from iuscore.errors import UserError, nearest
+from iuscore.errors import UserError, closest_match
 from iuscore.images.sample import Source
 
 _MOST_SHOWN = 10
@@ -41,7 +41,7 @@ class ClassNames:
     def __post_init__(self) -> None:
         for label, name in self.given.items():
             if name not in self.classes:
-                close = nearest(name, self.classes)
+                close = closest_match(name, self.classes)
                 hint = f"; did you mean {label}={close}?" if close else ""
                 raise UserError(
                     f"--map {label}={name}: no class {name!r}: the model has {', '.join(self.classes)}{hint}"
@@ -80,7 +80,7 @@ class ClassNames:
     def _perhaps(self, label: str, strange: Sequence[str]) -> str | None:
         if label.isdecimal() and all(other.isdecimal() and int(other) < len(self.classes) for other in strange):
             return self.classes[int(label)]
-        return nearest(label, self.classes)
+        return closest_match(label, self.classes)
 
 
 def renamed(source: Source, class_map: Mapping[str, str], classes: Sequence[str] | None) -> Source:

@@ -4,6 +4,7 @@ from iuscore.models.base import SPACES, AdditiveModel, Space
 from iuscore.models.ensemble import Ensemble
 from iuscore.models.epu import EPUCNN, flops
 from iuscore.models.files import load_model, save_model
+from iuscore.models.record import ModelRecord
 from iuscore.models.reference import import_reference
 from iuscore.models.texture import TextureModel
 
@@ -12,6 +13,7 @@ __all__ = [
     "SPACES",
     "AdditiveModel",
     "Ensemble",
+    "ModelRecord",
     "Space",
     "TextureModel",
     "flops",

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from iuscore.errors import UserError, nearest
+from iuscore.errors import UserError, bounded, closest_match
 from iuscore.features import Feature
-from iuscore.models.text import bounded
 from iuscore.ops import Precision, chosen_precision
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ def output_column(classes: Sequence[str], name: str) -> int:
         (0, 2)
     """
     if name not in classes:
-        close = nearest(name, classes)
+        close = closest_match(name, classes)
         hint = f"; did you mean {close!r}?" if close else ""
         raise UserError(f"no class {name!r}: the model knows {', '.join(classes)}{hint}")
     return 0 if len(classes) == 2 else list(classes).index(name)

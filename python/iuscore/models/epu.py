@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from iuscore.errors import UserError
+from iuscore.errors import UserError, bounded
 from iuscore.models.base import (
     AdditiveModel,
     Layout,
@@ -26,7 +26,7 @@ from iuscore.models.base import (
     check_space,
     register_kind,
 )
-from iuscore.models.text import bounded, is_numbers
+from iuscore.models.text import is_numbers
 from iuscore.ops import (
     COMPONENTS,
     CnnBlock,

@@ -4,32 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
 
 from iuscore._run.files import atomic_write
+from iuscore._run.records import parse_json, require_format
 from iuscore._run.regular_files import regular_only
-from iuscore.errors import UserError
+from iuscore.errors import UserError, bounded
 from iuscore.models.base import KINDS, AdditiveModel
 from iuscore.models.ensemble import Ensemble
-from iuscore.models.record import HASH, MOST_MEMBERS, OLD_HASH, check_record, config_sha256, parse_json
-from iuscore.models.text import bounded
+from iuscore.models.record import MAX_MEMBERS, MemberRecord, ModelRecord, config_sha256
 
-FORMAT = 1
 WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"
 
 
-def save_model(folder: str | os.PathLike[str], model: AdditiveModel, *, record: Mapping[str, Any]) -> Path:
+def save_model(folder: str | os.PathLike[str], model: AdditiveModel, *, record: ModelRecord) -> Path:
     """Write a model folder, replacing a model that is there.
 
     Each file is written under a temporary name, synchronized and renamed, the configuration last:
@@ -39,11 +36,8 @@ def save_model(folder: str | os.PathLike[str], model: AdditiveModel, *, record: 
     Args:
         folder: created where missing.
         model: an :class:`Ensemble`, or a single model, which is saved as an ensemble of one.
-        record: what is kept beside the weights: "members" (one entry per member), "profiles",
-            "ceiling", "floor", "validation", "training", "data", "versions" and whatever else the
-            caller wants back. JSON-able, NumPy scalars and arrays allowed; NaN and infinities
-            become null. The keys "format", "kind", "model", "weights_sha256" and "config_sha256" are set
-            here, so a record that came from :func:`load_model` can be passed on.
+        record: what is kept beside the weights; its format, kind, model, hashes and, where there are none, members
+            are set here, so that a record that came from `load_model` can be passed on.
 
     Returns:
         The folder.
@@ -51,38 +45,38 @@ def save_model(folder: str | os.PathLike[str], model: AdditiveModel, *, record: 
     Raises:
         UserError: the weights are not finite (training diverged), there are more than 1,000 members, or ``folder`` is
             a file.
-        ValueError: "members" in the record does not have one entry per member.
-        TypeError: the record holds something that JSON cannot.
+        ValueError: the record has another number of members.
 
     Example:
         >>> import tempfile
         >>> from iuscore.models import EPUCNN
         >>> model = EPUCNN(["a", "b"], size=(8, 8), base_channels=2, hidden_units=2)
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = save_model(folder, model, record={"members": [{"seed": 0}]})
+        ...     path = save_model(folder, model, record=ModelRecord(members=(MemberRecord(seed=0),)))
         ...     sorted(file.name for file in path.iterdir())
         ['config.json', 'model.safetensors']
     """
     ensemble = model if isinstance(model, Ensemble) else Ensemble([model])
     count = len(ensemble.members)
-    if count > MOST_MEMBERS:
-        raise UserError(f"model: expected at most {MOST_MEMBERS} members, got {count}")
-    if len(record.get("members", [{}] * count)) != count:
-        raise ValueError(f"record: expected {count} entries in 'members', got {len(record['members'])}")
+    if count > MAX_MEMBERS:
+        raise UserError(f"model: expected at most {MAX_MEMBERS} members, got {count}")
+    members = record.members or (MemberRecord(),) * count
+    if len(members) != count:
+        raise ValueError(f"record.members: expected {count}, got {len(members)}")
     tensors = {name: value.detach().cpu().contiguous() for name, value in ensemble.state_dict().items()}
-    if broken := _not_finite(tensors):
-        raise UserError(f"the model is not saved: {broken} is not finite (did training diverge?)")
+    if nonfinite := _not_finite(tensors):
+        raise UserError(f"the model is not saved: {nonfinite} is not finite (did training diverge?)")
     weights = safetensors.torch.save(tensors)
     described = ensemble.config()
-    own: dict[str, Any] = {
-        "format": FORMAT,
-        "kind": described["kind"],
-        "model": described["model"],
-        "weights_sha256": hashlib.sha256(weights).hexdigest(),
-    }
-    kept = {key: value for key, value in record.items() if key not in (HASH, OLD_HASH)}
-    config = _strict_json({**own, HASH: None, "members": [{}] * count, **kept, **own}, "record")
-    config[HASH] = config_sha256(config)
+    config = replace(
+        record,
+        format=ModelRecord.FORMAT,
+        kind=described["kind"],
+        model=described["model"],
+        weights_sha256=hashlib.sha256(weights).hexdigest(),
+        members=members,
+    ).to_json()
+    config["config_sha256"] = config_sha256(config)
     text = json.dumps(config, indent=1, allow_nan=False, ensure_ascii=False)
     target = Path(folder)
     if target.exists() and not target.is_dir():
@@ -94,7 +88,7 @@ def save_model(folder: str | os.PathLike[str], model: AdditiveModel, *, record: 
     return target
 
 
-def load_model(folder: str | os.PathLike[str]) -> tuple[Ensemble, dict[str, Any]]:
+def load_model(folder: str | os.PathLike[str]) -> tuple[Ensemble, ModelRecord]:
     """Read a model folder.
 
     Args:
@@ -102,7 +96,7 @@ def load_model(folder: str | os.PathLike[str]) -> tuple[Ensemble, dict[str, Any]
 
     Returns:
         The model on the CPU, in evaluation mode, always an :class:`Ensemble` (of one member where
-        one was saved), and the whole content of ``config.json``.
+        one was saved), and the content of ``config.json``.
 
     Raises:
         UserError: anything missing, damaged, foreign or from a newer version; the message names
@@ -117,11 +111,11 @@ def load_model(folder: str | os.PathLike[str]) -> tuple[Ensemble, dict[str, Any]
     source = Path(folder)
     if not source.is_dir():
         raise UserError(f"no model folder {source}: give the folder that 'iuscore fit' wrote")
-    config = _read_config(source / CONFIG_NAME)
-    model = _build(config, source / CONFIG_NAME)
-    tensors = _read_weights(source / WEIGHTS_NAME, config["weights_sha256"])
+    record = _read_config(source / CONFIG_NAME)
+    model = _build(record, source / CONFIG_NAME)
+    tensors = _read_weights(source / WEIGHTS_NAME, record.weights_sha256)
     fill(model, tensors, source / WEIGHTS_NAME)
-    return model, config
+    return model, record
 
 
 def fill(model: AdditiveModel, tensors: Mapping[str, Tensor], path: Path) -> None:
@@ -145,13 +139,13 @@ def fill(model: AdditiveModel, tensors: Mapping[str, Tensor], path: Path) -> Non
         got = tensors[name]
         if got.shape != want.shape or got.dtype != want.dtype:
             raise UserError(f"{path}: {name}: expected {_described(want)}, got {_described(got)}; {advice}")
-    if broken := _not_finite(tensors):
-        raise UserError(f"{path}: {broken} is not finite; fit the model again")
+    if nonfinite := _not_finite(tensors):
+        raise UserError(f"{path}: {nonfinite} is not finite; fit the model again")
     model.load_state_dict(dict(tensors), assign=True)
     model.eval()
 
 
-def _read_config(path: Path) -> dict[str, Any]:
+def _read_config(path: Path) -> ModelRecord:
     if not path.exists():
         raise UserError(f"no {path}: not a model folder, or its writing was interrupted; fit the model again")
     try:
@@ -160,30 +154,20 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: not JSON ({error}); copy the model folder again") from None
     if not isinstance(config, dict) or "format" not in config:
         raise UserError(f'{path}: no "format", so this is not an iuscore model; give another folder')
-    version = config["format"]
-    if type(version) is int and version > FORMAT:
-        raise UserError(f"{path}: format {bounded(version)} is newer than {FORMAT}, which is known; upgrade iuscore")
-    if type(version) is not int or version != FORMAT:
-        raise UserError(f"{path}: expected format {FORMAT}, got {bounded(version)}; fit the model again")
-    kinds: tuple[tuple[str, type], ...] = (
-        ("kind", str),
-        ("model", dict),
-        ("members", list),
-        ("weights_sha256", str),
-    )
-    for key, kind in kinds:
-        if not isinstance(config.get(key), kind):
-            what = "is missing" if key not in config else f"is not of type {kind.__name__}"
-            raise UserError(f'{path}: "{key}" {what}; copy the model folder again')
-    if not config["members"]:
-        raise UserError(f'{path}: "members" is empty; copy the model folder again')
     try:
-        check_record(config)
+        require_format(config["format"], ModelRecord.FORMAT)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    try:
+        record = ModelRecord.from_json(config)
+        for key in ("kind", "model", "weights_sha256", "members"):
+            if not getattr(record, key):
+                raise UserError(f"{key}: is missing or empty")
     except UserError as error:
         raise UserError(
             f"{path}: {error}; copy the model folder again, or fit the model again; no value in it can be edited"
         ) from None
-    return config
+    return record
 
 
 def _content(path: Path) -> bytes:
@@ -194,11 +178,11 @@ def _content(path: Path) -> bytes:
         raise UserError(f"{path}: cannot be read: {error.strerror}; copy the model folder again") from None
 
 
-def _build(config: Mapping[str, Any], path: Path) -> Ensemble:
-    if config["kind"] not in KINDS:
+def _build(record: ModelRecord, path: Path) -> Ensemble:
+    if record.kind not in KINDS:
         known = ", ".join(sorted(KINDS))
-        raise UserError(f"{path}: unknown kind {bounded(config['kind'])}, known are {known}; upgrade iuscore")
-    described = {"kind": config["kind"], "model": config["model"], "members": len(config["members"])}
+        raise UserError(f"{path}: unknown kind {bounded(record.kind)}, known are {known}; upgrade iuscore")
+    described = {"kind": record.kind, "model": record.model, "members": len(record.members)}
     try:
         # on the meta device a damaged size takes no memory, and the random state stays untouched
         with torch.device("meta"):
@@ -237,21 +221,3 @@ def _some(names: list[str]) -> str:
 
 def _described(tensor: Tensor) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
-
-
-def _strict_json(value: Any, where: str) -> Any:
-    """Return ``value`` with NumPy types as Python's own and what JSON has no number for as None."""
-    if isinstance(value, np.ndarray | np.generic):
-        value = value.tolist()
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, str | bool | int):
-        return value
-    if isinstance(value, list | tuple):
-        return [_strict_json(item, f"{where}[{i}]") for i, item in enumerate(value)]
-    if isinstance(value, Mapping):
-        for key in value:
-            if not isinstance(key, str):
-                raise TypeError(f"{where}: expected text as key, got {key!r}")
-        return {key: _strict_json(item, f"{where}.{key}") for key, item in value.items()}
-    raise TypeError(f"{where}: JSON cannot hold {type(value).__name__}; convert it to numbers, text or lists")

@@ -1,60 +1,328 @@
-"""What ``config.json`` holds beside the model: read strictly, checked field by field, and hashed."""
+"""What ``config.json`` of a model folder holds: a `ModelRecord`, checked field by field, and hashed as a whole."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Annotated, Any, ClassVar
 
-from iuscore.errors import UserError
-from iuscore.features import VERSION
-from iuscore.models.base import SPACES
-from iuscore.models.text import LARGEST, bounded, is_number
+import msgspec
 
-HASH = "config_sha256"
-OLD_HASH = "profiles_sha256"
-"""Of models made before there was `HASH`; it covers `OLD_HASHED` only."""
-OLD_HASHED = ("profiles", "ceiling", "floor", "features")
+from iuscore._run import records
+from iuscore.errors import UserError, bounded
+from iuscore.features import VERSION, FeatureProfile
+from iuscore.models.base import Space
+from iuscore.models.text import LARGEST
 
-QUANTILES = ("0.05", "0.25", "0.5", "0.75", "0.95")
-MOST_MEMBERS = 1000
-MOST_BYTES = 64 << 20
+MAX_MEMBERS = 1000
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+"""Of the IUS of held-out images."""
 
-Check = Callable[[Any, str], None]
+_HASH, _OLD_HASH, _HASHED_BY_OLD = "config_sha256", "profiles_sha256", ("profiles", "ceiling", "floor", "features")
+
+Number = Annotated[float, msgspec.Meta(ge=-LARGEST, le=LARGEST)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=int(LARGEST))]
+Vector = tuple[Number, ...]
 
 
-def parse_json(content: bytes) -> Any:
-    """JSON without NaN, infinities and names that come twice in one object.
+@dataclass(frozen=True)
+class Profile:
+    """What the real validation images of one class contribute, in one space.
+
+    Attributes:
+        mean: mean contribution per component, [G].
+        sd: standard deviation over images (n - 1 in the denominator), [G]; None for one image
+            or where it is not known.
+        low: lower end of the 95 % interval of the mean (`iuscore.scoring.intervals`), [G]; None where it is not known,
+            and for fewer than 5 images (groups, where these were known).
+        high: its upper end.
+        n: number of images; None where not known (imported baselines).
+        member_means: the mean per member of the ensemble, [M][G].
 
     Raises:
-        ValueError: it is not; RecursionError is turned into one too.
+        ValueError: vectors of different lengths, a negative sd, or only one end of the interval.
 
     Example:
-        >>> parse_json(b'{"a": 1, "a": 2}')
+        >>> Profile((0.5, -1.0), None, None, None, None, ((0.5,),))
         Traceback (most recent call last):
         ...
-        ValueError: "a" comes twice
+        ValueError: member_means[0]: expected 2 numbers, one per component, got (0.5,)
     """
-    if len(content) > MOST_BYTES:
-        raise ValueError(f"{len(content)} bytes, at most {MOST_BYTES} are read")
-    try:
-        return json.loads(content, parse_constant=_refuse_constant, object_pairs_hook=_once)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
+
+    mean: Vector
+    sd: Vector | None
+    low: Vector | None
+    high: Vector | None
+    n: Annotated[int, msgspec.Meta(ge=1, le=int(LARGEST))] | None
+    member_means: tuple[Vector, ...]
+
+    def __post_init__(self) -> None:
+        vectors = {"mean": self.mean, "sd": self.sd, "low": self.low, "high": self.high}
+        vectors |= {f"member_means[{i}]": mean for i, mean in enumerate(self.member_means)}
+        for name, vector in vectors.items():
+            if vector is not None and (not vector or len(vector) != len(self.mean)):
+                expected = f"{len(self.mean)} numbers" if self.mean else "numbers"
+                raise ValueError(f"{name}: expected {expected}, one per component, got {bounded(vector)}")
+        if not self.member_means:
+            raise ValueError("member_means: expected one list of numbers per member, got ()")
+        if self.sd is not None and min(self.sd) < 0:
+            raise ValueError(f"sd: expected numbers of at least 0, got {min(self.sd)}")
+        if (self.low is None) != (self.high is None) or any(
+            low > high for low, high in zip(self.low or (), self.high or (), strict=True)
+        ):
+            raise ValueError("low, high: expected both or none, low no higher than high")
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not allowed")
+@dataclass(frozen=True)
+class HeldOut:
+    """IUS of held-out real images: of the class ("ceiling") or of the other classes ("floor").
+
+    Attributes:
+        n: number of images; 0 where none were held out.
+        mean: of their IUS; NaN of no image.
+        quantiles: "0.05" to "0.95" -> IUS; empty of no image.
+        source: "test", or "leave-one-out" over the validation images.
+    """
+
+    n: Count
+    mean: Number = float("nan")
+    quantiles: dict[str, Number] = field(default_factory=dict)
+    source: str = ""
 
 
-def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in found:
-            raise ValueError(f'"{name[:60]}" comes twice')
-        found[name] = value
-    return found
+@dataclass(frozen=True)
+class MemberRecord:
+    """How one member of the ensemble was trained; the figures are of its best epoch.
+
+    Attributes:
+        seed: its seed; None where it is not known.
+        epochs: finished, of which ``best_epoch`` was kept.
+        train_loss, val_loss, val_auroc, val_accuracy: None where not known.
+    """
+
+    seed: int | None = None
+    epochs: Count | None = None
+    best_epoch: Count | None = None
+    train_loss: float | None = None
+    val_loss: float | None = None
+    val_auroc: Share | None = None
+    val_accuracy: Share | None = None
+
+
+@dataclass(frozen=True)
+class Figures:
+    """How well the model classifies held-out real images.
+
+    Attributes:
+        n: number of images.
+        auroc: None of images of one class.
+        accuracy: share of the images whose class the model finds; ``recall`` by class.
+    """
+
+    n: Count | None = None
+    auroc: Share | None = None
+    accuracy: Share | None = None
+    recall: dict[str, Share] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TrainingRecord:
+    """How the model was trained; attributes as in `iuscore.fit.TrainingOptions`.
+
+    Attributes:
+        seeds: number of members that were trained.
+        interrupted: whether the training was stopped before its end.
+        source: of an imported model, where it comes from, with ``checkpoint_sha256`` and the ``published`` options.
+    """
+
+    epochs: Count | None = None
+    batch_size: Count | None = None
+    learning_rate: float | None = None
+    momentum: float | None = None
+    weight_decay: float | None = None
+    patience: Count | None = None
+    optimizer: str | None = None
+    least_gain: float | None = None
+    seeds: Count | None = None
+    interrupted: bool = False
+    source: str | None = None
+    checkpoint_sha256: str | None = None
+    published: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class KnownImagesRecord:
+    """Marks of the images that a model was made from; `iuscore.images.KnownImages` reads them."""
+
+    n: Count
+    marks: str
+
+
+@dataclass(frozen=True)
+class DataRecord:
+    """The images that a model was fitted to.
+
+    Attributes:
+        origin: how they were divided into parts.
+        warnings, notes: what was said of them.
+        bits: the option ``--bits``.
+        counts: part ("train", "val", "test") -> class -> number of images.
+        fingerprints: part -> hash over its images; ``fingerprint`` over all.
+        numbers: integer label -> class, where the images had numbers that were named.
+        known_images: marks of the training and validation images.
+    """
+
+    origin: str = ""
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    bits: Annotated[int, msgspec.Meta(ge=8, le=16)] | None = None
+    counts: dict[str, dict[str, Count]] = field(default_factory=dict)
+    fingerprints: dict[str, str] = field(default_factory=dict)
+    fingerprint: str | None = None
+    numbers: dict[str, str] = field(default_factory=dict)
+    known_images: KnownImagesRecord | None = None
+
+    def __post_init__(self) -> None:
+        for label in self.numbers:
+            if not label.isdecimal() or len(label) > 9:
+                raise ValueError(f"numbers: expected whole numbers with classes, got {bounded(label)}")
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """A fitted model without its weights: ``config.json``.
+
+    Attributes:
+        kind: "epu" or "texture"; ``model`` what its constructor takes.
+        weights_sha256: of ``model.safetensors``.
+        config_sha256: of everything else in the file; None of a model of an older version.
+        members: one entry per member of the ensemble.
+        profiles: space -> class -> baseline profile.
+        ceiling, floor: space -> class -> IUS of held-out real images of the class, and of the other classes.
+        features: class -> what its named features are; empty of a model without some.
+        validation, test: how well the model classifies them.
+        training, data, versions: what the model was made by, of, and with.
+        feature_version: of the features that it measures.
+        format: of the file. Formats of every released version are read, newer ones are refused.
+        read_sha256: of the file that the record was read from; None of one that was not.
+
+    Example:
+        >>> record = ModelRecord(members=(MemberRecord(seed=0),))
+        >>> ModelRecord.from_json(record.to_json()).members[0].seed
+        0
+        >>> ModelRecord.from_json({"format": 1, "members": [3]})
+        Traceback (most recent call last):
+        ...
+        iuscore.errors.UserError: members[0]: expected names with values, got 3
+    """
+
+    FORMAT: ClassVar[int] = 1
+
+    format: int = FORMAT
+    kind: str = ""
+    model: dict[str, Any] = field(default_factory=dict)
+    weights_sha256: str = ""
+    config_sha256: str | None = None
+    members: tuple[MemberRecord, ...] = ()
+    profiles: dict[Space, dict[str, Profile]] = field(default_factory=dict)
+    ceiling: dict[Space, dict[str, HeldOut]] = field(default_factory=dict)
+    floor: dict[Space, dict[str, HeldOut]] = field(default_factory=dict)
+    features: dict[str, FeatureProfile] = field(default_factory=dict)
+    validation: Figures | None = None
+    test: Figures | None = None
+    training: TrainingRecord = TrainingRecord()
+    data: DataRecord = DataRecord()
+    versions: dict[str, str] = field(default_factory=dict)
+    feature_version: Annotated[int, msgspec.Meta(ge=1)] = 1
+    read_sha256: str | None = field(default=None, compare=False, metadata=records.NOT_IN_JSON)
+
+    def __post_init__(self) -> None:
+        if len(self.members) > MAX_MEMBERS:
+            raise ValueError(f"members: expected at most {MAX_MEMBERS}, got {len(self.members)}")
+        if self.feature_version > VERSION:
+            raise ValueError(
+                f"feature_version: {self.feature_version} is newer than {VERSION}, which this version measures; "
+                "upgrade iuscore"
+            )
+        for key, spaces in (("ceiling", self.ceiling), ("floor", self.floor)):
+            for space, classes in spaces.items():
+                for name, found in classes.items():
+                    _check_held_out(found, f"{key}.{space}.{name}")
+        known = self.model.get("classes")
+        for label, name in self.data.numbers.items():
+            if isinstance(known, list) and name not in known:
+                raise ValueError(f"data.numbers.{label}: expected a class of the model, got {bounded(name)}")
+
+    @property
+    def mode(self) -> str | None:
+        """Of the perceptual maps of an EPU model; None of other models."""
+        mode: str | None = self.model.get("mode")
+        return mode
+
+    @property
+    def color(self) -> str | None:
+        """Whether the model sees color: "color" or "gray"."""
+        color: str | None = self.model.get("color")
+        return color
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """(height, width) that the model brings images to."""
+        size = self.model.get("size")
+        return None if size is None else (int(size[0]), int(size[1]))
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of held-out real images whose class the model finds: of the test images, else of validation."""
+        known = [part.accuracy for part in (self.test, self.validation) if part and part.accuracy is not None]
+        return known[0] if known else None
+
+    @property
+    def recall(self) -> Mapping[str, float]:
+        """The same by class; empty where it is not known."""
+        known = [part.recall for part in (self.test, self.validation) if part and part.recall]
+        return known[0] if known else {}
+
+    def ceiling_of(self, space: Space, name: str) -> HeldOut | None:
+        """IUS of held-out real images of a class; None where none were held out."""
+        return _some(self.ceiling, space, name)
+
+    def floor_of(self, space: Space, name: str) -> HeldOut | None:
+        """IUS of held-out real images of the other classes; None where none were held out."""
+        return _some(self.floor, space, name)
+
+    def identity(self) -> str:
+        """SHA-256 in hex over the configuration, which holds the profiles and the hash of the weights."""
+        return self.read_sha256 or _sha256(self.to_json(), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of ``config.json``."""
+        return records.to_json(self)
+
+    @classmethod
+    def from_json(cls, value: object) -> ModelRecord:
+        """Read the content of ``config.json``, of this version or an earlier one, and check its hash.
+
+        Raises:
+            UserError: a field is not what it should be, which the message names; or another hash.
+        """
+        if not isinstance(value, Mapping):
+            raise UserError(f"expected names with values, got {bounded(value)}")
+        config = dict(value)
+        for key in ("ceiling", "floor"):
+            config[key] = _without_empty(config.get(key))
+        found = records.from_json(cls, config)
+        if found.config_sha256 is not None:
+            if found.config_sha256 != config_sha256(value):
+                raise UserError("changed since it was written (its SHA-256 differs)")
+        elif _OLD_HASH in value and value[_OLD_HASH] != _sha256({k: value[k] for k in _HASHED_BY_OLD if k in value}):
+            raise UserError(f"{', '.join(_HASHED_BY_OLD)}: changed since they were written (their SHA-256 differs)")
+        object.__setattr__(found, "read_sha256", _sha256(value, None))
+        return found
 
 
 def config_sha256(config: Mapping[str, Any]) -> str:
@@ -68,21 +336,21 @@ def config_sha256(config: Mapping[str, Any]) -> str:
         >>> one == other, one == config_sha256({"data": {"bits": 12}, "kind": "epu", "config_sha256": one})
         (False, True)
     """
-    return _sha256({key: value for key, value in config.items() if key != HASH})
+    return _sha256({key: value for key, value in config.items() if key != _HASH})
 
 
-def _sha256(part: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(part, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+def _sha256(part: Mapping[str, Any], separators: tuple[str, str] | None = (",", ":")) -> str:
+    return hashlib.sha256(json.dumps(part, sort_keys=True, separators=separators).encode()).hexdigest()
 
 
-def seal_note(config: Mapping[str, Any]) -> str | None:
+def no_hash_note(record: ModelRecord) -> str | None:
     """What to say of a model that no hash covers as a whole; None of any other.
 
     Example:
-        >>> seal_note({})[:50]
+        >>> no_hash_note(ModelRecord())[:50]
         'the model was made by an older version, which put '
     """
-    if HASH in config:
+    if record.config_sha256 is not None:
         return None
     return (
         "the model was made by an older version, which put no hash over config.json: a change to its classes or "
@@ -90,206 +358,32 @@ def seal_note(config: Mapping[str, Any]) -> str | None:
     )
 
 
-def check_record(config: Mapping[str, Any]) -> None:
-    """Raise `UserError`, which begins with the name of the field, unless every field that is read is what it should be.
-
-    Fields that may be absent are checked only where they are there; unknown ones are left alone. What a profile holds
-    is checked where it is read, by `iuscore.scoring.baseline.Profile.from_json`.
-
-    Example:
-        >>> check_record({"members": [{"seed": 0}], "ceiling": {"paper": {"a": {"n": 0, "mean": None}}}})
-        >>> check_record({"floor": {"paper": {"a": {"n": 3, "mean": 0.5, "quantiles": {}}}}})
-        Traceback (most recent call last):
-        ...
-        iuscore.errors.UserError: floor.paper.a.quantiles.0.05: expected a number, got nothing
-    """
-    members = config.get("members", [])
-    if len(members) > MOST_MEMBERS:
-        raise UserError(f"members: expected at most {MOST_MEMBERS}, got {len(members)}")
-    for i, member in enumerate(members):
-        _mapping(member, f"members[{i}]")
-    if config.get("data") is not None:
-        _mapping(config["data"], "data")
-        _classes_of(config.get("model"), config["data"].get("numbers"))
-    for key, check in _FIELDS.items():
-        if config.get(key) is not None:
-            check(config[key], key)
-    if HASH in config:
-        if config[HASH] != config_sha256(config):
-            raise UserError("changed since it was written (its SHA-256 differs)")
-    elif OLD_HASH in config and config[OLD_HASH] != _sha256({key: config[key] for key in OLD_HASHED if key in config}):
-        raise UserError(f"{', '.join(OLD_HASHED)}: changed since they were written (their SHA-256 differs)")
+def _some(levels: Mapping[Space, Mapping[str, HeldOut]], space: Space, name: str) -> HeldOut | None:
+    found = levels.get(space, {}).get(name)
+    return found if found is not None and found.n else None
 
 
-def _classes_of(model: Any, numbers: Any) -> None:
-    """Numbers stand for classes that there are."""
-    classes = model.get("classes") if isinstance(model, Mapping) else None
-    if isinstance(classes, list) and isinstance(numbers, Mapping):
-        for label, name in numbers.items():
-            if isinstance(name, str) and name not in classes:
-                raise UserError(f"data.numbers.{label[:60]}: expected a class of the model, got {bounded(name)}")
+def _without_empty(levels: Any) -> Any:
+    """Of no image older versions wrote a mean and quantiles that are null."""
+
+    def shortened(found: Any) -> Any:
+        return {"n": 0} if isinstance(found, Mapping) and found.get("n") == 0 and found["n"] is not False else found
+
+    return _each(partial(_each, shortened), levels)
 
 
-def _mapping(value: Any, where: str) -> None:
-    if not isinstance(value, Mapping):
-        raise UserError(f"{where}: expected names with values, got {bounded(value)}")
+def _each(function: Any, found: Any) -> Any:
+    return {key: function(part) for key, part in found.items()} if isinstance(found, Mapping) else found
 
 
-def _each(check: Check) -> Check:
-    def checked(value: Any, where: str) -> None:
-        _mapping(value, where)
-        for name, part in value.items():
-            check(part, f"{where}.{name[:60]}")
-
-    return checked
-
-
-def _fields(**checks: Check) -> Check:
-    def checked(value: Any, where: str) -> None:
-        _mapping(value, where)
-        for name, check in checks.items():
-            if value.get(name) is not None:
-                check(value[name], f"{where}.{name}")
-
-    return checked
-
-
-def _text(value: Any, where: str) -> None:
-    if not isinstance(value, str):
-        raise UserError(f"{where}: expected text, got {bounded(value)}")
-
-
-def _truth(value: Any, where: str) -> None:
-    if not isinstance(value, bool):
-        raise UserError(f"{where}: expected true or false, got {bounded(value)}")
-
-
-def _count(value: Any, where: str) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= LARGEST:
-        raise UserError(f"{where}: expected a number of images, got {bounded(value)}")
-
-
-def _images(least: int) -> Check:
-    def checked(value: Any, where: str) -> None:
-        _count(value, where)
-        if value < least:
-            raise UserError(f"{where}: expected at least {least} images, got {value}")
-
-    return checked
-
-
-def _bits(value: Any, where: str) -> None:
-    if type(value) is not int or not 8 <= value <= 16:
-        raise UserError(f"{where}: expected 8 to 16 or null, got {bounded(value)}")
-
-
-def _numbers_of_classes(value: Any, where: str) -> None:
-    _each(_text)(value, where)
-    for label in value:
-        if not label.isdecimal() or len(label) > 9:
-            raise UserError(f"{where}: expected whole numbers with classes, got {bounded(label)}")
-
-
-def _known_images(value: Any, where: str) -> None:
-    """What the marks themselves say is checked where they are read, by `iuscore.images.KnownImages`."""
-    _mapping(value, where)
-    _count(value.get("n"), f"{where}.n")
-    _text(value.get("marks"), f"{where}.marks")
-
-
-def _number(value: Any, where: str) -> None:
-    if not is_number(value):
-        raise UserError(f"{where}: expected a number, got {'nothing' if value is None else bounded(value)}")
-
-
-def _share(value: Any, where: str) -> None:
-    if not is_number(value) or not 0 <= value <= 1:
-        raise UserError(f"{where}: expected a number from 0 to 1, got {bounded(value)}")
-
-
-def _distance(value: Any, where: str) -> None:
-    if not is_number(value) or value < 0:
-        raise UserError(f"{where}: expected a number of at least 0, got {bounded(value)}")
-
-
-def _list(check: Check) -> Check:
-    def checked(value: Any, where: str) -> None:
-        if not isinstance(value, list):
-            raise UserError(f"{where}: expected a list, got {bounded(value)}")
-        for i, part in enumerate(value):
-            check(part, f"{where}[{i}]")
-
-    return checked
-
-
-def _spaces(check: Check) -> Check:
-    def checked(value: Any, where: str) -> None:
-        _mapping(value, where)
-        if unknown := sorted(set(value) - set(SPACES)):
-            raise UserError(f"{where}: expected the spaces {', '.join(SPACES)}, got {bounded(unknown[0])}")
-        for space, part in value.items():
-            check(part, f"{where}.{space}")
-
-    return checked
-
-
-def _distribution(value: Any, where: str) -> None:
-    """Of IUS: of no image, or whole."""
-    _mapping(value, where)
-    _count(value.get("n"), f"{where}.n")
-    if value["n"] == 0:
+def _check_held_out(found: HeldOut, where: str) -> None:
+    if not found.n:
         return
-    _number(value.get("mean"), f"{where}.mean")
-    quantiles = value.get("quantiles")
-    _mapping(quantiles, f"{where}.quantiles")
-    for quantile in QUANTILES:
-        _number(quantiles.get(quantile), f"{where}.quantiles.{quantile}")
-    if unknown := sorted(set(quantiles) - set(QUANTILES)):
-        raise UserError(f"{where}.quantiles: expected {', '.join(QUANTILES)}, got {bounded(unknown[0])}")
-    numbers = [quantiles[quantile] for quantile in QUANTILES]
+    if found.mean != found.mean:
+        raise ValueError(f"{where}.mean: is missing")
+    names = [str(quantile) for quantile in QUANTILES]
+    if sorted(found.quantiles) != names:
+        raise ValueError(f"{where}.quantiles: expected {', '.join(names)}, got {bounded(list(found.quantiles))}")
+    numbers = [found.quantiles[name] for name in names]
     if numbers != sorted(numbers):
-        raise UserError(f"{where}.quantiles: expected numbers that do not fall, got {bounded(numbers)}")
-
-
-def _features(value: Any, where: str) -> None:
-    _mapping(value, where)
-    _images(2)(value.get("n"), f"{where}.n")
-    _list(_number)(value.get("mean"), f"{where}.mean")
-    _list(_distance)(value.get("sd"), f"{where}.sd")
-    _mapping(value.get("nearest"), f"{where}.nearest")
-    for n, distance in value["nearest"].items():
-        if not n.isdecimal() or len(n) > 9 or n != str(int(n)) or int(n) < 2:
-            raise UserError(f"{where}.nearest: expected numbers of images, at least 2, got {bounded(n)}")
-        _distance(distance, f"{where}.nearest.{n}")
-
-
-def _feature_version(value: Any, where: str) -> None:
-    _count(value, where)
-    if value > VERSION:
-        raise UserError(f"{where}: {value} is newer than {VERSION}, which this version measures; upgrade iuscore")
-
-
-_FIGURES = _fields(n=_count, auroc=_share, accuracy=_share, recall=_each(_share))
-_FIELDS: Mapping[str, Check] = {
-    HASH: _text,
-    "profiles": _spaces(_each(_mapping)),
-    "ceiling": _spaces(_each(_distribution)),
-    "floor": _spaces(_each(_distribution)),
-    "features": _each(_features),
-    "validation": _FIGURES,
-    "test": _FIGURES,
-    "training": _fields(interrupted=_truth),
-    "data": _fields(
-        counts=_each(_each(_count)),
-        fingerprint=_text,
-        fingerprints=_each(_text),
-        origin=_text,
-        warnings=_list(_text),
-        notes=_list(_text),
-        bits=_bits,
-        numbers=_numbers_of_classes,
-        known_images=_known_images,
-    ),
-    "versions": _each(_text),
-    "feature_version": _feature_version,
-}
+        raise ValueError(f"{where}.quantiles: expected numbers that do not fall, got {bounded(numbers)}")

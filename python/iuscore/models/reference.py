@@ -15,12 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from iuscore.errors import UserError
+from iuscore.errors import UserError, bounded
 from iuscore.models.base import check_weights
 from iuscore.models.ensemble import Ensemble
 from iuscore.models.epu import CONVOLUTIONS, EPUCNN
 from iuscore.models.files import fill
-from iuscore.models.text import LARGEST, bounded
+from iuscore.models.record import MemberRecord, ModelRecord, Profile, TrainingRecord
+from iuscore.models.text import LARGEST
 from iuscore.models.yaml_subset import read_yaml
 from iuscore.ops import Kind
 
@@ -51,7 +52,7 @@ _BLOCKS = {"block_one": "blocks.0", "block_two": "blocks.1", "block_three": "blo
 _HEAD = {"0": "hidden.0", "3": "hidden.1", "6": "out"}
 
 
-def import_reference(folder: str | Path) -> tuple[Ensemble, dict[str, Any]]:
+def import_reference(folder: str | Path) -> tuple[Ensemble, ModelRecord]:
     """Read what the published implementation leaves behind.
 
     Args:
@@ -245,7 +246,7 @@ def _check_base_channels(state: Mapping[str, Tensor], stated: Any, checkpoint: P
         )
 
 
-def _read_profile(folder: Path, model: Ensemble, name: str) -> dict[str, Any] | None:
+def _read_profile(folder: Path, model: Ensemble, name: str) -> Profile | None:
     path = folder / f"cb_vector_{name}.npy"
     if not path.is_file():
         if model.n_outputs > 1:
@@ -267,24 +268,19 @@ def _read_profile(folder: Path, model: Ensemble, name: str) -> dict[str, Any] | 
         raise UserError(
             f"{path}: expected finite floating point numbers up to {LARGEST:.0e}; compute the baseline again"
         )
-    mean = [float(value) for value in vector.reshape(groups, outputs)[:, model.target_column(name)]]
-    return {"mean": mean, "sd": None, "low": None, "high": None, "n": None, "member_means": [mean]}
+    mean = tuple(float(value) for value in vector.reshape(groups, outputs)[:, model.target_column(name)])
+    return Profile(mean, sd=None, low=None, high=None, n=None, member_means=(mean,))
 
 
-def _record(settings: Mapping[str, Any], checkpoint: Path, profiles: dict[str, Any]) -> dict[str, Any]:
-    training = settings.get("train_params")
-    scalars = training.items() if isinstance(training, Mapping) else ()
-    return {
-        "members": [{"seed": None, "best_epoch": None, "val_auroc": None}],
-        "profiles": {"paper": profiles},
-        "ceiling": {},
-        "floor": {},
-        "validation": {"auroc": None},
-        "training": {
-            "source": "imported from the published implementation",
-            "checkpoint_sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
-            **{str(key): value for key, value in scalars if isinstance(value, str | int | float)},
-        },
-        "data": {"fingerprint": None},
-        "versions": {},
-    }
+def _record(settings: Mapping[str, Any], checkpoint: Path, profiles: dict[str, Profile]) -> ModelRecord:
+    options = settings.get("train_params")
+    scalars = options.items() if isinstance(options, Mapping) else ()
+    return ModelRecord(
+        members=(MemberRecord(),),
+        profiles={"paper": profiles},
+        training=TrainingRecord(
+            source="imported from the published implementation",
+            checkpoint_sha256=hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
+            published={str(key): value for key, value in scalars if isinstance(value, str | int | float)},
+        ),
+    )

@@ -1,8 +1,7 @@
-"""Values from files, in messages and in checks: of bounded length, and never a traceback of their own."""
+"""Checks of numbers from files."""
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,25 +10,6 @@ if TYPE_CHECKING:
 
 LARGEST = 1e15
 """Magnitude up to which a number is taken for a contribution or a feature: squares of larger ones leave float32."""
-
-_REPR = reprlib.Repr()
-_REPR.maxlevel, _REPR.maxlist, _REPR.maxtuple, _REPR.maxdict = 2, 4, 4, 4
-_REPR.maxstring = _REPR.maxother = _REPR.maxlong = 60
-
-
-def bounded(value: object) -> str:
-    """``repr`` in at most some hundred characters, whatever the value.
-
-    Example:
-        >>> bounded([[["deep"]]] * 100)
-        '[[[...]], [[...]], [[...]], [[...]], ...]'
-        >>> bounded(10**100)
-        '1.0e+100'
-    """
-    if isinstance(value, int) and abs(value) >= 10**18:
-        digits = int(value.bit_length() * 0.30103)
-        return f"{value:.1e}" if digits < 300 else f"a number of about {digits} digits"
-    return _REPR.repr(value)
 
 
 def is_number(value: object) -> TypeIs[int | float]:

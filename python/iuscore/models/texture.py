@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from iuscore.errors import UserError
+from iuscore.errors import UserError, bounded
 from iuscore.features import FEATURES, GROUPS, Feature, group_sizes
 from iuscore.features.bytes import as_bytes
 from iuscore.features.masks import without_uncounted
@@ -31,7 +31,7 @@ from iuscore.models.base import (
     check_space,
     register_kind,
 )
-from iuscore.models.text import bounded, is_numbers
+from iuscore.models.text import is_numbers
 from iuscore.ops import AdditiveWeights, Kind, Precision, additive_mlp
 from iuscore.ops._on_device import on_device
 

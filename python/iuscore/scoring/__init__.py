@@ -1,27 +1,28 @@
 """A fitted model applied to images: scores, why they are what they are, and pictures."""
 
+from iuscore.models.record import HeldOut
 from iuscore.scoring.explanation import ComponentReason, Explanation
 from iuscore.scoring.records import (
     ComponentSummary,
     MeanIus,
     MeanOverClasses,
     ModelUsed,
-    Reference,
     SetSummary,
     TargetSummary,
     Unreadable,
 )
 from iuscore.scoring.scorer import Scorer, load
-from iuscore.scoring.scores import Scores
+from iuscore.scoring.scores import ImageScore, Scores
 
 __all__ = [
     "ComponentReason",
     "ComponentSummary",
     "Explanation",
+    "HeldOut",
+    "ImageScore",
     "MeanIus",
     "MeanOverClasses",
     "ModelUsed",
-    "Reference",
     "Scorer",
     "Scores",
     "SetSummary",

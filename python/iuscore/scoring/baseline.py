@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -12,129 +11,15 @@ import torch
 from torch import Tensor
 
 from iuscore.errors import UserError
-from iuscore.models.base import SPACES, Space, output_column
-from iuscore.models.text import LARGEST, bounded, is_numbers
+from iuscore.features import FeatureProfile
+from iuscore.models import Ensemble, Space
+from iuscore.models.base import output_column
+from iuscore.models.record import QUANTILES, HeldOut, ModelRecord, Profile
 from iuscore.scoring.intervals import exact_mean, mean_interval
 from iuscore.scoring.similarity import ius, leave_one_out_ius
 
 Array = npt.NDArray[np.float64]
 Labels = Tensor | npt.NDArray[np.integer[Any]] | Sequence[int]
-Vector = tuple[float, ...]
-
-QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-
-
-@dataclass(frozen=True)
-class Profile:
-    """What the real validation images of one class contribute, in one space.
-
-    Attributes:
-        mean: mean contribution per component, [G].
-        sd: standard deviation over images (n - 1 in the denominator), [G]; None for one image
-            or where it is not known.
-        low: lower end of the 95 % interval of the mean (`iuscore.scoring.intervals`), [G]; None where it is not known,
-            and for fewer than 5 images (groups, where these were known).
-        high: its upper end.
-        n: number of images; None where not known (imported baselines).
-        member_means: the mean per member of the ensemble, [M][G].
-
-    Example:
-        >>> profile = Profile((0.5, -1.0), None, None, None, None, ((0.5, -1.0),))
-        >>> Profile.from_json(profile.to_json()) == profile
-        True
-    """
-
-    mean: Vector
-    sd: Vector | None
-    low: Vector | None
-    high: Vector | None
-    n: int | None
-    member_means: tuple[Vector, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the profile as it stands in ``config.json``."""
-        optional = {"sd": self.sd, "low": self.low, "high": self.high}
-        return {
-            "mean": list(self.mean),
-            **{key: None if value is None else list(value) for key, value in optional.items()},
-            "n": self.n,
-            "member_means": [list(mean) for mean in self.member_means],
-        }
-
-    @classmethod
-    def from_json(cls, value: Any, *, where: str = "profile") -> Profile:
-        """Read what :meth:`to_json` returned.
-
-        Args:
-            value: parsed JSON.
-            where: what to call it in messages.
-
-        Raises:
-            UserError: a key is missing, or a value is not what it should be.
-        """
-        names = [field.name for field in fields(cls)]
-        if not isinstance(value, Mapping) or any(name not in value for name in names):
-            raise UserError(f"{where}: expected {', '.join(names)}; fit the model again")
-        mean = _vector(value["mean"], None, f"{where}.mean")
-        sd, low, high = (
-            None if value[key] is None else _vector(value[key], len(mean), f"{where}.{key}")
-            for key in ("sd", "low", "high")
-        )
-        n, members = value["n"], value["member_means"]
-        if sd is not None and min(sd) < 0:
-            raise UserError(f"{where}.sd: expected numbers of at least 0, got {min(sd)}; fit the model again")
-        if (low is None) != (high is None) or any(a > b for a, b in zip(low or (), high or (), strict=True)):
-            raise UserError(f"{where}.low, {where}.high: expected both, low no higher than high; fit the model again")
-        if n is not None and (type(n) is not int or not 1 <= n <= LARGEST):
-            raise UserError(f"{where}.n: expected a number of images or null, got {bounded(n)}")
-        if not isinstance(members, list) or not members:
-            raise UserError(f"{where}.member_means: expected one list of numbers per member, got {bounded(members)}")
-        means = tuple(_vector(m, len(mean), f"{where}.member_means[{i}]") for i, m in enumerate(members))
-        return cls(mean, sd, low, high, n, means)
-
-
-Profiles = dict[Space, dict[str, Profile]]
-"""space -> class -> profile."""
-
-
-def profiles_to_json(profiles: Mapping[Space, Mapping[str, Profile]]) -> dict[str, Any]:
-    """Return the "profiles" of ``config.json``: space -> class -> profile."""
-    return {space: {name: p.to_json() for name, p in group.items()} for space, group in profiles.items()}
-
-
-def profiles_from_json(value: Any, *, classes: Sequence[str], components: Sequence[str]) -> Profiles:
-    """Read the "profiles" of ``config.json``.
-
-    Args:
-        value: parsed JSON: space -> class -> profile. Spaces and classes may be absent.
-        classes: the model's class names.
-        components: the model's component names; every mean must have one value for each.
-
-    Raises:
-        UserError: unknown space or class, or a profile that does not fit.
-
-    Example:
-        >>> one = Profile((0.5, 0.25), None, None, None, None, ((0.5, 0.25),))
-        >>> stored = profiles_to_json({"paper": {"a": one}})
-        >>> profiles_from_json(stored, classes=["a", "b"], components=["x", "y"])["paper"]["a"] == one
-        True
-    """
-    profiles: Profiles = {}
-    if not isinstance(value, Mapping) or not set(value) <= set(SPACES):
-        raise UserError(f"profiles: expected the spaces {', '.join(SPACES)}, got {bounded(value)}")
-    for space in SPACES:
-        group = value.get(space, {})
-        if not isinstance(group, Mapping) or not set(group) <= set(classes):
-            raise UserError(f"profiles.{space}: expected the classes {', '.join(classes)}, got {bounded(group)}")
-        for name, stored in group.items():
-            profile = Profile.from_json(stored, where=f"profiles.{space}.{name}")
-            if len(profile.mean) != len(components):
-                raise UserError(
-                    f"profiles.{space}.{name}: expected {len(components)} components "
-                    f"({', '.join(components)}), got {len(profile.mean)}"
-                )
-            profiles.setdefault(space, {})[name] = profile
-    return profiles
 
 
 def baseline_profiles(
@@ -155,7 +40,7 @@ def baseline_profiles(
             image whose group is None.
 
     Returns:
-        class -> :class:`Profile`. With one image sd is None. Below 5 images or groups there is no interval; that of a
+        class -> `Profile`. With one image sd is None. Below 5 images or groups there is no interval; that of a
         component that is the same in all images is the mean itself.
 
     Raises:
@@ -200,8 +85,8 @@ def ceiling_and_floor(
     *,
     classes: Sequence[str],
     source: Literal["test", "leave-one-out"],
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Describe the IUS that real images reach: those of the class, and those of all others.
+) -> tuple[dict[str, HeldOut], dict[str, HeldOut]]:
+    """The IUS that real images reach: those of the class, and those of all others.
 
     Args:
         contributions, labels, classes: of real images, as in :func:`baseline_profiles`.
@@ -212,8 +97,7 @@ def ceiling_and_floor(
             of the profile and are compared with it as they are).
 
     Returns:
-        Ceiling and floor: class -> {"n", "mean", "quantiles": {"0.05", ...}, "source"}. Without
-        images (or with a single one left out of itself) n is 0 and the numbers are None.
+        Ceiling and floor: class -> `HeldOut`. Without images (or with a single one left out of itself) its n is 0.
 
     Raises:
         ValueError: shapes or labels that do not fit, or an unknown source.
@@ -223,7 +107,7 @@ def ceiling_and_floor(
         >>> c = torch.tensor([[[1.0], [0.0]], [[1.0], [0.0]], [[0.0], [1.0]]])  # two components
         >>> profiles = baseline_profiles(c, [0, 0, 1], classes=["a", "b"])
         >>> ceiling, floor = ceiling_and_floor(c, [0, 0, 1], profiles, classes=["a", "b"], source="test")
-        >>> ceiling["a"]["mean"], floor["a"]["mean"], floor["a"]["n"]
+        >>> ceiling["a"].mean, floor["a"].mean, floor["a"].n
         (1.0, 0.0, 1)
     """
     if source not in ("test", "leave-one-out"):
@@ -239,8 +123,8 @@ def ceiling_and_floor(
             reached = leave_one_out_ius(column[own]) if int(own.sum()) > 1 else column.new_empty(0)
         else:
             reached = ius(baseline, column[own])
-        ceiling[name] = _distribution(reached, source)
-        floor[name] = _distribution(ius(baseline, column[~own]), source)
+        ceiling[name] = _held_out(reached, source)
+        floor[name] = _held_out(ius(baseline, column[~own]), source)
     return ceiling, floor
 
 
@@ -266,23 +150,52 @@ def _checked(contributions: Any, labels: Any, classes: Sequence[str]) -> tuple[A
     return values, marks.astype(np.int64)
 
 
-def _distribution(values: Tensor, source: str) -> dict[str, Any]:
+def _held_out(values: Tensor, source: str) -> HeldOut:
     found = values.double().numpy()
-    numbers = _floats(np.quantile(found, QUANTILES)) if found.size else (None,) * len(QUANTILES)
-    return {
-        "n": int(found.size),
-        "mean": float(found.mean()) if found.size else None,
-        "quantiles": {str(q): number for q, number in zip(QUANTILES, numbers, strict=True)},
-        "source": source,
-    }
+    if not found.size:
+        return HeldOut(0, source=source)
+    quantiles = {str(q): number for q, number in zip(QUANTILES, _floats(np.quantile(found, QUANTILES)), strict=True)}
+    return HeldOut(int(found.size), float(found.mean()), quantiles, source)
 
 
-def _floats(values: Array) -> Vector:
+def _floats(values: Array) -> tuple[float, ...]:
     return tuple(float(value) for value in values)
 
 
-def _vector(value: Any, length: int | None, where: str) -> Vector:
-    if not isinstance(value, list) or not is_numbers(value) or not value or len(value) != (length or len(value)):
-        size = "" if length is None else f"{length} "
-        raise UserError(f"{where}: expected {size}finite numbers, got {bounded(value)}; fit the model again")
-    return tuple(float(x) for x in value)
+def profiles_of(record: ModelRecord, model: Ensemble, space: Space) -> dict[str, Profile]:
+    """The baseline profiles of a record in one space, of which it is checked that they are of this model.
+
+    Returns:
+        class -> `Profile`.
+
+    Raises:
+        UserError: no profile in ``space``, or one of another model; it begins with the path of the field.
+    """
+    if not record.profiles.get(space):
+        known = ", ".join(name for name, profiles in record.profiles.items() if profiles) or "none"
+        raise UserError(f"space: the model has no {space!r} profiles (it has: {known})")
+    for name, profile in record.profiles[space].items():
+        where = f"profiles.{space}.{name}"
+        if name not in model.classes:
+            raise UserError(f"{where}: expected one of the classes {', '.join(model.classes)}; fit the model again")
+        for got, expected, field, what in (
+            (len(profile.mean), len(model.components), "mean", f"components ({', '.join(model.components)})"),
+            (len(profile.member_means), len(model.members), "member_means", "members"),
+        ):
+            if got != expected:
+                raise UserError(f"{where}.{field}: expected {expected} {what}, got {got}; fit the model again")
+    return dict(record.profiles[space])
+
+
+def feature_profiles_of(record: ModelRecord, model: Ensemble) -> dict[str, FeatureProfile]:
+    """class -> `FeatureProfile` of a record; empty of a model without named features.
+
+    Raises:
+        UserError: a profile of another model.
+    """
+    for name, profile in record.features.items() if model.features else ():
+        if name not in model.classes:
+            raise UserError(f"features.{name}: expected one of the classes {', '.join(model.classes)}")
+        if not len(profile.mean) == len(profile.sd) == len(model.features):
+            raise UserError(f"features.{name}: expected {len(model.features)} means and spreads; fit the model again")
+    return dict(record.features) if model.features else {}

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from iuscore.features import GroupChange
-from iuscore.scoring.baseline import Profile
+from iuscore.models.record import Profile
 from iuscore.scoring.words import change_lines
 
 Array = npt.NDArray[np.floating[Any]]

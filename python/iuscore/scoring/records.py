@@ -7,40 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-import msgspec
-
+from iuscore._run import records
 from iuscore.errors import UserError
 from iuscore.features import GroupChange
-from iuscore.models.record import parse_json
-
-
-@dataclass(frozen=True)
-class Reference:
-    """IUS of held-out real images: of the class (`TargetSummary.ceiling`) or of the other classes (``floor``).
-
-    Attributes:
-        n: number of images.
-        mean: of their IUS.
-        quantiles: "0.05" to "0.95" -> IUS.
-        source: "test", or "leave-one-out" over the validation images.
-    """
-
-    n: int
-    mean: float
-    quantiles: dict[str, float]
-    source: str = ""
-
-    @classmethod
-    def of(cls, found: Mapping[str, Any] | None) -> Reference | None:
-        """Read an entry of "ceiling" or "floor" in ``config.json``; None of no image.
-
-        Example:
-            >>> Reference.of({"n": 0, "mean": None}) is None
-            True
-        """
-        if not found or not found.get("n"):
-            return None
-        return cls(found["n"], found["mean"], found["quantiles"], found.get("source") or "")
+from iuscore.models.record import HeldOut
 
 
 @dataclass(frozen=True)
@@ -114,8 +84,8 @@ class TargetSummary:
     n_groups: int | None = None
     most_like: dict[str, int] | None = None
     above_ceiling_lower_quartile: float | None = None
-    ceiling: Reference | None = None
-    floor: Reference | None = None
+    ceiling: HeldOut | None = None
+    floor: HeldOut | None = None
     first: str | None = None
     most_shifted: str | None = None
     matters_most: str | None = None
@@ -230,31 +200,24 @@ class SetSummary:
 
     def to_json(self) -> dict[str, Any]:
         """Plain dicts, lists and values; numbers that are not finite are None, as JSON has none."""
-        plain: dict[str, Any] = _finite(msgspec.to_builtins(self))
-        return plain
+        return records.to_json(self)
 
     @classmethod
-    def from_json(cls, value: Any, *, where: str = "summary.json") -> SetSummary:
+    def from_json(cls, value: Any) -> SetSummary:
         """Read what :meth:`to_json` returned, of this version or an earlier one.
 
         Raises:
             UserError: a field is missing or of another type, which the message names; or a newer format.
 
         Example:
-            >>> SetSummary.from_json({"format": 9})
+            >>> SetSummary.from_json({"images": 3})
             Traceback (most recent call last):
             ...
-            iuscore.errors.UserError: summary.json: format 9 is newer than 2, which this version reads; upgrade iuscore
+            iuscore.errors.UserError: images: expected text, got 3
         """
-        found = value.get("format", 1) if isinstance(value, dict) else 1
-        if isinstance(found, int) and found > cls.FORMAT:
-            raise UserError(
-                f"{where}: format {found} is newer than {cls.FORMAT}, which this version reads; upgrade iuscore"
-            )
-        try:
-            return msgspec.convert(value, cls)
-        except msgspec.ValidationError as error:
-            raise UserError(f"{where}: {error}; run 'iuscore score' again") from None
+        if isinstance(value, Mapping):
+            records.require_format(value.get("format", 1), cls.FORMAT)
+        return records.from_json(cls, value)
 
     @classmethod
     def read(cls, path: str | Path) -> SetSummary:
@@ -266,17 +229,12 @@ class SetSummary:
         file = Path(path)
         file = file / "summary.json" if file.is_dir() else file
         try:
-            value = parse_json(file.read_bytes())
+            value = records.parse_json(file.read_bytes())
         except OSError as error:
             raise UserError(f"{file}: cannot be read ({error.strerror}); give the --out folder of a run") from None
         except ValueError as error:
             raise UserError(f"{file}: no JSON ({error}); run 'iuscore score' again") from None
-        return cls.from_json(value, where=str(file))
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if value - value == 0 else None
-    if isinstance(value, dict):
-        return {key: _finite(part) for key, part in value.items()}
-    return [_finite(part) for part in value] if isinstance(value, list | tuple) else value
+        try:
+            return cls.from_json(value)
+        except UserError as error:
+            raise UserError(f"{file}: {error}; run 'iuscore score' again") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -13,16 +13,16 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from iuscore.errors import UserError, nearest
-from iuscore.features import FeatureProfile, GroupChange, Mask, changes
-from iuscore.models import Ensemble, Space, load_model
+from iuscore.errors import UserError, closest_match
+from iuscore.features import GroupChange, Mask, changes
+from iuscore.models import Ensemble, ModelRecord, Space, load_model
 from iuscore.ops import Precision
 from iuscore.ops._blocks import in_blocks
 from iuscore.ops._images import Layout, image_views
 from iuscore.ops._on_device import on_device, sent
 from iuscore.ops._range import range_is_known, said_once
 from iuscore.scoring._masks import masks_of_all, masks_of_some
-from iuscore.scoring.baseline import Profile, profiles_from_json
+from iuscore.scoring.baseline import feature_profiles_of, profiles_of
 from iuscore.scoring.color import with_color, word_on_color
 from iuscore.scoring.explanation import Explanation, explain_contributions, n_images
 from iuscore.scoring.inputs import Inputs, ScorerInput
@@ -39,7 +39,7 @@ class Scorer:
 
     Attributes:
         model: the `Ensemble`, in evaluation mode, without gradients to its weights.
-        record: the whole ``config.json``.
+        record: everything in ``config.json``.
         space: "paper" or "evidence".
         precision: "exact" or "fast": what the precision asked for came to with this model on this machine's CPU;
             `precision_on` says it of any device.
@@ -51,25 +51,15 @@ class Scorer:
     folder: Path | None = None
 
     def __init__(
-        self, model: Ensemble, record: dict[str, Any], *, space: Space = "paper", precision: Precision = "exact"
+        self, model: Ensemble, record: ModelRecord, *, space: Space = "paper", precision: Precision = "exact"
     ) -> None:
         self.model = model.eval().requires_grad_(False)
         self.record = record
         self.space = space
         self._precision: Precision = precision
         self.precision = self.precision_on("cpu")
-        profiles = profiles_from_json(record.get("profiles", {}), classes=model.classes, components=model.components)
-        if not profiles.get(space):
-            known = ", ".join(profiles) or "none"
-            raise UserError(f"space: the model has no {space!r} profiles (it has: {known})")
-        self.profiles: dict[str, Profile] = profiles[space]
-        self.feature_profiles = _feature_profiles(model, record) if model.features else {}
-        for name, profile in self.profiles.items():
-            if len(profile.member_means) != len(model.members):
-                raise UserError(
-                    f"profiles.{space}.{name}.member_means: expected {len(model.members)}, one per member, "
-                    f"got {len(profile.member_means)}; fit the model again"
-                )
+        self.profiles = profiles_of(record, model, space)
+        self.feature_profiles = feature_profiles_of(record, model)
 
     def __repr__(self) -> str:
         """Kind, classes and members, and where the model was loaded from.
@@ -135,7 +125,7 @@ class Scorer:
         given = self._checked_class(given)
         name = given if isinstance(given, str) else self.classes[given]
         if name not in self.profiles:
-            close = nearest(name, self.profiles)
+            close = closest_match(name, self.profiles)
             hint = f"; did you mean {close!r}?" if close else ""
             raise UserError(f"target: no class {name!r}: the model has profiles of {', '.join(self.profiles)}{hint}")
         return name
@@ -382,13 +372,3 @@ def load(folder: str | os.PathLike[str], *, space: Space = "paper", precision: P
     scorer = Scorer(*load_model(Path(folder)), space=space, precision=precision)
     scorer.folder = Path(folder)
     return scorer
-
-
-def _feature_profiles(model: Ensemble, record: Mapping[str, Any]) -> dict[str, FeatureProfile]:
-    stored = record.get("features", {})
-    if not isinstance(stored, Mapping) or not set(stored) <= set(model.classes):
-        raise UserError(f"features: expected the classes {', '.join(model.classes)}; fit the model again")
-    return {
-        name: FeatureProfile.from_json(value, where=f"features.{name}", features=len(model.features))
-        for name, value in stored.items()
-    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -11,6 +11,65 @@ import torch
 from torch import Tensor
 
 from iuscore.errors import UserError
+
+
+@dataclass(frozen=True)
+class ImageScore:
+    """The scores of one image: an element of `Scores`, or a row of ``scores.parquet``.
+
+    Attributes:
+        target: the real class the image is compared with.
+        ius: in [-1, 1]; NaN of an image with non-finite pixels, None of one that could not be read. ``ius_sd``, its
+            standard deviation over the members, None of a single model.
+        contributions, shares: component -> towards the target's output, and of the IUS; empty where ``ius`` is None.
+        probabilities: class -> probability.
+        warnings: what the score cannot show.
+        uid, group, width, height: of a row alone: the image's name, its group (None without groups), its size.
+        error: why the image could not be read; None where it was.
+    """
+
+    target: str
+    ius: float | None
+    ius_sd: float | None
+    contributions: dict[str, float]
+    shares: dict[str, float]
+    probabilities: dict[str, float]
+    warnings: tuple[str, ...] = ()
+    uid: str = ""
+    group: str | None = None
+    width: int | None = None
+    height: int | None = None
+    error: str | None = None
+
+    @classmethod
+    def from_columns(cls, row: Mapping[str, Any]) -> ImageScore:
+        """Read the columns of ``scores.parquet``, as of `Scores.to_dict`.
+
+        Example:
+            >>> score = ImageScore.from_columns({"target": "a", "ius": 0.5, "share_x": 0.5, "warnings": "gray; dark"})
+            >>> score.shares, score.warnings
+            ({'x': 0.5}, ('gray', 'dark'))
+        """
+
+        def values_of(prefix: str) -> dict[str, float]:
+            named = ((name.removeprefix(prefix), value) for name, value in row.items() if name.startswith(prefix))
+            return {name: value for name, value in named if value is not None}
+
+        said = row.get("warnings") or ""
+        return cls(
+            target=row["target"],
+            ius=row["ius"],
+            ius_sd=row.get("ius_sd"),
+            contributions=values_of("contribution_"),
+            shares=values_of("share_"),
+            probabilities=values_of("probability_"),
+            warnings=tuple(said.split("; ")) if said else (),
+            uid=row.get("uid", ""),
+            group=row.get("group"),
+            width=row.get("width"),
+            height=row.get("height"),
+            error=row.get("error"),
+        )
 
 
 @dataclass(frozen=True, repr=False)
@@ -52,6 +111,15 @@ class Scores:
 
     def __len__(self) -> int:
         return len(self.target)
+
+    def __getitem__(self, place: int) -> ImageScore:
+        """The scores of one image as plain values.
+
+        Raises:
+            IndexError: there are not so many images.
+        """
+        place = range(len(self))[place]
+        return ImageScore.from_columns({name: column[place] for name, column in self.to_dict().items()})
 
     def __repr__(self) -> str:
         n, classes = len(self), list(dict.fromkeys(self.target))
