@@ -70,7 +70,8 @@ class TestMeanOverClasses:
         self, command: Command, texture: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         for line_is_a_guess, threshold in ((False, np.inf), (True, -1.0)):
-            monkeypatch.setattr(summary, "OUTSIDE", threshold)
+            for bound in ("OUTSIDE", "JOINTLY"):  # the images have no color, the real ones have
+                monkeypatch.setattr(summary, bound, threshold)
             ran = command("score", texture, images, "--target", "from-folder", "--out", tmp_path / "o")
             assert ran.status == 0, ran.err
             lines = [line for line in ran.out.splitlines() if re.search(r"(against real [ab]|classes).*: IUS", line)]

@@ -254,7 +254,7 @@ def test_what_is_printed(command: Command, tmp_path: Path) -> None:
     still = "nothing beyond what real sets of 30 images show by chance"
     assert said["none"].count(still) == 2
     assert still not in said["blur"]
-    assert said["blur"].count("lie far outside real ones of any class") == 2
+    assert said["blur"].count("against abnormal and normal lie far outside real ones of any class") == 1
     assert "nearly copies of each other: the nearest neighbor of each is at 0." in said["mode_collapse"]
     for note in ("far outside", "nearly copies"):
         assert note not in said["none"]

@@ -240,21 +240,22 @@ def _model_options(options: dict[str, Any]) -> tuple[Any, Any]:
 
 
 def _print_fitted(record: ModelRecord, out: Path) -> None:
-    from iuscore.engine.notes import separation_note
+    from iuscore.engine.notes import separation_of_classes
 
     for title, figures in (("validation", record.validation), ("test", record.test)):
         if figures is not None:
             said = f"{title} AUROC {number(figures.auroc)} on {figures.n} images"
             say(said if title == "test" else f"model written to {shown(out)}: {said}")
-    notes: list[str | None] = auroc_notes(record)
+    notes = auroc_notes(record)
+    references = {}
     for name in record.ceiling["paper"]:
         ceiling, floor = record.ceiling["paper"][name], record.floor["paper"][name]
-        notes.append(separation_note(name, record.ceiling_of("paper", name), record.floor_of("paper", name)))
+        references[name] = record.ceiling_of("paper", name), record.floor_of("paper", name)
         say(
             f"IUS against {name}: real {name} {number(ceiling.mean)} (ceiling, {ceiling.source}), "
             f"other real images {number(floor.mean)} (floor)"
         )
-    for note in filter(None, notes):
+    for note in filter(None, [*notes, separation_of_classes(references)]):
         say(f"note: {note}")
 
 

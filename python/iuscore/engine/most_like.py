@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from iuscore.features import FeatureProfile, changes, farthest_moved
+from iuscore.features import FeatureProfile, changes, farthest_moved, jointly_outside
 from iuscore.features.registry import Feature
-from iuscore.scoring.words import MIXED
+from iuscore.scoring.words import MIXED, in_words
 
 Array = npt.NDArray[np.floating[Any]]
 Counts = Mapping[str, int]
@@ -66,16 +66,42 @@ def mixture_note(target: str, most_like: Counts, recall: float | None) -> str | 
         >>> mixture_note("wbc", {"rbc": 5, "wbc": 75}, 0.95) is None
         True
     """
-    if recall is None:
+    return mixture_of_sets({target: most_like}, {} if recall is None else {target: recall})
+
+
+def mixture_of_sets(most_like: Mapping[str, Counts], recall: Mapping[str, float]) -> str | None:
+    """The same of several sets in one sentence.
+
+    Args:
+        most_like: class that images were compared with -> class -> number of images most like it.
+        recall: class -> share of its held-out real images that the model finds.
+
+    Example:
+        >>> mixture_of_sets({"a": {"a": 40, "b": 40}, "b": {"a": 20, "b": 60}}, {"a": 0.95, "b": 1.0}).split(":")[0]
+        'the images against a (a 40, b 40) and b (b 60, a 20) may mix classes'
+    """
+    found = {name: by for name, of in most_like.items() if (by := _mixture(name, of, recall.get(name)))}
+    if not found:
         return None
+    if len(found) == 1:
+        ((name, by),) = found.items()
+        who = f"{name} may mix classes ({by})"
+    else:
+        who = f"{in_words([f'{name} ({by})' for name, by in found.items()])} may mix classes"
+    return f"the images against {who}: what changed describes the mixture, not its images"
+
+
+def _mixture(target: str, most_like: Counts, recall: float | None) -> str:
+    """The classes that a set mixes, with the number of images of each; "" of a set that does not."""
+    if recall is None:
+        return ""
     n = sum(most_like.values())
     usual = {name: 0.0 if name == target else 2 * (1 - recall) for name in most_like}
     parts = {name: k for name, k in most_like.items() if k >= max(MIXED, usual[name]) * n}
     if n < FEWEST_OF_A_MIXTURE or len(parts) < 2 or target not in parts:
-        return None
+        return ""
     others = sorted((name for name in parts if name != target), key=lambda name: -parts[name])
-    named = ", ".join(f"{name} {parts[name]}" for name in (target, *others))
-    return f"the images against {target} may mix classes ({named}): what changed describes the mixture, not its images"
+    return ", ".join(f"{name} {parts[name]}" for name in (target, *others))
 
 
 def exchange_notes(
@@ -110,7 +136,7 @@ def exchange_notes(
         if ring and not ringed & set(ring):
             ringed |= set(ring)
             notes.append(
-                f"labels of {_and(ring)} are probably swapped: {_counts(ring, taken, known)}. "
+                f"labels of {in_words(ring)} are probably swapped: {_counts(ring, taken, known)}. "
                 "Compare the names of the folders with what the images show"
             )
     notes += [
@@ -128,10 +154,6 @@ def _ring(name: str, taken: Mapping[str, str]) -> list[str]:
     while (following := taken.get(ring[-1])) is not None and following not in ring:
         ring.append(following)
     return ring if following == name else []
-
-
-def _and(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
 
 
 def _counts(names: Sequence[str], taken: Mapping[str, str], known: Mapping[str, Counts]) -> str:
@@ -173,6 +195,31 @@ def outside_of_mixture(
         Mean over the images of how far their part of the set lies from its class: root mean square of the farthest
         group, in spreads. None without images or profiles.
     """
+
+    def farthest(profile: FeatureProfile, mean: Array, n: int) -> float:
+        return max(change.moved for change in changes(profile, mean, features, n))
+
+    return _of_parts(profiles, sample, features, farthest)
+
+
+def jointly_outside_of_mixture(
+    profiles: Mapping[str, FeatureProfile], sample: Array, features: Sequence[Feature]
+) -> float | None:
+    """The same of all groups together, as `iuscore.features.jointly_outside` measures it."""
+
+    def jointly(profile: FeatureProfile, mean: Array, n: int) -> float:
+        return jointly_outside(profile, mean, features, n)
+
+    return _of_parts(profiles, sample, features, jointly)
+
+
+def _of_parts(
+    profiles: Mapping[str, FeatureProfile],
+    sample: Array,
+    features: Sequence[Feature],
+    distance: Callable[[FeatureProfile, Array, int], float],
+) -> float | None:
+    """Mean over images of the distance of their part, (profile, mean [F], images of the part), from its class."""
     if not profiles or not len(sample):
         return None
     chosen = sample[np.linspace(0, len(sample) - 1, min(MOST_LOOKED_AT, len(sample))).astype(int)]
@@ -181,5 +228,5 @@ def outside_of_mixture(
     total = 0.0
     for k in np.unique(nearest):
         part = chosen[nearest == k]
-        total += len(part) * max(c.moved for c in changes(profiles[names[k]], part.mean(axis=0), features, len(part)))
+        total += len(part) * distance(profiles[names[k]], part.mean(axis=0), len(part))
     return total / len(chosen)

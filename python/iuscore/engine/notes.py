@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from iuscore.engine.most_like import exchange_notes, mixture_note
+from iuscore.engine.most_like import exchange_notes, mixture_of_sets
 from iuscore.engine.texts import TextCounts
 from iuscore.features import VERSION
 from iuscore.features.registry import COLOR_GROUPS
 from iuscore.images.listing import counted
 from iuscore.scoring import HeldOut, Scorer, TargetSummary
 from iuscore.scoring.color import COLOR_UNSEEN, COLORLESS_IMAGE
-from iuscore.scoring.words import label_notes
+from iuscore.scoring.words import in_words, label_notes
+
+MAX_NAMED = 5
+"""Classes that a note names, with the numbers of each; of more it says how many."""
 
 COPIES = 0.5
 """Distance to the nearest neighbor, compared with real images, below which a set is said to repeat itself."""
@@ -43,14 +46,33 @@ def separation_note(name: str, ceiling: HeldOut | None, floor: HeldOut | None) -
         >>> separation_note("benign", ceiling, floor) is None
         True
     """
-    if ceiling is None or floor is None:
+    return separation_of_classes({name: (ceiling, floor)})
+
+
+def separation_of_classes(references: Mapping[str, tuple[HeldOut | None, HeldOut | None]]) -> str | None:
+    """The same of several classes, each with its ceiling and floor, in one sentence.
+
+    Example:
+        >>> same = HeldOut(9, 0.7, {"0.25": 0.6, "0.5": 0.7})
+        >>> separation_of_classes({"a": (same, same), "b": (same, same)}).split(":")[0]
+        'with this model an IUS against a and b does not tell the class'
+    """
+    found = {}
+    for name, (ceiling, floor) in references.items():
+        if ceiling is None or floor is None:
+            continue
+        if floor.quantiles["0.5"] >= ceiling.quantiles["0.25"] or ceiling.mean - floor.mean < 0.01:
+            found[name] = (ceiling, floor)
+    if not found:
         return None
-    overlap = floor.quantiles["0.5"] >= ceiling.quantiles["0.25"]
-    if not overlap and ceiling.mean - floor.mean >= 0.01:
-        return None
+    first, *others = list(found.items())[:MAX_NAMED]
+    name, (ceiling, floor) = first
+    said = f"real images of {name} score {ceiling.mean:.2f} on average, real images of other classes {floor.mean:.2f}"
+    for name, (ceiling, floor) in others:
+        said += f"; real {name} {ceiling.mean:.2f}, others {floor.mean:.2f}"
     return (
-        f"with this model an IUS against {name} does not tell the class: real images of {name} score "
-        f"{ceiling.mean:.2f} on average, real images of other classes {floor.mean:.2f}, and the two overlap"
+        f"with this model an IUS against {in_words(list(found), MAX_NAMED)} does not tell the class: "
+        f"{said}{', and the' if len(found) == 1 else '; each'} two overlap"
     )
 
 
@@ -63,19 +85,34 @@ def above_note(name: str, mean: float, ceiling: HeldOut | None, low: float | Non
         >>> above_note("benign", 0.6, HeldOut(9, 0.4, {"0.95": 0.7}), 0.5).split(":")[0]
         'the images against benign score 0.60 on average, held-out real ones 0.40'
     """
-    if ceiling is None:
-        return None
-    if mean <= ceiling.quantiles["0.95"]:
-        if low is None or low <= ceiling.mean:
-            return None
-        return (
-            f"the images against {name} score {mean:.2f} on average, held-out real ones {ceiling.mean:.2f}: to this "
-            "model they are more typical of the class, which is no sign of a better set"
+    found = _above({name: (mean, ceiling, low)})
+    return found[0] if found else None
+
+
+def _above(sets: Mapping[str, tuple[float, HeldOut | None, float | None]]) -> list[str]:
+    """What `above_note` says, of several sets at once: one sentence of each kind."""
+    far, near = {}, {}
+    for name, (mean, ceiling, low) in sets.items():
+        if ceiling is None:
+            continue
+        if mean > ceiling.quantiles["0.95"]:
+            far[name] = f"{mean:.2f}"
+        elif low is not None and low > ceiling.mean:
+            near[name] = f"{mean:.2f}", f"{ceiling.mean:.2f}"
+    notes = []
+    if far:
+        notes.append(
+            f"the images against {in_words(list(far), MAX_NAMED)} score {in_words(list(far.values()), MAX_NAMED)} on "
+            "average, above 95 % of real ones: they have more of what tells the class from others than real images "
+            "have, which is a difference too"
         )
-    return (
-        f"the images against {name} score {mean:.2f} on average, above 95 % of real ones: they have more of what tells "
-        "the class from others than real images have, which is a difference too"
-    )
+    if near:
+        means, real = (in_words([pair[i] for pair in near.values()], MAX_NAMED) for i in (0, 1))
+        notes.append(
+            f"the images against {in_words(list(near), MAX_NAMED)} score {means} on average, held-out real ones "
+            f"{real}: to this model they are more typical of the class, which is no sign of a better set"
+        )
+    return notes
 
 
 def known_note(hits: int, looked_at: int, total: int) -> list[str]:
@@ -100,8 +137,8 @@ def known_note(hits: int, looked_at: int, total: int) -> list[str]:
 
 def set_notes(scorer: Scorer, targets: Mapping[str, TargetSummary], warnings: TextCounts, scored: int) -> list[str]:
     """What a reader of the numbers has to know."""
-    separation = [separation_note(name, entry.ceiling, entry.floor) for name, entry in targets.items()]
-    notes = [note for note in separation if note]
+    separation = separation_of_classes({name: (entry.ceiling, entry.floor) for name, entry in targets.items()})
+    notes = [separation] if separation else []
     doubtful = [name for name, entry in targets.items() if entry.classes_overlap or entry.far_outside]
     said = label_notes(targets, scorer.classes, doubtful)
     if not said:
@@ -109,34 +146,38 @@ def set_notes(scorer: Scorer, targets: Mapping[str, TargetSummary], warnings: Te
         said = exchange_notes(most_like, scorer.record.accuracy, doubtful)
     notes += said
     if not said:
-        recall = scorer.record.recall
-        notes += [
-            note
-            for name, entry in targets.items()
-            if name not in doubtful and (note := mixture_note(name, entry.most_like or {}, recall.get(name)))
-        ]
+        sure = {name: entry.most_like or {} for name, entry in targets.items() if name not in doubtful}
+        notes += [note for note in [mixture_of_sets(sure, scorer.record.recall)] if note]
     if scorer.model.features and scorer.record.feature_version < VERSION:
         notes.append(
             "the model was fitted by an earlier version, which measured some colors otherwise: scores of color images "
             "may have moved; fit it again where that matters"
         )
-    notes += [
-        f"the images against {name} lie far outside real ones of any class: the model was trained on nothing like "
-        "them, so trust what changed before the IUS"
-        for name, entry in targets.items()
-        if entry.far_outside
-    ]
-    notes += [
-        note
-        for name, entry in targets.items()
-        if entry.ius.mean is not None and (note := above_note(name, entry.ius.mean, entry.ceiling, entry.ius.low))
-    ]
-    notes += [
-        f"the images against {name} are nearly copies of each other: the nearest neighbor of each is at "
-        f"{entry.nearest:.2f} of the distance among real images, which no mean shows"
-        for name, entry in targets.items()
-        if entry.nearest is not None and entry.nearest < COPIES
-    ]
+    if turned := [name for name, entry in targets.items() if entry.inverted]:
+        notes.append(
+            f"the images against {in_words(turned, MAX_NAMED)} look like negatives of real ones, light where these "
+            "are dark: turn their gray levels round (255 - value) if that is a mistake; else trust what changed before "
+            "the IUS"
+        )
+    if far := [name for name, entry in targets.items() if entry.far_outside and not entry.inverted]:
+        notes.append(
+            f"the images against {in_words(far, MAX_NAMED)} lie far outside real ones of any class: the model was "
+            "trained on nothing like them, so trust what changed before the IUS"
+        )
+    notes += _above(
+        {
+            name: (entry.ius.mean, entry.ceiling, entry.ius.low)
+            for name, entry in targets.items()
+            if entry.ius.mean is not None
+        }
+    )
+    nearest = {name: entry.nearest for name, entry in targets.items() if entry.nearest is not None}
+    if copies := {name: f"{distance:.2f}" for name, distance in nearest.items() if distance < COPIES}:
+        notes.append(
+            f"the images against {in_words(list(copies), MAX_NAMED)} are nearly copies of each other: the nearest "
+            f"neighbor of each is at {in_words(list(copies.values()), MAX_NAMED)} of the distance among real images, "
+            "which no mean shows"
+        )
     for name in sorted(DEGENERATE, key=lambda name: -warnings[DEGENERATE_MAP + name]):
         if n := warnings[DEGENERATE_MAP + name]:
             notes.append(f"{n} of {scored} images have a degenerate {name} map: {DEGENERATE[name]}")

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from iuscore._environment import versions
 from iuscore.engine.most_like import (
+    jointly_outside_of_mixture,
     mixture_note,
     most_probable,
     outside_of_mixture,
@@ -30,7 +31,7 @@ from iuscore.engine.notes import (
 from iuscore.engine.parts import PartFeatures, PartInfo, part_path, read_part
 from iuscore.engine.texts import TextCounts
 from iuscore.errors import UserError
-from iuscore.features import MOST, nearest_ratio
+from iuscore.features import MOST, jointly_outside, looks_inverted, nearest_ratio
 from iuscore.features.change import FEWEST
 from iuscore.images import decoders
 from iuscore.images.listing import NAMED
@@ -38,7 +39,7 @@ from iuscore.models.record import QUANTILES, HeldOut
 from iuscore.scoring import Scorer, records
 from iuscore.scoring.color import COLOR_UNSEEN, COLORLESS_IMAGE
 from iuscore.scoring.intervals import MeanSums, mean_of_means
-from iuscore.scoring.words import OUTSIDE, Resolution
+from iuscore.scoring.words import JOINTLY, OUTSIDE, Resolution
 
 Array = npt.NDArray[np.floating[Any]]
 
@@ -245,8 +246,11 @@ def _describe_target(scorer: Scorer, target: str, found: _Target) -> records.Tar
     nothing: list[float | None] = [None] * len(mean)
     interval = found.sums.interval()
     low, high = (end.tolist() for end in interval) if interval else (nothing, nothing)
-    outside = _outside(scorer, found)
-    far_outside = outside is not None and outside > OUTSIDE
+    outside, jointly = _outside(scorer, found), _outside_jointly(scorer, found)
+    turned = found.feature_mean is not None and looks_inverted(
+        scorer.feature_profiles, found.feature_mean, scorer.model.features, found.n_features
+    )
+    far_outside = _above(outside, OUTSIDE) or _above(jointly, JOINTLY) or turned
     overlap = separation_note(target, ceiling, floor) is not None
     above = above_note(target, float(mean[0]), ceiling, low[0]) is not None
     most_like = dict(zip(scorer.classes, () if found.most_like is None else found.most_like.tolist(), strict=True))
@@ -277,11 +281,17 @@ def _describe_target(scorer: Scorer, target: str, found: _Target) -> records.Tar
         changes=None if why.changes is None else tuple(why.changes),
         most_changed=why.most_changed.name if why.most_changed else None,
         outside=outside,
+        outside_jointly=jointly,
+        inverted=turned,
         far_outside=far_outside,
         classes_overlap=overlap,
         doubtful=far_outside or overlap or above or mixed or (nearest is not None and nearest < COPIES),
         nearest=nearest,
     )
+
+
+def _above(distance: float | None, bound: float) -> bool:
+    return distance is not None and distance > bound
 
 
 def _outside(scorer: Scorer, found: _Target) -> float | None:
@@ -290,6 +300,18 @@ def _outside(scorer: Scorer, found: _Target) -> float | None:
     if whole is None or whole <= OUTSIDE or sample is None:
         return whole
     parts = outside_of_mixture(scorer.feature_profiles, sample, scorer.model.features)
+    return whole if parts is None else min(whole, parts)
+
+
+def _outside_jointly(scorer: Scorer, found: _Target) -> float | None:
+    """The same of all groups of features together."""
+    profiles, features, mean = scorer.feature_profiles, scorer.model.features, found.feature_mean
+    if mean is None or not any(profile.correlation for profile in profiles.values()):
+        return None
+    whole = min(jointly_outside(profile, mean, features, found.n_features) for profile in profiles.values())
+    if whole <= JOINTLY or (sample := found.feature_sample) is None:
+        return whole
+    parts = jointly_outside_of_mixture(profiles, sample, features)
     return whole if parts is None else min(whole, parts)
 
 

@@ -12,6 +12,7 @@ from iuscore.features.change import (
     nearest_ratio,
 )
 from iuscore.features.masks import Mask, border_masks, sized_masks
+from iuscore.features.outside import jointly_outside, looks_inverted
 from iuscore.features.registry import DISTANCES, FAINT, FEATURES, GROUPS, VERSION, Feature, group_sizes
 from iuscore.features.texture import texture_features
 
@@ -33,6 +34,8 @@ __all__ = [
     "farthest_moved",
     "feature_profile",
     "group_sizes",
+    "jointly_outside",
+    "looks_inverted",
     "nearest_ratio",
     "sized_masks",
     "texture_features",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any
 
 import msgspec
@@ -24,6 +25,12 @@ COLORLESS = "the images have no color"
 COLORED_SHARE = 1e-3
 """Share of colored pixels below which images are said to have none, where real ones have more."""
 
+RIDGE = 0.1
+"""Share of the unit matrix in the correlation of statistics, so that small differences between statistics that nearly
+always agree, as rounding and compression make them, count little."""
+
+CORRELATION_DIGITS = 3
+
 FEWEST, MOST = 25, 1600
 """Images between which nearest neighbors are compared; fewer say nothing, more cost the square of their number."""
 
@@ -40,12 +47,27 @@ class FeatureProfile:
         mean, sd: of each feature over the images, [F].
         nearest: number of images -> median distance of an image to the one most like it among so many, in
             standardized statistics; for 25, 50, 100, ... as far as there are images.
+        correlation: of every two statistics, the rows of the matrix below its diagonal one after the other, rounded
+            to `CORRELATION_DIGITS`; None of a model of an earlier version.
     """
 
     n: Annotated[int, msgspec.Meta(ge=2, le=10**15)]
     mean: tuple[_Number, ...]
     sd: tuple[Annotated[float, msgspec.Meta(ge=0, le=1e15)], ...]
     nearest: dict[Annotated[int, msgspec.Meta(ge=2)], Annotated[float, msgspec.Meta(ge=0, le=1e15)]]
+    correlation: tuple[Annotated[float, msgspec.Meta(ge=-1, le=1)], ...] | None = None
+
+    @cached_property
+    def unmixing(self) -> Array | None:
+        """[S, S], what makes statistics in spreads uncorrelated among real images, ridged; None where not known."""
+        if self.correlation is None:
+            return None
+        size = (1 + math.isqrt(1 + 8 * len(self.correlation))) // 2  # rows of a matrix with so many below its diagonal
+        matrix = np.eye(size)
+        matrix[np.tril_indices(size, -1)] = self.correlation
+        values, vectors = np.linalg.eigh(matrix, "L")
+        found: Array = (vectors / np.sqrt(np.maximum((1 - RIDGE) * values + RIDGE, RIDGE / 2))).T
+        return found
 
 
 @dataclass(frozen=True)
@@ -95,7 +117,10 @@ def feature_profile(values: Array, features: Sequence[Feature], *, seed: int = 0
     standard = _standardized(wide[order], sd, features)
     sizes = [FEWEST * 2**k for k in range(20) if FEWEST * 2**k <= min(len(wide), MOST)]
     nearest = {n: _nearest(standard[:n]) for n in sizes}
-    return FeatureProfile(len(wide), tuple(mean.tolist()), tuple(sd.tolist()), nearest)
+    apart = _standardized(wide - mean, sd, features)
+    together = (apart.T @ apart / (len(wide) - 1))[np.tril_indices(apart.shape[1], -1)]
+    correlation = tuple(np.clip(together, -1, 1).round(CORRELATION_DIGITS).tolist())
+    return FeatureProfile(len(wide), tuple(mean.tolist()), tuple(sd.tolist()), nearest, correlation)
 
 
 def chance(n: int, profile: FeatureProfile, groups: int) -> float:

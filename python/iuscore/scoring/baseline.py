@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -198,4 +199,7 @@ def feature_profiles_of(record: ModelRecord, model: Ensemble) -> dict[str, Featu
             raise UserError(f"features.{name}: expected one of the classes {', '.join(model.classes)}")
         if not len(profile.mean) == len(profile.sd) == len(model.features):
             raise UserError(f"features.{name}: expected {len(model.features)} means and spreads; fit the model again")
+        pairs = math.comb(sum(feature.role == "statistic" for feature in model.features), 2)
+        if profile.correlation is not None and len(profile.correlation) != pairs:
+            raise UserError(f"features.{name}.correlation: expected {pairs} numbers; fit the model again")
     return dict(record.features) if model.features else {}

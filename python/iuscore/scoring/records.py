@@ -68,7 +68,10 @@ class TargetSummary:
         first: of the components the one to read first; ``most_shifted`` and ``matters_most`` by shift and difference.
         toward_other: how far the set has gone from its class, 0, to the other of two, 1; None of more classes.
         changes: of each group of features, of a model that has some; ``most_changed`` names the farthest.
-        outside: spreads between the set and the real class that is nearest; ``far_outside`` above 1.5.
+        outside: spreads between the set and the real class that is nearest, of the farthest group of features, and
+            ``outside_jointly`` of all groups together where they do not move as real images do.
+        inverted: whether the gray levels look like those of real images turned round.
+        far_outside: ``outside`` above 1.5, ``outside_jointly`` above 0.8, or inverted.
         classes_overlap: whether the model tells the class from the others so badly that the IUS means little.
         doubtful: whether a note takes back what the IUS seems to say.
         nearest: distance from an image to the one most like it, over that of real images; near 0 of copies.
@@ -93,6 +96,8 @@ class TargetSummary:
     changes: tuple[GroupChange, ...] | None = None
     most_changed: str | None = None
     outside: float | None = None
+    outside_jointly: float | None = None
+    inverted: bool = False
     far_outside: bool = False
     classes_overlap: bool = False
     doubtful: bool = False

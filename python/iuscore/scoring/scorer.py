@@ -28,7 +28,7 @@ from iuscore.scoring.explanation import Explanation, explain_contributions, n_im
 from iuscore.scoring.inputs import Inputs, ScorerInput
 from iuscore.scoring.scores import Scores, joined
 from iuscore.scoring.similarity import ius, shares
-from iuscore.scoring.words import is_far_outside
+from iuscore.scoring.words import is_far_outside, is_of_another_kind
 
 Target: TypeAlias = "str | int | Sequence[str] | Sequence[int] | Tensor | npt.NDArray[np.generic]"
 """A class as its name or its place in `Scorer.classes`, or one per image."""
@@ -253,7 +253,8 @@ class Scorer:
             changes=self.changes(name, features, n), n=n,
         )  # fmt: skip
         far = is_far_outside([self.changes(each, features, n) for each in self.feature_profiles])
-        return replace(why, far_outside=far)
+        kind = is_of_another_kind(self.feature_profiles, features, self.model.features, n)
+        return replace(why, far_outside=far or kind)
 
     def outside(self, features: npt.NDArray[np.floating[Any]] | None) -> float | None:
         """How far features [F] lie from the class they are nearest to: the farthest of its groups; None if unknown."""

@@ -4,18 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from iuscore.features import COLORLESS, DISTANCES, FEWEST, GroupChange
+from iuscore.features import (
+    COLORLESS,
+    DISTANCES,
+    FEWEST,
+    Feature,
+    FeatureProfile,
+    GroupChange,
+    jointly_outside,
+    looks_inverted,
+)
 from iuscore.scoring.records import TargetSummary
+
+Array = npt.NDArray[np.floating[Any]]
 
 MOST_LINES = 4
 """Changes that are said in words; others are only named."""
 
 OUTSIDE = 1.5
 """Spreads of real images beyond which a model's opinion of a set is a guess."""
+
+JOINTLY = 0.8
+"""The same bound for all groups of features together, where these do not move as real images do."""
 
 MIXED = 0.1
 """Share of the images of a set that look like its own class, from which on the set may be a mixture."""
@@ -126,6 +141,18 @@ def diversity_line(nearest: float | None, target: str, n: int) -> str:
     return f"diversity: not measured, as the model was fitted to fewer than {FEWEST} images of {target}"
 
 
+def in_words(names: Sequence[str], most: int | None = None) -> str:
+    """Names as they stand in a sentence; of more than ``most`` the first ones, and how many others there are.
+
+    Example:
+        >>> in_words(["a"]), in_words(["a", "b", "c"]), in_words(["a", "b", "c", "d"], most=2)
+        ('a', 'a, b and c', 'a, b and 2 others')
+    """
+    if most is not None and len(names) > most + 1:
+        names = [*names[:most], f"{len(names) - most} others"]
+    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
+
+
 def is_far_outside(changes: Iterable[Sequence[GroupChange] | None]) -> bool:
     """Whether images lie so far from real ones of every class that a model's opinion of them is a guess.
 
@@ -141,6 +168,23 @@ def is_far_outside(changes: Iterable[Sequence[GroupChange] | None]) -> bool:
     return bool(known) and all(any(c.moved > max(OUTSIDE, c.noise) for c in found) for found in known)
 
 
+def is_of_another_kind(
+    profiles: Mapping[str, FeatureProfile], values: Array | None, features: Sequence[Feature], n: int
+) -> bool:
+    """Whether images lie far from real ones of every class in many groups at once, or have inverted gray levels.
+
+    Args:
+        profiles: class -> features of real images.
+        values: [F], of an image or the mean of a set; None where there are none.
+        features: what the columns are.
+        n: number of images.
+    """
+    if values is None or not profiles:
+        return False
+    jointly = min(jointly_outside(profile, values, features, n) for profile in profiles.values())
+    return jointly > JOINTLY or looks_inverted(profiles, values, features, n)
+
+
 def doubt_of(entry: TargetSummary) -> str:
     """What stands behind the score of one class where a note says that it means little; else "".
 
@@ -149,6 +193,8 @@ def doubt_of(entry: TargetSummary) -> str:
         >>> doubt_of(TargetSummary(9, MeanIus(0.9), (), far_outside=True))
         'a guess: they lie far outside real images'
     """
+    if entry.inverted:
+        return "a guess: they look like negatives of real images"
     if entry.far_outside:
         return "a guess: they lie far outside real images"
     return "of little meaning: real images of other classes score much the same" if entry.classes_overlap else ""
