@@ -205,11 +205,32 @@ def test_a_signal_ends_a_run_in_good_order(texture: Path, images: Path, tmp_path
     out, code = tmp_path / "out", SLOW.format(str(tmp_path / "there"))
     options = ("--target", "a", "--out", out, "--shard-size", 2, "--workers", 1, "--quiet")
     ran = signal_when_there(getattr(signal, sign), tmp_path / "there", "score", texture, images, *options, code=code)
-    assert ran.status == EXIT_INTERRUPTED
+    assert ran.status == 128 + getattr(signal, sign)
     assert "run the same command again to go on" in ran.err
     summary = json.loads((out / "summary.json").read_text())
     assert (summary["interrupted"], summary["complete"]) == (True, False)
     assert not list(out.rglob(".*"))
+
+
+LISTING = """
+import time
+from pathlib import Path
+from iuscore import images
+def waiting(*args, **options):
+    Path({!r}).touch()
+    time.sleep(600)
+images.open_shards = waiting
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signals")
+@pytest.mark.parametrize("sign", ["SIGINT", "SIGTERM"])
+def test_a_signal_while_images_are_listed(texture: Path, images: Path, tmp_path: Path, sign: str) -> None:
+    code, argv = LISTING.format(str(tmp_path / "there")), ("--target", "a", "--out", tmp_path / "out")
+    ran = signal_when_there(getattr(signal, sign), tmp_path / "there", "score", texture, images, *argv, code=code)
+    assert ran.status == 128 + getattr(signal, sign)
+    assert ran.err.strip() == "iuscore: interrupted"
+    assert not (tmp_path / "out").exists()
 
 
 def _interrupt_group(argv: Sequence[object], delays: Sequence[float], out: Path) -> tuple[int, str]:

@@ -12,6 +12,7 @@ from iuscore._run.processes import processors, worker_context
 from iuscore._run.signals import deferred_interrupts, sigterm_as_interrupt
 from iuscore.cli._common import (
     EXIT_INTERRUPTED,
+    EXIT_TERMINATED,
     EXIT_UNREADABLE,
     SEED,
     Command,
@@ -122,29 +123,35 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
     masks = _mask_folder(scorer.model.mask, mask)
     if engine == "ray":
         images = images.absolute()  # actors work in folders of their own
-    with sigterm_as_interrupt():
-        source = open_shards(
-            images, labeled=target == FROM_FOLDER, split=split, column=column, bits=bits, by_content=by_content,
-            labels_from=labels_from,
-        )  # fmt: skip
-        run = score_source(
-            scorer,
-            source,
-            out,
-            target=target,
-            class_map=None if class_map is None else parse_map(class_map),
-            batch_size=batch_size,
-            device=device,
-            workers=workers or (1 if rank else processors()),
-            shard_size=shard_size,
-            group_by=group_by,
-            strict=strict,
-            masks=masks and masks / source.path.relative_to(images),  # below it with --split
-            overwrite=overwrite,
-            rank=(rank.rank, rank.world) if rank else (0, 1),
-            ray_address=address if engine == "ray" else None,
-            progress=Progress() if quiet else ProgressBar(),
-        )
+    try:
+        with sigterm_as_interrupt() as ended:
+            source = open_shards(
+                images, labeled=target == FROM_FOLDER, split=split, column=column, bits=bits, by_content=by_content,
+                labels_from=labels_from,
+            )  # fmt: skip
+            run = score_source(
+                scorer,
+                source,
+                out,
+                target=target,
+                class_map=None if class_map is None else parse_map(class_map),
+                batch_size=batch_size,
+                device=device,
+                workers=workers or (1 if rank else processors()),
+                shard_size=shard_size,
+                group_by=group_by,
+                strict=strict,
+                masks=masks and masks / source.path.relative_to(images),  # below it with --split
+                overwrite=overwrite,
+                rank=(rank.rank, rank.world) if rank else (0, 1),
+                ray_address=address if engine == "ray" else None,
+                progress=Progress() if quiet else ProgressBar(),
+            )
+    except KeyboardInterrupt:
+        if not ended.terminated:
+            raise
+        say("iuscore: interrupted", err=True)
+        return EXIT_TERMINATED
     _print_summary(run.summary, scorer.record.recall)
     if run.read_as:
         read_as = ", ".join(f"{label} as {name}" for label, name in run.read_as.items())
@@ -177,7 +184,7 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
     if run.interrupted:
         listed = run.summary.n_listed
         say(f"interrupted: {done} of {listed} images are done; run the same command again to go on", err=True)
-        return EXIT_INTERRUPTED
+        return EXIT_TERMINATED if ended.terminated else EXIT_INTERRUPTED
     if run.summary.n_unreadable and (rank is None or run.summary.complete):  # torchrun ends all if one fails
         for bad in run.summary.first_unreadable:
             say(f"could not be read: {bad.uid}: {bad.error}", err=True)

@@ -149,19 +149,22 @@ def _drawn(model: Ensemble, target: str, shapes: Sequence[ShapeFunction], path: 
     return path
 
 
+def _named(shape: ShapeFunction) -> str:
+    """A feature with its mean and spread among the training images, in a unit that readers know."""
+    middle = len(shape.values) // 2
+    mean, sd = float(shape.values[middle]), float(shape.values[-1] - shape.values[middle]) / REACH
+    name = shape.feature.name.removeprefix(f"{shape.feature.group} ")
+    if (undone := shape.feature.undone) is None:
+        return f"{name} (mean {mean:.2g}, sd {sd:.1g})"
+    # The spread is not the same to both sides there.
+    return f"{name} (mean {undone(mean):.2g}, 1 sd: {undone(mean - sd):.2g} to {undone(mean + sd):.2g})"
+
+
 def _panel(axis: Any, group: str, shapes: Sequence[ShapeFunction]) -> None:
     largest = sorted(shapes, key=lambda shape: -shape.effect)[: len(_COLORS)]
     for color, shape in zip(_COLORS, largest, strict=False):
-        middle = len(shape.values) // 2
-        mean, step = shape.values[middle], (shape.values[-1] - shape.values[middle]) / REACH
-        name = shape.feature.name.removeprefix(f"{group} ")
         keep = shape.possible
-        axis.plot(
-            shape.positions[keep],
-            shape.contributions[keep],
-            color=color,
-            label=f"{name} (mean {mean:.2g}, sd {step:.1g})",
-        )
+        axis.plot(shape.positions[keep], shape.contributions[keep], color=color, label=_named(shape))
     axis.set_xlim(-1.05 * REACH, 1.05 * REACH)  # of curves that end where values do, too
     axis.axhline(0, color="black", linewidth=0.6)
     axis.set_title(group, fontsize=10)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
@@ -58,6 +59,17 @@ class Feature:
     reference: str
     role: Literal["statistic", "share"] = "statistic"
 
+    @property
+    def undone(self) -> Callable[[float], float] | None:
+        """From values to what they were before their unit was bent; None of a unit that is not.
+
+        Example:
+            >>> feature = next(f for f in FEATURES["gray"] if f.name == "fine-regularity correlation")
+            >>> round(feature.undone(2.4), 2)
+            0.98
+        """
+        return next((back for unit, back in _BENT.items() if self.unit.startswith(unit)), None)
+
     def words(self, shift: float) -> str:
         """What an image looks like whose value lies ``shift`` from that of others: only the sign counts.
 
@@ -67,6 +79,9 @@ class Feature:
         """
         return self.higher if shift >= 0 else self.lower
 
+
+_BENT: Mapping[str, Callable[[float], float]] = MappingProxyType({"inverse tanh": math.tanh, "asinh": math.sinh})
+"""How a unit begins that is a function of one that readers know -> the way back."""
 
 _FULL = "of full range"
 _HSV = "HSV, Smith, SIGGRAPH 1978"
