@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from iuscore import UserError
+from iuscore.cli._common import check_device
 from tests.fixtures import TINY, Command, class_folders, run_apart, tree, write_images
 
 
@@ -231,11 +233,31 @@ class TestScore:
         images = write_images(tmp_path / "images", ["a.png"])
         said = self.refusal(command, tmp_path, fitted, images, "--batch-size", 0)
         assert said == "Invalid value for '--batch-size': 0 is not in the range 1<=x<=65536."
-        assert self.refusal(command, tmp_path, fitted, images, "--device", "meta").startswith("--device meta: expected")
+        for device in ("meta", "gpu", "cpu:99999", "cuda:99999", "mps", "cuda:x"):
+            said = self.refusal(command, tmp_path, fitted, images, "--device", device)
+            assert said.startswith(f"--device {device}: ")
+            assert len(said) < 120
+        said = self.refusal(command, tmp_path, fitted, images, "--address", "auto")
+        assert said == "--address: only --engine ray has a cluster, not local: leave it out, or give --engine ray"
         assert self.refusal(command, tmp_path, fitted, images, "--space", "x").startswith("Invalid value for '--space'")
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
         said = self.refusal(command, tmp_path, fitted, images, "--plot")
         assert said == "a plot needs the extra: pip install -c constraints.txt '.[plot]'"
+
+
+@pytest.mark.parametrize(
+    ("there", "device", "said"),
+    [
+        (1, "cuda:1", "expected cuda or cuda:0: PyTorch finds 1 GPU on this machine"),
+        (4, "cuda:4", "expected cuda:0 to cuda:3: PyTorch finds 4 GPUs on this machine"),
+        (0, "cuda", "PyTorch finds no GPU on this machine: use cpu; iuscore doctor says what is there"),
+    ],
+)
+def test_gpus_that_are_not_there(monkeypatch: pytest.MonkeyPatch, there: int, device: str, said: str) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: there)
+    with pytest.raises(UserError) as refused:
+        check_device(device)
+    assert str(refused.value) == f"--device {device}: {said}"
 
 
 def test_import_reference(command: Command, fitted: Path, tmp_path: Path) -> None:

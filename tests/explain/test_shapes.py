@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from iuscore import UserError
-from iuscore.explain.shapes import REACH, shape_functions, write_shapes
+from iuscore.explain.shapes import REACH, named, shape_functions, write_shapes
 from iuscore.features import FEATURES
 from iuscore.models import EPUCNN, AdditiveModel, Ensemble, ModelRecord, TextureModel, save_model
 from tests.fixtures import Command
@@ -105,3 +105,23 @@ def test_other_kinds() -> None:
     model = Ensemble([EPUCNN(["a", "b"], size=(8, 8), base_channels=1)])
     with pytest.raises(UserError, match="expected a model of kind 'texture', got 'epu'"):
         shape_functions(model, "a")
+
+
+def test_legends_have_units_that_readers_know() -> None:
+    """A correlation is between -1 and 1, a skewness the third moment itself."""
+    place = {feature.name: i for i, feature in enumerate(FEATURES["gray"])}
+    bent = {
+        "fine-regularity correlation": (np.arctanh, (0.9, 0.98)),
+        "lightness skewness": (np.arcsinh, (-2.0, 1.5)),
+        "lightness kurtosis": (np.arcsinh, (-0.9, 3.0)),
+    }
+    mean, sd = np.full(N, 0.5), np.full(N, 0.25)
+    for name, (function, (low, high)) in bent.items():  # one standard deviation below and above the mean
+        ends = function(low), function(high)
+        mean[place[name]], sd[place[name]] = np.mean(ends), np.ptp(ends) / 2
+    member = TextureModel(["a", "b"], color="gray", feature_mean=mean.tolist(), feature_sd=sd.tolist())
+    shapes = {shape.feature.name: shape for shape in shape_functions(Ensemble([member]).eval(), "b")}
+    for name, (_, (low, high)) in bent.items():
+        assert named(shapes[name]).endswith(f", 1 sd: {low:.2g} to {high:.2g})")
+    assert named(shapes["lightness mean"]) == "mean (mean 0.5, sd 0.2)"  # the sd is 0.25, in one digit
+    assert [f.name for f in FEATURES["color"] if f.undone is None and ("tanh" in f.unit or "sinh" in f.unit)] == []

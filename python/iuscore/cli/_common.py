@@ -136,11 +136,29 @@ def require_matplotlib() -> None:
 
 
 def check_device(name: str) -> None:
+    """Refuse what is no device of this machine.
+
+    Raises:
+        UserError: with the devices that there are.
+    """
     import torch
 
     try:
-        usable = torch.empty(0, device=name).device.type != "meta"
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"--device {name}: {str(error).splitlines()[0]}") from None
+        device = torch.device(name)
+        # PyTorch takes any number of a CPU, and says of a GPU that is missing what only its own source explains.
+        if device.type == "cpu" and device.index:
+            raise UserError(f"--device {name}: expected cpu: it is one device, whatever its number of cores")
+        if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+            raise UserError(f"--device {name}: {_no_such_gpu(torch.cuda.device_count())}")
+        usable = torch.empty(0, device=device).device.type != "meta"
+    except (RuntimeError, AssertionError, NotImplementedError):  # of PyTorch, pages long
+        usable = False
     if not usable:
         raise UserError(f"--device {name}: expected a device that computes, such as cpu or cuda")
+
+
+def _no_such_gpu(there: int) -> str:
+    if not there:
+        return "PyTorch finds no GPU on this machine: use cpu; iuscore doctor says what is there"
+    names = "cuda or cuda:0" if there == 1 else f"cuda:0 to cuda:{there - 1}"
+    return f"expected {names}: PyTorch finds {there} {'GPU' if there == 1 else 'GPUs'} on this machine"

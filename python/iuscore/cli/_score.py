@@ -73,7 +73,7 @@ if TYPE_CHECKING:
     default="local",
     help="This machine; one of the processes of torchrun or srun; a Ray cluster.",
 )
-@click.option("--address", default="local", help="Of the Ray cluster, such as auto or host:6379.")
+@click.option("--address", help="Of the Ray cluster, such as auto or host:6379; with --engine ray.  [default: local]")
 @click.option("--plot", is_flag=True, help="Also draw OUT/contributions.png.")
 @click.option("--csv", is_flag=True, help="Also write the table as OUT/scores.csv.")
 @click.option("--strict", is_flag=True, help="Stop at the first unreadable image.")
@@ -82,7 +82,7 @@ if TYPE_CHECKING:
 def score(model: Path, images: Path, target: str, out: Path, split: Any, space: Any, precision: Any, column: str | None,
           labels_from: Any, class_map: str | None, mask: str | None, bits: int | None, by_content: bool,
           group_by: str | None, batch_size: int, device: str, workers: int | None, shard_size: int | None, engine: str,
-          address: str, plot: bool, csv: bool, strict: bool, overwrite: bool, quiet: bool) -> int:  # fmt: skip
+          address: str | None, plot: bool, csv: bool, strict: bool, overwrite: bool, quiet: bool) -> int:  # fmt: skip
     """Score IMAGES with MODEL.
 
     IMAGES: a folder of images, an image, WebDataset .tar files, Parquet files, a MedMNIST .npz or .npy arrays. Run the
@@ -111,6 +111,8 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
             raise UserError(f"--plot: {picture} was not drawn by iuscore: move it away, or give another --out")
     if csv:
         check_csv(out)
+    if address is not None and engine != "ray":
+        raise UserError(f"--address: only --engine ray has a cluster, not {engine}: leave it out, or give --engine ray")
     if engine == "local":
         require_alone()
     rank = rank_of() if engine == "ranks" else None
@@ -144,7 +146,7 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
                 masks=masks and masks / source.path.relative_to(images),  # below it with --split
                 overwrite=overwrite,
                 rank=(rank.rank, rank.world) if rank else (0, 1),
-                ray_address=address if engine == "ray" else None,
+                ray_address=(address or "local") if engine == "ray" else None,
                 progress=Progress() if quiet else ProgressBar(),
             )
     except KeyboardInterrupt:

@@ -149,7 +149,7 @@ def _drawn(model: Ensemble, target: str, shapes: Sequence[ShapeFunction], path: 
     return path
 
 
-def _named(shape: ShapeFunction) -> str:
+def named(shape: ShapeFunction) -> str:
     """A feature with its mean and spread among the training images, in a unit that readers know."""
     middle = len(shape.values) // 2
     mean, sd = float(shape.values[middle]), float(shape.values[-1] - shape.values[middle]) / REACH
@@ -164,7 +164,7 @@ def _panel(axis: Any, group: str, shapes: Sequence[ShapeFunction]) -> None:
     largest = sorted(shapes, key=lambda shape: -shape.effect)[: len(_COLORS)]
     for color, shape in zip(_COLORS, largest, strict=False):
         keep = shape.possible
-        axis.plot(shape.positions[keep], shape.contributions[keep], color=color, label=_named(shape))
+        axis.plot(shape.positions[keep], shape.contributions[keep], color=color, label=named(shape))
     axis.set_xlim(-1.05 * REACH, 1.05 * REACH)  # of curves that end where values do, too
     axis.axhline(0, color="black", linewidth=0.6)
     axis.set_title(group, fontsize=10)
