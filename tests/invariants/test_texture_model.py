@@ -105,6 +105,26 @@ def test_every_weight_learns() -> None:
         assert parameter.grad.abs().sum() > 0, name
 
 
+@pytest.mark.filterwarnings("ignore:images. expected:UserWarning")
+def test_values_that_were_clamped_are_no_constant_image() -> None:
+    """Floats of 20 to 250 all become 1, bytes in 16 bits all become 0: the images are not of one color."""
+    model = model_of()
+    ramp = np.linspace(20, 250, 48, dtype=np.float32).repeat(48).reshape(1, 48, 48, 1)
+    clamped = "values from 20 to 250 clamped to 0..1: expected floats in [0, 1]"
+    for images, said in (
+        (ramp, clamped),
+        (-ramp, "values from -250 to -20 clamped to 0..1: expected floats in [0, 1]"),
+        (np.full_like(ramp, 7), "values from 7 to 7 clamped to 0..1: expected floats in [0, 1]"),
+        (np.full_like(ramp, 0.5), "constant image"),
+        (np.full(ramp.shape, 7, np.uint8), "constant image"),
+    ):
+        assert model.prepare_with_warnings(images, "NHWC")[1] == [(said,)]
+        assert model.prepare_with_warnings([images[0]], "NHWC")[1] == [(said,)]
+    assert model.prepare_with_warnings(ramp / 255, "NHWC")[1] == [()]
+    few = np.linspace(0, 120, 48).astype(np.uint16).repeat(48).reshape(1, 48, 48, 1)
+    assert model.prepare_with_warnings(few, "NHWC")[1] == [("expected uint16 in 0..65535, got 0 to 120",)]
+
+
 def test_the_model_measures_as_the_features_say() -> None:
     images = phantoms.draw("radiograph", "abnormal", 3, size=48)
     model = model_of()

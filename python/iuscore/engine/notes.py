@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from iuscore.engine.most_like import exchange_notes, mixture_of_sets
 from iuscore.engine.texts import TextCounts
 from iuscore.features import VERSION
+from iuscore.features.bytes import CONSTANT
 from iuscore.features.registry import COLOR_GROUPS
 from iuscore.images.listing import counted
 from iuscore.scoring import HeldOut, Scorer, TargetSummary
@@ -19,7 +20,6 @@ MAX_NAMED = 5
 COPIES = 0.5
 """Distance to the nearest neighbor, compared with real images, below which a set is said to repeat itself."""
 
-CONSTANT = "constant image"
 DEGENERATE_MAP = "degenerate map "
 _FLAT = "the image is flat there, and the min-max stretches its rounding to full range"
 _NO_COLOR = (

@@ -18,7 +18,6 @@ from iuscore.engine.most_like import (
     outside_of_mixture,
 )
 from iuscore.engine.notes import (
-    CONSTANT,
     COPIES,
     DEGENERATE,
     DEGENERATE_MAP,
@@ -32,6 +31,7 @@ from iuscore.engine.parts import PartFeatures, PartInfo, part_path, read_part
 from iuscore.engine.texts import TextCounts
 from iuscore.errors import UserError
 from iuscore.features import MOST, jointly_outside, looks_inverted, nearest_ratio
+from iuscore.features.bytes import CONSTANT
 from iuscore.features.change import FEWEST
 from iuscore.images import decoders
 from iuscore.images.listing import NAMED

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from iuscore.errors import UserError
 from iuscore.ops._images import ArrayLike, Images, Layout, batch_view, image_views, is_batch
-from iuscore.ops._range import warn_of_range
+from iuscore.ops._range import beyond, warn_of_range
 
 
 def as_bytes(images: Images, layout: Layout | None = None) -> tuple[Tensor | list[Tensor], list[int]]:
@@ -48,6 +48,40 @@ def as_bytes(images: Images, layout: Layout | None = None) -> tuple[Tensor | lis
     warn_of_range(views)
     check_no_gradient(views)
     return [_bytes(view) for view in views], [i for i, view in enumerate(views) if _broken(view[None])]
+
+
+CONSTANT = "constant image"
+
+
+def why_constant(images: Images, layout: Layout | None, constant: Sequence[bool]) -> list[tuple[str, ...]]:
+    """What to say of each image: nothing, that it has one color, or that its values were clamped to one.
+
+    Args:
+        images, layout: as given to `as_bytes`.
+        constant: which of them have one color as they were measured.
+
+    Example:
+        >>> why_constant(torch.tensor([[20.0, 255.0], [0.5, 0.5]]).view(2, 1, 2, 1), "NHWC", [True, True])
+        [('values from 20 to 255 clamped to 0..1: expected floats in [0, 1]',), ('constant image',)]
+    """
+    if not any(constant):
+        return [()] * len(constant)
+    views = (
+        batch_view(cast(ArrayLike, images), layout)
+        if is_batch(images)
+        else image_views(cast("Sequence[ArrayLike]", images), layout)
+    )
+    return [(_why(view),) if found else () for view, found in zip(views, constant, strict=True)]
+
+
+def _why(image: Tensor) -> str:
+    if image.is_floating_point():
+        low, high = (float(end) for end in image.detach().aminmax())
+        if low < 0 or high > 1:
+            return f"values from {low:.3g} to {high:.3g} clamped to 0..1: expected floats in [0, 1]"
+    elif said := beyond(image):  # bytes in 16 bits
+        return said.removeprefix("images: ").split(";")[0]
+    return CONSTANT
 
 
 def check_no_gradient(images: Sequence[Tensor]) -> None:

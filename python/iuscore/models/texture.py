@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from iuscore.errors import UserError, bounded
 from iuscore.features import FEATURES, GROUPS, Feature, group_sizes
-from iuscore.features.bytes import as_bytes
+from iuscore.features.bytes import CONSTANT, as_bytes, why_constant
 from iuscore.features.masks import without_uncounted
 from iuscore.features.texture import measured
 from iuscore.models.base import (
@@ -172,9 +172,10 @@ class TextureModel(AdditiveModel):
         """Measure the features; name images of one color throughout, and those too dark to tell their border."""
         inputs, dark = self._measured(images, layout, mask)
         planes = [i for i, f in enumerate(self.features) if f.name in _SPREADS]
-        found = torch.stack([(inputs[:, planes] == 0).all(1), dark], dim=1).tolist()
-        said = ("constant image", NO_BORDER)
-        return inputs, [tuple(text for text, true in zip(said, row, strict=True) if true) for row in found]
+        constant, no_border = torch.stack([(inputs[:, planes] == 0).all(1), dark]).tolist()
+        # Outside of a mask there may be any values.
+        said = why_constant(images, layout, constant) if mask is None else [(CONSTANT,) if c else () for c in constant]
+        return inputs, [(*why, NO_BORDER) if dim else why for why, dim in zip(said, no_border, strict=True)]
 
     def contributions_of(self, inputs: Tensor, space: Space = "paper", *, precision: Precision = "exact") -> Tensor:
         """Compute the contributions from features.
