@@ -163,6 +163,29 @@ def test_rows_that_are_damaged(command: Command, texture: Path, images: Path, do
     assert command("verify", done).status == 0
 
 
+@pytest.mark.parametrize("column", ["ius", "uid", "target", "share_hue", "warnings"])
+def test_rows_that_another_program_wrote(
+    command: Command, texture: Path, images: Path, done: Path, column: str
+) -> None:
+    """The footer and its record are those of the part; the rows are others."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    part = done / "scores.parquet/part-000001.parquet"
+    table = pq.read_table(part)
+    values = table.column(column).to_pylist()
+    changed = [value / 2 if isinstance(value, float) else "b" for value in values[:1]] + values[1:]
+    place = table.column_names.index(column)
+    pq.write_table(
+        table.set_column(place, table.schema.field(place), pa.array(changed, table.schema.types[place])), part
+    )
+    said = command("score", texture, images, "--target", "a", "--out", done).refusal()
+    assert said == f"{part} has changed since it was written: remove it and run the same 'iuscore score' again"
+    part.unlink()
+    assert command("score", texture, images, "--target", "a", "--out", done).status == 0
+    assert command("verify", done).status == 0
+
+
 @pytest.mark.parametrize("content", ["[]", '{"identity": {"format": 1}}', '{"run": "x", "identity": 3}'])
 def test_a_record_that_lacks_something(command: Command, texture: Path, images: Path, done: Path, content: str) -> None:
     (done / "run.json").write_text(content)

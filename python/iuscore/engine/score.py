@@ -265,7 +265,8 @@ def _summarize(
     """The summary of what is there; written by the first rank, and by the one that finds all parts."""
     while True:
         # Anew and in order: sums are the same in every bit, whoever did the shards.
-        final = Gathered(scorer, run.out, run.settings.group_by).add_all(there())
+        share = range(rank[0], len(run.plan), rank[1])
+        final = Gathered(scorer, run.out, run.settings.group_by, compared=share).add_all(there())
         complete = len(final.parts) == len(run.plan)
         if complete:
             tidy(run, alone=rank[1] == 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from iuscore.engine.notes import (
     separation_note,
     set_notes,
 )
-from iuscore.engine.parts import PartFeatures, PartInfo, part_path, read_part
+from iuscore.engine.parts import PartFeatures, PartInfo, content_of, part_path, read_part
 from iuscore.engine.texts import TextCounts
 from iuscore.errors import UserError
 from iuscore.features import MOST, jointly_outside, looks_inverted, nearest_ratio
@@ -109,10 +109,12 @@ class Gathered:
         scorer: the model.
         out: folder of the run.
         group_by: the pattern that found the groups of the images, if they have any.
+        compared: numbers of the parts whose rows are compared with the hash in their footer; of many ranks each
+            compares its share.
     """
 
-    def __init__(self, scorer: Scorer, out: Path, group_by: str | None = None) -> None:
-        self.scorer, self.out, self.group_by = scorer, out, group_by
+    def __init__(self, scorer: Scorer, out: Path, group_by: str | None = None, compared: Container[int] = ()) -> None:
+        self.scorer, self.out, self.group_by, self.compared = scorer, out, group_by, compared
         self.targets: dict[str, _Target] = {}
         self.warnings = TextCounts(
             always=(CONSTANT, COLOR_UNSEEN, COLORLESS_IMAGE, *(DEGENERATE_MAP + name for name in DEGENERATE))
@@ -131,7 +133,11 @@ class Gathered:
         return self
 
     def add(self, info: PartInfo) -> None:
-        """Take one part."""
+        """Take one part.
+
+        Raises:
+            UserError: it is damaged, or its rows were changed since it was written.
+        """
         if info.index in self.parts:
             return
         self.parts[info.index] = info.content
@@ -142,7 +148,14 @@ class Gathered:
         path = part_path(self.out, info.index)
         grouped = ["group"] if self.group_by else []
         classes = [f"probability_{name}" for name in self.scorer.classes]
-        table = read_part(path, ["target", *grouped, *columns, *classes, "width", "height", "warnings", "error"])
+        if info.index in self.compared:
+            table = read_part(path).replace_schema_metadata(None)
+            if content_of(table) != info.content:
+                raise UserError(
+                    f"{path} has changed since it was written: remove it and run the same 'iuscore score' again"
+                )
+        else:
+            table = read_part(path, ["target", *grouped, *columns, *classes, "width", "height", "warnings", "error"])
         errors, warnings = table.column("error").to_pylist(), table.column("warnings").to_pylist()
         self.errors.add(error for error in errors if error is not None)
         if len(self.first_unreadable) < NAMED and any(errors):
