@@ -17,7 +17,6 @@ import numpy.typing as npt
 import safetensors.torch
 import torch
 import torch.nn.functional as F
-from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from iuscore._run.signals import deferred_interrupts
@@ -294,6 +293,8 @@ def auroc(logits: npt.NDArray[np.floating[Any]], labels: npt.NDArray[np.int64]) 
         >>> auroc(np.array([[40.0], [41.0]]), np.array([0, 1]))
         1.0
     """
+    from sklearn.metrics import roc_auc_score  # takes as long as PyTorch; the suggestion comes before
+
     wide = logits.astype(np.float64)
     odds = wide if wide.shape[1] == 1 else np.stack([_log_odds(wide, k) for k in range(wide.shape[1])], axis=1)
     if len(np.unique(labels)) < max(2, odds.shape[1]):
