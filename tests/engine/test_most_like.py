@@ -16,10 +16,10 @@ from iuscore.engine.most_like import (
     most_probable,
     others_line,
     outside_of_mixture,
-    recall_of,
 )
 from iuscore.features import FEATURES, feature_profile
 from iuscore.fit import TextureOptions, fit, open_splits
+from iuscore.models.record import Figures, ModelRecord
 from tests.fixtures import Command, class_folders, record_of, rows_of, summary_of, write_record
 
 
@@ -100,7 +100,7 @@ def test_a_part_that_looks_like_another_class(most_like: dict[str, int], recall:
 
 def test_each_class_is_compared_with_its_own_recall(three: Path) -> None:
     record = record_of(three)
-    recall = recall_of(record)
+    recall = ModelRecord.from_json(record).recall
     figures = record["test"] or record["validation"]
     assert set(recall) == {"a", "b", "c"}
     counts_of_part = record["data"]["counts"]["test" if record["test"] else "val"]
@@ -109,7 +109,8 @@ def test_each_class_is_compared_with_its_own_recall(three: Path) -> None:
     assert others_line("a", {"a": 8, "b": 2, "c": 0}, 0.75) == (
         "2 of 10 images look to the model most like another class: b 2 (of held-out real a 25 % do)"
     )
-    assert recall_of({"test": None, "validation": {"n": 3, "accuracy": 1.0}}) == {}
+    assert ModelRecord(validation=Figures(3, accuracy=1.0)).recall == {}
+    assert ModelRecord(validation=Figures(3, accuracy=1.0)).accuracy == 1.0
 
 
 def test_a_mixture_lies_where_its_parts_do() -> None:

@@ -12,15 +12,15 @@ import iuscore
 from iuscore import phantoms
 from iuscore.engine import score_source
 from iuscore.engine.most_like import mixture_of_sets
-from iuscore.engine.notes import MOST_NAMED, separation_of_classes, set_notes
+from iuscore.engine.notes import MAX_NAMED, separation_of_classes, set_notes
 from iuscore.engine.texts import TextCounts
 from iuscore.fit import TextureOptions, fit, open_splits
 from iuscore.scoring import MeanIus, TargetSummary
-from iuscore.scoring.records import Reference
+from iuscore.scoring.records import HeldOut
 
 QUANTILES = {"0.05": 0.0, "0.25": 0.1, "0.5": 0.2, "0.75": 0.3, "0.95": 0.4}
-REAL = Reference(50, 0.2, QUANTILES)
-LOW = Reference(50, -0.6, {name: value - 0.9 for name, value in QUANTILES.items()})
+REAL = HeldOut(50, 0.2, QUANTILES)
+LOW = HeldOut(50, -0.6, {name: value - 0.9 for name, value in QUANTILES.items()})
 WELL = TargetSummary(50, MeanIus(0.15, 0.1, 0.2), (), ceiling=REAL, floor=LOW, most_like={"a": 50, "b": 0})
 
 CASES = {
@@ -66,7 +66,7 @@ def test_of_many_classes_it_says_how_many() -> None:
     references = {f"c{i}": (REAL, REAL) for i in range(150)}
     note = separation_of_classes(references)
     assert note is not None
-    assert f"against c0, c1, c2, c3, c4 and {150 - MOST_NAMED} others does not tell the class" in note
+    assert f"against c0, c1, c2, c3, c4 and {150 - MAX_NAMED} others does not tell the class" in note
     assert len(note) < 400
 
 

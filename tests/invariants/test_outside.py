@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from iuscore import phantoms
+from iuscore._run import records
 from iuscore.errors import UserError
 from iuscore.features import (
     FEATURES,
@@ -24,6 +26,8 @@ from iuscore.features import (
 )
 from iuscore.features.change import RIDGE, chance, changes
 from iuscore.features.outside import inverted
+from iuscore.models import Ensemble, ModelRecord, TextureModel
+from iuscore.scoring.baseline import feature_profiles_of
 from iuscore.scoring.words import JOINTLY, OUTSIDE, is_of_another_kind
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -93,31 +97,31 @@ class TestAllGroupsTogether:
 
     def test_nothing_is_known_with_a_model_of_an_earlier_version(self) -> None:
         profile = profile_of(measured(scenes(40, 2)))
-        stored = profile.to_json()
-        assert FeatureProfile.from_json(stored, where="x", features=len(GRAY), statistics=len(STATISTICS)) == profile
+        stored = json.loads(json.dumps(records.to_json(profile)))
+        assert records.from_json(FeatureProfile, stored) == profile
         del stored["correlation"]
-        earlier = FeatureProfile.from_json(stored, where="x", features=len(GRAY), statistics=len(STATISTICS))
+        earlier = records.from_json(FeatureProfile, stored)
         assert earlier.correlation is None
-        assert earlier.to_json() == stored
         far = np.array(profile.mean) + 9
         assert jointly_outside(earlier, far, GRAY, 40) == 0.0 < jointly_outside(profile, far, GRAY, 40)
 
     @pytest.mark.parametrize("damage", ["few", "many", "large", "nan", "text"])
     def test_damaged(self, damage: str) -> None:
-        stored = profile_of(measured(scenes(40, 2))).to_json()
+        stored = records.to_json(profile_of(measured(scenes(40, 2))))
         found = list(stored["correlation"])
         stored["correlation"] = {
             "few": found[:-1], "many": [*found, 0.0], "large": [1.5, *found[1:]], "nan": [float("nan"), *found[1:]],
             "text": "abc",
         }[damage]  # fmt: skip
-        with pytest.raises(UserError, match=r"^features\.a.*: expected .*; fit the model again$"):
-            FeatureProfile.from_json(stored, where="features.a", features=len(GRAY), statistics=len(STATISTICS))
+        model = Ensemble([TextureModel(["a", "b"], color="gray")])
+        with pytest.raises(UserError, match=r"^features\.a\.correlation.*: expected "):
+            feature_profiles_of(ModelRecord.from_json({"features": {"a": stored}}), model)
 
     def test_numbers_that_no_images_have(self) -> None:
         """Every two statistics exactly opposite: no correlation is so, but a file may say it."""
-        stored = profile_of(measured(scenes(40, 2))).to_json()
+        stored = records.to_json(profile_of(measured(scenes(40, 2))))
         stored["correlation"] = [-1.0] * len(stored["correlation"])
-        profile = FeatureProfile.from_json(stored, where="x", features=len(GRAY), statistics=len(STATISTICS))
+        profile = records.from_json(FeatureProfile, stored)
         assert np.isfinite(jointly_outside(profile, np.array(profile.mean) + 1, GRAY, 40))
 
 
