@@ -209,7 +209,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
         root / "model",
         model_options=EPUOptions(size=(16, 16), base_channels=2, hidden_units=4),
         training=TrainingOptions(epochs=10, learning_rate=5e-2, patience=10),
-        seeds=2,
+        members=2,
     )
     torch.set_num_threads(threads)
     return root / "model"

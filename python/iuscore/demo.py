@@ -37,11 +37,11 @@ DEFECTIVE_SETS = {
 
 @dataclass(frozen=True)
 class DemoScore:
-    """Mean IUS of a set against one model, and why; ``nearest`` as in `iuscore.features.nearest_ratio`."""
+    """Mean IUS of a set against one model, and why; ``diversity`` as in `iuscore.features.nearest_ratio`."""
 
     ius: float
     why: Explanation
-    nearest: float | None = None
+    diversity: float | None = None
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def table_lines(result: DemoResult) -> list[str]:
 
 def _changed(score: DemoScore) -> str:
     change = score.why.most_changed
-    if score.nearest is not None and score.nearest < COPIES:
+    if score.diversity is not None and score.diversity < COPIES:
         return "near copies of each other"
     return f"{change.name}, {change.moved:.1f} sd" if change else "unknown"
 

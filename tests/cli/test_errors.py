@@ -41,7 +41,7 @@ FIT_ERRORS = [
     ("--lr 1e30 --batch-size 64", "the validation loss is not finite: lower the learning rate"),
     ("--seed -1", "Invalid value for '--seed': -1 is not in the range 0<=x<=4294967295."),
     ("--seed 4294967296", "Invalid value for '--seed': 4294967296 is not in the range"),
-    ("--seeds 0", "Invalid value for '--seeds': 0 is not in the range 1<=x<=1000."),
+    ("--members 0", "Invalid value for '--members': 0 is not in the range 1<=x<=1000."),
     ("--split 1,2", "Invalid value for '--split': expected three numbers such as 0.7,0.15,0.15, got '1,2'"),
     ("--split nan,nan,nan", "Invalid value for '--split': expected three numbers such as 0.7,0.15,0.15, got"),
     ("--split 0.5,0.5,0.5", "fractions: expected shares of train, val and test that sum to 1"),
@@ -237,8 +237,10 @@ class TestScore:
             said = self.refusal(command, tmp_path, fitted, images, "--device", device)
             assert said.startswith(f"--device {device}: ")
             assert len(said) < 120
-        said = self.refusal(command, tmp_path, fitted, images, "--address", "auto")
-        assert said == "--address: only --engine ray has a cluster, not local: leave it out, or give --engine ray"
+        said = self.refusal(command, tmp_path, fitted, images, "--ray-address", "auto")
+        assert (
+            said == "--ray-address: only --launcher ray has a cluster, not local: leave it out, or give --launcher ray"
+        )
         assert self.refusal(command, tmp_path, fitted, images, "--space", "x").startswith("Invalid value for '--space'")
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
         said = self.refusal(command, tmp_path, fitted, images, "--plot")

@@ -166,7 +166,7 @@ class TestOutput:
         assert ran.out.count("(ceiling, test)") == 2
 
     def test_log_and_ensemble(self, command: Command, real: Path, tmp_path: Path) -> None:
-        record = fit(command, real, tmp_path / "m", "--seeds", 2, "--seed", 5, epochs=2)
+        record = fit(command, real, tmp_path / "m", "--members", 2, "--seed", 5, epochs=2)
         entries = log_of(tmp_path / "m")
         assert [(e["member"], e["seed"], e["epoch"]) for e in entries] == [(0, 5, 1), (0, 5, 2), (1, 6, 1), (1, 6, 2)]
         assert set(entries[0]) == {
@@ -225,7 +225,7 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, place: str, call: int) -> None:
     monkeypatch.setattr(owner, name, stopping)
 
 
-OPTIONS = (*TINY, "--epochs", 3, "--patience", 9, "--seeds", 2)
+OPTIONS = (*TINY, "--epochs", 3, "--patience", 9, "--members", 2)
 
 
 @pytest.fixture(scope="module")

@@ -67,13 +67,13 @@ def test_patterns(command: Command, fitted: Path, real: Path, tmp_path: Path, pa
         assert not out.exists()
 
 
-def test_seeds(command: Command, real: Path, tmp_path: Path) -> None:
+def test_members(command: Command, real: Path, tmp_path: Path) -> None:
     """More members than a model folder may have would be trained for nothing."""
-    assert fit_command.MOST_SEEDS == MAX_MEMBERS
-    said = command("fit", real, "--out", tmp_path / "m", "--seeds", MAX_MEMBERS + 1).refusal()
-    assert said == "Invalid value for '--seeds': 1001 is not in the range 1<=x<=1000."
-    with pytest.raises(UserError, match=r"^seeds: expected 1 to 1000 members, got 1001$"):
-        fit(open_splits(real), tmp_path / "m", seeds=1001)
+    assert fit_command.MAX_MEMBERS == MAX_MEMBERS
+    said = command("fit", real, "--out", tmp_path / "m", "--members", MAX_MEMBERS + 1).refusal()
+    assert said == "Invalid value for '--members': 1001 is not in the range 1<=x<=1000."
+    with pytest.raises(UserError, match=r"^members: expected 1 to 1000, got 1001$"):
+        fit(open_splits(real), tmp_path / "m", members=1001)
     assert not (tmp_path / "m").exists()
 
 

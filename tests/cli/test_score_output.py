@@ -70,7 +70,7 @@ class TestMeanOverClasses:
         self, command: Command, texture: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         for line_is_a_guess, threshold in ((False, np.inf), (True, -1.0)):
-            for bound in ("OUTSIDE", "JOINTLY"):  # the images have no color, the real ones have
+            for bound in ("MAX_DISTANCE", "MAX_JOINT_DISTANCE"):  # the images have no color, the real ones have
                 monkeypatch.setattr(summary, bound, threshold)
             ran = command("score", texture, images, "--target", "from-folder", "--out", tmp_path / "o")
             assert ran.status == 0, ran.err
@@ -79,8 +79,8 @@ class TestMeanOverClasses:
             assert all(("a guess" in line) == line_is_a_guess for line in lines)
             assert ("lie far outside real ones" in ran.out) == line_is_a_guess
             found = summary_of(tmp_path / "o")
-            assert [entry["far_outside"] for entry in found["targets"].values()] == [line_is_a_guess] * 2
-            assert found["mean_over_classes"]["far_outside"] == (["a", "b"] if line_is_a_guess else [])
+            assert [entry["out_of_distribution"] for entry in found["targets"].values()] == [line_is_a_guess] * 2
+            assert found["mean_over_classes"]["out_of_distribution"] == (["a", "b"] if line_is_a_guess else [])
 
 
 class TestGroups:

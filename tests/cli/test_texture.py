@@ -18,7 +18,7 @@ from iuscore.fit import EPUOptions, TextureOptions, TrainingOptions, fit, open_s
 from iuscore.fit.kinds import KINDS
 from tests.fixtures import TINY, Command, class_folders, log_of, record_of
 
-SMALL = ("--model", "texture", "--size", "16", "--epochs", "8", "--seeds", "2")
+SMALL = ("--model", "texture", "--size", "16", "--epochs", "8", "--members", "2")
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def model(real: Path, tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Path:
     out = tmp_path_factory.mktemp("texture") / "model"
     options = TextureOptions(size=(16, 16))
-    return fit(open_splits(real), out, model="texture", model_options=options, seeds=2).folder
+    return fit(open_splits(real), out, model="texture", model_options=options, members=2).folder
 
 
 def ran_well(command: Command, *arguments: object) -> str:
@@ -71,7 +71,7 @@ class TestFit:
                            ("patience", "patience")):  # fmt: skip
             both = f"{getattr(epu.training, name)}; texture: {getattr(texture.training, name)}"
             assert re.search(rf"--{flag} \S+ [^\[]*\[default: \({re.escape(both)}\)\]", text), name
-        assert re.search(rf"--seeds [^\[]*\[default: \({epu.seeds}; texture: {texture.seeds}\)", text)
+        assert re.search(rf"--members [^\[]*\[default: \({epu.members}; texture: {texture.members}\)", text)
         assert re.search(rf"--epochs [^\[]*\[default: \({epu.training.epochs}\)", text)
         assert epu.training.epochs == texture.training.epochs
         assert re.search(rf"--hidden-units [^\[]*\[default: \({EPUOptions().hidden_units}; texture: 16\)", text)
@@ -188,7 +188,7 @@ def data(shared: Path) -> Path:
 class TestSharedData:
     """Everything there is, in its own layout; few epochs."""
 
-    FEW = ("--model", "texture", "--epochs", "3", "--seeds", "1", "--size", "32")
+    FEW = ("--model", "texture", "--epochs", "3", "--members", "1", "--size", "32")
 
     def test_mammography(self, command: Command, data: Path, tmp_path: Path) -> None:
         root = data / "mammography"
@@ -237,7 +237,7 @@ def test_what_is_printed(command: Command, tmp_path: Path) -> None:
         assert ("what matters most" in said[dial]) == (dial != "none")  # where nothing changed, nothing of it matters
         assert [change["name"] for change in entry["changes"]] == list(GROUPS["color"])
         assert (entry["nearest"] < 0.5) == (dial == "mode_collapse")
-        assert (entry["outside"] > 3) == (dial == "blur")
+        assert (entry["distance_from_real"] > 3) == (dial == "blur")
     assert re.search(
         r"  what changed, compared with real abnormal \(1 spread = the standard deviation among its images\):\n"
         r"    edges are softer, grain is weaker, or contrast is lower \(neighboring pixels differ less\): "

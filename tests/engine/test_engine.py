@@ -14,7 +14,7 @@ import pytest
 import iuscore
 from iuscore.engine import run as engine_run
 from iuscore.engine import score_source
-from iuscore.engine.ranks import rank_of
+from iuscore.engine.torchrun import rank_of
 from iuscore.errors import UserError
 from tests.fixtures import Command, run_apart, write_images
 
@@ -279,7 +279,7 @@ class TestRanks:
         for rank in (1, 0):
             monkeypatch.setenv("RANK", str(rank))
             monkeypatch.setenv("WORLD_SIZE", "2")
-            options = ("--target", "a", "--out", out, "--engine", "ranks", "--shard-size", 5)
+            options = ("--target", "a", "--out", out, "--launcher", "torchrun", "--shard-size", 5)
             ran = command("score", fitted, images, *options)
             assert ran.status == 0, ran.err
             complete = json.loads((out / "summary.json").read_text())["complete"] if rank == 0 else None

@@ -18,7 +18,7 @@ import pytest
 import iuscore
 from iuscore.engine import score_source
 from iuscore.engine.local import Loading
-from iuscore.engine.ranks import require_alone
+from iuscore.engine.torchrun import require_alone
 from iuscore.errors import UserError
 from iuscore.images import open_shards
 from iuscore.progress import Progress
@@ -118,7 +118,7 @@ def test_out_is_a_link_to_nothing(command: Command, texture: Path, images: Path,
 
 @pytest.mark.parametrize("variables", [{"RANK": "0", "WORLD_SIZE": "4"}, {"SLURM_STEP_NUM_TASKS": "2"}])
 def test_many_processes_without_ranks(variables: dict[str, str]) -> None:
-    with pytest.raises(UserError, match="each of which would score all images: add --engine ranks"):
+    with pytest.raises(UserError, match="each of which would score all images: add --launcher torchrun"):
         require_alone(variables)
     require_alone({"SLURM_NTASKS": "4", "SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1"})
 
@@ -130,7 +130,7 @@ def test_many_processes_on_the_command_line(
     monkeypatch.setenv("WORLD_SIZE", "4")
     common = ("score", texture, images, "--target", "a", "--out", tmp_path / "out", "--shard-size", 4)
     assert "torchrun started 4 processes" in command(*common).refusal()
-    alone = command(*common, "--engine", "ranks")
+    alone = command(*common, "--launcher", "torchrun")
     assert alone.status == 0
     assert "4 of 12 images are there so far: the other ranks do the rest" in alone.out
     assert "summary.json" not in alone.out

@@ -43,7 +43,7 @@ MAIN = "from iuscore.cli import main\nif __name__ == '__main__': main()"
 
 def test_two_ranks_at_the_same_time(texture: Path, images: Path, expected: Path, tmp_path: Path) -> None:
     """As torchrun starts them, without a word between them."""
-    options = ["--target", "from-folder", "--out", tmp_path / "out", "--engine", "ranks", "--shard-size", "3"]
+    options = ["--target", "from-folder", "--out", tmp_path / "out", "--launcher", "torchrun", "--shard-size", "3"]
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", MAIN, "score", texture, images, *options],
@@ -113,7 +113,7 @@ def test_an_unreadable_image_fails_no_rank_but_the_last(
     monkeypatch.setenv("WORLD_SIZE", "2")
     for rank, status in ((0, 0), (1, 1)):
         monkeypatch.setenv("RANK", str(rank))
-        options = ("--target", "a", "--engine", "ranks", "--shard-size", 2)
+        options = ("--target", "a", "--launcher", "torchrun", "--shard-size", 2)
         ran = command("score", texture, images, "--out", tmp_path / "out", *options)
         assert ran.status == status, ran.err
 

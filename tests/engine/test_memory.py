@@ -21,7 +21,7 @@ from iuscore.engine import batches as engine_batches
 from iuscore.engine import score_source, summary
 from iuscore.engine.parts import PartFeatures
 from iuscore.engine.run import open_run
-from iuscore.engine.texts import LONGEST, MOST_TEXTS, OTHERS, TextCounts
+from iuscore.engine.texts import LONGEST, MAX_TEXTS, OTHERS, TextCounts
 from iuscore.errors import UserError
 from iuscore.images import Sample, map_ahead, open_shards
 from iuscore.images import batches as image_batches
@@ -215,9 +215,9 @@ class TestTexts:
         counts.add(letters)
         counts.add(["constant image", "x" * 10_000, letters[0]])
         found = counts.to_json()
-        assert len(found) == MOST_TEXTS + 2
+        assert len(found) == MAX_TEXTS + 2
         assert sum(found.values()) == counts.total == 2003
-        assert found[OTHERS] == 2000 - MOST_TEXTS + 1
+        assert found[OTHERS] == 2000 - MAX_TEXTS + 1
         assert (found["constant image"], found[letters[0]], counts["constant image"]) == (1, 2, 1)
         assert max(map(len, found)) <= LONGEST
 

@@ -159,7 +159,7 @@ class TestOnTheCommandLine:
         said, _ = self.score(command, three, real, tmp_path / "right", "from-folder")
         assert "note: labels" not in said
 
-    @pytest.mark.parametrize("doubt", ["classes_overlap", "far_outside", "above", None])
+    @pytest.mark.parametrize("doubt", ["classes_overlap", "out_of_distribution", "above", None])
     def test_no_praise_that_a_note_takes_back(
         self, command: Command, three: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, doubt: str | None
     ) -> None:
@@ -171,7 +171,7 @@ class TestOnTheCommandLine:
             summary, "separation_note", lambda *_: "they overlap" if doubt == "classes_overlap" else None
         )
         monkeypatch.setattr(summary, "above_note", lambda *_: "no better" if doubt == "above" else None)
-        monkeypatch.setattr(summary, "OUTSIDE", -1.0 if doubt == "far_outside" else np.inf)
+        monkeypatch.setattr(summary, "MAX_DISTANCE", -1.0 if doubt == "out_of_distribution" else np.inf)
         said, found = self.score(command, model, images, tmp_path / "o", "a")
         assert "lower quartile" not in said
         assert found["targets"]["a"]["doubtful"] == (doubt is not None)
@@ -179,7 +179,7 @@ class TestOnTheCommandLine:
         assert headline.endswith(
             {
                 "classes_overlap": ", of little meaning: real images of other classes score much the same",
-                "far_outside": ", a guess: they lie far outside real images",
+                "out_of_distribution": ", a guess: they lie far outside real images",
             }.get(doubt or "", "]")
         ), headline
 

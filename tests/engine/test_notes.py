@@ -25,11 +25,11 @@ WELL = TargetSummary(50, MeanIus(0.15, 0.1, 0.2), (), ceiling=REAL, floor=LOW, m
 
 CASES = {
     "overlap": (replace(WELL, floor=REAL, classes_overlap=True), "does not tell the class"),
-    "far outside": (replace(WELL, far_outside=True), "lie far outside real ones"),
-    "inverted": (replace(WELL, far_outside=True, inverted=True), "look like negatives of real ones"),
+    "far outside": (replace(WELL, out_of_distribution=True), "lie far outside real ones"),
+    "inverted": (replace(WELL, out_of_distribution=True, inverted=True), "look like negatives of real ones"),
     "above": (replace(WELL, ius=MeanIus(0.35, 0.3, 0.4)), "they are more typical of the class"),
     "far above": (replace(WELL, ius=MeanIus(0.9, 0.8, 0.95)), "above 95 % of real ones"),
-    "copies": (replace(WELL, nearest=0.125), "nearly copies of each other"),
+    "copies": (replace(WELL, diversity=0.125), "nearly copies of each other"),
 }
 
 
@@ -84,7 +84,7 @@ def test_negatives_are_said_to_be_some(tmp_path: Path) -> None:
              for part in ("real", "negatives")}  # fmt: skip
     for part, run in found.items():
         entry = run.summary.targets["normal"]
-        assert entry.inverted == entry.far_outside == (part == "negatives")
-        assert entry.outside_jointly is not None
+        assert entry.inverted == entry.out_of_distribution == (part == "negatives")
+        assert entry.joint_distance_from_real is not None
         assert any("look like negatives" in note for note in run.summary.notes) == (part == "negatives")
         assert not any("lie far outside" in note for note in run.summary.notes)

@@ -253,7 +253,7 @@ class TestWhatTheAurocSays:
         (tmp_path / "v/b").rename(tmp_path / "v/a")
         (tmp_path / "v/c").rename(tmp_path / "v/b")
         ran = command("fit", tmp_path / "t", "--val", tmp_path / "v", "--out", tmp_path / "m", "--size", 32,
-                      "--epochs", 5, "--seeds", 1, "--patience", 5)  # fmt: skip
+                      "--epochs", 5, "--members", 1, "--patience", 5)  # fmt: skip
         assert ran.status == 0
         assert record_of(tmp_path / "m")["kind"] == "texture"  # what a first user gets
         assert "is below 0.5: the model takes most validation images for another class" in ran.out

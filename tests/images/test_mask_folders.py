@@ -62,13 +62,13 @@ def masks(real: Path) -> Path:
 def model(real: Path, masks: Path, one_thread: None) -> Path:
     options = TextureOptions(size=(SIZE, SIZE), mask="given")
     return fit(open_splits(real, masks=masks), real.parent / "model", model="texture", model_options=options,
-               seeds=1).folder  # fmt: skip
+               members=1).folder  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def bordered(real: Path, one_thread: None) -> Path:
     options = TextureOptions(size=(SIZE, SIZE), mask="border")
-    return fit(open_splits(real), real.parent / "bordered", model="texture", model_options=options, seeds=1).folder
+    return fit(open_splits(real), real.parent / "bordered", model="texture", model_options=options, members=1).folder
 
 
 class TestFolders:
@@ -114,7 +114,7 @@ class TestFolders:
     def test_a_mask_that_leaves_nothing_at_the_models_size(self, real: Path, masks: Path, tmp_path: Path,
                                                           command: Command) -> None:  # fmt: skip
         options = TextureOptions(size=(8, 8), mask="given")
-        model = fit(open_splits(real, masks=masks), tmp_path / "m", model="texture", model_options=options, seeds=1)
+        model = fit(open_splits(real, masks=masks), tmp_path / "m", model="texture", model_options=options, members=1)
         shutil.copytree(masks, tmp_path / "masks")
         narrow = np.zeros((SIZE, SIZE), np.uint8)
         narrow[10:14] = 1
@@ -344,7 +344,7 @@ class TestScore:
 
         assert said(model) == ("mask: the model was fitted with masks: give the folder of those of these images")
         fit(open_splits(real), tmp_path / "plain", model="texture",
-            model_options=TextureOptions(size=(SIZE, SIZE)), seeds=1)  # fmt: skip
+            model_options=TextureOptions(size=(SIZE, SIZE)), members=1)  # fmt: skip
         other = "and scores of other pixels have nothing to be compared with: fit another model for them"
         assert said(bordered, "--mask", "none") == f"--mask none: the model leaves the border out, {other}"
         assert said(model, "--mask", "none") == f"--mask none: the model was fitted with a folder of masks, {other}"

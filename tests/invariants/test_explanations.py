@@ -70,7 +70,7 @@ class TestPhantoms:
         self, scorer_of: Callable[[Kind], Scorer], kind: Kind, dial: str
     ) -> None:
         why, ratio = explained(scorer_of(kind), kind, dial)
-        assert why.first in DEFECT_TARGETS[kind][dial].groups
+        assert why.read_first in DEFECT_TARGETS[kind][dial].groups
         assert ratio > 0.7
         assert why.most_changed is not None
         if dial == "lesion_contrast":
@@ -80,7 +80,7 @@ class TestPhantoms:
             assert why.toward_other > 0.5
         else:
             assert why.most_changed.moved > 3
-            assert why.most_changed.name == why.first
+            assert why.most_changed.name == why.read_first
 
     @pytest.mark.parametrize("kind", list(DEFECT_TARGETS))
     def test_faithful_images(self, scorer_of: Callable[[Kind], Scorer], kind: Kind) -> None:
@@ -114,7 +114,7 @@ class TestPhantoms:
         clear = phantoms.draw("endoscopy", "abnormal", 6, size=SIZE, seed=78)
         blurred = phantoms.draw("endoscopy", "abnormal", 6, size=SIZE, seed=78, defects=Defects(blur=1.0))
         for image in scorer.explain(blurred, target="abnormal"):
-            assert image.first in DEFECT_TARGETS["endoscopy"]["blur"].groups
+            assert image.read_first in DEFECT_TARGETS["endoscopy"]["blur"].groups
             assert image.n == 1
         calm = [why.most_changed for why in scorer.explain(clear, target="abnormal")]
         assert np.median([change.moved for change in calm if change is not None]) < 3
@@ -131,18 +131,18 @@ def test_what_is_named_first() -> None:
     moved = changes(profile, values, FEATURES["gray"])
     components = tuple(reason(g, -0.5 if g == "direction" else 0.1, 9.0) for g in GROUPS["gray"])
     for n, first in ((100, "direction"), (1, "direction")):
-        assert Explanation("a", 0.5, components, moved, None, n).first == first
+        assert Explanation("a", 0.5, components, moved, None, n).read_first == first
     far = changes(profile, values * 10, FEATURES["gray"])
-    assert Explanation("a", 0.5, components, far, None, 1).first == "coarse-fine"
+    assert Explanation("a", 0.5, components, far, None, 1).read_first == "coarse-fine"
     why = Explanation("a", 0.5, components, moved)
     assert why.most_changed is not None
     assert (why.most_changed.name, why.most_changed.feature) == ("coarse-fine", "coarse-fine mean")
     assert why.most_changed.shift == -3.0
     assert why.most_changed.moved == pytest.approx(3 / 8**0.5)
     # Without named features nothing is said about a change, and the contributions' own spread decides as before.
-    assert Explanation("a", 0.5, components).first == "lightness"
+    assert Explanation("a", 0.5, components).read_first == "lightness"
     assert Explanation("a", 0.5, components).most_changed is None
-    assert Explanation("a", 0.5, ()).first is None
+    assert Explanation("a", 0.5, ()).read_first is None
 
 
 def test_profile_of_features() -> None:

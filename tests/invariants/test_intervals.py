@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iuscore.scoring.intervals import FEWEST, MeanSums, mean_interval, mean_of_means
+from iuscore.scoring.intervals import MIN_IMAGES, MeanSums, mean_interval, mean_of_means
 
 Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
 
@@ -154,8 +154,8 @@ class TestGroups:
 
     def test_few(self) -> None:
         values = np.random.default_rng(0).random((40, 1))
-        assert mean_interval(values, [str(i % (FEWEST - 1)) for i in range(40)]) is None
-        assert mean_interval(values, [str(i % FEWEST) for i in range(40)]) is not None
+        assert mean_interval(values, [str(i % (MIN_IMAGES - 1)) for i in range(40)]) is None
+        assert mean_interval(values, [str(i % MIN_IMAGES) for i in range(40)]) is not None
 
 
 @given(st.integers(1, 1500), st.integers(0, 2**32 - 1), st.booleans())
@@ -171,7 +171,7 @@ def test_parts_change_no_bit(n: int, seed: int, grouped: bool) -> None:
     assert np.array_equal(one.mean, parts.mean)
     np.testing.assert_allclose(one.mean, values.mean(axis=0), rtol=1e-12)
     first, second = one.interval(), parts.interval()
-    assert (first is None) == (second is None) == (n < FEWEST)
+    assert (first is None) == (second is None) == (n < MIN_IMAGES)
     if first is not None and second is not None:
         assert np.array_equal(first, second)
         assert (first[0] <= one.mean).all()

@@ -86,11 +86,11 @@ def test_the_faithful_set_wins_and_each_defect_is_named() -> None:
         dial = DEFECTIVE_SETS[row.name]
         target = DEFECT_TARGETS[KIND][dial]
         assert row.drawn_to_hit == target
-        assert row.texture.nearest is not None
-        assert (row.texture.nearest < COPIES) == (dial == "mode_collapse")
+        assert row.texture.diversity is not None
+        assert (row.texture.diversity < COPIES) == (dial == "mode_collapse")
         assert row.texture.ius < faithful.texture.ius - 0.05, row.name
         if target.components:
-            assert row.texture.why.first in target.groups, row.name
+            assert row.texture.why.read_first in target.groups, row.name
         # An even cast moves one map of four, and how much of it a small network hears depends on its training, which
         # PyTorch rounds by the processor: on some the set scores above the faithful one.
         if target.components and dial != "color_cast":

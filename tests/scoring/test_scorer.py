@@ -44,9 +44,9 @@ def test_an_explanation_says_that_it_is_a_guess(texture: Path) -> None:
     scorer = iuscore.load(texture)
     noise = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 1), dtype=np.uint8) // 128 * 255
     for why in scorer.explain(noise, target="a"):
-        assert why.far_outside
+        assert why.out_of_distribution
         assert str(why).splitlines()[0].endswith(", a guess: far outside real images")
-        assert why.to_dict()["far_outside"] is True
+        assert why.to_dict()["out_of_distribution"] is True
     like = scorer.feature_profiles["a"]
     zeros = np.zeros(len(scorer.components))
-    assert not scorer.explained("a", zeros, zeros, np.array(like.mean)).far_outside
+    assert not scorer.explained("a", zeros, zeros, np.array(like.mean)).out_of_distribution

@@ -77,6 +77,9 @@ def test_files_of_the_first_version_are_read() -> None:
     found = SetSummary.from_json(OLDEST)
     target = found.targets["a"]
     assert (found.format, found.n_to_try_again, found.model.size) == (1, 0, (128, 96))
+    assert (target.read_first, target.distance_from_real, target.out_of_distribution, target.diversity) == (
+        OLDEST["targets"]["a"]["first"], 2.0, True, 0.9,
+    )  # fmt: skip
     assert target.ceiling is not None
     assert (target.ius.high, target.ceiling.mean, target.floor, target.doubtful) == (0.6, 0.7, None, False)
     assert target.changes is not None
@@ -84,7 +87,7 @@ def test_files_of_the_first_version_are_read() -> None:
 
 
 def test_a_newer_format_is_refused_by_name() -> None:
-    with pytest.raises(UserError, match=r"^format: 9 is newer than 2, .* upgrade iuscore$"):
+    with pytest.raises(UserError, match=r"^format: 9 is newer than 3, .* upgrade iuscore$"):
         SetSummary.from_json(OLDEST | {"format": 9, "targets": "something else"})
 
 

@@ -207,13 +207,13 @@ class TestExplanation:
         assert toward != 0.96 or text.endswith("taken together: 96 % of the way to the other class")
 
     def test_short(self) -> None:
-        assert repr(self.why()) == "Explanation(target='benign', ius=0.400, n=1, first='lightness')"
+        assert repr(self.why()) == "Explanation(target='benign', ius=0.400, n=1, read_first='lightness')"
 
     def test_plain_values(self) -> None:
         nan = float("nan")
         found = self.why((change("hue", "mean", 2.0), change("lightness", "mean", nan, nan)), 20).to_dict()
         assert json.loads(json.dumps(found, allow_nan=False)) == found
-        assert (found["target"], found["ius"], found["n"], found["first"]) == ("benign", 0.4, 20, "hue")
+        assert (found["target"], found["ius"], found["n"], found["read_first"]) == ("benign", 0.4, 20, "hue")
         assert found["components"]["lightness"]["difference"] == -0.75
         assert found["changes"]["hue"]["words"] == "it is hue"
         assert found["changes"]["hue"]["beyond_chance"] is True

@@ -56,7 +56,7 @@ def _names(text: str | None) -> list[str] | None:
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
 
 
-MOST_SEEDS = 1000
+MAX_MEMBERS = 1000
 """Members that a model may have, as `iuscore.models` loads it; a test compares the two."""
 
 FIT_EXAMPLE = """\b
@@ -117,7 +117,7 @@ Example:
 @click.option("--weight-decay", type=float, show_default=_defaults(0.001, 0.1))
 @click.option("--seed", type=SEED, default=0, help="Of the split and of the first member.")
 @click.option(
-    "--seeds", type=click.IntRange(1, MOST_SEEDS), show_default=_defaults(1, 3), help="Members of the ensemble."
+    "--members", type=click.IntRange(1, MAX_MEMBERS), show_default=_defaults(1, 3), help="Members of the ensemble."
 )
 @click.option("--device", default="cpu", help="Torch device to train on.")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted training in --out.")
@@ -259,7 +259,7 @@ def _print_fitted(record: ModelRecord, out: Path) -> None:
         say(f"note: {note}")
 
 
-FEW_IMAGES = 10
+MIN_IMAGES_OF_A_CLASS = 10
 """Of a class: below this, an AUROC says little."""
 
 
@@ -278,7 +278,7 @@ def auroc_notes(record: ModelRecord) -> list[str | None]:
         counts = record.data.counts.get(part, {})
         if auroc is None:
             continue
-        if few := {name: n for name, n in counts.items() if n < FEW_IMAGES}:
+        if few := {name: n for name, n in counts.items() if n < MIN_IMAGES_OF_A_CLASS}:
             of = " and ".join(f"{n} of {name}" for name, n in few.items())
             notes.append(f"{key} AUROC {number(auroc)} rests on {of}: of so few images it means little")
         if auroc < 0.4:

@@ -68,12 +68,14 @@ if TYPE_CHECKING:
 @click.option("--workers", type=click.IntRange(1, 65536), help="Processes, or Ray actors; one a processor unless said.")
 @click.option("--shard-size", type=click.IntRange(1, 100_000), help="Images done, and written, as a whole.")
 @click.option(
-    "--engine",
-    type=click.Choice(["local", "ranks", "ray"]),
+    "--launcher",
+    type=click.Choice(["local", "torchrun", "ray"]),
     default="local",
-    help="This machine; one of the processes of torchrun or srun; a Ray cluster.",
+    help="Processes of this command; torchrun or srun, which started several; actors on a Ray cluster.",
 )
-@click.option("--address", help="Of the Ray cluster, such as auto or host:6379; with --engine ray.  [default: local]")
+@click.option(
+    "--ray-address", show_default="local", help="With --launcher ray: of the cluster, such as auto or host:6379."
+)
 @click.option("--plot", is_flag=True, help="Also draw OUT/contributions.png.")
 @click.option("--csv", is_flag=True, help="Also write the table as OUT/scores.csv.")
 @click.option("--strict", is_flag=True, help="Stop at the first unreadable image.")
@@ -81,8 +83,9 @@ if TYPE_CHECKING:
 @click.option("--quiet", is_flag=True, help="No progress.")
 def score(model: Path, images: Path, target: str, out: Path, split: Any, space: Any, precision: Any, column: str | None,
           labels_from: Any, class_map: str | None, mask: str | None, bits: int | None, by_content: bool,
-          group_by: str | None, batch_size: int, device: str, workers: int | None, shard_size: int | None, engine: str,
-          address: str | None, plot: bool, csv: bool, strict: bool, overwrite: bool, quiet: bool) -> int:  # fmt: skip
+          group_by: str | None, batch_size: int, device: str, workers: int | None, shard_size: int | None,
+          launcher: str, ray_address: str | None, plot: bool, csv: bool, strict: bool, overwrite: bool,
+          quiet: bool) -> int:  # fmt: skip
     """Score IMAGES with MODEL.
 
     IMAGES: a folder of images, an image, WebDataset .tar files, Parquet files, a MedMNIST .npz or .npy arrays. Run the
@@ -93,11 +96,11 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
     Example:
       iuscore score model generated --target malignant --out scores
     """
-    if engine == "local" and device == "cpu" and (workers or processors()) > 1:
+    if launcher == "local" and device == "cpu" and (workers or processors()) > 1:
         worker_context()  # its imports take as long as those that follow
     with deferred_interrupts(repeated=True):
         from iuscore.engine import FROM_FOLDER, check_csv, score_source, write_csv
-        from iuscore.engine.ranks import rank_of, require_alone
+        from iuscore.engine.torchrun import rank_of, require_alone
         from iuscore.images import open_shards
         from iuscore.images.labels import parse_map
         from iuscore.images.listing import counted
@@ -111,11 +114,13 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
             raise UserError(f"--plot: {picture} was not drawn by iuscore: move it away, or give another --out")
     if csv:
         check_csv(out)
-    if address is not None and engine != "ray":
-        raise UserError(f"--address: only --engine ray has a cluster, not {engine}: leave it out, or give --engine ray")
-    if engine == "local":
+    if ray_address is not None and launcher != "ray":
+        raise UserError(
+            f"--ray-address: only --launcher ray has a cluster, not {launcher}: leave it out, or give --launcher ray"
+        )
+    if launcher == "local":
         require_alone()
-    rank = rank_of() if engine == "ranks" else None
+    rank = rank_of() if launcher == "torchrun" else None
     if rank is not None and device == "cuda":
         device = f"cuda:{rank.local}"
     check_device(device)
@@ -123,7 +128,7 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
         raise UserError(f"--labels-from: only --target from-folder has labels, not {target}")
     scorer = load(model, space=space, precision=precision)
     masks = _mask_folder(scorer.model.mask, mask)
-    if engine == "ray":
+    if launcher == "ray":
         images = images.absolute()  # actors work in folders of their own
     try:
         with sigterm_as_interrupt() as ended:
@@ -146,7 +151,7 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
                 masks=masks and masks / source.path.relative_to(images),  # below it with --split
                 overwrite=overwrite,
                 rank=(rank.rank, rank.world) if rank else (0, 1),
-                ray_address=(address or "local") if engine == "ray" else None,
+                ray_address=(ray_address or "local") if launcher == "ray" else None,
                 progress=Progress() if quiet else ProgressBar(),
             )
     except KeyboardInterrupt:
@@ -288,8 +293,8 @@ def _print_summary(summary: SetSummary, recall: Mapping[str, float]) -> None:
     # Never a number alone that a note below takes back.
     if over := summary.mean_over_classes:
         doubt = ""
-        if over.far_outside:
-            doubt = f", a guess: those against {', '.join(over.far_outside)} lie far outside real images"
+        if over.out_of_distribution:
+            doubt = f", a guess: those against {', '.join(over.out_of_distribution)} lie far outside real images"
         elif over.classes_overlap:
             names = " and ".join(over.classes_overlap)
             doubt = f", of little meaning: real images of other classes score much as those of {names}"
@@ -304,7 +309,7 @@ def _print_summary(summary: SetSummary, recall: Mapping[str, float]) -> None:
         if entry.ceiling and entry.floor:
             ceiling, floor = number(entry.ceiling.mean), number(entry.floor.mean)
             say(f"  real {name}: {ceiling} (ceiling); other real images: {floor} (floor)")
-        if not entry.far_outside and (others := others_line(name, entry.most_like or {}, recall.get(name))):
+        if not entry.out_of_distribution and (others := others_line(name, entry.most_like or {}, recall.get(name))):
             say(f"  {others}")
         if entry.most_changed:
             _print_why(name, entry)
@@ -338,7 +343,7 @@ def _print_why(name: str, entry: TargetSummary) -> None:
             f"  what matters most: {matters.name}, contribution {matters.contribution:+.2f} where real {name} "
             f"have {matters.baseline:+.2f}"
         )
-    say(f"  {diversity_line(entry.nearest, name, entry.n)}")
+    say(f"  {diversity_line(entry.diversity, name, entry.n)}")
 
 
 @click.command("plot-features", cls=Command)

@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from iuscore.features import FeatureProfile, changes, farthest_moved, jointly_outside
+from iuscore.features import FeatureProfile, changes, farthest_moved, joint_distance
 from iuscore.features.registry import Feature
 from iuscore.scoring.words import MIXED, in_words
 
 Array = npt.NDArray[np.floating[Any]]
 Counts = Mapping[str, int]
 
-FEWEST_OF_A_MIXTURE = 10
+MIN_IMAGES_OF_A_MIXTURE = 10
 """Images below which nothing is said of a mixture."""
 
-MOST_LOOKED_AT = 100
+MAX_LOOKED_AT = 100
 """Images of a set whose nearest class is found one by one."""
 
 
@@ -98,7 +98,7 @@ def _mixture(target: str, most_like: Counts, recall: float | None) -> str:
     n = sum(most_like.values())
     usual = {name: 0.0 if name == target else 2 * (1 - recall) for name in most_like}
     parts = {name: k for name, k in most_like.items() if k >= max(MIXED, usual[name]) * n}
-    if n < FEWEST_OF_A_MIXTURE or len(parts) < 2 or target not in parts:
+    if n < MIN_IMAGES_OF_A_MIXTURE or len(parts) < 2 or target not in parts:
         return ""
     others = sorted((name for name in parts if name != target), key=lambda name: -parts[name])
     return ", ".join(f"{name} {parts[name]}" for name in (target, *others))
@@ -205,10 +205,10 @@ def outside_of_mixture(
 def jointly_outside_of_mixture(
     profiles: Mapping[str, FeatureProfile], sample: Array, features: Sequence[Feature]
 ) -> float | None:
-    """The same of all groups together, as `iuscore.features.jointly_outside` measures it."""
+    """The same of all groups together, as `iuscore.features.joint_distance` measures it."""
 
     def jointly(profile: FeatureProfile, mean: Array, n: int) -> float:
-        return jointly_outside(profile, mean, features, n)
+        return joint_distance(profile, mean, features, n)
 
     return _of_parts(profiles, sample, features, jointly)
 
@@ -222,7 +222,7 @@ def _of_parts(
     """Mean over images of the distance of their part, (profile, mean [F], images of the part), from its class."""
     if not profiles or not len(sample):
         return None
-    chosen = sample[np.linspace(0, len(sample) - 1, min(MOST_LOOKED_AT, len(sample))).astype(int)]
+    chosen = sample[np.linspace(0, len(sample) - 1, min(MAX_LOOKED_AT, len(sample))).astype(int)]
     names = list(profiles)
     nearest = np.argmin([farthest_moved(profiles[name], chosen, features) for name in names], axis=0)
     total = 0.0

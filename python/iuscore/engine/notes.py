@@ -139,7 +139,7 @@ def set_notes(scorer: Scorer, targets: Mapping[str, TargetSummary], warnings: Te
     """What a reader of the numbers has to know."""
     separation = separation_of_classes({name: (entry.ceiling, entry.floor) for name, entry in targets.items()})
     notes = [separation] if separation else []
-    doubtful = [name for name, entry in targets.items() if entry.classes_overlap or entry.far_outside]
+    doubtful = [name for name, entry in targets.items() if entry.classes_overlap or entry.out_of_distribution]
     said = label_notes(targets, scorer.classes, doubtful)
     if not said:
         most_like = {name: entry.most_like or {} for name, entry in targets.items()}
@@ -159,7 +159,7 @@ def set_notes(scorer: Scorer, targets: Mapping[str, TargetSummary], warnings: Te
             "are dark: turn their gray levels round (255 - value) if that is a mistake; else trust what changed before "
             "the IUS"
         )
-    if far := [name for name, entry in targets.items() if entry.far_outside and not entry.inverted]:
+    if far := [name for name, entry in targets.items() if entry.out_of_distribution and not entry.inverted]:
         notes.append(
             f"the images against {in_words(far, MAX_NAMED)} lie far outside real ones of any class: the model was "
             "trained on nothing like them, so trust what changed before the IUS"
@@ -171,7 +171,7 @@ def set_notes(scorer: Scorer, targets: Mapping[str, TargetSummary], warnings: Te
             if entry.ius.mean is not None
         }
     )
-    nearest = {name: entry.nearest for name, entry in targets.items() if entry.nearest is not None}
+    nearest = {name: entry.diversity for name, entry in targets.items() if entry.diversity is not None}
     if copies := {name: f"{distance:.2f}" for name, distance in nearest.items() if distance < COPIES}:
         notes.append(
             f"the images against {in_words(list(copies), MAX_NAMED)} are nearly copies of each other: the nearest "

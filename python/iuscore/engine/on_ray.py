@@ -52,13 +52,13 @@ def on_ray(
     try:
         import ray
     except ImportError:
-        raise UserError("--engine ray needs the extra: pip install -c constraints.txt '.[ray]'") from None
+        raise UserError("--launcher ray needs the extra: pip install -c constraints.txt '.[ray]'") from None
     began = not ray.is_initialized()
     if began:
         try:
             ray.init(address=None if address == "local" else address, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, ValueError, RuntimeError) as error:
-            raise UserError(f"--address {address}: {str(error).splitlines()[0]}") from None
+            raise UserError(f"--ray-address {address}: {str(error).splitlines()[0]}") from None
     try:
         yield from _score(ray, Loading.of(scorer, settings.device), source, indices, settings, progress, workers)
     finally:

@@ -24,7 +24,7 @@ from iuscore._run.files import atomic_write
 from iuscore._run.regular_files import regular_only
 from iuscore.engine.groups import GroupBy
 from iuscore.errors import UserError
-from iuscore.features import MOST
+from iuscore.features import MAX_NEIGHBORS
 from iuscore.images import Sample
 from iuscore.models.record import Count
 from iuscore.scoring import Scorer, Scores
@@ -244,8 +244,8 @@ class PartRows:
 
 
 def sample_size(shards: int) -> int:
-    """Images of each target whose features a part keeps, so that all parts together keep some times `MOST`."""
-    return min(MOST, -(-4 * MOST // max(shards, 1)))
+    """Images of each target whose features a part keeps, so that all parts together keep some times `MAX_NEIGHBORS`."""
+    return min(MAX_NEIGHBORS, -(-4 * MAX_NEIGHBORS // max(shards, 1)))
 
 
 def content_of(table: pa.Table) -> str:

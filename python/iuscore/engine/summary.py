@@ -30,22 +30,22 @@ from iuscore.engine.notes import (
 from iuscore.engine.parts import PartFeatures, PartInfo, content_of, part_path, read_part
 from iuscore.engine.texts import TextCounts
 from iuscore.errors import UserError
-from iuscore.features import MOST, jointly_outside, looks_inverted, nearest_ratio
+from iuscore.features import MAX_NEIGHBORS, joint_distance, looks_inverted, nearest_ratio
 from iuscore.features.bytes import CONSTANT
-from iuscore.features.change import FEWEST
+from iuscore.features.change import MIN_NEIGHBORS
 from iuscore.images import decoders
 from iuscore.images.listing import NAMED
 from iuscore.models.record import QUANTILES, HeldOut
 from iuscore.scoring import Scorer, records
 from iuscore.scoring.color import COLOR_UNSEEN, COLORLESS_IMAGE
 from iuscore.scoring.intervals import MeanSums, mean_of_means
-from iuscore.scoring.words import JOINTLY, OUTSIDE, Resolution
+from iuscore.scoring.words import MAX_DISTANCE, MAX_JOINT_DISTANCE, Resolution
 
 Array = npt.NDArray[np.floating[Any]]
 
 
 KEPT_BYTES = 128 << 20
-"""Features of images kept for `nearest`, of all classes together: with many classes fewer of each."""
+"""Features of images kept for the diversity, of all classes together: with many classes fewer of each."""
 
 
 @dataclass
@@ -98,7 +98,7 @@ class _Target:
         if not self.kept:
             return None
         kept = np.concatenate(self.kept)
-        chosen: Array = kept[np.linspace(0, len(kept) - 1, min(MOST, len(kept))).astype(int)]
+        chosen: Array = kept[np.linspace(0, len(kept) - 1, min(MAX_NEIGHBORS, len(kept))).astype(int)]
         return chosen
 
 
@@ -183,7 +183,9 @@ class Gathered:
                     raise UserError(f"{path} is damaged (features): remove it and run the same 'iuscore score' again")
                 found.add_features(info.features[name])
         if n_features:
-            most = max(2 * FEWEST, min(4 * MOST, KEPT_BYTES // (4 * n_features * max(1, len(self.targets)))))
+            most = max(
+                2 * MIN_NEIGHBORS, min(4 * MAX_NEIGHBORS, KEPT_BYTES // (4 * n_features * max(1, len(self.targets))))
+            )
             new = len(self.targets) > n_targets
             for found in self.targets.values() if new else (self.targets[name] for name in info.features):
                 found.thin(most)
@@ -259,16 +261,16 @@ def _describe_target(scorer: Scorer, target: str, found: _Target) -> records.Tar
     nothing: list[float | None] = [None] * len(mean)
     interval = found.sums.interval()
     low, high = (end.tolist() for end in interval) if interval else (nothing, nothing)
-    outside, jointly = _outside(scorer, found), _outside_jointly(scorer, found)
+    distance, jointly = _distance(scorer, found), _joint_distance(scorer, found)
     turned = found.feature_mean is not None and looks_inverted(
         scorer.feature_profiles, found.feature_mean, scorer.model.features, found.n_features
     )
-    far_outside = _above(outside, OUTSIDE) or _above(jointly, JOINTLY) or turned
+    out_of_distribution = _above(distance, MAX_DISTANCE) or _above(jointly, MAX_JOINT_DISTANCE) or turned
     overlap = separation_note(target, ceiling, floor) is not None
     above = above_note(target, float(mean[0]), ceiling, low[0]) is not None
     most_like = dict(zip(scorer.classes, () if found.most_like is None else found.most_like.tolist(), strict=True))
     mixed = mixture_note(target, most_like, scorer.record.recall.get(target)) is not None
-    nearest = _nearest(scorer, target, found.feature_sample)
+    diversity = _diversity(scorer, target, found.feature_sample)
     return records.TargetSummary(
         n=found.n,
         n_groups=found.sums.n_groups,
@@ -287,19 +289,19 @@ def _describe_target(scorer: Scorer, target: str, found: _Target) -> records.Tar
             records.ComponentSummary(**asdict(reason), difference=reason.difference, low=low[g + 1], high=high[g + 1])
             for g, reason in enumerate(why.components)
         ),
-        first=why.first,
+        read_first=why.read_first,
         most_shifted=why.most_shifted,
         matters_most=why.matters_most.name if why.matters_most else None,
         toward_other=why.toward_other,
         changes=None if why.changes is None else tuple(why.changes),
         most_changed=why.most_changed.name if why.most_changed else None,
-        outside=outside,
-        outside_jointly=jointly,
+        distance_from_real=distance,
+        joint_distance_from_real=jointly,
         inverted=turned,
-        far_outside=far_outside,
+        out_of_distribution=out_of_distribution,
         classes_overlap=overlap,
-        doubtful=far_outside or overlap or above or mixed or (nearest is not None and nearest < COPIES),
-        nearest=nearest,
+        doubtful=out_of_distribution or overlap or above or mixed or (diversity is not None and diversity < COPIES),
+        diversity=diversity,
     )
 
 
@@ -307,28 +309,28 @@ def _above(distance: float | None, bound: float) -> bool:
     return distance is not None and distance > bound
 
 
-def _outside(scorer: Scorer, found: _Target) -> float | None:
+def _distance(scorer: Scorer, found: _Target) -> float | None:
     """How far the images lie from real ones of any class; those of several classes each from its own."""
-    whole, sample = scorer.outside(found.feature_mean), found.feature_sample
-    if whole is None or whole <= OUTSIDE or sample is None:
+    whole, sample = scorer.distance_from_real(found.feature_mean), found.feature_sample
+    if whole is None or whole <= MAX_DISTANCE or sample is None:
         return whole
     parts = outside_of_mixture(scorer.feature_profiles, sample, scorer.model.features)
     return whole if parts is None else min(whole, parts)
 
 
-def _outside_jointly(scorer: Scorer, found: _Target) -> float | None:
+def _joint_distance(scorer: Scorer, found: _Target) -> float | None:
     """The same of all groups of features together."""
     profiles, features, mean = scorer.feature_profiles, scorer.model.features, found.feature_mean
     if mean is None or not any(profile.correlation for profile in profiles.values()):
         return None
-    whole = min(jointly_outside(profile, mean, features, found.n_features) for profile in profiles.values())
-    if whole <= JOINTLY or (sample := found.feature_sample) is None:
+    whole = min(joint_distance(profile, mean, features, found.n_features) for profile in profiles.values())
+    if whole <= MAX_JOINT_DISTANCE or (sample := found.feature_sample) is None:
         return whole
     parts = jointly_outside_of_mixture(profiles, sample, features)
     return whole if parts is None else min(whole, parts)
 
 
-def _nearest(scorer: Scorer, target: str, sample: Array | None) -> float | None:
+def _diversity(scorer: Scorer, target: str, sample: Array | None) -> float | None:
     profile = scorer.feature_profiles.get(target)
     return None if profile is None or sample is None else nearest_ratio(profile, sample, scorer.model.features)
 
@@ -350,7 +352,7 @@ def _mean_over_classes(
         high=float(interval[1][0]) if interval else None,
         ceiling=_mean_of([target.ceiling for target in targets.values()]),
         floor=_mean_of([target.floor for target in targets.values()]),
-        far_outside=tuple(name for name, target in targets.items() if target.far_outside),
+        out_of_distribution=tuple(name for name, target in targets.items() if target.out_of_distribution),
         classes_overlap=tuple(name for name, target in targets.items() if target.classes_overlap),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 
-MOST_TEXTS = 100
+MAX_TEXTS = 100
 """Kinds of texts that are counted one by one."""
 
 LONGEST = 300
@@ -51,7 +51,7 @@ class TextCounts:
             self.total += 1
             said = shortened(text)
             kind = said if said in self._always else _DIFFERENT.sub("...", said)
-            if kind not in self._n and kind not in self._always and len(self._n) >= MOST_TEXTS:
+            if kind not in self._n and kind not in self._always and len(self._n) >= MAX_TEXTS:
                 kind = said = OTHERS
             self._n[kind] = self._n.get(kind, 0) + 1
             if self._text.setdefault(kind, said) != said:

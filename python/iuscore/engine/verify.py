@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-3
 """Largest difference of a score done again where the first was computed on a GPU; on the CPU there is none."""
 
-MOST = 100
+MAX_PROBLEMS = 100
 """Problems that are told one by one."""
 
 CLOSE = 1e-9
@@ -62,7 +62,8 @@ class Verified:
         rows: rows in them.
         rescored: images scored again.
         largest_difference: of any number of these from what stands in the table; None where none was.
-        problems: one line each, of more than `MOST` only how many more; empty where the run is as it was written.
+        problems: one line each, of more than `MAX_PROBLEMS` only how many more; empty where the run is as
+            it was written.
         unreadable: rows of images that could not be read, which have an error in the place of numbers.
     """
 
@@ -83,11 +84,11 @@ class _Problems:
 
     def __call__(self, text: str) -> None:
         self.n += 1
-        if self.n <= MOST:
+        if self.n <= MAX_PROBLEMS:
             self.lines.append(text)
 
     def told(self) -> tuple[str, ...]:
-        return (*self.lines, *([f"{self.n - MOST} more problems"] if self.n > MOST else []))
+        return (*self.lines, *([f"{self.n - MAX_PROBLEMS} more problems"] if self.n > MAX_PROBLEMS else []))
 
 
 @dataclass

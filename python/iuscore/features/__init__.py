@@ -2,8 +2,8 @@
 
 from iuscore.features.change import (
     COLORLESS,
-    FEWEST,
-    MOST,
+    MAX_NEIGHBORS,
+    MIN_NEIGHBORS,
     FeatureProfile,
     GroupChange,
     changes,
@@ -12,7 +12,7 @@ from iuscore.features.change import (
     nearest_ratio,
 )
 from iuscore.features.masks import Mask, border_masks, sized_masks
-from iuscore.features.outside import jointly_outside, looks_inverted
+from iuscore.features.out_of_distribution import joint_distance, looks_inverted
 from iuscore.features.registry import DISTANCES, FAINT, FEATURES, GROUPS, VERSION, Feature, group_sizes
 from iuscore.features.texture import texture_features
 
@@ -21,9 +21,9 @@ __all__ = [
     "DISTANCES",
     "FAINT",
     "FEATURES",
-    "FEWEST",
     "GROUPS",
-    "MOST",
+    "MAX_NEIGHBORS",
+    "MIN_NEIGHBORS",
     "VERSION",
     "Feature",
     "FeatureProfile",
@@ -34,7 +34,7 @@ __all__ = [
     "farthest_moved",
     "feature_profile",
     "group_sizes",
-    "jointly_outside",
+    "joint_distance",
     "looks_inverted",
     "nearest_ratio",
     "sized_masks",

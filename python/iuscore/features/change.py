@@ -16,7 +16,7 @@ from iuscore.features.registry import COLOR_GROUPS, Feature
 
 Array = npt.NDArray[np.floating[Any]]
 
-SMALLEST_SD = 1.0 / 256.0
+MIN_SD = 1.0 / 256.0
 """Real images whose spread is below one 8-bit step count as this far apart, or a change of rounding would be large."""
 
 COLORLESS = "the images have no color"
@@ -31,7 +31,7 @@ always agree, as rounding and compression make them, count little."""
 
 CORRELATION_DIGITS = 3
 
-FEWEST, MOST = 25, 1600
+MIN_NEIGHBORS, MAX_NEIGHBORS = 25, 1600
 """Images between which nearest neighbors are compared; fewer say nothing, more cost the square of their number."""
 
 
@@ -115,7 +115,7 @@ def feature_profile(values: Array, features: Sequence[Feature], *, seed: int = 0
     mean, sd = wide.mean(axis=0), wide.std(axis=0, ddof=1)
     order = np.random.default_rng(seed).permutation(len(wide))
     standard = _standardized(wide[order], sd, features)
-    sizes = [FEWEST * 2**k for k in range(20) if FEWEST * 2**k <= min(len(wide), MOST)]
+    sizes = [MIN_NEIGHBORS * 2**k for k in range(20) if MIN_NEIGHBORS * 2**k <= min(len(wide), MAX_NEIGHBORS)]
     nearest = {n: _nearest(standard[:n]) for n in sizes}
     apart = _standardized(wide - mean, sd, features)
     together = (apart.T @ apart / (len(wide) - 1))[np.tril_indices(apart.shape[1], -1)]
@@ -174,7 +174,7 @@ def changes(profile: FeatureProfile, values: Array, features: Sequence[Feature],
         >>> found.feature, found.words
         ('coarse-fine mean', 'on average, edges and grain are stronger')
     """
-    shifts = (np.asarray(values, dtype=np.float64) - profile.mean) / np.maximum(profile.sd, SMALLEST_SD)
+    shifts = (np.asarray(values, dtype=np.float64) - profile.mean) / np.maximum(profile.sd, MIN_SD)
     found = []
     groups = tuple(dict.fromkeys(feature.group for feature in features))
     noise = chance(n, profile, len(groups))
@@ -210,7 +210,7 @@ def farthest_moved(profile: FeatureProfile, values: Array, features: Sequence[Fe
         >>> bool(np.isclose(farthest_moved(profile, real, features)[0], one))
         True
     """
-    squares = np.square((np.asarray(values, dtype=np.float64) - profile.mean) / np.maximum(profile.sd, SMALLEST_SD))
+    squares = np.square((np.asarray(values, dtype=np.float64) - profile.mean) / np.maximum(profile.sd, MIN_SD))
     groups = dict.fromkeys(feature.group for feature in features)
     columns = [[i for i, f in enumerate(features) if f.group == name and f.role == "statistic"] for name in groups]
     found: Array = np.sqrt(np.max([squares[:, each].mean(axis=1) for each in columns], axis=0))
@@ -246,7 +246,7 @@ def nearest_ratio(profile: FeatureProfile, values: Array, features: Sequence[Fea
 
     Returns:
         Median distance to the nearest neighbor, divided by that among as many real images: 1 where the set is as
-        varied as real images, 0 where it repeats itself. None for fewer than `FEWEST` images of either.
+        varied as real images, 0 where it repeats itself. None for fewer than `MIN_NEIGHBORS` images of either.
     """
     sizes = [n for n in profile.nearest if n <= len(values)]
     if not sizes:
@@ -261,7 +261,7 @@ def nearest_ratio(profile: FeatureProfile, values: Array, features: Sequence[Fea
 
 def _standardized(values: Array, sd: Array, features: Sequence[Feature]) -> Array:
     columns = [i for i, feature in enumerate(features) if feature.role == "statistic"]
-    return values[:, columns] / np.maximum(sd[columns], SMALLEST_SD)
+    return values[:, columns] / np.maximum(sd[columns], MIN_SD)
 
 
 def _nearest(standard: Array) -> float:

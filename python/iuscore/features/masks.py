@@ -27,7 +27,7 @@ THINNEST = 16
 NARROWEST = 8
 """Dark rows (columns) fewer than this part of the height (width) that cut into the image are no border."""
 
-LEAST = 16
+MIN_SIDE = 16
 """A border that leaves less than this part of the image is none: the image is dark."""
 
 _MARGIN = 128  # a part of the shorter side: what the border's edge was smeared over
@@ -102,7 +102,7 @@ def _find(images: Tensor) -> tuple[Tensor, Tensor]:
             depth = _cleaned(_first(line, axis), size, across)
             depth = torch.where(depth > 0, depth + margin, depth)
             inside &= from_edge >= depth.unsqueeze(axis)
-    dark = inside.sum((1, 2)) * LEAST < height * width
+    dark = inside.sum((1, 2)) * MIN_SIDE < height * width
     return inside | dark[:, None, None], dark
 
 

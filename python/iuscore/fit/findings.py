@@ -21,7 +21,7 @@ ALIKE = 0.93
 by 2 % of its width 0.8 to 0.9; of 5 million pairs of different mammography patches, chest X-rays and blood cells one
 does."""
 
-MOST_COMPARED = 20_000
+MAX_COMPARED = 20_000
 """Images compared with each other, at most; of more, every second one, every third, and so on."""
 
 FEW_COLORED = 0.25
@@ -61,7 +61,7 @@ class Findings:
     def __init__(self, parts: Mapping[str, Source]) -> None:
         self.parts = {name: _Part() for name in parts}
         total = sum(map(len, parts.values()))
-        self.every = max(1, -(-total // MOST_COMPARED))
+        self.every = max(1, -(-total // MAX_COMPARED))
         self.total = total
 
     def look(self, part: str, sample: Sample, digest: str) -> None:

@@ -28,7 +28,7 @@ class ModelKind(ABC, Generic[OptionsT]):
         model: its class.
         options: the dataclass of the options that belong to it.
         training: how its members are trained unless said otherwise.
-        seeds: members of an ensemble unless said otherwise.
+        members: of an ensemble, unless said otherwise.
         one_thread: whether members are trained on one thread of the processor: steps of a small model are too short
             for a second one, and on a busy machine wait for it.
     """
@@ -36,7 +36,7 @@ class ModelKind(ABC, Generic[OptionsT]):
     model: ClassVar[type[AdditiveModel]]
     options: type[OptionsT]
     training: ClassVar[TrainingOptions]
-    seeds: ClassVar[int]
+    members: ClassVar[int]
     one_thread: ClassVar[bool] = False
 
     @abstractmethod
@@ -74,7 +74,7 @@ class EPUOptions:
     hidden_units: int = 32
 
 
-LEAST_SIDE = 32
+MIN_SIDE = 32
 """Sides of suggested maps: in smaller ones little of an image is left to see."""
 
 _SMALLER = ((4, 4), (4, 8), (2, 8), (2, 16), (1, 16), (1, 32))
@@ -87,7 +87,7 @@ class EPUKind(ModelKind[EPUOptions]):
     model = EPUCNN
     options = EPUOptions
     training = TrainingOptions()
-    seeds = 1
+    members = 1
 
     def configure(self, options: EPUOptions, classes: Sequence[str], images: Source) -> Config:
         return {
@@ -114,7 +114,7 @@ class EPUKind(ModelKind[EPUOptions]):
         channels, (height, width) = config["base_channels"], config["size"]
         found: list[tuple[str, Config]] = []
         for share, most in _SMALLER:
-            size = [min(side, max(LEAST_SIDE, side // share)) for side in (height, width)]
+            size = [min(side, max(MIN_SIDE, side // share)) for side in (height, width)]
             fewer = min(channels, most)
             smaller = config | {"size": size, "base_channels": fewer}
             if self.work(smaller) < self.work(config) / 2 and smaller not in [other for _, other in found]:
@@ -147,7 +147,7 @@ class TextureKind(ModelKind[TextureOptions]):
     training = TrainingOptions(
         optimizer="adamw", learning_rate=3e-3, weight_decay=0.1, batch_size=32, epochs=200, patience=20, least_gain=2e-3
     )
-    seeds = 3
+    members = 3
     one_thread = True
 
     def configure(self, options: TextureOptions, classes: Sequence[str], images: Source) -> Config:
@@ -191,7 +191,7 @@ def kind_of(model: str) -> ModelKind[Any]:
         UserError: there is none.
 
     Example:
-        >>> kind_of("epu").seeds
+        >>> kind_of("epu").members
         1
     """
     if model not in KINDS:

@@ -65,7 +65,7 @@ def fit(
     model_options: EPUOptions | TextureOptions | None = None,
     training: TrainingOptions | None = None,
     classes: Sequence[str] | None = None,
-    seeds: int | None = None,
+    members: int | None = None,
     seed: int = 0,
     device: str | torch.device = "cpu",
     resume: bool = False,
@@ -85,7 +85,7 @@ def fit(
         training: see `TrainingOptions`; the defaults of the kind when None.
         classes: label order; sorted names when None. Of two classes the second is the one of positive logits.
         seed: of the first member, 0 to 2^32 - 1.
-        seeds: number of members of the ensemble, trained from ``seed``, ``seed`` + 1, ...; when None, 1 of "epu" and 3
+        members: of the ensemble, trained from ``seed``, ``seed`` + 1, ...; when None, 1 of "epu" and 3
             of "texture".
         device: to train on.
         resume: go on with an interrupted run of the same options and data in ``out``; where no epoch of one is there,
@@ -120,11 +120,11 @@ def fit(
     if not isinstance(model_options, kind.options):
         given = type(model_options).__name__
         raise UserError(f"model_options: expected {kind.options.__name__} for model {model!r}, got {given}")
-    training, seeds = training or kind.training, kind.seeds if seeds is None else seeds
+    training, count = training or kind.training, kind.members if members is None else members
     if not 0 <= seed < MAX_SEED:
         raise UserError(f"seed: expected 0 to {MAX_SEED - 1}, got {seed}")
-    if not 1 <= seeds <= MAX_MEMBERS:
-        raise UserError(f"seeds: expected 1 to {MAX_MEMBERS} members, got {seeds}")
+    if not 1 <= count <= MAX_MEMBERS:
+        raise UserError(f"members: expected 1 to {MAX_MEMBERS}, got {count}")
     if not os.fspath(out):
         raise UserError("out: expected a folder, got an empty text")
     progress, folder = progress or Progress(), Path(out)
@@ -140,7 +140,7 @@ def fit(
     check_weights(kind.model, config)  # options that do not fit are found before the images are read
     counts = len(splits.train), len(splits.val)
     if not resume and (advice := suggestion(kind, config, device, images=counts, batch=training.batch_size,
-                                            epochs=training.epochs, members=seeds)):  # fmt: skip
+                                            epochs=training.epochs, members=count)):  # fmt: skip
         progress.line(advice)
     fingerprints = {name: images.fingerprint(part) for name, part in splits.parts().items()}
     with (
@@ -162,18 +162,18 @@ def fit(
         with threads(1 if kind.one_thread else torch.get_num_threads()):
             log.estimate(kind, config, device, prepared)
             progress.line(_data_line(splits, prepared, names))
-            members, progresses = _train_members(
-                kind, config, prepared, training, folder, identity, range(seed, seed + seeds), device, resume, log
+            trained, progresses = _train_members(
+                kind, config, prepared, training, folder, identity, range(seed, seed + count), device, resume, log
             )
-        ensemble = Ensemble(members)
-        interrupted = len(members) < seeds or not progresses[-1].finished
+        ensemble = Ensemble(trained)
+        interrupted = len(trained) < count or not progresses[-1].finished
         record = ModelRecord(
             members=tuple(_describe_member(progress) for progress in progresses),
             **_profiles(ensemble, prepared),
             features=kind.feature_profiles(prepared, config),
             validation=_figures(ensemble, prepared["val"]),
             test=_figures(ensemble, prepared["test"]) if "test" in prepared else None,
-            training=TrainingRecord(**asdict(training), seeds=len(members), interrupted=interrupted),
+            training=TrainingRecord(**asdict(training), seeds=len(trained), interrupted=interrupted),
             data=DataRecord(
                 **_describe_data(splits, found, prepared, names, fingerprints),
                 numbers=_numbers(splits, names, classes),

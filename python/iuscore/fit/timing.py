@@ -9,14 +9,14 @@ from typing import Any
 
 import torch
 
-from iuscore.fit.kinds import LEAST_SIDE, Config, ModelKind
+from iuscore.fit.kinds import MIN_SIDE, Config, ModelKind
 from iuscore.fit.training import loss_of
 from iuscore.models import AdditiveModel
 
 MINUTES = 5.0
 """What a suggested training may take."""
 
-FEW_EPOCHS, FEWEST_EPOCHS = 30, 5
+FEW_EPOCHS, MIN_EPOCHS = 30, 5
 
 
 def seconds_per_image(model: AdditiveModel, batch: int, steps: int = 3, seconds: float = 3.0) -> tuple[float, float]:
@@ -111,7 +111,7 @@ def suggestion(
         return None
     options, found, _ = best
     if whole(found, few) > limit:
-        few = min(few, max(FEWEST_EPOCHS, int(limit / whole(found, 1))))
+        few = min(few, max(MIN_EPOCHS, int(limit / whole(found, 1))))
     if whole(asked, epochs) < 2 * whole(found, few):
         return None
     options += f" --epochs {few}" if few < epochs else ""
@@ -140,7 +140,7 @@ def _asked(
         small: seconds of a small model, and ``work``: its arithmetic.
     """
     timed, (height, width) = config, config["size"]
-    while kind.work(timed) * small[0] / work > _LONGEST_STEP and min(height, width) >= 2 * LEAST_SIDE:
+    while kind.work(timed) * small[0] / work > _LONGEST_STEP and min(height, width) >= 2 * MIN_SIDE:
         height, width = height // 2, width // 2
         timed = config | {"size": [height, width]}
     done, whole = kind.work(timed), kind.work(config)

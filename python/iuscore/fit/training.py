@@ -25,8 +25,8 @@ from iuscore.models import AdditiveModel
 
 Inputs = npt.NDArray[np.float32]
 
-MOST_EPOCHS = 1_000_000
-MOST_IMAGES = 65_536
+MAX_EPOCHS = 1_000_000
+MAX_BATCH_SIZE = 65_536
 """In one step of training."""
 
 
@@ -56,7 +56,7 @@ class TrainingOptions:
 
     def __post_init__(self) -> None:
         # Batch normalization has nothing to normalize a single image by.
-        bounds = {"epochs": (1, MOST_EPOCHS), "batch_size": (2, MOST_IMAGES), "patience": (1, MOST_EPOCHS)}
+        bounds = {"epochs": (1, MAX_EPOCHS), "batch_size": (2, MAX_BATCH_SIZE), "patience": (1, MAX_EPOCHS)}
         for name, (least, most) in bounds.items():
             if getattr(self, name) < least:
                 raise UserError(f"{name}: expected at least {least}, got {getattr(self, name)}")

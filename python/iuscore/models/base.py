@@ -293,17 +293,17 @@ class AdditiveModel(nn.Module, ABC):
         return output_column(self.classes, name)
 
 
-MOST_SIDE = 16_384
+MAX_SIDE = 16_384
 """Largest height and width that images are brought to."""
 
-MOST_UNITS = 65_536
+MAX_UNITS = 65_536
 """Most hidden units, and most channels of the first convolutions."""
 
-MOST_WEIGHTS = 2**31
+MAX_WEIGHTS = 2**31
 """8 GiB as float32; a training needs four times as much."""
 
 
-def check_count(name: str, value: object, least: int, most: int = MOST_UNITS) -> None:
+def check_count(name: str, value: object, least: int, most: int = MAX_UNITS) -> None:
     """Raise `UserError` unless ``value`` is an integer from ``least`` to ``most``.
 
     Example:
@@ -316,7 +316,7 @@ def check_count(name: str, value: object, least: int, most: int = MOST_UNITS) ->
 
 
 def check_size(size: object, least: int) -> None:
-    """Raise `UserError` unless ``size`` is (height, width), each from ``least`` to `MOST_SIDE`.
+    """Raise `UserError` unless ``size`` is (height, width), each from ``least`` to `MAX_SIDE`.
 
     Example:
         >>> check_size([96, 128], 8)
@@ -325,12 +325,12 @@ def check_size(size: object, least: int) -> None:
     whole = pair and all(isinstance(side, int) and not isinstance(side, bool) for side in cast("Sequence[Any]", size))
     if not whole or any(side < least for side in cast("Sequence[int]", size)):
         raise UserError(f"size: expected (height, width), each at least {least}, got {bounded(size)}")
-    if any(side > MOST_SIDE for side in cast("Sequence[int]", size)):
-        raise UserError(f"size: expected (height, width), each at most {MOST_SIDE}, got {bounded(size)}")
+    if any(side > MAX_SIDE for side in cast("Sequence[int]", size)):
+        raise UserError(f"size: expected (height, width), each at most {MAX_SIDE}, got {bounded(size)}")
 
 
 def check_weights(kind: type[AdditiveModel], config: Mapping[str, Any]) -> None:
-    """Raise `UserError` unless ``config`` is one of a model of this kind with at most `MOST_WEIGHTS`; costs no memory.
+    """Raise `UserError` unless ``config`` is one of a model of this kind with at most `MAX_WEIGHTS`; costs no memory.
 
     Example:
         >>> from iuscore.models import EPUCNN
@@ -341,9 +341,9 @@ def check_weights(kind: type[AdditiveModel], config: Mapping[str, Any]) -> None:
             weights = sum(parameter.numel() for parameter in kind(**config).parameters())
     except (RuntimeError, OverflowError):  # sizes beyond 2^63
         weights = 2**63
-    if weights > MOST_WEIGHTS:
+    if weights > MAX_WEIGHTS:
         raise UserError(
-            f"the model would have {weights:.1e} weights, expected at most {MOST_WEIGHTS:.1e}: use a smaller size, "
+            f"the model would have {weights:.1e} weights, expected at most {MAX_WEIGHTS:.1e}: use a smaller size, "
             "base_channels or hidden_units"
         )
 

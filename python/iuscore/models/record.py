@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Annotated, Any, ClassVar
 
@@ -315,14 +315,12 @@ class ModelRecord:
         config = dict(value)
         for key in ("ceiling", "floor"):
             config[key] = _without_empty(config.get(key))
-        found = records.from_json(cls, config)
-        if found.config_sha256 is not None:
-            if found.config_sha256 != config_sha256(value):
+        if value.get(_HASH) is not None:
+            if value[_HASH] != config_sha256(value):
                 raise UserError("changed since it was written (its SHA-256 differs)")
         elif _OLD_HASH in value and value[_OLD_HASH] != _sha256({k: value[k] for k in _HASHED_BY_OLD if k in value}):
             raise UserError(f"{', '.join(_HASHED_BY_OLD)}: changed since they were written (their SHA-256 differs)")
-        object.__setattr__(found, "read_sha256", _sha256(value, None))
-        return found
+        return replace(records.from_json(cls, config), read_sha256=_sha256(value, None))
 
 
 def config_sha256(config: Mapping[str, Any]) -> str:

@@ -26,8 +26,8 @@ from iuscore.models.yaml_subset import read_yaml
 from iuscore.ops import Kind
 
 CONFIG_NAME = "epu_config.yaml"
-_MOST_BYTES = 256 << 10  # of the configuration and of a baseline; the published ones have some kB
-_MOST_LETTERS = 200
+_MAX_BYTES = 256 << 10  # of the configuration and of a baseline; the published ones have some kB
+_MAX_LETTERS = 200
 
 _COLORS: dict[str, Kind] = {"rgb": "color", "gray": "gray", "grayscale": "gray"}
 
@@ -99,8 +99,8 @@ def import_reference(folder: str | Path) -> tuple[Ensemble, ModelRecord]:
 def _read_settings(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"no {path}: copy it from the folder the published training script wrote")
-    if path.stat().st_size > _MOST_BYTES:
-        raise UserError(f"{path}: expected at most {_MOST_BYTES} bytes, got {path.stat().st_size}; copy the file again")
+    if path.stat().st_size > _MAX_BYTES:
+        raise UserError(f"{path}: expected at most {_MAX_BYTES} bytes, got {path.stat().st_size}; copy the file again")
     try:
         settings = read_yaml(path.read_bytes())
     except ValueError as error:
@@ -159,9 +159,9 @@ def _class_order(mapping: Any, path: Path) -> list[str]:
     names = [str(name) for name, _ in sorted(mapping.items(), key=lambda item: item[1])]
     for name in names:
         # A class is part of a file's name.
-        if len(name) > _MOST_LETTERS or any(c in "/\\" or not c.isprintable() for c in name):
+        if len(name) > _MAX_LETTERS or any(c in "/\\" or not c.isprintable() for c in name):
             raise UserError(
-                f"{path}: label_mapping: expected class names of at most {_MOST_LETTERS} letters that can stand in the "
+                f"{path}: label_mapping: expected class names of at most {_MAX_LETTERS} letters that can stand in the "
                 f"name of a file, got {bounded(name)}"
             )
     return names
@@ -252,8 +252,8 @@ def _read_profile(folder: Path, model: Ensemble, name: str) -> Profile | None:
         if model.n_outputs > 1:
             return None
         raise UserError(f"no {path}: copy the baseline of class {name!r} from the published cb_vectors folder")
-    if path.stat().st_size > _MOST_BYTES:
-        raise UserError(f"{path}: expected at most {_MOST_BYTES} bytes, got {path.stat().st_size}; copy it again")
+    if path.stat().st_size > _MAX_BYTES:
+        raise UserError(f"{path}: expected at most {_MAX_BYTES} bytes, got {path.stat().st_size}; copy it again")
     try:
         vector = np.load(path, allow_pickle=False)
     except (ValueError, EOFError, OSError, MemoryError, OverflowError, TypeError, zipfile.BadZipFile) as error:

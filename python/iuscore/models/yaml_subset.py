@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-MOST_VALUES = 10_000
+MAX_VALUES = 10_000
 """With every alias written out."""
 
 
@@ -15,7 +15,7 @@ def read_yaml(content: bytes) -> Any:
 
     Raises:
         ValueError: not YAML, a key that comes twice in one mapping, a value of another kind, or more than
-            `MOST_VALUES` values.
+            `MAX_VALUES` values.
 
     Example:
         >>> read_yaml(b"size: &s [8, 8]\\nmaps: {size: *s}")
@@ -56,7 +56,7 @@ def _count(node: Any, known: dict[int, int | None]) -> int:
         if twice := next((name for i, name in enumerate(names) if name in names[:i]), None):
             raise ValueError(f"line {node.start_mark.line + 1}: {twice[:60]} comes twice")
     count = 1 + sum(_count(child, known) for child in children)
-    if count > MOST_VALUES:
-        raise ValueError(f"more than {MOST_VALUES} values, with aliases written out")
+    if count > MAX_VALUES:
+        raise ValueError(f"more than {MAX_VALUES} values, with aliases written out")
     known[key] = count
     return count

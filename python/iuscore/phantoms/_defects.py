@@ -182,7 +182,7 @@ at 0.5 and 1 it did in 7 of 8 in endoscopy (else blue-yellow) and in 3 of 6 in r
 Band-II).
 
 Groups, in 16 trainings of texture models on 150 pictures a class (eight of each kind), dials at 1: one of them was
-named first (`iuscore.scoring.Explanation.first`) in all 16 for blur and texture_loss, in all 8 for color_cast, and for
-lesion_contrast in 8 of 8 in endoscopy and 6 of 8 in radiograph (else direction, of two models that could hardly tell
-the classes apart); with 400 pictures a class in 4 of 4.
+named first (`iuscore.scoring.Explanation.read_first`) in all 16 for blur and texture_loss, in all 8 for color_cast, and
+for lesion_contrast in 8 of 8 in endoscopy and 6 of 8 in radiograph (else direction, of two models that could hardly
+tell the classes apart); with 400 pictures a class in 4 of 4.
 """

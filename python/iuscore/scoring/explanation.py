@@ -17,7 +17,7 @@ from iuscore.scoring.words import change_lines
 Array = npt.NDArray[np.floating[Any]]
 
 
-SMALLEST_SD = 0.05
+MIN_SD = 0.05
 """A component that saturates the tanh has next to no spread; smaller standard deviations count as this one, or its
 shift would be thousands of them."""
 
@@ -31,7 +31,7 @@ class ComponentReason:
         baseline: mean contribution of the real class.
         contribution: of the image, or the mean of the set.
         share: of the IUS (mean of shares for a set); the shares sum to the IUS.
-        shift: (contribution - baseline) / max(standard deviation of the real class, `SMALLEST_SD`); None where the
+        shift: (contribution - baseline) / max(standard deviation of the real class, `MIN_SD`); None where the
             spread is unknown.
     """
 
@@ -62,13 +62,13 @@ class Explanation:
         toward_other: how far the contributions have gone from the real class (0) to the other one (1); None where
             there are not two classes, or the other has no profile.
         n: number of images that were explained together.
-        far_outside: whether the images lie so far from real ones of every class that the IUS is a guess.
+        out_of_distribution: whether the images lie so far from real ones of every class that the IUS is a guess.
 
     Example:
         >>> reasons = (ComponentReason("color", 0.5, 0.8, 0.3, 3.0), ComponentReason("shape", -1.0, -1.0, 0.6, 0.0))
         >>> why = Explanation("benign", 0.9, reasons)
         >>> why
-        Explanation(target='benign', ius=0.900, n=1, first='color')
+        Explanation(target='benign', ius=0.900, n=1, read_first='color')
         >>> print(why)
         1 image against real benign: IUS 0.900
         component  contribution  of real  difference  share  shift
@@ -84,10 +84,10 @@ class Explanation:
     changes: tuple[GroupChange, ...] | None = None
     toward_other: float | None = None
     n: int = 1
-    far_outside: bool = False
+    out_of_distribution: bool = False
 
     @property
-    def first(self) -> str | None:
+    def read_first(self) -> str | None:
         """The component to look at first.
 
         The group that changed most, if it moved beyond real images; else the one that matters most. A mean of n
@@ -123,8 +123,8 @@ class Explanation:
         """Everything as plain values, ready for ``json.dumps``.
 
         Returns:
-            target, ius, n, first, most_changed, matters_most and most_shifted (names, or None), toward_other and
-            far_outside;
+            target, ius, n, read_first, most_changed, matters_most and most_shifted (names, or None), toward_other and
+            out_of_distribution;
             ``components``: name -> contribution, baseline, difference, share and shift; ``changes``: group -> moved,
             feature, shift, noise, words and beyond_chance, or None where unknown. A number that is not finite is None.
         """
@@ -134,12 +134,12 @@ class Explanation:
                 "target": self.target,
                 "ius": self.ius,
                 "n": self.n,
-                "first": self.first,
+                "read_first": self.read_first,
                 "most_changed": self.most_changed.name if self.most_changed else None,
                 "matters_most": self.matters_most.name if self.matters_most else None,
                 "most_shifted": self.most_shifted,
                 "toward_other": self.toward_other,
-                "far_outside": self.far_outside,
+                "out_of_distribution": self.out_of_distribution,
                 "components": {c.name: {**asdict(c), "difference": c.difference} for c in self.components},
                 "changes": changes,
             }
@@ -147,7 +147,7 @@ class Explanation:
         return found
 
     def __repr__(self) -> str:
-        return f"Explanation(target={self.target!r}, ius={self.ius:.3f}, n={self.n}, first={self.first!r})"
+        return f"Explanation(target={self.target!r}, ius={self.ius:.3f}, n={self.n}, read_first={self.read_first!r})"
 
     def __str__(self) -> str:
         """A table of the components, and what changed, in words."""
@@ -165,7 +165,7 @@ class Explanation:
         words = change_lines(self.changes, self.target, self.n) if self.changes else []
         if self.toward_other is not None and self.toward_other >= 0.5:
             words.append(f"taken together: {100 * min(self.toward_other, 1.0):.0f} % of the way to the other class")
-        doubt = ", a guess: far outside real images" if self.far_outside else ""
+        doubt = ", a guess: far outside real images" if self.out_of_distribution else ""
         return "\n".join([f"{images} against real {self.target}: IUS {self.ius:.3f}{doubt}", *table, *words])
 
 
@@ -214,7 +214,7 @@ def explain_contributions(
     part = _set_mean(shares)
     reasons = []
     for g, name in enumerate(components):
-        sd = max(profile.sd[g], SMALLEST_SD) if profile.sd is not None else None
+        sd = max(profile.sd[g], MIN_SD) if profile.sd is not None else None
         shift = (float(mean[g]) - profile.mean[g]) / sd if sd is not None else None
         reasons.append(ComponentReason(name, profile.mean[g], float(mean[g]), float(part[g]), shift))
     toward = None if other is None else _way(np.subtract(other.mean, profile.mean), mean - np.array(profile.mean))

@@ -19,7 +19,7 @@ Array = npt.NDArray[np.float64]
 
 CONFIDENCE = 0.95
 
-FEWEST = 5
+MIN_IMAGES = 5
 """Images, or groups where these are known, below which no interval is given: their spread says too little."""
 
 _BLOCK = 512  # rows that are added up together
@@ -40,7 +40,7 @@ def mean_interval(values: npt.ArrayLike, groups: Sequence[str] | None = None) ->
 
     Returns:
         Lower and upper end, each float64 [G]; both the value itself where all rows agree. None for fewer than
-        `FEWEST` rows or groups, also where a few groups are so large that the others hardly count.
+        `MIN_IMAGES` rows or groups, also where a few groups are so large that the others hardly count.
 
     Example:
         >>> low, high = mean_interval(np.array([[0.0, 5.0], [1.0, 5.0]] * 50))
@@ -192,7 +192,7 @@ class MeanSums:
 
     def interval(self) -> tuple[Array, Array] | None:
         """See `mean_interval`."""
-        if round(self.effective, 9) < FEWEST:
+        if round(self.effective, 9) < MIN_IMAGES:
             return None
         constant = self._moments.second == 0
         low, high = _ends(self.mean, self.variance_of_mean(), self._skewness_of_mean(), self.effective - 1.0)
@@ -224,7 +224,7 @@ def mean_of_means(parts: Sequence[MeanSums]) -> tuple[Array, tuple[Array, Array]
         (2.25, True)
     """
     mean: Array = np.mean([part.mean for part in parts], axis=0)
-    if min(round(part.effective, 9) for part in parts) < FEWEST:
+    if min(round(part.effective, 9) for part in parts) < MIN_IMAGES:
         return mean, None
     variances = np.stack([part.variance_of_mean() for part in parts]) / len(parts) ** 2
     total = variances.sum(axis=0)

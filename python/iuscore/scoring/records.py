@@ -65,16 +65,16 @@ class TargetSummary:
         ceiling, floor: what real images reach; None where none were held out.
         above_ceiling_lower_quartile: share of the images above the lower quartile of ``ceiling``; 0.75 of real ones.
         most_like: class -> number of images of which it has the largest probability.
-        first: of the components the one to read first; ``most_shifted`` and ``matters_most`` by shift and difference.
+        read_first: the component to look at first; ``most_shifted`` and ``matters_most`` by shift and difference.
         toward_other: how far the set has gone from its class, 0, to the other of two, 1; None of more classes.
         changes: of each group of features, of a model that has some; ``most_changed`` names the farthest.
-        outside: spreads between the set and the real class that is nearest, of the farthest group of features, and
-            ``outside_jointly`` of all groups together where they do not move as real images do.
+        distance_from_real: spreads between the set and the real class that is nearest, of the farthest group of
+            features, and ``joint_distance_from_real`` of all groups together where they do not move as real images do.
         inverted: whether the gray levels look like those of real images turned round.
-        far_outside: ``outside`` above 1.5, ``outside_jointly`` above 0.8, or inverted.
+        out_of_distribution: ``distance_from_real`` above 1.5, ``joint_distance_from_real`` above 0.8, or inverted.
         classes_overlap: whether the model tells the class from the others so badly that the IUS means little.
         doubtful: whether a note takes back what the IUS seems to say.
-        nearest: distance from an image to the one most like it, over that of real images; near 0 of copies.
+        diversity: distance from an image to the one most like it, over that of real images; near 0 of copies.
 
     Example:
         >>> TargetSummary(9, MeanIus(0.5), ()).doubtful
@@ -89,19 +89,19 @@ class TargetSummary:
     above_ceiling_lower_quartile: float | None = None
     ceiling: HeldOut | None = None
     floor: HeldOut | None = None
-    first: str | None = None
+    read_first: str | None = None
     most_shifted: str | None = None
     matters_most: str | None = None
     toward_other: float | None = None
     changes: tuple[GroupChange, ...] | None = None
     most_changed: str | None = None
-    outside: float | None = None
-    outside_jointly: float | None = None
+    distance_from_real: float | None = None
+    joint_distance_from_real: float | None = None
     inverted: bool = False
-    far_outside: bool = False
+    out_of_distribution: bool = False
     classes_overlap: bool = False
     doubtful: bool = False
-    nearest: float | None = None
+    diversity: float | None = None
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class MeanOverClasses:
         classes: in order.
         mean, low, high: the mean and its 95 % interval.
         ceiling, floor: means of those of the classes; None where one has none.
-        far_outside, classes_overlap: the classes of which this holds.
+        out_of_distribution, classes_overlap: the classes of which this holds.
     """
 
     classes: tuple[str, ...]
@@ -121,7 +121,7 @@ class MeanOverClasses:
     high: float | None = None
     ceiling: float | None = None
     floor: float | None = None
-    far_outside: tuple[str, ...] = ()
+    out_of_distribution: tuple[str, ...] = ()
     classes_overlap: tuple[str, ...] = ()
 
 
@@ -170,7 +170,7 @@ class SetSummary:
         format: of the file. Files of version 0.1 have none and are format 1.
     """
 
-    FORMAT: ClassVar[int] = 2
+    FORMAT: ClassVar[int] = 3
 
     images: str
     n_listed: int
@@ -222,6 +222,8 @@ class SetSummary:
         """
         if isinstance(value, Mapping):
             records.require_format(value.get("format", 1), cls.FORMAT)
+            if value.get("format", 1) < 3:
+                value = _renamed(value)
         return records.from_json(cls, value)
 
     @classmethod
@@ -243,3 +245,25 @@ class SetSummary:
             return cls.from_json(value)
         except UserError as error:
             raise UserError(f"{file}: {error}; run 'iuscore score' again") from None
+
+
+_NAMES_UNTIL_FORMAT_2 = {
+    "first": "read_first",
+    "outside": "distance_from_real",
+    "far_outside": "out_of_distribution",
+    "nearest": "diversity",
+}
+
+
+def _renamed(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """A summary of format 1 or 2 with the names of fields that format 3 has."""
+
+    def of(fields: Any) -> Any:
+        if not isinstance(fields, Mapping):
+            return fields
+        return {_NAMES_UNTIL_FORMAT_2.get(name, name): value for name, value in fields.items()}
+
+    found = {**summary, "mean_over_classes": of(summary.get("mean_over_classes"))}
+    if isinstance(targets := summary.get("targets"), Mapping):
+        found["targets"] = {name: of(target) for name, target in targets.items()}
+    return found

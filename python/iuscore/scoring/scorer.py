@@ -28,7 +28,7 @@ from iuscore.scoring.explanation import Explanation, explain_contributions, n_im
 from iuscore.scoring.inputs import Inputs, ScorerInput
 from iuscore.scoring.scores import Scores, joined
 from iuscore.scoring.similarity import ius, shares
-from iuscore.scoring.words import is_far_outside, is_of_another_kind
+from iuscore.scoring.words import is_of_another_kind, is_out_of_distribution
 
 Target: TypeAlias = "str | int | Sequence[str] | Sequence[int] | Tensor | npt.NDArray[np.generic]"
 """A class as its name or its place in `Scorer.classes`, or one per image."""
@@ -252,11 +252,11 @@ class Scorer:
             other=self.profiles.get(others[0]) if len(others) == 1 else None,
             changes=self.changes(name, features, n), n=n,
         )  # fmt: skip
-        far = is_far_outside([self.changes(each, features, n) for each in self.feature_profiles])
+        far = is_out_of_distribution([self.changes(each, features, n) for each in self.feature_profiles])
         kind = is_of_another_kind(self.feature_profiles, features, self.model.features, n)
-        return replace(why, far_outside=far or kind)
+        return replace(why, out_of_distribution=far or kind)
 
-    def outside(self, features: npt.NDArray[np.floating[Any]] | None) -> float | None:
+    def distance_from_real(self, features: npt.NDArray[np.floating[Any]] | None) -> float | None:
         """How far features [F] lie from the class they are nearest to: the farthest of its groups; None if unknown."""
         every = [self.changes(name, features) for name in self.feature_profiles]
         return min((max(change.moved for change in found) for found in every if found), default=None)

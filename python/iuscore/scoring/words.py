@@ -12,24 +12,24 @@ import numpy.typing as npt
 from iuscore.features import (
     COLORLESS,
     DISTANCES,
-    FEWEST,
+    MIN_NEIGHBORS,
     Feature,
     FeatureProfile,
     GroupChange,
-    jointly_outside,
+    joint_distance,
     looks_inverted,
 )
 from iuscore.scoring.records import TargetSummary
 
 Array = npt.NDArray[np.floating[Any]]
 
-MOST_LINES = 4
+MAX_LINES = 4
 """Changes that are said in words; others are only named."""
 
-OUTSIDE = 1.5
+MAX_DISTANCE = 1.5
 """Spreads of real images beyond which a model's opinion of a set is a guess."""
 
-JOINTLY = 0.8
+MAX_JOINT_DISTANCE = 0.8
 """The same bound for all groups of features together, where these do not move as real images do."""
 
 MIXED = 0.1
@@ -59,7 +59,7 @@ def change_lines(changes: Sequence[GroupChange], target: str, n: int) -> list[st
         n: number of images.
 
     Returns:
-        A heading and a line for each of the groups that moved farthest, `MOST_LINES` at most, fine and broad scale on
+        A heading and a line for each of the groups that moved farthest, `MAX_LINES` at most, fine and broad scale on
         one line where they say the same; or one line that says that nothing changed beyond chance.
 
     Example:
@@ -85,13 +85,13 @@ def change_lines(changes: Sequence[GroupChange], target: str, n: int) -> list[st
     said = sorted(alike.values(), key=lambda same: same[0].words != COLORLESS)  # a lack of color first, once
     small = "" if abs(beyond[0].shift) >= 1 else ", by less than its images differ from each other"
     lines = [f"{heading}{small} (1 spread = the standard deviation among its images):"]
-    for first, *others in said[:MOST_LINES]:
+    for first, *others in said[:MAX_LINES]:
         if first.words == COLORLESS:
             lines.append(f"  {COLORLESS}, and real {target} have: groups of color are left out")
             continue
         values = [f"{change.feature} {spreads(change.shift)}" for change in (first, *others)]
         lines.append(f"  {first.words}: {', '.join(values)}")
-    if rest := [change.name for same in said[MOST_LINES:] for change in same if change.words != COLORLESS]:
+    if rest := [change.name for same in said[MAX_LINES:] for change in same if change.words != COLORLESS]:
         lines.append(f"  others beyond chance: {', '.join(rest)}")
     return lines
 
@@ -136,9 +136,9 @@ def diversity_line(nearest: float | None, target: str, n: int) -> str:
     """
     if nearest is not None:
         return f"diversity: {nearest:.2f} times that of real {target} (distance from an image to the one most like it)"
-    if n < FEWEST:
-        return f"diversity: not measured, which takes {FEWEST} images or more"
-    return f"diversity: not measured, as the model was fitted to fewer than {FEWEST} images of {target}"
+    if n < MIN_NEIGHBORS:
+        return f"diversity: not measured, which takes {MIN_NEIGHBORS} images or more"
+    return f"diversity: not measured, as the model was fitted to fewer than {MIN_NEIGHBORS} images of {target}"
 
 
 def in_words(names: Sequence[str], most: int | None = None) -> str:
@@ -153,7 +153,7 @@ def in_words(names: Sequence[str], most: int | None = None) -> str:
     return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
 
 
-def is_far_outside(changes: Iterable[Sequence[GroupChange] | None]) -> bool:
+def is_out_of_distribution(changes: Iterable[Sequence[GroupChange] | None]) -> bool:
     """Whether images lie so far from real ones of every class that a model's opinion of them is a guess.
 
     Args:
@@ -161,11 +161,11 @@ def is_far_outside(changes: Iterable[Sequence[GroupChange] | None]) -> bool:
 
     Example:
         >>> near, far = (GroupChange("hue", moved, "hue mean", moved, noise=2.5) for moved in (2.0, 9.0))
-        >>> is_far_outside([[near], [far]]), is_far_outside([[far], [near, far]]), is_far_outside([None])
-        (False, True, False)
+        >>> [is_out_of_distribution(changes) for changes in ([[near], [far]], [[far], [near, far]], [None])]
+        [False, True, False]
     """
     known = [found for found in changes if found]
-    return bool(known) and all(any(c.moved > max(OUTSIDE, c.noise) for c in found) for found in known)
+    return bool(known) and all(any(c.moved > max(MAX_DISTANCE, c.noise) for c in found) for found in known)
 
 
 def is_of_another_kind(
@@ -181,8 +181,8 @@ def is_of_another_kind(
     """
     if values is None or not profiles:
         return False
-    jointly = min(jointly_outside(profile, values, features, n) for profile in profiles.values())
-    return jointly > JOINTLY or looks_inverted(profiles, values, features, n)
+    jointly = min(joint_distance(profile, values, features, n) for profile in profiles.values())
+    return jointly > MAX_JOINT_DISTANCE or looks_inverted(profiles, values, features, n)
 
 
 def doubt_of(entry: TargetSummary) -> str:
@@ -190,12 +190,12 @@ def doubt_of(entry: TargetSummary) -> str:
 
     Example:
         >>> from iuscore.scoring import MeanIus
-        >>> doubt_of(TargetSummary(9, MeanIus(0.9), (), far_outside=True))
+        >>> doubt_of(TargetSummary(9, MeanIus(0.9), (), out_of_distribution=True))
         'a guess: they lie far outside real images'
     """
     if entry.inverted:
         return "a guess: they look like negatives of real images"
-    if entry.far_outside:
+    if entry.out_of_distribution:
         return "a guess: they lie far outside real images"
     return "of little meaning: real images of other classes score much the same" if entry.classes_overlap else ""
 

@@ -20,15 +20,15 @@ from iuscore.features import (
     FEATURES,
     FeatureProfile,
     feature_profile,
-    jointly_outside,
+    joint_distance,
     looks_inverted,
     texture_features,
 )
 from iuscore.features.change import RIDGE, chance, changes
-from iuscore.features.outside import inverted
+from iuscore.features.out_of_distribution import inverted
 from iuscore.models import Ensemble, ModelRecord, TextureModel
 from iuscore.scoring.baseline import feature_profiles_of
-from iuscore.scoring.words import JOINTLY, OUTSIDE, is_of_another_kind
+from iuscore.scoring.words import MAX_DISTANCE, MAX_JOINT_DISTANCE, is_of_another_kind
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -91,7 +91,7 @@ class TestAllGroupsTogether:
                 groups = np.array([change.moved for change in changes(profile, values, GRAY, 50)])
                 together = np.sqrt(np.square(groups).mean())
                 wanted = min(together, mahalanobis) if together > chance(50, profile, len(groups)) else 0.0
-                assert jointly_outside(profile, values, GRAY, 50) == pytest.approx(wanted, rel=0.01)
+                assert joint_distance(profile, values, GRAY, 50) == pytest.approx(wanted, rel=0.01)
                 seen.add("none" if not wanted else "groups" if together < mahalanobis else "mahalanobis")
         assert seen == {"none", "groups", "mahalanobis"}
 
@@ -103,7 +103,7 @@ class TestAllGroupsTogether:
         earlier = records.from_json(FeatureProfile, stored)
         assert earlier.correlation is None
         far = np.array(profile.mean) + 9
-        assert jointly_outside(earlier, far, GRAY, 40) == 0.0 < jointly_outside(profile, far, GRAY, 40)
+        assert joint_distance(earlier, far, GRAY, 40) == 0.0 < joint_distance(profile, far, GRAY, 40)
 
     @pytest.mark.parametrize("damage", ["few", "many", "large", "nan", "text"])
     def test_damaged(self, damage: str) -> None:
@@ -122,7 +122,7 @@ class TestAllGroupsTogether:
         stored = records.to_json(profile_of(measured(scenes(40, 2))))
         stored["correlation"] = [-1.0] * len(stored["correlation"])
         profile = records.from_json(FeatureProfile, stored)
-        assert np.isfinite(jointly_outside(profile, np.array(profile.mean) + 1, GRAY, 40))
+        assert np.isfinite(joint_distance(profile, np.array(profile.mean) + 1, GRAY, 40))
 
 
 def read(folder: Path, kind: str) -> Pixels:
@@ -187,8 +187,11 @@ class TestRealImages:
         values = measured(read(shared / "data" / "blood_cells" / cells, "*.png"))
         if cells == "rbc":  # no single group says it
             found = [max(c.moved for c in changes(profile, values.mean(0), GRAY)) for profile in known.values()]
-            assert min(found) < OUTSIDE
-        assert min(jointly_outside(profile, values.mean(0), GRAY, len(values)) for profile in known.values()) > JOINTLY
+            assert min(found) < MAX_DISTANCE
+        assert (
+            min(joint_distance(profile, values.mean(0), GRAY, len(values)) for profile in known.values())
+            > MAX_JOINT_DISTANCE
+        )
         assert self.of_another_kind(known, values, 20) >= 0.99
 
     def test_negatives_are(self, known: dict[str, FeatureProfile], held_out: Pixels) -> None:

@@ -20,7 +20,7 @@ class Rank(NamedTuple):
 
 
 def require_alone(environment: Mapping[str, str] = os.environ) -> None:
-    """Raise where torchrun or srun started several processes: without ``--engine ranks`` each would do everything.
+    """Raise where torchrun or srun started several processes: without ``--launcher torchrun`` each would do everything.
 
     Raises:
         UserError: they did.
@@ -34,7 +34,7 @@ def require_alone(environment: Mapping[str, str] = os.environ) -> None:
         if world.isdecimal() and int(world) > 1 and (name != "WORLD_SIZE" or "RANK" in environment):
             raise UserError(
                 f"{started_by} started {world} processes ({name}), each of which would score all images: add "
-                "--engine ranks"
+                "--launcher torchrun"
             )
 
 
@@ -56,7 +56,7 @@ def rank_of(environment: Mapping[str, str] = os.environ) -> Rank:
                 rank, world, local = 0, 0, 0
             if not 0 <= rank < world:
                 said = ", ".join(f"{name}={environment.get(name)}" for name in names)
-                raise UserError(f"--engine ranks: expected a rank below the number of processes, got {said}")
+                raise UserError(f"--launcher torchrun: expected a rank below the number of processes, got {said}")
             return Rank(rank, world, local)
     expected = " or ".join(" and ".join(names[:2]) for names in _VARIABLES)
-    raise UserError(f"--engine ranks: expected {expected} in the environment: start it with torchrun or srun")
+    raise UserError(f"--launcher torchrun: expected {expected} in the environment: start it with torchrun or srun")

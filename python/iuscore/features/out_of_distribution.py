@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from iuscore.features.change import SMALLEST_SD, FeatureProfile, chance, changes
+from iuscore.features.change import MIN_SD, FeatureProfile, chance, changes
 from iuscore.features.registry import Feature
 
 Array = npt.NDArray[np.floating[Any]]
 
-FEWEST_INVERTED = 10
+MIN_IMAGES_INVERTED = 10
 """Images below which nothing is said of inverted gray levels: of single real ones some look like it."""
 
-LEAST_INVERSION = 0.4
+MIN_INVERSION = 0.4
 """Spreads below which gray levels are as in real images."""
 
 TURNED_BACK = 0.6
@@ -28,7 +28,7 @@ _SWAPPED = (("light-dark lightest", "light-dark darkest"),)
 _GROUPS_OF_LIGHT = ("lightness", "light-dark")
 
 
-def jointly_outside(profile: FeatureProfile, values: Array, features: Sequence[Feature], n: int = 1) -> float:
+def joint_distance(profile: FeatureProfile, values: Array, features: Sequence[Feature], n: int = 1) -> float:
     """How far all groups of features together lie from real images, where they do not move as real images do.
 
     Args:
@@ -48,9 +48,9 @@ def jointly_outside(profile: FeatureProfile, values: Array, features: Sequence[F
         >>> features = FEATURES["gray"]
         >>> real = np.random.default_rng(0).random((60, len(features)))
         >>> profile = feature_profile(real, features)
-        >>> jointly_outside(profile, real.mean(axis=0), features, 60)
+        >>> joint_distance(profile, real.mean(axis=0), features, 60)
         0.0
-        >>> bool(jointly_outside(profile, real.mean(axis=0) + 1, features, 60) > 1)
+        >>> bool(joint_distance(profile, real.mean(axis=0) + 1, features, 60) > 1)
         True
     """
     unmixing = profile.unmixing
@@ -104,7 +104,7 @@ def looks_inverted(
         n: number of images that ``values`` are the mean of.
 
     Returns:
-        False for fewer than `FEWEST_INVERTED` images.
+        False for fewer than `MIN_IMAGES_INVERTED` images.
 
     Example:
         >>> from iuscore.features import FEATURES, feature_profile
@@ -116,7 +116,7 @@ def looks_inverted(
         >>> looks_inverted(known, inverted(real.mean(axis=0), features), features, 60)
         True
     """
-    if n < FEWEST_INVERTED or not profiles:
+    if n < MIN_IMAGES_INVERTED or not profiles:
         return False
     columns = [i for i, f in enumerate(features) if f.group in _GROUPS_OF_LIGHT and f.role == "statistic"]
     given, turned = np.asarray(values, dtype=np.float64), inverted(values, features)
@@ -124,9 +124,9 @@ def looks_inverted(
         min(float(np.sqrt(np.square(_shifts(profile, each)[columns]).mean())) for profile in profiles.values())
         for each in (given, turned)
     )
-    return as_is > LEAST_INVERSION and back < TURNED_BACK * as_is
+    return as_is > MIN_INVERSION and back < TURNED_BACK * as_is
 
 
 def _shifts(profile: FeatureProfile, values: Array) -> Array:
-    found: Array = (values - profile.mean) / np.maximum(profile.sd, SMALLEST_SD)
+    found: Array = (values - profile.mean) / np.maximum(profile.sd, MIN_SD)
     return found
