@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 # Names that files bring along may have a million characters. What to do stands at the end.
 _LONGEST, _END = 1000, 400
@@ -31,6 +31,21 @@ class UserError(ValueError):
         if len(message) > _LONGEST:
             message = f"{message[: _LONGEST - _END - 5]} ... {message[-_END:]}"
         super().__init__(message)
+
+
+def class_named(name: str, classes: Collection[str]) -> str | None:
+    """The class that is called ``name``: spelled the same, else the only one that differs in upper and lower case.
+
+    Every place that takes the name of a class resolves it by this rule.
+
+    Example:
+        >>> [class_named(name, ["wbc", "rbc", "a", "A"]) for name in ("wbc", "WBC", "A", "platelets")]
+        ['wbc', 'wbc', 'A', None]
+    """
+    if name in classes:
+        return name
+    alike = [each for each in classes if each.casefold() == name.casefold()]
+    return alike[0] if len(alike) == 1 else None
 
 
 def closest_match(name: str, choices: Iterable[str]) -> str | None:

@@ -129,8 +129,8 @@ class TestSources:
     def test_color(self, command: Command, real: Path, tmp_path: Path) -> None:
         assert fit(command, real, tmp_path / "1", "--color", "color")["model"]["color"] == "color"
         rgb = class_folders(tmp_path / "rgb", n=6, channels=3)
-        assert fit(command, rgb, tmp_path / "2", "--split", "0.5,0.5,0")["model"]["color"] == "color"
-        assert fit(command, rgb, tmp_path / "3", "--split", "0.5,0.5,0", "--color", "gray")["test"] is None
+        assert fit(command, rgb, tmp_path / "2", "--fractions", "0.5,0.5,0")["model"]["color"] == "color"
+        assert fit(command, rgb, tmp_path / "3", "--fractions", "0.5,0.5,0", "--color", "gray")["test"] is None
 
     def test_unreadable_images_are_left_out(self, command: Command, tmp_path: Path) -> None:
         class_folders(tmp_path / "r", n=12)
@@ -355,7 +355,7 @@ log.TrainingLog.batch = waiting
             (("--mode", "paper"), "--mode was 'clean', now it is 'paper'"),
             (("--classes", "b,a"), "--classes was ['a', 'b'], now it is ['b', 'a']"),
             (("--seed", 1), "--seed was 0, now it is 1"),
-            (("--split", "0.5,0.25,0.25"), "the train images are others than before"),
+            (("--fractions", "0.5,0.25,0.25"), "the train images are others than before"),
         ],
     )
     def test_resume_with_other_options(

@@ -140,7 +140,7 @@ class TestGroups:
         for path in list(once.rglob("*.png")):
             for k in (1, 2, 3):
                 shutil.copy(path, path.with_name(path.name.replace("_0", f"_{k}")))
-        options = ("--model", "epu", "--epochs", 1, "--split", "0.5,0.5,0", "--group-by", r"^P\w\d+", *TINY)
+        options = ("--model", "epu", "--epochs", 1, "--fractions", "0.5,0.5,0", "--group-by", r"^P\w\d+", *TINY)
         ran = command("fit", once, "--out", tmp_path / "model", *options)
         assert ran.status == 0, ran.err
         profile = json.loads((tmp_path / "model/config.json").read_text())["profiles"]["evidence"]["a"]

@@ -21,7 +21,7 @@ import pytest
 import iuscore
 from iuscore.engine import score_source, verify
 from iuscore.images import Item, Shard, open_shards
-from iuscore.images.folder_shards import FolderShards
+from iuscore.images.sources.folder import FolderShards
 from iuscore.progress import Progress
 from tests.fixtures import Command, class_folders
 

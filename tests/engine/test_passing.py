@@ -18,7 +18,8 @@ import pytest
 import iuscore
 from iuscore.engine import score_source
 from iuscore.engine.parts import read_info
-from iuscore.images import Item, StoredFile, UnreadableImage, decode, gdcm_process, read_item
+from iuscore.images import Item, StoredFile, UnreadableImage, decode, read_item
+from iuscore.images.formats import gdcm_process
 from tests.fixtures import Command, class_folders, rows_of, summary_of
 
 OPTIONS = ("--target", "a", "--shard-size", 4, "--workers", 1)

@@ -12,8 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from iuscore.images import Shard, ShardedSource
-from iuscore.images.shards import read_item
+from iuscore.images import Shard, ShardedSource, read_item
 
 N = 23
 

@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from iuscore.images import UnreadableImage, decode, frames, jpeg, png
+from iuscore.images import UnreadableImage, decode
+from iuscore.images.formats import gif, jpeg, png
 from tests.images.image_files import png_chunk, png_of, tiff_of, tiff_pages
 from tests.project.tree import require_module
 
@@ -167,7 +168,7 @@ class TestPages:
         block = b"," + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\x02\x02\x4c\x01\0"
         many = data[:-1] + block * 200_000 + b";"
         assert outcome(many).endswith("first of 200002 frames")
-        assert frames.n_gif_frames(io.BytesIO(data[:-1] + block * 2_000_000)) == 0
+        assert gif.n_gif_frames(io.BytesIO(data[:-1] + block * 2_000_000)) == 0
 
 
 class TestMetadata:

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from iuscore.errors import UserError
-from iuscore.images import UnreadableImage, decode, gdcm_process, open_shards, open_source, read_item
+from iuscore.images import UnreadableImage, decode, open_shards, open_source, read_item
+from iuscore.images.formats import gdcm_process
 from iuscore.images.listing import begins_as_image
 from tests.project.tree import require_module
 

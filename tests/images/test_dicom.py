@@ -1,4 +1,4 @@
-"""iuscore.images.dicom: files made with pydicom, as a viewer would first show them."""
+"""iuscore.images.formats.dicom.decode: files made with pydicom, as a viewer would first show them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from iuscore.images import UnreadableImage, decode, gdcm_process, open_shards, read_item
+from iuscore.images import UnreadableImage, decode, open_shards, read_item
+from iuscore.images.formats import gdcm_process
 from tests.images.dicom_files import dataset, saved, sequence
 from tests.images.image_files import reason
 from tests.images.sharded_sources import tar

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from iuscore.images import UnreadableImage, decode, gdcm_process
+from iuscore.images import UnreadableImage, decode
+from iuscore.images.formats import gdcm_process
 from tests.images import image_files
 from tests.images.dicom_files import dataset, deflated_bomb, saved
 from tests.project.tree import require_module

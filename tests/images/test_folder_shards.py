@@ -271,5 +271,5 @@ class TestClassesInFileNames:
         np.save(tmp_path / "x.npy", np.zeros((2, 4, 4), np.uint8))
         with pytest.raises(UserError, match=r"labels_from: only image files have classes in their names, not .*npy"):
             open_shards(tmp_path / "x.npy", labels_from="prefix")
-        with pytest.raises(UserError, match="labels_from: expected folder or prefix, got 'auto'"):
-            open_shards(tmp_path / "neutro_1.png", labels_from="auto")  # type: ignore[arg-type]
+        with pytest.raises(UserError, match="labels_from: expected auto, folder or prefix, got 'color'"):
+            open_shards(tmp_path / "neutro_1.png", labels_from="color")  # type: ignore[arg-type]

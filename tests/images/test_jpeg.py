@@ -1,4 +1,4 @@
-"""iuscore.images.jpeg: whatever simplejpeg decodes is what Pillow gives, bit for bit, and all else goes to Pillow."""
+"""iuscore.images.formats.jpeg: simplejpeg gives the pixels that Pillow gives, bit for bit; all else goes to Pillow."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from iuscore.images import UnreadableImage, decode, jpeg
+from iuscore.images import UnreadableImage, decode
+from iuscore.images.formats import jpeg
 from tests.project.tree import require_module
 
 RNG = np.random.default_rng(0)

@@ -60,6 +60,13 @@ def folder(root: Path, images: np.ndarray, labels: list[Any]) -> Path:
     return root / "images"
 
 
+def prefixes(root: Path, images: np.ndarray, labels: list[Any]) -> Path:
+    (root / "flat").mkdir()
+    for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+        (root / f"flat/{label}_{i}.pgm").write_bytes(pgm(image))
+    return root / "flat"
+
+
 MAKERS = {"npz": npz, "parquet": parquet, "tar": tars, "folder": folder}
 
 
@@ -154,10 +161,10 @@ def test_names_in_the_metadata_come_before_numbers(
 
 def test_did_you_mean() -> None:
     names = ClassNames(("benign", "malignant"))
-    said = names.unknown(["Benign", "benign", "MALIGNENT"], "x.tar")
+    said = names.unknown(["Bening", "Benign", "MALIGNENT"], "x.tar")
     assert said == (
-        "x.tar: labels 'Benign', 'MALIGNENT' are no classes of the model (benign, malignant): "
-        "did you mean --map Benign=benign,MALIGNENT=malignant?"
+        "x.tar: labels 'Bening', 'MALIGNENT' are no classes of the model (benign, malignant): "
+        "did you mean --map Bening=benign,MALIGNENT=malignant?"
     )
     assert names.unknown(["polyp"], "x").endswith("say what it stands for, such as --map polyp=benign")
     assert names.unknown(["1", "2"], "x").endswith("say what they stand for, such as --map 1=benign")
@@ -166,14 +173,30 @@ def test_did_you_mean() -> None:
     assert len(many) < 300
 
 
-def test_folders_in_another_case(command: Command, fitted: Path, images: np.ndarray, tmp_path: Path) -> None:
-    root = folder(tmp_path, images, ["A", "B", "B", "A"])
-    options = ("--target", "from-folder", "--out", tmp_path / "out")
-    said = command("score", fitted, root, *options).refusal()
-    assert said == f"{root}: labels 'A', 'B' are no classes of the model (a, b): did you mean --map A=a,B=b?"
-    assert command("score", fitted, root, *options, "--map", "A=a,B=b").status == 0
-    said = command("score", fitted, root, "--target", "A", "--out", tmp_path / "other").refusal()
-    assert said == "target: no class 'A': the model has profiles of a, b; did you mean 'a'?"
+@pytest.mark.parametrize("of", ["folder", "prefix", "tar", "map"])
+def test_classes_in_another_case_are_the_classes(
+    command: Command, fitted: Path, images: np.ndarray, tmp_path: Path, of: str
+) -> None:
+    options: tuple[object, ...] = ("--target", "from-folder", "--out", tmp_path / "out")
+    root = {"tar": tars, "prefix": prefixes}.get(of, folder)(tmp_path, images, ["A", "B", "B", "A"])
+    if of == "map":
+        options += ("--map", "a=B,b=A")
+    ran = command("score", fitted, root, *options)
+    assert ran.status == 0, ran.err
+    expected = ["b", "a", "a", "b"] if of == "map" else ["a", "b", "b", "a"]
+    assert sorted(row["target"] for row in rows_of(tmp_path / "out")) == sorted(expected)
+    assert command("score", fitted, root, "--target", "A", "--out", tmp_path / "one").status == 0
+    assert {row["target"] for row in rows_of(tmp_path / "one")} == {"a"}
+    assert json.loads((tmp_path / "one/run.json").read_text())["identity"]["target"] == "a"
+    said = command("score", fitted, root, "--target", "x", "--out", tmp_path / "other").refusal()
+    assert said == "target: no class 'x': the model has profiles of a, b"
+
+
+def test_classes_that_differ_in_case_alone_stay_apart() -> None:
+    names = ClassNames(("a", "A", "b"))
+    assert [names.of(label) for label in ("a", "A", "B")] == ["a", "A", "b"]
+    with pytest.raises(UserError, match="no class 'aB'"):
+        ClassNames(("ab", "AB"), {"x": "aB"})
 
 
 @pytest.mark.parametrize(
@@ -182,7 +205,7 @@ def test_folders_in_another_case(command: Command, fitted: Path, images: np.ndar
         ("0", "--map: expected LABEL=CLASS with commas, such as 0=benign,1=malignant, got '0'"),
         ("0=,1=b", "--map: expected LABEL=CLASS with commas, such as 0=benign,1=malignant, got '0=,1=b'"),
         ("0=a,0=b", "--map: label 0 comes twice in '0=a,0=b'"),
-        ("0=A,1=b", "--map 0=A: no class 'A': the model has a, b; did you mean 0=a?"),
+        ("0=aa,1=b", "--map 0=aa: no class 'aa': the model has a, b; did you mean 0=a?"),
         ("0=x,1=b", "--map 0=x: no class 'x': the model has a, b"),
     ],
 )

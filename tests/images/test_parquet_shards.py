@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from iuscore.images import ShardedSource, open_shards, parquet_shards, read_item
+from iuscore.images import ShardedSource, open_shards, read_item
+from iuscore.images.sources import parquet
 from tests.images.sharded_sources import pgm, table, uids
 from tests.images.test_shards import fails
 from tests.images.test_tar_shards import errors, labels
@@ -282,7 +283,7 @@ def test_rows_that_unpack_to_far_more_than_they_are(tmp_path: Path, monkeypatch:
     table(tmp_path / "a.parquet", [image, image + b"\0"], compression="zstd", use_dictionary=False)
     table(tmp_path / "b.parquet", [pgm(2)])
     assert list(errors(open_shards(tmp_path)).values()) == [None] * 3
-    monkeypatch.setattr(parquet_shards, "_LARGEST_GROUP", 1 << 20)
+    monkeypatch.setattr(parquet, "_LARGEST_GROUP", 1 << 20)
     found = list(errors(open_shards(tmp_path)).values())
     assert found[2] is None
     assert len(set(found[:2])) == 1
@@ -290,7 +291,7 @@ def test_rows_that_unpack_to_far_more_than_they_are(tmp_path: Path, monkeypatch:
         r"damaged: a row group in a file of \d+ bytes unpacks to \d+: write smaller row groups", str(found[0])
     )
     monkeypatch.undo()
-    monkeypatch.setattr(parquet_shards, "_LARGEST", 1 << 20)
+    monkeypatch.setattr(parquet, "_LARGEST", 1 << 20)
     found = list(errors(open_shards(tmp_path)).values())
     assert found == [
         f"too large: {len(image)} bytes, more than 1048576 in a row",

@@ -12,8 +12,8 @@ import pytest
 
 from iuscore.errors import UserError
 from iuscore.images import UnreadableImage, decode, open_shards, open_source
-from iuscore.images.archives import Damaged
 from iuscore.images.reasons import LONGEST, line, said_by
+from iuscore.images.sources.archive import Damaged
 from tests.images.image_files import png_of
 from tests.images.sharded_sources import tar
 

@@ -1,4 +1,4 @@
-"""iuscore.images.shards: what holds for sharded sources of every kind, and how a path's kind is told."""
+"""iuscore.images.sources.open: what holds for sharded sources of every kind, and how a path's kind is told."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def path(kind: str, tmp_path: Path) -> Path:
 
 def test_every_size_gives_the_same_images_in_the_same_order(kind: str, path: Path) -> None:
     source = open_shards(path, labeled=kind != "npy")
-    assert source.kind == kind
+    assert source.format == kind
     expected = [c for shard in source.shards(1000) for c in contents(source, shard)]
     assert len(expected) == N == len({uid for uid, *_ in expected})
     assert all(error is None and pixels for _, _, error, pixels in expected)
@@ -105,7 +105,7 @@ def test_what_a_path_is(tmp_path: Path) -> None:
     fill(tmp_path, "both/a.png", "both/sub/b.png")
     (tmp_path / "both/x.tar").touch()
     assert fails(tmp_path / "both") == (
-        "ROOT holds a.png, sub, x.tar side by side: give one of them, or a folder of files of one kind"
+        "ROOT holds a.png, sub, x.tar side by side: give one of them, or a folder of files of one format"
     )
     (tmp_path / "t").mkdir()
     (tmp_path / "t/x.tar.gz").touch()
@@ -137,7 +137,7 @@ def test_archives_in_folders_below(tmp_path: Path) -> None:
     for name, value in (("train-0", 1), ("train-1", 2), ("more/test-0", 3)):
         table(hf / f"data/{name}.parquet", [pgm(value)])
     source = open_shards(hf, labeled=True)
-    assert source.kind == "parquet"
+    assert source.format == "parquet"
     expected = [f"data/{name}.parquet/000000000" for name in ("more/test-0", "train-0", "train-1")]
     assert uids(source) == expected
     assert [read_item(item).error for shard in source.shards(9) for item in source.items(shard)] == [None] * 3
@@ -146,12 +146,12 @@ def test_archives_in_folders_below(tmp_path: Path) -> None:
     # Nothing is left out in silence.
     fill(hf, "zzz/1.png")
     assert fails(hf) == (
-        "ROOT holds data/more/test-0.parquet and zzz/1.png below it: give a folder of files of one kind"
+        "ROOT holds data/more/test-0.parquet and zzz/1.png below it: give a folder of files of one format"
     )
     table(tmp_path / "mixed/a/x.parquet", [pgm(1)])
     tar(tmp_path / "mixed/b/x.tar", {"1.pgm": pgm(1)})
     assert fails(tmp_path / "mixed") == (
-        "ROOT holds a/x.parquet and b/x.tar below it: give a folder of files of one kind"
+        "ROOT holds a/x.parquet and b/x.tar below it: give a folder of files of one format"
     )
     (tmp_path / "gz/a").mkdir(parents=True)
     (tmp_path / "gz/a/x.tar.gz").touch()
@@ -164,5 +164,5 @@ def test_what_lies_below_is_found_whatever_links_there_are(tmp_path: Path) -> No
         for j in range(12):
             (tmp_path / f"{i:02d}/to{j:02d}").symlink_to(tmp_path / f"{j:02d}")
     tar(tmp_path / "99/x.tar", {"1.pgm": pgm(1)})
-    assert open_shards(tmp_path).kind == "webdataset"
+    assert open_shards(tmp_path).format == "webdataset"
     assert "linked to each other" in fails(tmp_path)

@@ -12,7 +12,16 @@ import pytest
 from PIL import Image
 
 from iuscore.errors import UserError
-from iuscore.images import Item, Sample, Source, StoredFile, fingerprint, iter_batches, open_source
+from iuscore.images import (
+    Decoded,
+    Item,
+    Source,
+    Stored,
+    UnreadableImage,
+    fingerprint,
+    iter_batches,
+    open_source,
+)
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 
@@ -231,7 +240,7 @@ def test_npz(tmp_path: Path) -> None:
         "train_images, train_labels, val_images, val_labels"
     )
     assert fails(path, labels_from="auto", classes=["normal"]) == (
-        "classes: train_labels of ROOT has labels up to 1, but 1 names were given"
+        "classes: ROOT has labels up to 1, but 1 names were given: name the classes of labels 0, 1, ... in this order"
     )
     assert fails(path, split="dev") == "split: expected train, val or test, got 'dev'"
 
@@ -286,9 +295,9 @@ def test_damaged_npz(tmp_path: Path) -> None:
         whole[:80] + b"\0\0\0\0" + whole[84:],
     ):
         path.write_bytes(data)
-        assert fails(path).startswith("ROOT is damaged")
+        assert fails(path).startswith("ROOT: damaged")
     np.savez(path, train_images=np.array([{}], dtype=object))
-    assert fails(path).startswith("ROOT is damaged")
+    assert fails(path) == "train_images of ROOT: expected [N, H, W] or [N, H, W, 3], got [1]"
     np.savez(path, x=np.zeros(3))
     assert fails(path) == "ROOT has no train_images: it has x"
     assert fails(tmp_path / "none.npz") == "no such file or folder: ROOT"
@@ -325,16 +334,24 @@ class SlowSource(Source):
     """Counts its reads; an early item takes longest, so that threads finish out of order."""
 
     def __init__(self, count: int, broken: int = -1) -> None:
-        super().__init__(Path(), [Item(str(i), None, None, StoredFile(Path())) for i in range(count)])
         self.reads = 0
         self.broken = broken
+        super().__init__(Path(), [Item(str(i), None, None, Slow(self, i)) for i in range(count)])
 
-    def read(self, i: int) -> Sample:
-        self.reads += 1
-        time.sleep(0.01 if i % 4 == 0 else 0)
-        if i == self.broken:
+
+class Slow(Stored):
+    def __init__(self, source: SlowSource, i: int) -> None:
+        self.source, self.i = source, i
+
+    def decode(self, max_pixels: int, bits: int | None = None) -> Decoded:
+        self.source.reads += 1
+        time.sleep(0.01 if self.i % 4 == 0 else 0)
+        if self.i == self.source.broken:
             raise RuntimeError("reader is broken")
-        return Sample(str(i), None, None, None, 0, 0, (), "none")
+        raise UnreadableImage("none")
+
+    def digest(self) -> str:
+        return ""
 
 
 def decoders() -> list[threading.Thread]:

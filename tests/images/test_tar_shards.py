@@ -12,7 +12,7 @@ import pytest
 
 from iuscore.errors import UserError
 from iuscore.images import ShardedSource, open_shards, read_item
-from iuscore.images.archives import expand_braces
+from iuscore.images.sources.archive import expand_braces
 from tests.images.sharded_sources import pgm, tar, uids
 from tests.images.test_shards import fails
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from iuscore.images import UnreadableImage, decode, from_pil, tiff, tiff_samples
+from iuscore.images import UnreadableImage, decode, from_pil
+from iuscore.images.formats.tiff import pages, samples
 from tests.images.image_files import tiff_of
 from tests.project.tree import require_module
 
@@ -134,13 +135,13 @@ def test_every_layout_gives_what_was_written(kind: str) -> None:
                 stream, values, photometric="rgb" if planes else "minisblack", planarconfig=planes, tile=tile,
                 byteorder=order, bigtiff=big, compression=compression, predictor=predictor, rowsperstrip=rows,
             )  # fmt: skip
-            page = tiff.first_page(stream)
+            page = pages.first_page(stream)
             if (big and order == ">") or (planes == "separate" and rows):
-                with pytest.raises(tiff_samples.UnknownKind):
-                    tiff_samples.samples(stream, page)
+                with pytest.raises(samples.UnknownKind):
+                    samples.samples(stream, page)
                 continue
             expected = np.moveaxis(values, 0, -1) if planes == "separate" else values.reshape(37, 51, -1)
-            found = tiff_samples.samples(stream, page)
+            found = samples.samples(stream, page)
             assert found.dtype == np.dtype(kind)
             np.testing.assert_array_equal(found, expected)
             checked += 1
@@ -153,9 +154,9 @@ def test_differences_of_floats(compression: str) -> None:
     stream = io.BytesIO()
     values = FLOATS.astype(np.float32)
     Image.fromarray(values).save(stream, "TIFF", compression=compression, tiffinfo={317: 3})
-    page = tiff.first_page(stream)
+    page = pages.first_page(stream)
     assert page.predictor == 3
-    np.testing.assert_array_equal(tiff_samples.samples(stream, page)[..., 0], values)
+    np.testing.assert_array_equal(samples.samples(stream, page)[..., 0], values)
 
 
 def test_damage_gives_a_reason() -> None:

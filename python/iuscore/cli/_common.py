@@ -14,6 +14,15 @@ from iuscore.errors import UserError
 from iuscore.progress import Progress
 
 SEED = click.IntRange(0, 2**32 - 1)
+# Options with which several commands read images, and what their help says.
+LABELS_FROM = click.Choice(["auto", "folder", "prefix"])
+LABELS_FROM_HELP = "the first sub-folder, what the file name begins with, or the one that fits."
+COLUMN_HELP = "Column of images in Parquet files; extension of images in .tar files."
+MAP_HELP = "Classes that labels stand for, such as 0=benign,1=malignant."
+BY_CONTENT_HELP = "Files of any name are images if they begin as one (IM0001, .jp2)."
+MAX_PIXELS_HELP = "Images of more pixels are left out as unreadable."
+GROUP_BY_HELP = "Regular expression on file names, or with a / on paths:"
+
 EXIT_UNREADABLE, EXIT_USER, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 130, 143
 
 

@@ -10,9 +10,16 @@ import click
 
 from iuscore._run.signals import deferred_interrupts, sigterm_as_interrupt
 from iuscore.cli._common import (
+    BY_CONTENT_HELP,
+    COLUMN_HELP,
     EXIT_INTERRUPTED,
     EXIT_TERMINATED,
     EXIT_UNREADABLE,
+    GROUP_BY_HELP,
+    LABELS_FROM,
+    LABELS_FROM_HELP,
+    MAP_HELP,
+    MAX_PIXELS_HELP,
     SEED,
     Command,
     ProgressBar,
@@ -75,10 +82,13 @@ Example:
 @click.option(
     "--model", type=click.Choice(["texture", "epu"]), default="texture", help="Color and texture; or as published."
 )
-@click.option("--val", type=click.Path(path_type=Path), help="Validation images; REAL is then the training folder.")
-@click.option("--test", type=click.Path(path_type=Path), help="Test images; REAL is then the training folder.")
-@click.option("--split", callback=_fractions, default="0.7,0.15,0.15", help="Fractions, where REAL is split by chance.")
-@click.option("--group-by", help="Regular expression on file names; a group (patient, video) stays in one part.")
+@click.option("--val", type=click.Path(path_type=Path), help="Validation images that lie elsewhere than in REAL.")
+@click.option("--test", type=click.Path(path_type=Path), help="Test images that lie elsewhere than in REAL.")
+@click.option(
+    "--fractions", callback=_fractions, default="0.7,0.15,0.15", help="Of training, validation and test images, where "
+    "REAL is split by chance."
+)  # fmt: skip
+@click.option("--group-by", help=f"{GROUP_BY_HELP} a group (patient, video) stays in one part.")
 @click.option(
     "--groups", metavar="FILE|folder", help="Groups: a CSV file with columns file,group, or the folders below a class."
 )
@@ -86,13 +96,13 @@ Example:
     "--exclude", multiple=True, metavar="PATTERN", help="Leave out images of this name, such as '*_mask.png'; again "
     "for more."
 )  # fmt: skip
-@click.option(
-    "--labels-from", type=click.Choice(["auto", "folder", "prefix"]), default="auto", help="Where classes are read."
-)
+@click.option("--column", help=COLUMN_HELP)
+@click.option("--labels-from", type=LABELS_FROM, default="auto", help=f"Classes of image files: {LABELS_FROM_HELP}")
 @click.option("--classes", help="Class names in label order, with commas. Of two, the second has positive logits.")
-@click.option("--map", "class_map", help="Classes that labels stand for, such as 0=benign,1=malignant.")
+@click.option("--map", "class_map", help=MAP_HELP)
 @click.option("--bits", type=int, help="Depth of the values in 16-bit files, such as 12; score needs the same.")
-@click.option("--by-content", is_flag=True, help="Files of any name are images if they begin as one (IM0001, .jp2).")
+@click.option("--max-pixels", type=click.IntRange(min=1), help=MAX_PIXELS_HELP)
+@click.option("--by-content", is_flag=True, help=BY_CONTENT_HELP)
 @click.option("--color", type=click.Choice(["auto", "color", "gray"]), show_default="auto", help="Kind of images.")
 @click.option("--size", callback=_size, show_default="128", metavar="SIZE", help="Size that images are brought to.")
 @click.option(
@@ -128,8 +138,8 @@ Example:
 def fit(real: Path, out: Path, **options: Any) -> int:
     """Fit an additive model to the real images in REAL.
 
-    REAL is a folder with one sub-folder a class (or with class prefixes in the file names), a folder with train and
-    perhaps val and test inside, or a MedMNIST .npz file.
+    REAL is a folder with one sub-folder a class (or with class prefixes in the file names), WebDataset .tar files,
+    Parquet files, a MedMNIST .npz or .npy arrays. Folders or archives named train, val and test are these parts.
     """
     with deferred_interrupts(repeated=True):
         from iuscore.fit.training import ResumeDiffers
@@ -152,6 +162,7 @@ def fit(real: Path, out: Path, **options: Any) -> int:
 def _fit(real: Path, out: Path, options: dict[str, Any]) -> int:
     with deferred_interrupts(repeated=True):
         from iuscore.fit import fit, open_splits
+        from iuscore.images import MAX_PIXELS
         from iuscore.images.labels import parse_map
 
     class_map = options.pop("class_map")
@@ -166,13 +177,15 @@ def _fit(real: Path, out: Path, options: dict[str, Any]) -> int:
         test=options.pop("test"),
         labels_from=options.pop("labels_from"),
         classes=classes,
-        fractions=options.pop("split"),
+        fractions=options.pop("fractions"),
         seed=options["seed"],
         group_by=options.pop("group_by"),
         class_map=None if class_map is None else parse_map(class_map),
         masks=masks,
         groups=options.pop("groups"),
         exclude=options.pop("exclude"),
+        column=options.pop("column"),
+        max_pixels=options.pop("max_pixels") or MAX_PIXELS,
         bits=options.pop("bits"),
         by_content=options.pop("by_content"),
     )

@@ -11,9 +11,16 @@ import click
 from iuscore._run.processes import processors, worker_context
 from iuscore._run.signals import deferred_interrupts, sigterm_as_interrupt
 from iuscore.cli._common import (
+    BY_CONTENT_HELP,
+    COLUMN_HELP,
     EXIT_INTERRUPTED,
     EXIT_TERMINATED,
     EXIT_UNREADABLE,
+    GROUP_BY_HELP,
+    LABELS_FROM,
+    LABELS_FROM_HELP,
+    MAP_HELP,
+    MAX_PIXELS_HELP,
     SEED,
     Command,
     ProgressBar,
@@ -53,16 +60,16 @@ if TYPE_CHECKING:
     default="exact",
     help="Arithmetic of an epu model on the CPU: float32, 16-bit integers, or what is faster.",
 )
-@click.option("--column", help="Column of images in Parquet files.")
+@click.option("--column", help=COLUMN_HELP)
 @click.option(
-    "--labels-from", type=click.Choice(["folder", "prefix"]), default="folder", help="With --target from-folder: class "
-    "of each image, its first sub-folder or what its file name begins with."
-)  # fmt: skip
-@click.option("--map", "class_map", help="Classes that labels stand for, such as 0=benign,1=malignant.")
+    "--labels-from", type=LABELS_FROM, default="auto", help=f"Classes for --target from-folder: {LABELS_FROM_HELP}"
+)
+@click.option("--map", "class_map", help=MAP_HELP)
 @click.option("--mask", metavar="FOLDER", help="Masks of the images, for a model fitted with such a folder.")
 @click.option("--bits", type=int, help="Depth of the values in 16-bit files, such as 12; as given to fit.")
-@click.option("--by-content", is_flag=True, help="Files of any name are images if they begin as one (IM0001, .jp2).")
-@click.option("--group-by", help="Regular expression that finds the patient in a file name; intervals count patients.")
+@click.option("--max-pixels", type=click.IntRange(min=1), help=MAX_PIXELS_HELP)
+@click.option("--by-content", is_flag=True, help=BY_CONTENT_HELP)
+@click.option("--group-by", help=f"{GROUP_BY_HELP} the patient; intervals count patients.")
 @click.option("--batch-size", type=click.IntRange(1, 65536), default=64, help="Images at once, fewer if large.")
 @click.option("--device", default="cpu", help="Torch device.")
 @click.option("--workers", type=click.IntRange(1, 65536), help="Processes, or Ray actors; one a processor unless said.")
@@ -82,9 +89,10 @@ if TYPE_CHECKING:
 @click.option("--overwrite", is_flag=True, help="Begin anew where OUT holds another run.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def score(model: Path, images: Path, target: str, out: Path, split: Any, space: Any, precision: Any, column: str | None,
-          labels_from: Any, class_map: str | None, mask: str | None, bits: int | None, by_content: bool,
-          group_by: str | None, batch_size: int, device: str, workers: int | None, shard_size: int | None,
-          launcher: str, ray_address: str | None, plot: bool, csv: bool, strict: bool, overwrite: bool,
+          labels_from: Any, class_map: str | None, mask: str | None, bits: int | None, max_pixels: int | None,
+          by_content: bool, group_by: str | None, batch_size: int, device: str, workers: int | None,
+          shard_size: int | None, launcher: str, ray_address: str | None, plot: bool, csv: bool, strict: bool,
+          overwrite: bool,
           quiet: bool) -> int:  # fmt: skip
     """Score IMAGES with MODEL.
 
@@ -101,7 +109,7 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
     with deferred_interrupts(repeated=True):
         from iuscore.engine import FROM_FOLDER, check_csv, score_source, write_csv
         from iuscore.engine.torchrun import rank_of, require_alone
-        from iuscore.images import open_shards
+        from iuscore.images import MAX_PIXELS, open_shards
         from iuscore.images.labels import parse_map
         from iuscore.images.listing import counted
         from iuscore.scoring import load
@@ -124,7 +132,7 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
     if rank is not None and device == "cuda":
         device = f"cuda:{rank.local}"
     check_device(device)
-    if labels_from != "folder" and target != FROM_FOLDER:
+    if labels_from == "prefix" and target != FROM_FOLDER:
         raise UserError(f"--labels-from: only --target from-folder has labels, not {target}")
     scorer = load(model, space=space, precision=precision)
     masks = _mask_folder(scorer.model.mask, mask)
@@ -134,7 +142,7 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
         with sigterm_as_interrupt() as ended:
             source = open_shards(
                 images, labeled=target == FROM_FOLDER, split=split, column=column, bits=bits, by_content=by_content,
-                labels_from=labels_from,
+                labels_from=labels_from, max_pixels=max_pixels or MAX_PIXELS,
             )  # fmt: skip
             run = score_source(
                 scorer,
@@ -223,11 +231,12 @@ def _mask_folder(rule: str | None, mask: str | None) -> Path | None:
 @click.option("--images", type=click.Path(path_type=Path), help="Images, if they have moved.")
 @click.option("--split", type=click.Choice(["train", "val", "test"]), help="As given to score.")
 @click.option("--column", help="As given to score.")
+@click.option("--max-pixels", type=click.IntRange(min=1), help="As given to score.")
 @click.option("--mask", type=click.Path(path_type=Path), help="Masks, if they have moved.")
 @click.option("--sample", type=click.IntRange(min=0), default=100, help="Images to score again.")
 @click.option("--seed", type=SEED, default=0, help="Of the draw of these.")
-def verify(out: Path, model: Path | None, images: Path | None, split: Any, column: str | None, mask: Path | None,
-           sample: int, seed: int) -> int:  # fmt: skip
+def verify(out: Path, model: Path | None, images: Path | None, split: Any, column: str | None,
+           max_pixels: int | None, mask: Path | None, sample: int, seed: int) -> int:  # fmt: skip
     """Check the folder OUT of a finished run: counts, hashes, columns, and some images scored again.
 
     \b
@@ -237,7 +246,7 @@ def verify(out: Path, model: Path | None, images: Path | None, split: Any, colum
     from iuscore.engine import FROM_FOLDER
     from iuscore.engine import verify as check
     from iuscore.engine.records import require_run
-    from iuscore.images import MaskedShards, ShardedSource, open_shards
+    from iuscore.images import MAX_PIXELS, MaskedShards, ShardedSource, open_shards
     from iuscore.scoring import load
 
     record = require_run(out)
@@ -253,6 +262,7 @@ def verify(out: Path, model: Path | None, images: Path | None, split: Any, colum
         labeled=labeled,
         split=split,
         column=column or record.column,
+        max_pixels=max_pixels or MAX_PIXELS,
         bits=identity.bits,
         by_content=bool(record.by_content),
         labels_from=record.labels_from or "folder",

@@ -22,10 +22,10 @@ from torch import Tensor
 from iuscore._run import records
 from iuscore._run.files import atomic_write
 from iuscore._run.regular_files import regular_only
-from iuscore.engine.groups import GroupBy
 from iuscore.errors import UserError
 from iuscore.features import MAX_NEIGHBORS
 from iuscore.images import Sample
+from iuscore.images.groups import GroupBy
 from iuscore.models.record import Count
 from iuscore.scoring import Scorer, Scores
 

@@ -13,13 +13,13 @@ from typing import Any, Literal, cast
 from iuscore._run.files import TEMPORARY_SUFFIX, atomic_write
 from iuscore._run.regular_files import not_a_file, regular_only
 from iuscore.engine import parts
-from iuscore.engine.groups import GroupBy
 from iuscore.engine.plan import Plan, first_shard, make_plan
 from iuscore.engine.records import RunIdentity, RunRecord, read_json
 from iuscore.engine.settings import FROM_FOLDER, Settings
 from iuscore.engine.summary import Gathered
 from iuscore.errors import UserError
 from iuscore.images import Shard, ShardedSource
+from iuscore.images.groups import GroupBy
 from iuscore.images.labels import ClassNames
 from iuscore.images.listing import uid_of
 from iuscore.models.record import no_hash_note

@@ -135,7 +135,9 @@ def score_source(
         source = open_shards(Path(source), labeled=target == FROM_FOLDER)
     if target == FROM_FOLDER:
         source = source.named(class_names(scorer, class_map))
-    elif class_map:
+    else:
+        (target,) = scorer.targets(target, 1)
+    if class_map and target != FROM_FOLDER:
         raise UserError(f"--map: only --target from-folder has labels, not {target}")
     source = _masked(scorer, source, masks)
     progress = progress or Progress()

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from iuscore.engine.batches import Batch, batches
-from iuscore.engine.groups import GroupBy
 from iuscore.engine.parts import PartInfo, PartRows, part_path, read_info
 from iuscore.engine.records import RunRecord, read_json
 from iuscore.engine.settings import FROM_FOLDER, Settings
 from iuscore.errors import UserError
 from iuscore.images import KnownImages, ShardedSource
+from iuscore.images.groups import GroupBy
 from iuscore.scoring import Scorer, Scores
 
 

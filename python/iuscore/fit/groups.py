@@ -36,7 +36,7 @@ def without(parts: Mapping[str, Source], patterns: Sequence[str]) -> tuple[Parts
     Args:
         parts: images by their use.
         patterns: shell patterns (``*``, ``?``, ``[...]``), compared with the file name, or with the whole path below
-            the part's folder where the pattern holds a slash. Case counts.
+            the part's folder or inside its archive where the pattern holds a slash. Case counts.
 
     Raises:
         UserError: a pattern that fits no image, or patterns that leave a part without images.
@@ -54,7 +54,7 @@ def without(parts: Mapping[str, Source], patterns: Sequence[str]) -> tuple[Parts
     for name, part in parts.items():
         chosen = []
         for i, item in enumerate(part.items):
-            fits = next((pattern for pattern in patterns if _fits(item.uid, pattern)), None)
+            fits = next((pattern for pattern in patterns if _fits(item, pattern)), None)
             if fits is None:
                 chosen.append(i)
             else:
@@ -64,15 +64,17 @@ def without(parts: Mapping[str, Source], patterns: Sequence[str]) -> tuple[Parts
             raise UserError(f"--exclude: nothing is left of {part.path}: all of its {len(part)} images fit")
         kept[name] = part.subset(chosen) if len(chosen) < len(part) else part
     for pattern in patterns:
-        if not any(_fits(item.uid, pattern) for part in parts.values() for item in part.items):
+        if not any(_fits(item, pattern) for part in parts.values() for item in part.items):
             example = next(iter(parts.values())).items[0].uid
             raise UserError(f"--exclude: {pattern!r} fits none of the {total} images, which are called like {example}")
     lines = (f"left out by --exclude {p!r}: {n} of {total} images, such as {first[p]}" for p, n in found.items())
     return kept, tuple(lines)
 
 
-def _fits(uid: str, pattern: str) -> bool:
-    return fnmatchcase(uid if "/" in pattern else uid.rsplit("/", 1)[-1], pattern)
+def _fits(item: Item, pattern: str) -> bool:
+    """Whether the file name, or for a pattern with a slash the path or the uid with its archive, is as it says."""
+    names = (item.path, item.uid) if "/" in pattern else (item.uid.rsplit("/", 1)[-1],)
+    return any(fnmatchcase(name, pattern) for name in names)
 
 
 def grouped(
@@ -83,8 +85,8 @@ def grouped(
     Args:
         parts: images by their use.
         group_by: see `iuscore.images.with_groups`.
-        groups: "folder": the first folder below the class folder; else a CSV file with the columns ``file`` (a path
-            below the given folder, or a file name that comes once) and ``group``.
+        groups: "folder": the first folder below the class folder; else a CSV file with the columns ``file`` (a uid, a
+            path below the given folder or inside an archive, or a file name that comes once) and ``group``.
 
     Raises:
         UserError: both, a file that cannot be used, an image without a group.
@@ -105,7 +107,7 @@ def _by_folder(part: Source) -> Source:
 
 
 def _folder(part: Source, item: Item) -> str:
-    above = item.uid.split("/")[:-1]
+    above = item.path.split("/")[:-1]
     if above and item.label is not None and above[0].casefold() == item.label.casefold():
         above = above[1:]
     if not above:
@@ -118,7 +120,8 @@ def _folder(part: Source, item: Item) -> str:
 
 def _from_file(parts: Mapping[str, Source], path: Path) -> tuple[Parts, tuple[str, ...]]:
     table = _read(path)
-    names = Counter(item.uid.rsplit("/", 1)[-1] for part in parts.values() for item in part.items)
+    every = [item for part in parts.values() for item in part.items]
+    known = Counter(name for item in every for name in {item.path, item.uid.rsplit("/", 1)[-1]})
     used: set[str] = set()
     missing: list[str] = []
     found: Parts = {}
@@ -126,9 +129,10 @@ def _from_file(parts: Mapping[str, Source], path: Path) -> tuple[Parts, tuple[st
         groups: list[str | None] = []
         for item in part.items:
             file = item.uid.rsplit("/", 1)[-1]
-            row = next((key for key in (f"{part.path.name}/{item.uid}", item.uid, file) if key in table), None)
-            if row == file != item.uid and names[file] > 1:
-                raise UserError(f"{path}: {file} fits {names[file]} images, such as {item.uid}: write their paths")
+            paths = (f"{part.path.name}/{item.uid}", item.uid, item.path, file)
+            row = next((key for key in paths if key in table), None)
+            if row in (item.path, file) and row != item.uid and known[row] > 1:
+                raise UserError(f"{path}: {row} fits {known[row]} images, such as {item.uid}: write their paths")
             if row is None:
                 missing.append(item.uid)
             else:

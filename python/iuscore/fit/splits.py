@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Literal
 
 from iuscore import images
-from iuscore.errors import UserError
+from iuscore.errors import UserError, class_named
 from iuscore.fit.groups import Parts, described, grouped, without
-from iuscore.images import Source
-from iuscore.images.listing import SPLIT_NAMES, are_splits, is_folder, is_passed_over, uid_of
+from iuscore.images import MAX_PIXELS, LabelsFrom, Source
+from iuscore.images.listing import are_splits, is_folder, is_passed_over, part_of, parts_in, uid_of
 
 NAMES = ("train", "val", "test")
 _WHOLE = "all"
@@ -50,7 +48,7 @@ def open_splits(
     *,
     val: str | Path | None = None,
     test: str | Path | None = None,
-    labels_from: Literal["auto", "folder", "prefix"] = "auto",
+    labels_from: LabelsFrom = "auto",
     classes: Sequence[str] | None = None,
     fractions: tuple[float, float, float] = (0.7, 0.15, 0.15),
     seed: int = 0,
@@ -59,6 +57,8 @@ def open_splits(
     masks: str | Path | None = None,
     groups: str | Path | None = None,
     exclude: Sequence[str] = (),
+    column: str | None = None,
+    max_pixels: int = MAX_PIXELS,
     bits: int | None = None,
     by_content: bool = False,
 ) -> Splits:
@@ -67,20 +67,22 @@ def open_splits(
     Where validation images are not given, they are taken from the training images.
 
     Args:
-        real: a folder by class or with class prefixes in the file names; a folder with train (training) and perhaps
-            val (valid, validation) and test (testing) inside, in any case; or a MedMNIST ``.npz``.
-        val, test: folders of their own; then ``real`` is the training folder.
+        real: what `iuscore.images.open_source` takes: a folder by class or with class prefixes in the file names,
+            WebDataset's ``.tar`` archives, Parquet files, a MedMNIST ``.npz``, ``.npy`` arrays. It may have parts of
+            its own: folders train (training) and perhaps val (valid, validation) and test (testing), in any case;
+            archives with such a word in their names (``train-00000.parquet``); or the arrays of an ``.npz``.
+        val, test: validation and test images that lie elsewhere, in place of the parts that ``real`` has.
         labels_from, classes, class_map: see `iuscore.images.open_source`.
         fractions: of train, val and test where ``real`` is split here; of train and val where only the validation
             images are missing.
         seed: of that split.
-        group_by: regular expression on file names; images of one group stay in one part. Where the parts are
-            given, groups that two parts share are a warning.
+        group_by: regular expression on names, see `iuscore.images.with_groups`; images of one group stay in one part.
+            Where the parts are given, groups that two parts share are a warning.
         groups: "folder", or a CSV file with the columns file and group, in the place of ``group_by``.
         exclude: shell patterns of images to leave out.
         masks: folder of one mask per image, at the same path as the image has below ``real``, with any extension of an
             image, nonzero = counted. With ``val`` it holds a folder train, val and test each.
-        bits, by_content: see `iuscore.images.open_source`.
+        column, max_pixels, bits, by_content: see `iuscore.images.open_source`.
 
     Raises:
         UserError: nothing found, classes that differ between the parts, a split that cannot be made.
@@ -96,8 +98,9 @@ def open_splits(
 
     def opened(path: str | Path, part: str) -> Source:
         source = images.open_source(
-            path, labels_from=labels_from, classes=classes, class_map=class_map, bits=bits, by_content=by_content
-        )
+            path, labels_from=labels_from, classes=classes, class_map=class_map, column=column, max_pixels=max_pixels,
+            bits=bits, by_content=by_content,
+        )  # fmt: skip
         return source if masks is None else images.with_masks(source, Path(masks, part))
 
     parts, origin, beside = _found(Path(real), val, test, classes, opened)
@@ -117,6 +120,7 @@ def open_splits(
         parts = {**of_train, **{name: part for name, part in parts.items() if name != "train"}}
         origin += f"; {share:.0%} of the training images taken for validation by chance, seed {seed}, {kept}"
     for name, part in parts.items():
+        parts[name] = part = _spelled_as(part, parts["train"].classes)
         if part.classes != parts["train"].classes:
             raise UserError(
                 f"classes differ: training images are {', '.join(parts['train'].classes)}, "
@@ -137,8 +141,12 @@ def _found(
     inside = images.find_explicit_splits(root) if root.is_dir() else {}
     folders = _sub_folders(root)
     if val is not None or test is not None:
-        given = {"train": root} | inside | {name: path for name, path in (("val", val), ("test", test)) if path}
-        return {name: opened(given[name], name) for name in NAMES if name in given}, "folders given", []
+        elsewhere = {name: path for name, path in (("val", val), ("test", test)) if path}
+        given = {"train": root} | inside | elsewhere
+        parts = {name: opened(given[name], name) for name in NAMES if name in given}
+        # An archive may hold validation and test images too: they are no training images.
+        parts = _parts_in_archives(parts["train"]) | {name: part for name, part in parts.items() if name != "train"}
+        return {name: parts[name] for name in NAMES if name in parts}, "folders given", []
     if len(inside) > 1:
         beside = sorted(set(folders) - {path.name for path in inside.values()})
         said = f"passed over beside the parts: folders {_first(beside)}" if beside else ""
@@ -147,19 +155,48 @@ def _found(
         return parts, f"folders {names}", [said] if said else []
     if inside and len(folders) == 1:
         return {_WHOLE: opened(inside["train"], inside["train"].name)}, "", []
-    if root.suffix.lower() == ".npz" and not root.is_dir():
-        return _of_archive(opened(root, ".")), "splits of the npz file", []
     if are_splits(folders) and not (classes and {c.casefold() for c in classes} & {f.casefold() for f in folders}):
         raise UserError(_not_classes(root, folders))
-    return {_WHOLE: opened(root, ".")}, "", []
+    source = opened(root, ".")
+    parts = _parts_in_archives(source)
+    if len(parts) == 1:
+        return {_WHOLE: source}, "", []
+    return parts, _ARCHIVES_ORIGIN if source.items[0].archive else _NPZ_ORIGIN, []
 
 
-def _of_archive(source: Source) -> Parts:
-    found = {name: [i for i, item in enumerate(source.items) if item.uid.startswith(f"{name}/")] for name in NAMES}
-    parts = {name: source.subset(chosen) for name, chosen in found.items() if chosen}
+_NPZ_ORIGIN, _ARCHIVES_ORIGIN = "splits of the npz file", "parts named by the archives"
+
+
+def _parts_in_archives(source: Source) -> Parts:
+    """The images by the parts that the arrays of an .npz or the names of archives tell; else all as "train"."""
+    if source.path.suffix.lower() == ".npz" and not source.path.is_dir():
+        named: list[str | None] = [item.uid.partition("/")[0] for item in source.items]
+    else:
+        of_archive = {name: part_of(name) for name in {item.archive or "" for item in source.items}}
+        named = [of_archive[item.archive or ""] for item in source.items]
+        if len(set(named) - {None}) < 2:  # all of one part, or of none
+            return {"train": source}
+        if None in named:
+            strange = next(name for name, part in sorted(of_archive.items()) if part is None)
+            other = next(name for name, part in sorted(of_archive.items()) if part is not None)
+            raise UserError(
+                f"{source.path} holds {other}, which is named after a part, and {strange}, which is not: name all of "
+                "them so, or give the training images as REAL and the others as --val and --test"
+            )
+    parts = {
+        name: source.subset([i for i, part in enumerate(named) if part == name]) for name in NAMES if name in named
+    }
     if "train" not in parts:
-        raise UserError(f"{source.path} has no train_images: it has {', '.join(f'{name}_images' for name in parts)}")
-    return parts if len(parts) > 1 else {_WHOLE: source}
+        raise UserError(f"{source.path} has no training images: it has {', '.join(parts)}")
+    return parts
+
+
+def _spelled_as(part: Source, classes: Sequence[str]) -> Source:
+    """The same images; classes that differ from ``classes`` in upper and lower case alone are spelled as there."""
+    names = {name: class_named(name, classes) for name in part.classes}
+    if part.classes == tuple(classes) or None in names.values() or len(set(names.values())) < len(names):
+        return part
+    return part.with_labels([names[item.label or ""] for item in part.items])
 
 
 def _sub_folders(root: Path) -> list[str]:
@@ -176,7 +213,7 @@ def _not_classes(root: Path, folders: Sequence[str]) -> str:
     """What to do with ``real_train``, ``real_val`` and the like, as exactly as the names allow."""
     by_part: dict[str, list[str]] = {}
     for name in folders:
-        parts = {SPLIT_NAMES[word] for word in re.split(r"[\W_]+", name.lower()) if word in SPLIT_NAMES}
+        parts = parts_in(name)
         if len(parts) == 1:
             by_part.setdefault(parts.pop(), []).append(name)
     said = f"{root} holds {_first(folders)}: these are parts of a data set, not classes; "
@@ -200,7 +237,8 @@ def _passed_over(parts: Mapping[str, Source]) -> list[str]:
             names = _first(part.ignored_names, part.ignored)
             lines.append(f"passed over in {part.path}: {part.ignored} {noun}: {names}")
         if part.left_out:
-            lines.append(f"passed over in {part.path}: folders of no class: {_first(part.left_out)}")
+            what = "classes" if part.items and part.items[0].archive else "folders of no class"
+            lines.append(f"passed over in {part.path}: {what}: {_first(part.left_out)}")
     return lines
 
 

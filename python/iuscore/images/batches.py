@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from iuscore._run.processes import processors
 from iuscore.errors import UserError
-from iuscore.images.sample import Sample, Source
+from iuscore.images.sample import Item, Sample, Source, read_item
 
 T = TypeVar("T")
 
@@ -47,7 +47,13 @@ def iter_batches(source: Source, batch_size: int, workers: int | None = None) ->
         workers = min(8, processors())
     if workers < 0:
         raise UserError(f"workers: expected 0 or more, got {workers}")
-    return batched(map_ahead(source.read, range(len(source)), workers, max(batch_size, 2 * workers)), batch_size)
+
+    def read(item: Item) -> Sample:
+        return read_item(item, source.max_pixels, source.bits)
+
+    # What can only be read in order, such as rows of a Parquet file, is read here, one after the other.
+    items = (item.fetched() for item in source.items)
+    return batched(map_ahead(read, items, workers, max(batch_size, 2 * workers)), batch_size)
 
 
 def batched(samples: Iterator[Sample], batch_size: int, beside: int = 0) -> Iterator[list[Sample]]:

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iuscore._run.regular_files import regular_only
-from iuscore.images import jpeg, jpeg2000, png, ppm
 from iuscore.images.decoded import (
     ALPHA_DROPPED,
     FIRST_FRAME,
@@ -29,10 +28,11 @@ from iuscore.images.decoded import (
     full_range,
     one_line_reason,
 )
-from iuscore.images.frames import n_gif_frames
-from iuscore.images.libtiff import silent
-from iuscore.images.own_pillow import image_module
-from iuscore.images.pillow_pixels import loaded_pixels
+from iuscore.images.formats import jpeg, jpeg2000, png, ppm
+from iuscore.images.formats.gif import n_gif_frames
+from iuscore.images.formats.own_pillow import image_module
+from iuscore.images.formats.pillow_pixels import loaded_pixels
+from iuscore.images.formats.tiff.libtiff import silent
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -135,7 +135,7 @@ def _decode_stream(stream: BinaryIO, max_pixels: int, bits: int | None) -> Decod
     stream.seek(0)
     with _quiet():
         if head[_DICOM_MARK] == b"DICM":
-            from iuscore.images.dicom import decode_dicom
+            from iuscore.images.formats.dicom.decode import decode_dicom
 
             return decode_dicom(stream, max_pixels, bits)
         return _by_format(stream, head, max_pixels, bits)
@@ -170,7 +170,7 @@ def _by_format(stream: BinaryIO, head: bytes, max_pixels: int, bits: int | None)
     else:
         raise UnreadableImage(_NOT_AN_IMAGE)
     if name == "TIFF":
-        from iuscore.images.tiff_pixels import decode_tiff
+        from iuscore.images.formats.tiff.decode import decode_tiff
 
         return decode_tiff(stream, factory, max_pixels, bits)
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from iuscore.errors import UserError, closest_match
+from iuscore.errors import UserError, class_named, closest_match
 from iuscore.images.sample import Source
 
 _MOST_SHOWN = 10
@@ -15,8 +15,8 @@ _MOST_SHOWN = 10
 class ClassNames:
     """Which class of a model a label stands for.
 
-    What the user says comes first. A label that is a class's name is that class. An integer is the class that had this
-    number when the model was fitted, where that is known. Nothing else is guessed.
+    What the user says comes first. A label that is a class's name, in upper or lower case, is that class. An integer is
+    the class that had this number when the model was fitted, where that is known. Nothing else is guessed.
 
     Attributes:
         classes: names of the model's classes.
@@ -29,8 +29,8 @@ class ClassNames:
 
     Example:
         >>> names = ClassNames(("benign", "malignant"), {"B": "benign"}, {"1": "malignant"})
-        >>> [names.of(label) for label in ("B", "1", "benign", "Benign")]
-        ['benign', 'malignant', 'benign', None]
+        >>> [names.of(label) for label in ("B", "1", "benign", "Malignant", "M")]
+        ['benign', 'malignant', 'benign', 'malignant', None]
     """
 
     classes: tuple[str, ...]
@@ -40,19 +40,23 @@ class ClassNames:
 
     def __post_init__(self) -> None:
         for label, name in self.given.items():
-            if name not in self.classes:
+            if class_named(name, self.classes) is None:
                 close = closest_match(name, self.classes)
                 hint = f"; did you mean {label}={close}?" if close else ""
                 raise UserError(
                     f"--map {label}={name}: no class {name!r}: the model has {', '.join(self.classes)}{hint}"
                 )
+        resolved = {label: class_named(name, self.classes) or name for label, name in self.given.items()}
+        object.__setattr__(self, "given", resolved)
 
     def of(self, label: str) -> str | None:
         """The class of ``label``; None where nobody knows."""
-        if label in self.given:
-            return self.given[label]
-        if label in self.classes:
-            return label
+        if label in self.given or label in self.classes:
+            return self.given.get(label, label)
+        if (alike := class_named(label, self.given)) is not None:
+            return self.given[alike]
+        if (alike := class_named(label, self.classes)) is not None:
+            return alike
         name = self.numbers.get(label)
         if name in self.classes:
             self.read_as[label] = name
@@ -62,7 +66,7 @@ class ClassNames:
     def unknown(self, labels: Iterable[str], where: object) -> str:
         """What to say of those of ``labels`` that stand for no class; they come from ``where``."""
         strange = sorted({label for label in labels if self.of(label) is None}, key=_by_number)
-        meant = [(label, self._perhaps(label, strange)) for label in strange[:_MOST_SHOWN]]
+        meant = [(label, self._meant_by(label, strange)) for label in strange[:_MOST_SHOWN]]
         shown = ", ".join(repr(label) for label, _ in meant) + (", ..." if len(strange) > _MOST_SHOWN else "")
         noun, it = (
             (f"label {shown} is no class", "it stands")
@@ -77,7 +81,7 @@ class ClassNames:
         )
         return f"{where}: {noun} of the model ({', '.join(self.classes)}): {hint}"
 
-    def _perhaps(self, label: str, strange: Sequence[str]) -> str | None:
+    def _meant_by(self, label: str, strange: Sequence[str]) -> str | None:
         if label.isdecimal() and all(other.isdecimal() and int(other) < len(self.classes) for other in strange):
             return self.classes[int(label)]
         return closest_match(label, self.classes)
@@ -96,16 +100,22 @@ def renamed(source: Source, class_map: Mapping[str, str], classes: Sequence[str]
         >>> renamed(source, {"1": "tumor", "2": "tumor"}, None).classes
         ('0', 'tumor')
     """
-    for label in class_map:
-        if label not in source.classes:
+    named: dict[str | None, str] = {}
+    for label, name in class_map.items():
+        if (found := class_named(label, source.classes)) is None:
             raise UserError(f"--map: no label {label!r} in {source.path}: it has {', '.join(source.classes)}")
-    names = [None if item.label is None else class_map.get(item.label, item.label) for item in source.items]
-    for name in classes or ():
-        if name not in names:
-            present = ", ".join(sorted({name for name in names if name is not None}))
-            raise UserError(f"no images of class {name!r} in {source.path}: it has {present}")
-    kept = [i for i, name in enumerate(names) if classes is None or name in classes]
-    return source.subset(kept).with_labels([names[i] for i in kept])
+        named[found] = name
+    names = [named.get(item.label, item.label) for item in source.items]
+    if classes is None:
+        return source.with_labels(names)
+    present = sorted({name for name in names if name is not None})
+    wanted: dict[str | None, str] = {}
+    for name in classes:
+        if (found := class_named(name, present)) is None:
+            raise UserError(f"no images of class {name!r} in {source.path}: it has {', '.join(present)}")
+        wanted[found] = name
+    kept = [i for i, name in enumerate(names) if name in wanted]
+    return source.subset(kept).with_labels([wanted[names[i]] for i in kept])
 
 
 def _by_number(label: str) -> tuple[int, str]:

@@ -10,8 +10,12 @@ from pathlib import Path
 from typing import Literal
 
 from iuscore._run.regular_files import regular_only
+from iuscore.errors import UserError
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".pgm", ".ppm", ".pnm", ".dcm")
+ARCHIVES = (".tar", ".parquet", ".npy")
+"""Ends of the names of files of many images that may lie in a folder, many of them as one source."""
+
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation"), "val"),
@@ -137,18 +141,22 @@ def looked_for() -> str:
     return ", ".join(f"*{extension}" for extension in EXTENSIONS)
 
 
-def nothing_found(path: Path, n_others: int, example: str | None, by_content: bool = False) -> str:
-    found = f"found {counted(n_others, 'other file')} such as {example}" if n_others else "found no files"
+def nothing_found(path: Path, n_others: int, others: Sequence[str], by_content: bool = False) -> str:
+    found = f"found {counted(n_others, 'other file')} such as {others[0]}" if n_others else "found no files"
     wanted = "files that begin as images" if by_content else looked_for()
     return f"no images in {path}: looked for {wanted}; {found}"
 
 
+def require_image_file(path: Path, by_content: bool) -> None:
+    """Raise a UserError where ``path`` is no image file."""
+    if not path.exists():
+        raise UserError(nothing_there(path))
+    if not path.is_file() or not is_image_file(path, by_content):
+        raise UserError(f"{path} is no image file: looked for {looked_for()}")
+
+
 def nothing_there(path: Path) -> str:
     return f"no such file or folder: {path}"
-
-
-def no_image_file(path: Path) -> str:
-    return f"{path} is no image file: looked for {looked_for()}"
 
 
 def beside_class_folders(path: Path, loose: Sequence[str], classes: Sequence[str]) -> str:
@@ -167,8 +175,26 @@ def are_splits(names: Sequence[str]) -> bool:
         >>> are_splits(["real_train", "real_val", "synthetic"]), are_splits(["test_negative", "test_positive"])
         (True, False)
     """
-    parts = [{SPLIT_NAMES[word] for word in re.split(r"[\W_]+", name.lower()) if word in SPLIT_NAMES} for name in names]
+    parts = [parts_in(name) for name in names]
     return len(set().union(*parts)) > 1 or (bool(names) and {name.lower() for name in names} <= set(SPLIT_NAMES))
+
+
+def part_of(name: str) -> str | None:
+    """The part of a data set that the name of an archive tells, ``"train"``, ``"val"`` or ``"test"``.
+
+    None where it tells none, or several.
+
+    Example:
+        >>> [part_of(name) for name in ("data/train-00000-of-00002.parquet", "cells-valid-01.tar", "a.tar")]
+        ['train', 'val', None]
+    """
+    found = parts_in(name.rpartition(".")[0])
+    return found.pop() if len(found) == 1 else None
+
+
+def parts_in(name: str) -> set[str]:
+    """The parts of a data set that words of ``name`` stand for."""
+    return {SPLIT_NAMES[word] for word in re.split(r"[\W_]+", name.lower()) if word in SPLIT_NAMES}
 
 
 def splits_not_classes(path: Path, present: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from iuscore.errors import UserError
 from iuscore.images.listing import is_image_name, is_passed_over
 from iuscore.images.sample import Item, Source, Stored, StoredFile, StoredNothing
-from iuscore.images.shards import Shard, ShardedSource
+from iuscore.images.sources.base import Shard, ShardedSource
 
 __all__ = ["MaskFolder", "MaskedShards", "with_masks"]
 
@@ -104,11 +104,11 @@ class MaskedShards(ShardedSource):
         UserError: no such folder, or images that are no files.
     """
 
-    kind: ClassVar[str] = "folder"
+    format: ClassVar[str] = "folder"
 
     def __init__(self, source: ShardedSource, path: str | Path) -> None:
         super().__init__(source.path, source.max_pixels)
-        if source.kind != "folder":
+        if source.format != "folder":
             raise UserError(_NO_FILES)
         self.source = source
         self.split, self.by_content, self.labels_from = source.split, source.by_content, source.labels_from
@@ -120,7 +120,7 @@ class MaskedShards(ShardedSource):
             masks = [_size_and_date(item.mask) for item in self.items(shard)]
             known = json.dumps([shard.signature, masks])
             yield replace(shard, signature=hashlib.sha256(known.encode()).hexdigest())
-        self.ignored = self.source.ignored
+        self.ignored, self.ignored_names = self.source.ignored, self.source.ignored_names
 
     def items(self, shard: Shard) -> Iterator[Item]:
         for item in self.source.items(shard):

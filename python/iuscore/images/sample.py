@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,18 +59,24 @@ class Sample:
     passing: bool = False
 
 
-class Stored(Protocol):
+class Stored(ABC):
     """Where the pixels of one item are."""
 
+    @abstractmethod
     def decode(self, max_pixels: int, bits: int | None = None) -> Decoded:
         """Pixels by the rules of `iuscore.images.decode`; raises UnreadableImage."""
 
+    @abstractmethod
     def digest(self) -> str:
         """SHA-256 of the stored content in hex; raises UserError."""
 
+    def fetched(self) -> Stored:
+        """The same image, read into memory where images have to be read one after the other, as those of archives."""
+        return self
+
 
 @dataclass(frozen=True)
-class StoredFile:
+class StoredFile(Stored):
     """An image file on disk."""
 
     path: Path
@@ -86,7 +93,7 @@ class StoredFile:
 
 
 @dataclass(frozen=True, eq=False)
-class StoredArray:
+class StoredArray(Stored):
     """One image of an array [N, H, W] or [N, H, W, C] in memory."""
 
     images: NDArray[Any]
@@ -101,7 +108,7 @@ class StoredArray:
 
 
 @dataclass(frozen=True)
-class StoredBytes:
+class StoredBytes(Stored):
     """The bytes of an image file, as a member of an archive or a cell of a table holds them."""
 
     content: bytes = field(repr=False)
@@ -114,7 +121,7 @@ class StoredBytes:
 
 
 @dataclass(frozen=True)
-class StoredNothing:
+class StoredNothing(Stored):
     """A place where an image should be: ``reason`` says why there is none, ``passing`` whether one may come."""
 
     reason: str
@@ -129,7 +136,13 @@ class StoredNothing:
 
 @dataclass(frozen=True)
 class Item:
-    """One image that is listed but not decoded; ``mask``: where its mask is, if it has one.
+    """One image that is listed but not decoded.
+
+    Attributes:
+        uid, label, group: as in `Sample`.
+        stored: where its pixels are.
+        mask: where its mask is, if it has one.
+        archive: how its uid begins, where it comes from a file of many images: the name of that file.
 
     Example:
         >>> Item("wbc/1.png", "wbc", None, StoredFile(Path("cells/wbc/1.png"))).label
@@ -141,6 +154,22 @@ class Item:
     group: str | None
     stored: Stored
     mask: Stored | None = None
+    archive: str | None = None
+
+    @property
+    def path(self) -> str:
+        """Path below the folder of the source, or inside the archive.
+
+        Example:
+            >>> Item("a.tar/wbc/1.png", "wbc", None, StoredBytes(b""), archive="a.tar").path
+            'wbc/1.png'
+        """
+        return self.uid if self.archive is None else self.uid.removeprefix(f"{self.archive}/")
+
+    def fetched(self) -> Item:
+        """The same item; what can only be read in order is in memory. See `Stored.fetched`."""
+        stored = self.stored.fetched()
+        return self if stored is self.stored else replace(self, stored=stored)
 
 
 def read_item(item: Item, max_pixels: int = MAX_PIXELS, bits: int | None = None) -> Sample:
@@ -197,8 +226,8 @@ class Source:
         path: folder or file the items came from.
         items: what was listed.
         ignored: number of files beside the images that are no images (hidden files are not counted).
-        ignored_names: the first five of them.
-        left_out: class folders that were not asked for, or hold no images.
+        ignored_names: the first five of them by name.
+        left_out: classes that were not asked for; of a folder also those of its folders that hold no images.
         bits: depth of the values in 16-bit files, see `iuscore.images.decode`; None: what the files say.
 
     Example:

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iuscore.errors import UserError
+from iuscore.images.groups import GroupBy
 from iuscore.images.listing import SPLIT_NAMES
-from iuscore.images.patterns import compiled
 from iuscore.images.sample import Source
 
 Indices = NDArray[np.int64]
@@ -194,17 +194,8 @@ def with_groups(source: Source, group_by: str) -> Source:
         >>> with_groups(source, r"^P_(\\d+)").items[0].group
         '07'
     """
-    pattern = compiled("group_by", group_by)
-    groups = []
-    whole = "/" in group_by
-    for item in source.items:
-        match = pattern.search(item.uid if whole else item.uid.rsplit("/", 1)[-1])
-        group = match and (match[1] if pattern.groups else match[0])
-        if not group:
-            where = "path" if whole else "file name"
-            raise UserError(f"group_by: '{group_by}' is not found in the {where} of {item.uid}")
-        groups.append(group)
-    return source.with_groups(groups)
+    find = GroupBy(group_by)
+    return source.with_groups([find.of(item.uid) for item in source.items])
 
 
 def find_explicit_splits(root: str | Path) -> dict[str, Path]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from iuscore.errors import UserError, bounded, closest_match
+from iuscore.errors import UserError, bounded, class_named, closest_match
 from iuscore.features import Feature
 from iuscore.ops import Precision, chosen_precision
 
@@ -72,11 +72,11 @@ def output_column(classes: Sequence[str], name: str) -> int:
         >>> output_column(["benign", "malignant"], "malignant"), output_column(["a", "b", "c"], "c")
         (0, 2)
     """
-    if name not in classes:
+    if (found := class_named(name, classes)) is None:
         close = closest_match(name, classes)
         hint = f"; did you mean {close!r}?" if close else ""
         raise UserError(f"no class {name!r}: the model knows {', '.join(classes)}{hint}")
-    return 0 if len(classes) == 2 else list(classes).index(name)
+    return 0 if len(classes) == 2 else list(classes).index(found)
 
 
 class AdditiveModel(nn.Module, ABC):

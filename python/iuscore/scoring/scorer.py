@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from iuscore.errors import UserError, closest_match
+from iuscore.errors import UserError, class_named, closest_match
 from iuscore.features import GroupChange, Mask, changes
 from iuscore.models import Ensemble, ModelRecord, Space, load_model
 from iuscore.ops import Precision
@@ -124,11 +124,11 @@ class Scorer:
     def _class(self, given: Any) -> str:
         given = self._checked_class(given)
         name = given if isinstance(given, str) else self.classes[given]
-        if name not in self.profiles:
+        if (found := class_named(name, self.profiles)) is None:
             close = closest_match(name, self.profiles)
             hint = f"; did you mean {close!r}?" if close else ""
             raise UserError(f"target: no class {name!r}: the model has profiles of {', '.join(self.profiles)}{hint}")
-        return name
+        return found
 
     def _checked_class(self, given: Any) -> str | int:
         """A name, or an index that there is."""

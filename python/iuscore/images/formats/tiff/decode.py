@@ -7,7 +7,6 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from iuscore.images import tiff
 from iuscore.images.decoded import (
     ALPHA_DROPPED,
     FIRST_FRAME,
@@ -20,10 +19,11 @@ from iuscore.images.decoded import (
     full_range,
     one_line_reason,
 )
-from iuscore.images.libtiff import silent
-from iuscore.images.pillow_pixels import checked_integers, loaded_pixels, upright
-from iuscore.images.tiff import Page
-from iuscore.images.tiff_samples import UnknownKind, samples
+from iuscore.images.formats.pillow_pixels import checked_integers, loaded_pixels, upright
+from iuscore.images.formats.tiff import pages
+from iuscore.images.formats.tiff.libtiff import silent
+from iuscore.images.formats.tiff.pages import Page
+from iuscore.images.formats.tiff.samples import UnknownKind, samples
 
 _ASSOCIATED_ALPHA, _ALPHA = 1, 2
 
@@ -33,7 +33,7 @@ def decode_tiff(stream: BinaryIO, factory: Any, max_pixels: int, bits: int | Non
     width = height = 0
     notes: list[str] = []
     try:
-        page = tiff.first_page(stream)
+        page = pages.first_page(stream)
         width, height = page.width, page.height
         checked_size(width, height, max_pixels)
         with silent():
@@ -44,9 +44,9 @@ def decode_tiff(stream: BinaryIO, factory: Any, max_pixels: int, bits: int | Non
         raise UnreadableImage(str(error), width, height) from error
     except Exception as error:  # Pillow's decoders raise anything from SyntaxError to zlib.error
         raise UnreadableImage(one_line_reason(error), width, height) from error
-    pages = tiff.n_pages(stream)
-    if pages != 1:
-        notes.append(FIRST_FRAME.format(frames=pages or "several"))
+    n_frames = pages.n_pages(stream)
+    if n_frames != 1:
+        notes.append(FIRST_FRAME.format(frames=n_frames or "several"))
     return Decoded(pixels, pixels.shape[1], pixels.shape[0], tuple(notes))
 
 
@@ -65,7 +65,7 @@ def _pixels(stream: BinaryIO, page: Page, factory: Any, notes: list[str], bits: 
     if page.orientation != 1:
         stored = upright(stored, page.orientation)
         notes.append(ROTATED)
-    if page.format == tiff.FLOAT:
+    if page.format == pages.FLOAT:
         with np.errstate(over="ignore"):
             pixels: NDArray[Any] = checked_floats(stored.astype(np.float32), notes)
         largest: Any = np.float32(1)
@@ -77,7 +77,7 @@ def _pixels(stream: BinaryIO, page: Page, factory: Any, notes: list[str], bits: 
         pixels, largest = full_range(stored, notes, bits=bits), np.uint16(65535)
     if any(kind in (_ASSOCIATED_ALPHA, _ALPHA) for kind in page.extra):
         notes.append(ALPHA_DROPPED)
-    if page.photometric == tiff.WHITE_IS_ZERO:
+    if page.photometric == pages.WHITE_IS_ZERO:
         notes.append(INVERTED)
         pixels = largest - pixels
     return pixels
@@ -93,9 +93,9 @@ def _no_negative(stored: NDArray[Any], page: Page) -> None:
 
 def _is_for_samples(page: Page, bits: int | None) -> bool:
     """Where Pillow would wrap values around, leave white as it is, or drop low bits that are asked for."""
-    if page.format == tiff.SIGNED:
+    if page.format == pages.SIGNED:
         return True
-    if page.format == tiff.FLOAT:
-        return page.photometric == tiff.WHITE_IS_ZERO or page.bits != 32
-    deep_color = page.bits == 16 and page.photometric == tiff.RGB and bits is not None and bits < 16
+    if page.format == pages.FLOAT:
+        return page.photometric == pages.WHITE_IS_ZERO or page.bits != 32
+    deep_color = page.bits == 16 and page.photometric == pages.RGB and bits is not None and bits < 16
     return deep_color or (page.bits == 32 and page.samples == 1)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from iuscore.images.gdcm_process import jpeg_2000
-from iuscore.images.own_pillow import image_module
+from iuscore.images.formats.gdcm_process import jpeg_2000
+from iuscore.images.formats.own_pillow import image_module
 
 _CODESTREAM = b"\xff\x4f\xff\x51"
 _DEPTH = 42

@@ -16,14 +16,14 @@ import pyarrow.parquet as pq
 
 from iuscore._run.regular_files import regular_only
 from iuscore.errors import UserError
-from iuscore.images.archives import ArchiveShards, Damaged, listed, reason_of, size_and_date
-from iuscore.images.cursors import read_from
 from iuscore.images.decoded import MAX_PIXELS
 from iuscore.images.listing import most_images
 from iuscore.images.passing import is_passing
 from iuscore.images.reasons import said_by
 from iuscore.images.sample import Stored, StoredBytes, StoredNothing
-from iuscore.images.shards import Listed
+from iuscore.images.sources.archive import ArchiveShards, Damaged, listed, reason_of, size_and_date
+from iuscore.images.sources.base import Listed
+from iuscore.images.sources.forward import read_from
 
 _LARGEST = 1 << 28
 _LARGEST_GROUP, _MOST_UNPACKED = 1 << 28, 1000
@@ -57,7 +57,7 @@ class ParquetShards(ArchiveShards):
         [('x.parquet/000000000', 'wbc')]
     """
 
-    kind: ClassVar[str] = "parquet"
+    format: ClassVar[str] = "parquet"
     suffix: ClassVar[str] = ".parquet"
 
     def __init__(
@@ -101,6 +101,13 @@ class ParquetShards(ArchiveShards):
     def _uids(self, where: dict[str, Any]) -> Iterator[str]:
         n = sum(stop - first for _, first, stop in where["groups"])
         return (_uid(where["uid"], where["row"] + i) for i in range(n))
+
+    def _one(self, where: dict[str, Any], i: int) -> dict[str, Any]:
+        for group, first, stop in where["groups"]:
+            if i < stop - first:
+                return {"column": where["column"], "groups": [[group, first + i, first + i + 1]]}
+            i -= stop - first
+        raise IndexError(i)
 
     def _stored(self, path: Path, where: dict[str, Any]) -> Iterator[Stored]:
         with open(path, "rb", opener=regular_only):

@@ -12,13 +12,13 @@ from typing import IO, Any, ClassVar
 
 from iuscore._run.regular_files import regular_only
 from iuscore.errors import UserError
-from iuscore.images.archives import ArchiveShards, Damaged, size_and_date
 from iuscore.images.decoded import MAX_PIXELS
 from iuscore.images.listing import is_image_name, is_passed_over, uid_of
 from iuscore.images.reasons import said_by
 from iuscore.images.sample import Stored, StoredBytes, StoredNothing
-from iuscore.images.shards import Listed
-from iuscore.images.tar_samples import TarMember, TarSample, labeled
+from iuscore.images.sources.archive import ArchiveShards, Damaged, size_and_date
+from iuscore.images.sources.base import Listed
+from iuscore.images.sources.tar_samples import TarMember, TarSample, labeled
 
 _LARGEST = 2**31
 _LONGEST_CLASS = 1000
@@ -65,7 +65,7 @@ class TarShards(ArchiveShards):
         [('x.tar/1.pgm', '7')]
     """
 
-    kind: ClassVar[str] = "webdataset"
+    format: ClassVar[str] = "webdataset"
     suffix: ClassVar[str] = ".tar"
 
     def __init__(
@@ -100,6 +100,9 @@ class TarShards(ArchiveShards):
 
     def _uids(self, where: dict[str, Any]) -> Iterator[str]:
         return (f"{where['uid']}/{name}" for name, _, _ in where["members"])
+
+    def _one(self, where: dict[str, Any], i: int) -> dict[str, Any]:
+        return {"members": [where["members"][i]]}
 
     def _stored(self, path: Path, where: dict[str, Any]) -> Iterator[Stored]:
         with open(path, "rb", buffering=0, opener=regular_only) as stream:

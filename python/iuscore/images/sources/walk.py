@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from bisect import insort
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -66,9 +67,7 @@ class Walk:
 
     Attributes:
         ignored: number of other files so far.
-        example: the first of them by name.
-        first_others: the first `NAMED` that were met.
-        others: all of them, if ``keep_others``.
+        ignored_names: the first `NAMED` of them by name.
     """
 
     def __init__(
@@ -76,16 +75,13 @@ class Walk:
         root: Path,
         suffixes: tuple[str, ...] | None = None,
         *,
-        keep_others: bool = False,
         by_content: bool = False,
     ) -> None:
         self.root = root
         self.suffixes = suffixes
         self.by_content = by_content
         self.ignored = 0
-        self.example: str | None = None
-        self.first_others: list[str] = []
-        self.others: list[str] | None = [] if keep_others else None
+        self.ignored_names: list[str] = []
         self._ways: Counter[tuple[int, int]] = Counter()
 
     def files(self) -> Iterator[Found]:
@@ -170,12 +166,9 @@ class Walk:
 
     def _leave_out(self, uid: str) -> None:
         self.ignored += 1
-        if len(self.first_others) < NAMED:
-            self.first_others.append(uid)
-        if self.example is None or uid < self.example:
-            self.example = uid
-        if self.others is not None:
-            self.others.append(uid)
+        if len(self.ignored_names) < NAMED or uid < self.ignored_names[-1]:
+            insort(self.ignored_names, uid)
+            del self.ignored_names[NAMED:]
 
 
 def size_and_date(path: str | Path) -> tuple[int, int]:

@@ -13,9 +13,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from iuscore.images import tiff
-from iuscore.images.own_pillow import image_module
-from iuscore.images.tiff import Page
+from iuscore.images.formats.own_pillow import image_module
+from iuscore.images.formats.tiff import pages
+from iuscore.images.formats.tiff.pages import Page
 
 _BYTEWISE = {1: "none", 5: "LZW", 8: "Deflate", 32773: "PackBits", 32946: "Deflate", 34925: "LZMA", 50000: "Zstandard"}
 _DIFFERENCES, _FLOAT_DIFFERENCES = 2, 3
@@ -33,17 +33,17 @@ def samples(stream: BinaryIO, page: Page) -> NDArray[Any]:
         UnknownKind: a kind that is not read here.
         Exception: whatever Pillow raises about damage.
     """
-    colors = 3 if page.photometric == tiff.RGB else 1
+    colors = 3 if page.photometric == pages.RGB else 1
     advice = "save it as 8 or 16 bits, gray or RGB"
-    if page.photometric not in (tiff.WHITE_IS_ZERO, tiff.BLACK_IS_ZERO, tiff.RGB) or page.samples < colors:
+    if page.photometric not in (pages.WHITE_IS_ZERO, pages.BLACK_IS_ZERO, pages.RGB) or page.samples < colors:
         raise UnknownKind(
             f"a TIFF of {page.kind()}, photometric interpretation {page.photometric}, is not read here: {advice}"
         )
     if page.samples > colors and len(page.extra) != page.samples - colors:
         raise UnknownKind(f"a TIFF of {page.kind()} is not read here, expected 1 or 3 channels: {advice}")
-    if page.bits not in (8, 16, 32, 64) or page.format not in (tiff.UNSIGNED, tiff.SIGNED, tiff.FLOAT):
+    if page.bits not in (8, 16, 32, 64) or page.format not in (pages.UNSIGNED, pages.SIGNED, pages.FLOAT):
         raise UnknownKind(f"a TIFF of {page.kind()} is not read here: {advice}")
-    if page.format == tiff.FLOAT and page.bits == 8:
+    if page.format == pages.FLOAT and page.bits == 8:
         raise UnknownKind(f"a TIFF of {page.kind()} is not read here: {advice}")
     if page.layout.big and page.layout.order == ">":
         raise UnknownKind(f"a TIFF of {page.kind()} as big-endian BigTIFF is not read here: {advice}")
@@ -68,7 +68,7 @@ def samples(stream: BinaryIO, page: Page) -> NDArray[Any]:
 def _undone(blocks: NDArray[np.uint8], page: Page, together: int) -> NDArray[Any]:
     """[planes, height, blocks a row, values of a block's row] in native order, from the bytes of the file."""
     n_bytes = page.bits // 8
-    kind = {tiff.UNSIGNED: "u", tiff.SIGNED: "i", tiff.FLOAT: "f"}[page.format]
+    kind = {pages.UNSIGNED: "u", pages.SIGNED: "i", pages.FLOAT: "f"}[page.format]
     if page.predictor == _FLOAT_DIFFERENCES:
         # Adobe Photoshop TIFF Technical Note 3: the first bytes of all values, then the second ones; differences.
         summed = np.cumsum(blocks.reshape(*blocks.shape[:3], -1, together), axis=3, dtype=np.uint8)
@@ -90,20 +90,20 @@ def _bytes(stream: BinaryIO, page: Page, width: int, height: int) -> NDArray[np.
         counted = struct.pack(layout.order + ("HHQ" if layout.big else "HHI"), tag, _LONG, 1)
         return counted + struct.pack(layout.order + "I", value).ljust(layout.place_bytes, b"\0")
 
-    entries = {tag: page.entries[tag] for tag in (*tiff.STRIPS_AND_TILES, tiff.FILL_ORDER) if tag in page.entries}
+    entries = {tag: page.entries[tag] for tag in (*pages.STRIPS_AND_TILES, pages.FILL_ORDER) if tag in page.entries}
     changed = {
-        tiff.WIDTH: width,
-        tiff.HEIGHT: height,
-        tiff.BITS: 8,
-        tiff.COMPRESSION: page.compression,
-        tiff.PHOTOMETRIC: tiff.BLACK_IS_ZERO,
-        tiff.SAMPLES: 1,
+        pages.WIDTH: width,
+        pages.HEIGHT: height,
+        pages.BITS: 8,
+        pages.COMPRESSION: page.compression,
+        pages.PHOTOMETRIC: pages.BLACK_IS_ZERO,
+        pages.SAMPLES: 1,
     }
     if page.tile[1]:
         bytes_a_pixel = page.samples // page.planes * page.bits // 8
-        changed |= {tiff.TILE_WIDTH: page.tile[1] * bytes_a_pixel, tiff.TILE_HEIGHT: page.tile[0]}
+        changed |= {pages.TILE_WIDTH: page.tile[1] * bytes_a_pixel, pages.TILE_HEIGHT: page.tile[0]}
     else:
-        changed[tiff.ROWS_PER_STRIP] = min(page.rows_per_strip, page.height)
+        changed[pages.ROWS_PER_STRIP] = min(page.rows_per_strip, page.height)
     entries |= {tag: entry(tag, value) for tag, value in changed.items()}
     stream.seek(0)
     content = stream.read()

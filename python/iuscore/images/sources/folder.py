@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from iuscore.errors import UserError
 from iuscore.images.decoded import MAX_PIXELS
-from iuscore.images.folder import DERIVED_CLASS
 from iuscore.images.listing import (
     are_splits,
     beside_class_folders,
@@ -19,8 +18,11 @@ from iuscore.images.listing import (
     uid_of,
 )
 from iuscore.images.sample import Item, StoredFile
-from iuscore.images.shards import Listed, Shard, ShardedSource, new_shard
-from iuscore.images.walk import Found, Walk, size_and_date
+from iuscore.images.sources.base import Listed, Shard, ShardedSource
+from iuscore.images.sources.walk import Found, Walk, size_and_date
+
+DERIVED_CLASS = re.compile(r"([^\W\d_][^_.\-\s]*)[_.\-\s]")
+"""The class at the beginning of a file name, where nobody says which classes there are."""
 
 
 class FolderShards(ShardedSource):
@@ -48,7 +50,7 @@ class FolderShards(ShardedSource):
         [(3, ('a', 'a-c', 'b')), (1, ('b',))]
     """
 
-    kind: ClassVar[str] = "folder"
+    format: ClassVar[str] = "folder"
 
     def __init__(
         self,
@@ -81,10 +83,10 @@ class FolderShards(ShardedSource):
             names.append(found.name)
             images.append(Listed(found.uid, self._label(found.uid), found.n_bytes, found.date))
             if len(images) == size:
-                yield new_shard(index, images, {"folders": folders})
+                yield self._new_shard(index, images, {"folders": folders})
                 index, images, folders = index + 1, [], []
         if images:
-            yield new_shard(index, images, {"folders": folders})
+            yield self._new_shard(index, images, {"folders": folders})
 
     def items(self, shard: Shard) -> Iterator[Item]:
         root = self.path.parent if self.path.is_file() else self.path
@@ -130,20 +132,31 @@ class FolderShards(ShardedSource):
             return
         walk = Walk(self.path, by_content=self.by_content)
         if self.labeled and self.labels_from == "folder":
-            self._require_class_folders(walk)
+            self._require_class_folders()
         empty = True
         for found in walk.files():
             empty = False
             yield found
-        self.ignored, self.ignored_names = walk.ignored, walk.first_others
+        self.ignored, self.ignored_names = walk.ignored, walk.ignored_names
         if empty:
-            raise UserError(nothing_found(self.path, walk.ignored, walk.example, self.by_content))
+            raise UserError(nothing_found(self.path, walk.ignored, walk.ignored_names, self.by_content))
 
-    def _require_class_folders(self, walk: Walk) -> None:
+    def folders(self) -> list[str]:
+        """Names of the folders at the top, sorted; of a single file none."""
+        if not self.path.is_dir():
+            return []
+        names = self._top()
+        return sorted(name[:-1] for name in names if name.endswith("/"))
+
+    def _top(self) -> list[str]:
+        """Names of images, and of folders with a / behind them, at the top."""
         try:
-            names = [shown for shown, _ in walk.names(os.fspath(self.path)).entries]
+            return [shown for shown, _ in Walk(self.path, by_content=self.by_content).names(str(self.path)).entries]
         except OSError as error:
             raise UserError(f"cannot list {self.path}: {error.strerror}") from error
+
+    def _require_class_folders(self) -> None:
+        names = self._top()
         loose = [shown for shown in names if not shown.endswith("/")]
         folders = sorted(shown[:-1] for shown in names if shown.endswith("/"))
         if loose and not folders:

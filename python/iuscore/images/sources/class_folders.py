@@ -1,12 +1,10 @@
-"""Image files in a folder, and which class each belongs to."""
+"""Image files in a folder as a list, and which class each belongs to."""
 
 from __future__ import annotations
 
-import os
-import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,22 +13,14 @@ from iuscore.images.decoded import MAX_PIXELS
 from iuscore.images.listing import (
     are_splits,
     beside_class_folders,
-    is_image_file,
-    is_passed_over,
-    kind_of,
     no_class_folders,
-    no_image_file,
-    nothing_found,
-    nothing_there,
+    require_image_file,
     splits_not_classes,
-    uid_of,
 )
-from iuscore.images.sample import Item, Source, StoredFile
-from iuscore.images.walk import Walk
-
-LabelsFrom = Literal["auto", "folder", "prefix"]
-
-DERIVED_CLASS = re.compile(r"([^\W\d_][^_.\-\s]*)[_.\-\s]")
+from iuscore.images.sample import Source
+from iuscore.images.sources.base import LabelsFrom
+from iuscore.images.sources.folder import DERIVED_CLASS, FolderShards
+from iuscore.images.sources.listed import checked_classes, entries_of, labels_of
 
 
 class FolderSource(Source):
@@ -77,108 +67,53 @@ class FolderSource(Source):
         if labels_from not in ("auto", "folder", "prefix", None):
             raise UserError(f"labels_from: expected auto, folder, prefix or None, got {labels_from!r}")
         path = Path(path)
-        listing = _list(path, by_content)
-        wanted = _checked_classes(classes)
+        if not path.is_dir():
+            require_image_file(path, by_content)
+        reader = FolderShards(path, max_pixels=max_pixels, by_content=by_content)
+        items = entries_of(reader)
+        uids = [item.uid for item in items]
+        wanted = checked_classes(classes)
         labels: dict[str, str] | None = None
         if labels_from is not None and path.is_dir():
-            by = _detect(listing, wanted) if labels_from == "auto" else labels_from
-            labels = (_by_folder if by == "folder" else _by_prefix)(path, listing, wanted)
+            by = _detect(uids, wanted) if labels_from == "auto" else labels_from
+            labels = (_by_folder if by == "folder" else _by_prefix)(path, uids, wanted)
             if labels_from == "auto":
                 _require_two(path, labels, by)
-        kept = [uid for uid in sorted(listing.images) if labels is None or uid in labels]
         super().__init__(
             path,
-            [Item(uid, labels[uid] if labels else None, None, StoredFile(listing.images[uid])) for uid in kept],
+            [replace(item, label=labels[item.uid]) for item in items if item.uid in labels] if labels else items,
             max_pixels=max_pixels,
-            ignored=len(listing.others),
-            ignored_names=tuple(sorted(listing.others)[:5]),
-            left_out=_left_out(listing, labels) if labels is not None else (),
+            ignored=reader.ignored,
+            ignored_names=tuple(reader.ignored_names),
+            left_out=_left_out(reader.folders(), labels) if labels is not None else (),
         )
 
 
-@dataclass
-class _Listing:
-    """uid -> path of the images; names of the other files; first-level folders."""
-
-    images: dict[str, Path] = field(default_factory=dict)
-    others: list[str] = field(default_factory=list)
-    folders: list[str] = field(default_factory=list)
-
-
-def _list(path: Path, by_content: bool) -> _Listing:
-    if path.is_dir():
-        listing = _Listing()
-        walk = Walk(path, keep_others=True, by_content=by_content)
-        for found in walk.files():
-            listing.images[found.uid] = path / found.folder / found.name
-        listing.others = walk.others or []
-        listing.folders = sorted(_sub_folders(path))
-        if not listing.images:
-            raise UserError(nothing_found(path, len(listing.others), min(listing.others, default=None), by_content))
-        return listing
-    if not path.exists():
-        raise UserError(nothing_there(path))
-    if not path.is_file() or not is_image_file(path, by_content):
-        raise UserError(no_image_file(path))
-    return _Listing({uid_of(path.name): path})
-
-
-def _sub_folders(path: Path) -> list[str]:
-    return [
-        uid_of(entry.name)
-        for entry in os.scandir(path)
-        if kind_of(entry) == "folder" and not is_passed_over(entry.name)
-    ]
-
-
-def _checked_classes(classes: Sequence[str] | None) -> tuple[str, ...] | None:
-    if classes is None:
-        return None
-    if isinstance(classes, str) or not classes or not all(classes):
-        raise UserError(f"classes: expected a list of class names, got {classes!r}")
-    if len({name.casefold() for name in classes}) != len(classes):
-        raise UserError(f"classes: a name comes twice in {', '.join(classes)}")
-    return tuple(classes)
-
-
-def _detect(listing: _Listing, wanted: tuple[str, ...] | None) -> Literal["folder", "prefix"]:
-    heads = {uid.split("/")[0].casefold() for uid in listing.images if "/" in uid}
+def _detect(uids: Sequence[str], wanted: tuple[str, ...] | None) -> Literal["folder", "prefix"]:
+    heads = {uid.split("/")[0].casefold() for uid in uids if "/" in uid}
     if not heads:
         return "prefix"
     return "folder" if wanted is None or heads & {name.casefold() for name in wanted} else "prefix"
 
 
-def _by_folder(path: Path, listing: _Listing, wanted: tuple[str, ...] | None) -> dict[str, str]:
-    heads = {uid: uid.split("/")[0] for uid in listing.images if "/" in uid}
+def _by_folder(path: Path, uids: Sequence[str], wanted: tuple[str, ...] | None) -> dict[str, str]:
+    heads = {uid: uid.split("/")[0] for uid in uids if "/" in uid}
     present = sorted(set(heads.values()))
     if not present:
         raise UserError(no_class_folders(path))
-    loose = sorted(uid for uid in listing.images if "/" not in uid)
+    loose = sorted(uid for uid in uids if "/" not in uid)
     if loose:
         raise UserError(beside_class_folders(path, loose, present))
     if wanted is None:
         if are_splits(present):
             raise UserError(splits_not_classes(path, present))
         return heads
-    names = _match_folders(path, present, wanted)
+    names = labels_of(path, present, wanted)
     return {uid: names[head] for uid, head in heads.items() if head in names}
 
 
-def _match_folders(path: Path, present: list[str], wanted: tuple[str, ...]) -> dict[str, str]:
-    """Folder -> class name as the user wrote it."""
-    names = {}
-    for name in wanted:
-        fits = [f for f in present if f == name] or [f for f in present if f.casefold() == name.casefold()]
-        if not fits:
-            raise UserError(f"no images of class {name!r} in {path}: it has {', '.join(present)}")
-        if len(fits) > 1:
-            raise UserError(f"class {name!r} fits several folders of {path}: {', '.join(fits)}")
-        names[fits[0]] = name
-    return names
-
-
-def _by_prefix(path: Path, listing: _Listing, wanted: tuple[str, ...] | None) -> dict[str, str]:
-    names = {uid: uid.split("/")[-1] for uid in listing.images}
+def _by_prefix(path: Path, uids: Sequence[str], wanted: tuple[str, ...] | None) -> dict[str, str]:
+    names = {uid: uid.split("/")[-1] for uid in uids}
     if wanted is None:
         return _derived(path, names)
     longest_first = sorted(wanted, key=len, reverse=True)
@@ -227,6 +162,6 @@ def _require_two(path: Path, labels: dict[str, str], by: str) -> None:
         raise UserError(f"only one {where} in {path}: {present[0]}; two or more are needed")
 
 
-def _left_out(listing: _Listing, labels: dict[str, str]) -> tuple[str, ...]:
+def _left_out(folders: Sequence[str], labels: dict[str, str]) -> tuple[str, ...]:
     used = {uid.split("/")[0] for uid in labels if "/" in uid}
-    return tuple(folder for folder in listing.folders if folder not in used)
+    return tuple(folder for folder in folders if folder not in used)

@@ -1,4 +1,4 @@
-"""What the sources of many images a file have in common: which files, one after the other, and damage."""
+"""What the formats with many images in a file have in common: which files are read, and what is said of damage."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from iuscore.errors import UserError
-from iuscore.images.decoded import MAX_PIXELS
-from iuscore.images.listing import EXTENSIONS, counted, is_passed_over, nothing_there, uid_of
+from iuscore.images.decoded import MAX_PIXELS, Decoded
+from iuscore.images.listing import ARCHIVES, EXTENSIONS, counted, is_passed_over, nothing_there, part_of, uid_of
 from iuscore.images.passing import is_passing
 from iuscore.images.reasons import line, said_by
 from iuscore.images.sample import Item, Stored, StoredNothing
-from iuscore.images.shards import ARCHIVES, Listed, Shard, ShardedSource, new_shard
-from iuscore.images.walk import Walk
+from iuscore.images.sources.base import Listed, Shard, ShardedSource
+from iuscore.images.sources.walk import Walk
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _MOST_LISTED, _LONGEST_NAME = 20, 100
@@ -44,6 +44,8 @@ class ArchiveShards(ShardedSource):
     """
 
     suffix: ClassVar[str]
+    split_in_archive: ClassVar[bool] = False
+    """Whether one archive holds training, validation and test images, and not the names of several archives tell."""
 
     def __init__(self, path: str | Path, *, labeled: bool = False, max_pixels: int = MAX_PIXELS) -> None:
         super().__init__(Path(path), max_pixels)
@@ -62,10 +64,19 @@ class ArchiveShards(ShardedSource):
     def _stored(self, path: Path, where: dict[str, Any]) -> Iterator[Stored]:
         """Images of a shard; where it raises, the rest are unreadable."""
 
+    @abstractmethod
+    def _one(self, where: dict[str, Any], i: int) -> dict[str, Any]:
+        """Where image ``i`` of a shard is: the ``where`` of a shard of this image alone."""
+
+    def fetch(self, path: Path, where: dict[str, Any], i: int) -> Stored:
+        """Image ``i`` of a shard in the archive ``path``; one that cannot be read says so when it is decoded."""
+        with closing(_without_end(self._stored(path, self._one(where, i)))) as stored:
+            return next(stored)
+
     def _shards(self, size: int) -> Iterator[Shard]:
         self.ignored, self.ignored_names = 0, []
         index = 0
-        archives = self._archives()
+        archives = self._wanted()
         for name in archives:
             path = self._folder / name
             try:
@@ -75,18 +86,30 @@ class ArchiveShards(ShardedSource):
                     classes = self.classes_of([image.label for image in found], path)
                     images = [image._replace(label=name) for image, name in zip(found, classes, strict=True)]
                     labels = {"labels": classes} if self.labeled else {}
-                    yield new_shard(index, images, {"archive": name, **labels, **where})
+                    yield self._new_shard(index, images, {"archive": name, **labels, **where})
                     index += 1
             except (Damaged, OSError) as error:
                 reason = str(error) if isinstance(error, Damaged) else reason_of(error)
                 if index == 0 and len(archives) == 1:
                     raise UserError(f"{path}: {reason}") from error
                 listed = Listed(_damaged(name), None, *size_and_date(path))
-                yield new_shard(index, [listed], {"archive": name, "damaged": reason})
+                yield self._new_shard(index, [listed], {"archive": name, "damaged": reason})
                 index += 1
         if index == 0:
             others = f"; found {counted(self.ignored, 'other member')}" if self.ignored else ""
             raise UserError(f"no images in {self.path}{others}")
+
+    def _wanted(self) -> Sequence[str]:
+        """The archives to read: all, or those of one part of a data set, which their names tell."""
+        names = self._archives()
+        if self.split is None or self.split_in_archive:
+            return names
+        found = [name for name in names if part_of(name) == self.split]
+        if not found:
+            raise UserError(
+                f"split: no {self.suffix} file in {self.path} is named {self.split}: it has {listed(names)}"
+            )
+        return found
 
     def _archives(self) -> Sequence[str]:
         if self._names is not None:
@@ -109,7 +132,7 @@ class ArchiveShards(ShardedSource):
                 example = example or file.uid
         if found and example:
             raise UserError(
-                f"{self._folder} holds {uid_of(found[0])} and {example} below it: give a folder of files of one kind"
+                f"{self._folder} holds {uid_of(found[0])} and {example} below it: give a folder of files of one format"
             )
         return found
 
@@ -121,16 +144,61 @@ class ArchiveShards(ShardedSource):
             return
         where["uid"] = uid_of(name)
         labels = where.get("labels") or [None] * shard.n
-        with closing(_to_the_end(self._stored(self._folder / name, where))) as stored:
+        with closing(_without_end(self._stored(self._folder / name, where))) as stored:
             for uid, label in zip(self._uids(where), labels, strict=True):
-                yield Item(uid, label, None, next(stored))
+                yield Item(uid, label, None, next(stored), archive=_archive(uid, name))
+
+    def entries(self, shard: Shard) -> Iterator[Item]:
+        where = dict(shard.where)
+        name = where["archive"]
+        if "damaged" in where:
+            yield from self.items(shard)
+            return
+        where["uid"] = uid_of(name)
+        labels = where.pop("labels", None) or [None] * shard.n
+        for i, (uid, label) in enumerate(zip(self._uids(where), labels, strict=True)):
+            yield Item(uid, label, None, StoredEntry(self, self._folder / name, where, i), archive=_archive(uid, name))
+
+
+class StoredEntry(Stored):
+    """An image in an archive that is not read yet.
+
+    Args:
+        reader: of the archive's format.
+        path: the archive.
+        where: of the shard it is listed in.
+        index: which of that shard's images it is.
+    """
+
+    __slots__ = ("_digest", "index", "path", "reader", "where")
+
+    def __init__(self, reader: ArchiveShards, path: Path, where: dict[str, Any], index: int) -> None:
+        self.reader, self.path, self.where, self.index = reader, path, where, index
+        self._digest: str | None = None
+
+    def fetched(self) -> Stored:
+        return self.reader.fetch(self.path, self.where, self.index)
+
+    def decode(self, max_pixels: int, bits: int | None = None) -> Decoded:
+        return self.fetched().decode(max_pixels, bits)
+
+    def digest(self) -> str:
+        if self._digest is None:  # kept: what is compressed is unpacked from its beginning to be read a second time
+            self._digest = self.fetched().digest()
+        return self._digest
+
+
+def _archive(uid: str, name: str) -> str | None:
+    """The archive ``name`` as uids write it, where ``uid`` begins with it."""
+    archive = uid_of(name)
+    return archive if uid.startswith(f"{archive}/") else None
 
 
 def _damaged(name: str) -> str:
     return f"{uid_of(name)}/#damaged"
 
 
-def _to_the_end(stored: Iterator[Stored]) -> Generator[Stored]:
+def _without_end(stored: Iterator[Stored]) -> Generator[Stored]:
     """``stored``, and after its end or failure what says so, for ever."""
     reason, passing = "damaged: the archive has fewer images than when it was listed", False
     try:

@@ -26,7 +26,7 @@ from iuscore.images.decoded import (
     full_range,
     note_small_range,
 )
-from iuscore.images.own_pillow import image_module
+from iuscore.images.formats.own_pillow import image_module
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -1,16 +1,28 @@
-"""Arrays in .npz archives and .npy files: their headers, and how much of them can be there."""
+"""Arrays in .npz archives and .npy files: their headers, how much of them can be there, which are images or labels."""
 
 from __future__ import annotations
 
 import io
+import math
 import zipfile
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from iuscore.errors import UserError
 from iuscore.images.listing import most_images
+
+SPLITS = ("train", "val", "test")
+
+_PIXEL_TYPES = {
+    "uint8": "uint8",
+    "uint16": "uint16",
+    "float16": "float32",
+    "float32": "float32",
+    "float64": "float32",
+}
 
 # NumPy takes headers of up to 10,000 characters.
 _LONGEST_HEADER = 1 << 14
@@ -82,3 +94,31 @@ def require_images(path: Path, member: zipfile.ZipInfo, n: int) -> None:
             f"{path}: {member.filename} has {n} images in {packed} bytes, expected at most {most_images(packed)}: "
             "save them without compression"
         )
+
+
+def pixel_type(path: Path, key: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> str:
+    """Type in which the pixels of an array are given; a UserError where the array holds no images."""
+    described = f"{key} of {path}: expected [N, H, W] or [N, H, W, 3], got {list(shape)}"
+    if len(shape) == 4 and shape[3] not in (1, 3):
+        raise UserError(f"{described}; 3-D volumes are not supported")
+    if len(shape) not in (3, 4) or 0 in shape[1:]:
+        raise UserError(described)
+    if dtype.name not in _PIXEL_TYPES:
+        raise UserError(f"{key} of {path}: expected uint8, uint16 or floats in [0, 1], got {dtype}")
+    return _PIXEL_TYPES[dtype.name]
+
+
+def require_one_label(path: Path, key: str, shape: tuple[int, ...], count: int) -> None:
+    """A UserError where an array of this shape has not one label for each of ``count`` images."""
+    if len(shape) == 2 and shape[1] > 1:
+        raise UserError(f"{key} of {path} has {shape[1]} labels per image: only one per image is supported")
+    if len(shape) not in (1, 2) or math.prod(shape) != count:
+        raise UserError(f"{key} of {path}: expected [{count}, 1], one label per image, got {list(shape)}")
+
+
+def checked_labels(path: Path, key: str, labels: NDArray[Any], count: int) -> NDArray[Any]:
+    """Labels [count]; a UserError unless ``labels`` are integers from 0, one for each image."""
+    require_one_label(path, key, labels.shape, count)
+    if labels.dtype.kind not in "iu" or (count and labels.min() < 0):
+        raise UserError(f"{key} of {path}: expected integers from 0, got {labels.dtype} {labels.reshape(-1)[:3]}")
+    return labels.reshape(-1)

@@ -14,7 +14,6 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from iuscore.images import gdcm_process, jpeg
 from iuscore.images.decoded import (
     CONVERTED,
     FIRST_FRAME,
@@ -27,8 +26,9 @@ from iuscore.images.decoded import (
     one_line_reason,
     too_deep,
 )
-from iuscore.images.dicom_files import inflated
-from iuscore.images.dicom_tables import Table, table
+from iuscore.images.formats import gdcm_process, jpeg
+from iuscore.images.formats.dicom.files import inflated
+from iuscore.images.formats.dicom.tables import Table, table
 from iuscore.images.passing import is_passing
 
 _EXTRA = "pip install -c constraints.txt '.[dicom]'"

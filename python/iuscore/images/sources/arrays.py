@@ -13,14 +13,22 @@ from numpy.typing import NDArray
 
 from iuscore._run.regular_files import regular_only
 from iuscore.errors import UserError
-from iuscore.images.archives import ArchiveShards, Damaged, listed, size_and_date
-from iuscore.images.cursors import read_from
 from iuscore.images.decoded import MAX_PIXELS
-from iuscore.images.medmnist import SPLITS, checked_labels, pixel_type, require_one_label
-from iuscore.images.npz import read_header, require_images, unpacked_bytes
+from iuscore.images.listing import uid_of
 from iuscore.images.reasons import said_by
 from iuscore.images.sample import Stored, StoredArray
-from iuscore.images.shards import Listed
+from iuscore.images.sources.archive import ArchiveShards, Damaged, listed, size_and_date
+from iuscore.images.sources.array_files import (
+    SPLITS,
+    checked_labels,
+    pixel_type,
+    read_header,
+    require_images,
+    require_one_label,
+    unpacked_bytes,
+)
+from iuscore.images.sources.base import Listed
+from iuscore.images.sources.forward import read_from
 
 
 class _Header(NamedTuple):
@@ -60,8 +68,9 @@ class NpzShards(ArchiveShards):
         [2, 1]
     """
 
-    kind: ClassVar[str] = "npz"
+    format: ClassVar[str] = "npz"
     suffix: ClassVar[str] = ".npz"
+    split_in_archive: ClassVar[bool] = True
 
     def __init__(
         self, path: str | Path, *, labeled: bool = False, split: str | None = None, max_pixels: int = MAX_PIXELS
@@ -103,20 +112,14 @@ class NpzShards(ArchiveShards):
         key = f"{split}_labels"
         unpacked_bytes(path, archive.getinfo(f"{key}.npy"))
         with _member(archive, key) as stream:
-            try:
-                header = read_header(stream)
-                require_one_label(path, key, header.shape, claimed)
-                if header.dtype.hasobject:
-                    raise ValueError("objects, not numbers")
-                values = np.frombuffer(_exactly(stream, n * header.dtype.itemsize), header.dtype)
-            except UserError:
-                raise
-            except Exception as error:  # whatever zip, zlib and header parsing raise
-                raise Damaged(f"damaged: {key}: {said_by(error)}") from error
-        return checked_labels(path, key, values, n)
+            return _labels(stream, path, key, claimed, n)
 
     def _uids(self, where: dict[str, Any]) -> Iterator[str]:
         return (_uid(where["split"], i) for i in range(*where["rows"]))
+
+    def _one(self, where: dict[str, Any], i: int) -> dict[str, Any]:
+        row = where["rows"][0] + i
+        return {"split": where["split"], "rows": [row, row + 1]}
 
     def _stored(self, path: Path, where: dict[str, Any]) -> Iterator[Stored]:
         start, stop = where["rows"]
@@ -154,10 +157,12 @@ class NpyShards(ArchiveShards):
     """A .npy array [N, H, W], [N, H, W, 1] or [N, H, W, 3], a folder of them, or a pattern with braces.
 
     Values are uint8, uint16, or floats in [0, 1]. Uids are ``<file>/<image>`` with nine digits. An image is read from
-    its place in the file when it is asked for. There are no classes.
+    its place in the file when it is asked for. Classes of ``x.npy`` are integers [N] or [N, 1] in ``x_labels.npy``
+    beside it, those of ``train_images.npy`` in ``train_labels.npy``.
 
     Args:
         path: file, folder or pattern.
+        labeled: read the class of every image.
         max_pixels: larger images are refused when read.
 
     Example:
@@ -169,13 +174,20 @@ class NpyShards(ArchiveShards):
         'x.npy/000000002'
     """
 
-    kind: ClassVar[str] = "npy"
+    format: ClassVar[str] = "npy"
     suffix: ClassVar[str] = ".npy"
 
     def __init__(self, path: str | Path, *, labeled: bool = False, max_pixels: int = MAX_PIXELS) -> None:
-        super().__init__(path, max_pixels=max_pixels)
-        if labeled:
-            raise UserError(f"{path} has no classes: use an .npz with labels, or folders of images")
+        super().__init__(path, labeled=labeled, max_pixels=max_pixels)
+
+    def _archives(self) -> Sequence[str]:
+        """The arrays of images, without those of their labels."""
+        names = super()._archives()
+        labels = {_labels_name(name) for name in names}
+        for name in names:
+            if name in labels and len(names) > 1:
+                self._leave_out(uid_of(name))
+        return [name for name in names if name not in labels] if len(names) > 1 else names
 
     def _parts(self, path: Path, name: str, size: int) -> Iterator[tuple[Sequence[Listed], dict[str, Any]]]:
         with open(path, "rb", opener=regular_only) as stream:
@@ -186,14 +198,31 @@ class NpyShards(ArchiveShards):
             )
         n_bytes, date = size_and_date(path)
         n = _whole(path, header, n_bytes, self.max_pixels)
+        labels = self._labels(path, header.shape[0], n) if self.labeled else None
         for start in range(0, n, size):
             stop = min(start + size, n)
-            images = [Listed(f"{name}/{i:09d}", None, header.n_bytes, date) for i in range(start, stop)]
+            known = [None] * (stop - start) if labels is None else [str(k) for k in labels[start:stop].tolist()]
+            images = [Listed(f"{name}/{start + i:09d}", label, header.n_bytes, date) for i, label in enumerate(known)]
             yield images, {"rows": [start, stop]}
         _require_all(name, header, n)
 
+    def _labels(self, path: Path, claimed: int, n: int) -> NDArray[Any]:
+        """Labels of the first ``n`` of ``claimed`` images."""
+        beside = path.with_name(_labels_name(path.name))
+        if not beside.exists():
+            raise UserError(
+                f"{path} has no classes: save an integer for each image as {beside.name} beside it, or use an .npz "
+                "with labels"
+            )
+        with open(beside, "rb", opener=regular_only) as stream:
+            return _labels(stream, beside, "the array", claimed, n)
+
     def _uids(self, where: dict[str, Any]) -> Iterator[str]:
         return (f"{where['uid']}/{i:09d}" for i in range(*where["rows"]))
+
+    def _one(self, where: dict[str, Any], i: int) -> dict[str, Any]:
+        row = where["rows"][0] + i
+        return {"rows": [row, row + 1]}
 
     def _stored(self, path: Path, where: dict[str, Any]) -> Iterator[Stored]:
         # Not a memory map: where the file is cut short, touching that kills the process.
@@ -219,6 +248,36 @@ def _member(archive: zipfile.ZipFile, key: str) -> IO[bytes]:
         return archive.open(f"{key}.npy")
     except Exception as error:
         raise Damaged(f"damaged: {key}: {said_by(error)}") from error
+
+
+def _labels_name(name: str) -> str:
+    """The file beside an array of images that has their labels.
+
+    Example:
+        >>> [_labels_name(name) for name in ("x.npy", "train_images.npy", "images.npy")]
+        ['x_labels.npy', 'train_labels.npy', 'labels.npy']
+    """
+    stem, dot, suffix = name.rpartition(".")
+    return (
+        f"{stem.removesuffix('images')}labels{dot}{suffix}"
+        if stem.endswith("images")
+        else f"{stem}_labels{dot}{suffix}"
+    )
+
+
+def _labels(stream: IO[bytes], path: Path, key: str, claimed: int, n: int) -> NDArray[Any]:
+    """Labels of the first ``n`` of ``claimed`` images from the array that ``stream`` holds."""
+    try:
+        header = read_header(stream)
+        require_one_label(path, key, header.shape, claimed)
+        if header.dtype.hasobject:
+            raise ValueError("objects, not numbers")
+        values = np.frombuffer(_exactly(stream, n * header.dtype.itemsize), header.dtype)
+    except UserError:
+        raise
+    except Exception as error:  # whatever zip, zlib and header parsing raise
+        raise Damaged(f"damaged: {key}: {said_by(error)}") from error
+    return checked_labels(path, key, values, n)
 
 
 def _header(stream: IO[bytes], path: Path, key: str) -> _Header:

@@ -1,0 +1,1 @@
+"""One file or folder for each image format; `iuscore.images.decode` tells them apart by their first bytes."""

@@ -1,0 +1,1 @@
+"""DICOM files, as a viewer first shows them."""

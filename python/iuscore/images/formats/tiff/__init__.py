@@ -1,0 +1,1 @@
+"""TIFF files, with the types of samples that Pillow does not read."""
