@@ -74,6 +74,8 @@ def open_shards(
     checked_bits(bits)
     if labels_from not in ("auto", "folder", "prefix"):
         raise UserError(f"labels_from: expected auto, folder or prefix, got {labels_from!r}")
+    if split not in ("train", "val", "test", None):
+        raise UserError(f"split: expected train, val or test, got {split!r}")
     source = _opened(Path(path), labeled, split, column, max_pixels, by_content, labels_from)
     if labels_from == "prefix" != source.labels_from:
         raise UserError(_NO_PREFIXES.format(path=path))
