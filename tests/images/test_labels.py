@@ -265,3 +265,71 @@ class TestFit:
             open_source(tmp_path / "real", labels_from="folder", classes=["w"], class_map={"1": "y", "2": "x"})
         with pytest.raises(UserError, match="class_map: it needs labels_from"):
             open_source(tmp_path / "real", class_map={"1": "y"})
+
+
+class TestTheSameOptionsForScoreAndFit:
+    def test_labels_from_auto(self, command: Command, fitted: Path, images: np.ndarray, tmp_path: Path) -> None:
+        """Without folders the class is what the names begin with; with folders it is the folder, whatever the names."""
+        options = ("--target", "from-folder", "--out")
+        assert (
+            command("score", fitted, prefixes(tmp_path, images, CLASSES), *options, tmp_path / "flat_out").status == 0
+        )
+        assert [row["target"] for row in rows_of(tmp_path / "flat_out")] == sorted(CLASSES)
+        assert command("verify", tmp_path / "flat_out").status == 0
+        root = folder(tmp_path, images, CLASSES)
+        for path in sorted(root.rglob("*.pgm")):
+            path.rename(path.with_name("a_" + path.name))
+        assert command("score", fitted, root, *options, tmp_path / "out").status == 0
+        assert [row["target"] for row in rows_of(tmp_path / "out")] == sorted(CLASSES)
+
+    @pytest.mark.parametrize("of", ["folder", "tar"])
+    def test_groups_on_paths(self, command: Command, fitted: Path, images: np.ndarray, tmp_path: Path, of: str) -> None:
+        names = ["a/p1/1.pgm", "a/p1/2.pgm", "b/p2/1.pgm", "b/p3/1.pgm"]
+        if of == "tar":
+            source = tar(tmp_path / "x.tar", [(name, pgm(image)) for name, image in zip(names, images, strict=True)])
+        else:
+            source = tmp_path / "deep"
+            for name, image in zip(names, images, strict=True):
+                (source / name).parent.mkdir(parents=True, exist_ok=True)
+                (source / name).write_bytes(pgm(image))
+        pattern = "/(p[0-9])/"
+        listed = open_source(source, group_by=pattern)
+        options = ("--target", "a", "--group-by", pattern, "--out", tmp_path / "out")
+        ran = command("score", fitted, source, *options)
+        assert ran.status == 0, ran.err
+        assert [row["group"] for row in rows_of(tmp_path / "out")] == [item.group for item in listed.items]
+        assert [item.group for item in listed.items] == ["p1", "p1", "p2", "p3"]
+        said = command("score", fitted, source, "--target", "a", "--group-by", "/x/", "--out", tmp_path / "n").refusal()
+        assert said.startswith("group_by: '/x/' is not found in the path of ")
+
+    def test_a_part_of_archives(self, command: Command, fitted: Path, images: np.ndarray, tmp_path: Path) -> None:
+        for part, image in (("train", images[0]), ("valid", images[1])):
+            tar(tmp_path / f"tars/{part}-0.tar", [(f"{part}.pgm", pgm(image))])
+        options = ("--target", "a", "--split", "val", "--out", tmp_path / "out")
+        assert command("score", fitted, tmp_path / "tars", *options).status == 0
+        assert [row["uid"] for row in rows_of(tmp_path / "out")] == ["valid-0.tar/valid.pgm"]
+        assert command("verify", tmp_path / "out").status == 0
+        said = command("score", fitted, tmp_path / "tars", "--target", "a", "--split", "test", "--out", tmp_path / "n")
+        assert said.refusal() == (
+            f"split: no .tar file in {tmp_path}/tars is named after test: it has train-0.tar, valid-0.tar"
+        )
+
+
+def test_labels_of_npy_arrays(command: Command, fitted: Path, images: np.ndarray, tmp_path: Path) -> None:
+    """Beside their images, in a folder that has nothing else, and not taken for images."""
+    root = tmp_path / "arrays"
+    root.mkdir()
+    for name, part in (("train_images", slice(0, 3)), ("x", slice(3, 4))):
+        np.save(root / f"{name}.npy", images[part])
+        np.save(
+            root / f"{name.removesuffix('images') if 'images' in name else 'x_'}labels.npy", np.array(NUMBERS[part])
+        )
+    options = ("--target", "from-folder", "--map", "0=a,1=b", "--out", tmp_path / "out")
+    assert command("score", fitted, root, *options).status == 0
+    assert [(row["uid"], row["target"]) for row in rows_of(tmp_path / "out")] == [
+        ("train_images.npy/000000000", "b"), ("train_images.npy/000000001", "a"), ("train_images.npy/000000002", "b"),
+        ("x.npy/000000000", "b"),
+    ]  # fmt: skip
+    ran = command("score", fitted, root, "--target", "a", "--out", tmp_path / "one")
+    assert ran.status == 0
+    assert "note: files that are no images: 2, left out (train_labels.npy, x_labels.npy)" in ran.out

@@ -1,13 +1,16 @@
-"""iuscore.images.sources.open: what holds for sharded sources of every kind, and how a path's kind is told."""
+"""iuscore.images.sources.open: what holds for the readers of all formats, and how the format at a path is told."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import pickle
 import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from iuscore.errors import UserError
@@ -166,3 +169,34 @@ def test_what_lies_below_is_found_whatever_links_there_are(tmp_path: Path) -> No
     tar(tmp_path / "99/x.tar", {"1.pgm": pgm(1)})
     assert open_shards(tmp_path).format == "webdataset"
     assert "linked to each other" in fails(tmp_path)
+
+
+def test_signatures_are_those_of_the_images_that_were_listed(tmp_path: Path) -> None:
+    """By the formula that began runs of every version: SHA-256 of [uid, label, bytes, date] of each image, as JSON."""
+
+    def expected(*listed: list[object], also: object = None) -> str:
+        known = [*listed] if also is None else [[*listed], also]
+        return hashlib.sha256(json.dumps(known).encode()).hexdigest()
+
+    root = fill(tmp_path / "images", "a/1.pgm", "b/2.pgm")
+    for path in root.rglob("*.pgm"):
+        os.utime(path, (10**9, 10**9 + 0.5))
+    files: list[list[object]] = [["a/1.pgm", "a", 13, 10**9], ["b/2.pgm", "b", 13, 10**9]]
+    plain: list[list[object]] = [[uid, None, n, date] for uid, _, n, date in files]
+
+    def signature(path: Path, **options: object) -> str:
+        (shard,) = open_shards(path, **options).shards(10)  # type: ignore[arg-type]
+        return shard.signature
+
+    assert signature(root) == expected(*plain)
+    assert signature(root, labeled=True) == expected(*files)
+    # Other images are refused with another limit, and only then it is part of the signature.
+    assert signature(root, max_pixels=100) == expected(*plain, also={"max_pixels": 100})
+
+    path = tar(tmp_path / "x.tar", {"1.pgm": pgm(1), "1.cls": b"7"}, date=2 * 10**9)
+    assert signature(path, labeled=True) == expected(["x.tar/1.pgm", "7", 13, 2 * 10**9])
+    path = table(tmp_path / "x.parquet", [pgm(0), pgm(1)])
+    os.utime(path, (10**9, 10**9))
+    size = pq.ParquetFile(path).metadata.row_group(0).total_byte_size
+    rows: list[list[object]] = [[f"x.parquet/00000000{i}", None, size, 10**9] for i in range(2)]
+    assert signature(path) == expected(*rows, also="image")

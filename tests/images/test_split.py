@@ -153,7 +153,7 @@ def test_leakage(tmp_path: Path) -> None:
         Leak("uid", "b/p3_1.pgm", "b/p3_1.pgm"),
         Leak("content", "a/p1_1.pgm", "b/q_copy.pgm"),
     )
-    assert [leak.kind for leak in leakage(train, val)] == ["uid", "content"]
+    assert [leak.shared for leak in leakage(train, val)] == ["uid", "content"]
 
 
 def test_real_patients_do_not_leak_and_split_well() -> None:

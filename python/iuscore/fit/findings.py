@@ -133,9 +133,9 @@ class Findings:
     def _same(self) -> list[str]:
         lines = []
         for one, other in combinations(self.parts, 2):
-            first = _first_of(self.parts[one].digests, self.parts[one].uids)
+            by_digest = _first_of(self.parts[one].digests, self.parts[one].uids)
             second = self.parts[other]
-            pairs = [(first[d], uid) for d, uid in zip(second.digests, second.uids, strict=True) if d in first]
+            pairs = [(by_digest[d], uid) for d, uid in zip(second.digests, second.uids, strict=True) if d in by_digest]
             if pairs:
                 noun = "identical image" if len(pairs) == 1 else "identical images"
                 lines.append(
@@ -234,9 +234,9 @@ def _pairs(one: _Part, other: _Part) -> list[tuple[str, str]]:
     """For each image of ``other`` that has one nearly like it in ``one``, though not the same file: both names."""
     if not one.steps or not other.steps:
         return []
-    first, found = np.stack(one.steps), []
+    steps, found = np.stack(one.steps), []
     for start in range(0, len(other.steps), _BLOCK):
-        alike = np.stack(other.steps[start : start + _BLOCK]) @ first.T
+        alike = np.stack(other.steps[start : start + _BLOCK]) @ steps.T
         best = alike.argmax(axis=1)
         for row in np.flatnonzero(alike[np.arange(len(best)), best] > ALIKE):
             i, j = one.compared[int(best[row])], other.compared[start + int(row)]

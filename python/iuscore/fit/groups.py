@@ -49,7 +49,7 @@ def without(parts: Mapping[str, Source], patterns: Sequence[str]) -> tuple[Parts
     """
     total = sum(map(len, parts.values()))
     found: Counter[str] = Counter()
-    first: dict[str, str] = {}
+    example: dict[str, str] = {}
     kept: Parts = {}
     for name, part in parts.items():
         chosen = []
@@ -59,15 +59,15 @@ def without(parts: Mapping[str, Source], patterns: Sequence[str]) -> tuple[Parts
                 chosen.append(i)
             else:
                 found[fits] += 1
-                first.setdefault(fits, item.uid)
+                example.setdefault(fits, item.uid)
         if not chosen:
             raise UserError(f"--exclude: nothing is left of {part.path}: all of its {len(part)} images fit")
         kept[name] = part.subset(chosen) if len(chosen) < len(part) else part
     for pattern in patterns:
         if not any(_fits(item, pattern) for part in parts.values() for item in part.items):
-            example = next(iter(parts.values())).items[0].uid
-            raise UserError(f"--exclude: {pattern!r} fits none of the {total} images, which are called like {example}")
-    lines = (f"left out by --exclude {p!r}: {n} of {total} images, such as {first[p]}" for p, n in found.items())
+            called = next(iter(parts.values())).items[0].uid
+            raise UserError(f"--exclude: {pattern!r} fits none of the {total} images, which are called like {called}")
+    lines = (f"left out by --exclude {p!r}: {n} of {total} images, such as {example[p]}" for p, n in found.items())
     return kept, tuple(lines)
 
 

@@ -251,9 +251,9 @@ def _shared_groups(parts: Mapping[str, Source]) -> tuple[str, ...]:
     """What the same content in two parts is, `iuscore.fit.findings` says once the images were read."""
     found = []
     for one, other in combinations(parts, 2):
-        first = {item.group: item.uid for item in reversed(parts[one].items) if item.group is not None}
-        shared = {item.group: item.uid for item in reversed(parts[other].items) if item.group in first}
+        examples = {item.group: item.uid for item in reversed(parts[one].items) if item.group is not None}
+        shared = {item.group: item.uid for item in reversed(parts[other].items) if item.group in examples}
         if shared:
             group = min(shared)
-            found.append(f"{one} and {other} share {len(shared)} groups, such as {first[group]} and {shared[group]}")
+            found.append(f"{one} and {other} share {len(shared)} groups, such as {examples[group]} and {shared[group]}")
     return tuple(found)

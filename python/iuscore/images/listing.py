@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 from iuscore._run.regular_files import regular_only
 from iuscore.errors import UserError
@@ -75,7 +73,7 @@ def is_image_file(path: str | Path, by_content: bool) -> bool:
 
 
 def begins_as_image(head: bytes) -> bool:
-    """Whether a file that begins with ``head``, 132 bytes or all there are, is an image of a kind that is decoded.
+    """Whether a file that begins with ``head``, 132 bytes or all there are, is an image of a format that is decoded.
 
     Example:
         >>> begins_as_image(b"P5 2 1 255 ab"), begins_as_image(b"Patient")
@@ -105,18 +103,6 @@ def most_images(n_bytes: int) -> int:
 def is_passed_over(name: str) -> bool:
     """Hidden files, and what file managers leave behind."""
     return name.startswith(".") or name.lower() in _SYSTEM_FILES
-
-
-def kind_of(entry: os.DirEntry[str]) -> Literal["folder", "file", "other"]:
-    try:
-        mode = entry.stat().st_mode
-    except OSError:
-        # A link to nothing is listed as a file, so that reading it says what is wrong.
-        return "file"
-    if stat.S_ISDIR(mode):
-        return "folder"
-    # Opening a named pipe would wait for ever.
-    return "file" if stat.S_ISREG(mode) else "other"
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:

@@ -47,4 +47,7 @@ def said_by(error: BaseException) -> str:
         return "its pixels cannot be decoded"
     if text:
         return text
-    return next((words for kind, words in _WORDS.items() if isinstance(error, kind)), "its content contradicts itself")
+    return next(
+        (words for error_type, words in _WORDS.items() if isinstance(error, error_type)),
+        "its content contradicts itself",
+    )

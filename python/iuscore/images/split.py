@@ -241,13 +241,13 @@ class Leak:
     """Something that two splits share.
 
     Attributes:
-        kind: ``group`` (the same patient), ``uid`` (the same name) or ``content`` (the same bytes).
+        shared: ``group`` (the same patient), ``uid`` (the same name) or ``content`` (the same bytes).
         first: uid in the first split.
         second: uid in the second split.
-        group: the group, if ``kind`` is ``group``.
+        group: the group, if ``shared`` is ``group``.
     """
 
-    kind: Literal["group", "uid", "content"]
+    shared: Literal["group", "uid", "content"]
     first: str
     second: str
     group: str | None = None
@@ -273,7 +273,7 @@ def leakage(first: Source, second: Source, *, group_by: str | None = None) -> tu
         ...         _ = Path(root, name).write_bytes(b"P5 1 1 255 " + name[-5:].encode())
         ...     train, val = (open_source(Path(root, part)) for part in ("train", "val"))
         ...     leakage(train, val, group_by="p[0-9]+")
-        (Leak(kind='group', first='p1_a.pgm', second='p1_b.pgm', group='p1'),)
+        (Leak(shared='group', first='p1_a.pgm', second='p1_b.pgm', group='p1'),)
     """
     if group_by is not None:
         first, second = with_groups(first, group_by), with_groups(second, group_by)

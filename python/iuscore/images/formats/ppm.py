@@ -83,11 +83,11 @@ def _stretched(values: NDArray[Any], most: int, notes: list[str], bits: int | No
 
 
 def _binary(stream: BinaryIO, n: int, most: int) -> NDArray[Any]:
-    kind = np.dtype(np.uint8 if most < 256 else ">u2")
-    content = stream.read(n * kind.itemsize)
-    if len(content) < n * kind.itemsize:
+    dtype = np.dtype(np.uint8 if most < 256 else ">u2")
+    content = stream.read(n * dtype.itemsize)
+    if len(content) < n * dtype.itemsize:
         raise UnreadableImage(_TRUNCATED)
-    return np.frombuffer(content, kind)
+    return np.frombuffer(content, dtype)
 
 
 _TRUNCATED = "truncated: image file is truncated"

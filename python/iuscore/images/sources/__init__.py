@@ -1,1 +1,1 @@
-"""Where images lie: one reader of each kind of folder, archive, table and array, for `fit` and for `score`."""
+"""Where images lie: one reader of each format: folders, archives, tables and arrays, for `fit` and for `score`."""

@@ -107,7 +107,7 @@ class ArchiveShards(ShardedSource):
         found = [name for name in names if part_of(name) == self.split]
         if not found:
             raise UserError(
-                f"split: no {self.suffix} file in {self.path} is named {self.split}: it has {listed(names)}"
+                f"split: no {self.suffix} file in {self.path} is named after {self.split}: it has {listed(names)}"
             )
         return found
 

@@ -47,7 +47,7 @@ def open_shards(
             files or a pattern such as ``shards-{000..099}.tar`` of WebDataset's .tar archives (`TarShards`), Parquet
             files (`ParquetShards`) or .npy arrays (`NpyShards`). Of a folder with nothing but folders in it, what lies
             below decides.
-        labeled: images have classes; where they are found: see the source of that kind.
+        labeled: images have classes; where they are found: see the reader of the format.
         split: ``"train"``, ``"val"`` or ``"test"``: that part only, of an .npz, of a folder with folders of these
             names, or of archives with names such as ``train-00000.parquet``.
         column: the column of images of Parquet files; the extension of members of a .tar archive.
@@ -62,6 +62,7 @@ def open_shards(
 
     Example:
         >>> import tempfile
+        >>> from iuscore.images import read_item
         >>> with tempfile.TemporaryDirectory() as root:
         ...     for name in "abc":
         ...         _ = Path(root, f"{name}.pgm").write_bytes(b"P5 2 1 255 " + bytes([0, 200]))

@@ -88,35 +88,35 @@ class ParquetShards(ArchiveShards):
             for groups in _packed([group.num_rows for group in footer[:first_bad]], size):
                 images = []
                 row = start
-                for group, first, stop in groups:
+                for group, begin, stop in groups:
                     n_bytes = footer[group].total_byte_size
-                    known = [None] * (stop - first) if labels is None else labels.of(group, first, stop)
+                    known = [None] * (stop - begin) if labels is None else labels.of(group, begin, stop)
                     images += [Listed(_uid(name, row + i), label, n_bytes, date) for i, label in enumerate(known)]
-                    row += stop - first
+                    row += stop - begin
                 yield images, {"column": column, "row": start, "groups": groups}
                 start = row
             if problem:
                 raise Damaged(f"damaged: {problem}")
 
     def _uids(self, where: dict[str, Any]) -> Iterator[str]:
-        n = sum(stop - first for _, first, stop in where["groups"])
+        n = sum(stop - begin for _, begin, stop in where["groups"])
         return (_uid(where["uid"], where["row"] + i) for i in range(n))
 
     def _one(self, where: dict[str, Any], i: int) -> dict[str, Any]:
-        for group, first, stop in where["groups"]:
-            if i < stop - first:
-                return {"column": where["column"], "groups": [[group, first + i, first + i + 1]]}
-            i -= stop - first
+        for group, begin, stop in where["groups"]:
+            if i < stop - begin:
+                return {"column": where["column"], "groups": [[group, begin + i, begin + i + 1]]}
+            i -= stop - begin
         raise IndexError(i)
 
     def _stored(self, path: Path, where: dict[str, Any]) -> Iterator[Stored]:
         with open(path, "rb", opener=regular_only):
             pass  # the system's own word for what is wrong
-        for group, first, stop in where["groups"]:
+        for group, begin, stop in where["groups"]:
             key = (str(path), size_and_date(path), where["column"], group)
-            done = first
+            done = begin
             try:
-                with read_from(first, key, partial(_Rows, path, where["column"], group)) as rows:
+                with read_from(begin, key, partial(_Rows, path, where["column"], group)) as rows:
                     while done < stop:
                         stored = rows.read()
                         done += 1
@@ -200,11 +200,11 @@ def _packed(rows: Sequence[int], size: int) -> Iterator[list[list[int]]]:
         if shard and n > room:
             yield shard
             shard, room = [], size
-        for first in range(0, n, size):
-            stop = min(first + size, n)
-            shard.append([group, first, stop])
-            room -= stop - first
-            if room == 0 or stop - first == size:
+        for begin in range(0, n, size):
+            stop = min(begin + size, n)
+            shard.append([group, begin, stop])
+            room -= stop - begin
+            if room == 0 or stop - begin == size:
                 yield shard
                 shard, room = [], size
     if shard:
@@ -233,11 +233,13 @@ def _image_column(path: Path, schema: pa.Schema, wanted: str | None) -> str:
     raise UserError(f"{path} has no column of bytes, or of structs with a field bytes: its columns are {present}")
 
 
-def _holds_bytes(kind: pa.DataType) -> bool:
-    if pa.types.is_struct(kind):
-        index = kind.get_field_index("bytes")
-        return index >= 0 and not pa.types.is_struct(inner := kind.field(index).type) and _holds_bytes(inner)
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind))
+def _holds_bytes(data_type: pa.DataType) -> bool:
+    if pa.types.is_struct(data_type):
+        index = data_type.get_field_index("bytes")
+        return index >= 0 and not pa.types.is_struct(inner := data_type.field(index).type) and _holds_bytes(inner)
+    return bool(
+        pa.types.is_binary(data_type) or pa.types.is_large_binary(data_type) or pa.types.is_binary_view(data_type)
+    )
 
 
 class _Labels:
@@ -251,16 +253,16 @@ class _Labels:
         self._group = -1
         self._rest: Iterator[object] = iter(())
 
-    def of(self, group: int, first: int, stop: int) -> Sequence[str]:
-        """Classes of the rows ``first`` to ``stop`` of a row group; those before them were asked for before."""
+    def of(self, group: int, begin: int, stop: int) -> Sequence[str]:
+        """Classes of the rows ``begin`` to ``stop`` of a row group; those before them were asked for before."""
         if group != self._group:
             self._group, self._rest = group, self._values(group)
         try:
-            values = list(islice(self._rest, stop - first))
+            values = list(islice(self._rest, stop - begin))
         except (pa.ArrowException, OSError) as error:
             raise Damaged(f"damaged: {_LABEL}: {said_by(error)}") from error
-        if len(values) < stop - first:
-            raise Damaged(f"damaged: {_LABEL}: {first + len(values)} rows of a row group of {stop} or more")
+        if len(values) < stop - begin:
+            raise Damaged(f"damaged: {_LABEL}: {begin + len(values)} rows of a row group of {stop} or more")
         return [_label(self._path, value, self._names) for value in values]
 
     def _values(self, group: int) -> Iterator[object]:
@@ -275,8 +277,8 @@ class _Labels:
             yield from values.to_pylist()
 
     def _require_short(self, values: pa.DictionaryArray) -> None:
-        kind = values.type.value_type
-        if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind):
+        data_type = values.type.value_type
+        if pa.types.is_string(data_type) or pa.types.is_large_string(data_type) or pa.types.is_binary(data_type):
             longest = pc.max(pc.binary_length(values.dictionary).take(values.indices)).as_py()
             if longest is not None and longest > _LONGEST_CLASS:
                 raise UserError(f"{_LABEL} of {self._path}: expected a short text in every row, got {longest} bytes")

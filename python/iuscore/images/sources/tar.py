@@ -201,12 +201,12 @@ def _require_short_header(stream: IO[bytes], offset: int, last: str) -> None:
     sparse = False
     for _ in range(_MOST_EXTENSIONS):
         header = stream.read(_BLOCK)
-        kind = header[156:157]
-        if kind == tarfile.GNUTYPE_SPARSE or (sparse and kind not in _EXTENDED):
+        typeflag = header[156:157]
+        if typeflag == tarfile.GNUTYPE_SPARSE or (sparse and typeflag not in _EXTENDED):
             if _has_many_pieces(stream, header, sparse):
                 raise Damaged(f"damaged after {last}: a sparse member of more than {_MOST_SPARSE_PIECES} pieces")
             return
-        if kind not in _EXTENDED:
+        if typeflag not in _EXTENDED:
             return
         try:
             size = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape").size

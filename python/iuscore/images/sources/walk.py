@@ -85,7 +85,7 @@ class Walk:
         self._ways: Counter[tuple[int, int]] = Counter()
 
     def files(self) -> Iterator[Found]:
-        """Files of the kinds that are looked for.
+        """Files with the names or the content that is looked for.
 
         Raises:
             UserError: a folder that cannot be listed, two names that are written alike, or folders that are linked to

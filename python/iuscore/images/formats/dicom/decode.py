@@ -84,8 +84,8 @@ def decode_dicom(stream: BinaryIO, max_pixels: int, bits: int | None = None) -> 
         dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(_ATTRIBUTES))
         width, height = int(dataset.get("Columns") or 0), int(dataset.get("Rows") or 0)
         if not width or not height:
-            kind = getattr(dataset.get("SOPClassUID"), "name", "unknown kind")
-            raise UnreadableImage(f"a DICOM file without an image ({kind})")
+            sop_class = getattr(dataset.get("SOPClassUID"), "name", "unknown SOP class")
+            raise UnreadableImage(f"a DICOM file without an image ({sop_class})")
         checked_size(width, height, max_pixels)
         frames = int(dataset.get("NumberOfFrames") or 1)
         pixels = _pixels(pydicom, _stored(pydicom, stream, dataset, frames), dataset, notes, bits)
@@ -102,10 +102,10 @@ def _reason(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "damaged: sequences are nested too deeply"
     # pydicom puts a traceback below its own words.
-    first = (str(error).splitlines() or [""])[0]
-    if "no pixel data to decode" in first:
+    line = (str(error).splitlines() or [""])[0]
+    if "no pixel data to decode" in line:
         return "a DICOM file without pixels"
-    return one_line_reason(error if not first or is_passing(error) else ValueError(first))
+    return one_line_reason(error if not line or is_passing(error) else ValueError(line))
 
 
 def _library() -> Any:
@@ -177,8 +177,8 @@ class _Values(NamedTuple):
 
 def _pixels(pydicom: Any, stored: NDArray[Any], dataset: Any, notes: list[str], bits: int | None) -> NDArray[Any]:
     """[height, width, C] for what is stored: [height, width] or, already RGB, [height, width, 3]."""
-    kind = str(dataset.PhotometricInterpretation)
-    if kind == "PALETTE COLOR":
+    photometric = str(dataset.PhotometricInterpretation)
+    if photometric == "PALETTE COLOR":
         notes.append(CONVERTED.format(mode="palette"))
         return np.ascontiguousarray(pydicom.pixels.apply_color_lut(stored, dataset)[..., :3])
     if stored.ndim == 3:
@@ -191,7 +191,7 @@ def _pixels(pydicom: Any, stored: NDArray[Any], dataset: Any, notes: list[str], 
         depth = 32
     else:
         change, depth = _displayed(stored, dataset, notes, bits)
-    inverted = kind == "MONOCHROME1"
+    inverted = photometric == "MONOCHROME1"
     if inverted:
         notes.append(INVERTED)
 
@@ -209,9 +209,9 @@ def _unchanged(values: NDArray[Any]) -> NDArray[Any]:
 def _by_rows(values: NDArray[Any], change: _Change) -> NDArray[Any]:
     """``change`` of all values, which keeps their shape, a few rows at a time."""
     rows = max(1, _PIXELS_AT_A_TIME // values.shape[1])
-    first = change(values[:rows])
-    result = np.empty(values.shape, first.dtype)
-    result[:rows] = first
+    top = change(values[:rows])
+    result = np.empty(values.shape, top.dtype)
+    result[:rows] = top
     for start in range(rows, len(values), rows):
         result[start : start + rows] = change(values[start : start + rows])
     return result
@@ -334,8 +334,8 @@ def windowed(values: NDArray[Any], center: float, width: float, function: str) -
 
 
 def _to_integers(fractions: NDArray[Any], bits: int) -> NDArray[Any]:
-    kind = np.uint8 if bits <= 8 else np.uint16
-    return np.asarray(np.rint(np.clip(fractions, 0, 1) * np.iinfo(kind).max), kind)
+    dtype = np.uint8 if bits <= 8 else np.uint16
+    return np.asarray(np.rint(np.clip(fractions, 0, 1) * np.iinfo(dtype).max), dtype)
 
 
 def _first(dataset: Any, keyword: str) -> Any:

@@ -14,7 +14,7 @@ _EXPLICIT_LITTLE_ENDIAN = b"1.2.840.10008.1.2.1"
 MOST_INFLATED = 1 << 28
 _PREAMBLE = 132
 _MOST_META = 1 << 16
-_LONG_KINDS = (b"OB", b"OW", b"OF", b"SQ", b"UN", b"UT")
+_LONG_VRS = (b"OB", b"OW", b"OF", b"SQ", b"UN", b"UT")
 _TRANSFER_SYNTAX = (0x0002, 0x0010)
 _BLOCK = 1 << 20
 
@@ -51,11 +51,11 @@ def _syntax(head: bytes) -> tuple[slice | None, int]:
     """Where the transfer syntax stands, None if nowhere, and where the data set begins."""
     at, place = _PREAMBLE, None
     while len(head) >= at + 12:
-        group, element, kind, length = struct.unpack("<HH2sH", head[at : at + 8])
+        group, element, vr, length = struct.unpack("<HH2sH", head[at : at + 8])
         if group != 2:
             break
         start = at + 8
-        if kind in _LONG_KINDS:
+        if vr in _LONG_VRS:
             length = struct.unpack("<I", head[at + 8 : at + 12])[0]
             start += 4
         if (group, element) == _TRANSFER_SYNTAX:

@@ -1,8 +1,8 @@
 """Lookup tables of DICOM files: modality (PS3.3, C.11.1.1) and display (PS3.3, C.11.2.1.1).
 
-Written here and not taken from pydicom because real files differ from the letter: the sign of the first value cannot be
-told from the file where its kind is implicit, entries of 8 bits come as bytes or as words, and entries have fewer or
-more bits than the descriptor says.
+Written here and not taken from pydicom because real files deviate from the standard: where the value representation is
+implicit the file does not say whether the first value has a sign, entries of 8 bits come as bytes or as words, and
+entries have fewer or more bits than the descriptor says.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ class Table:
     """A lookup table.
 
     Attributes:
-        first: input that the first entry belongs to; lower inputs get the first entry, those behind the end the last.
+        first_input: input that the first entry belongs to; lower inputs get the first entry, inputs above the end of
+            the table the last.
         entries: [N] integers.
         depth: bits of the entries that are in use; 2**depth - 1 is the full range.
     """
 
-    first: int
+    first_input: int
     entries: NDArray[np.int64]
     depth: int
 
@@ -39,7 +40,7 @@ class Table:
             >>> Table(-1, np.array([5, 6, 7]), 3).apply(np.array([-9, -1, 0.2, 9])).tolist()
             [5, 5, 6, 7]
         """
-        places = np.clip(np.rint(values) - self.first, 0, len(self.entries) - 1)
+        places = np.clip(np.rint(values) - self.first_input, 0, len(self.entries) - 1)
         return np.asarray(self.entries[places.astype(np.int64)])
 
 

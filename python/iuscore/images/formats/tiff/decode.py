@@ -1,4 +1,4 @@
-"""Pixels of a TIFF file: by Pillow where it knows the kind and gives right values, else from the samples."""
+"""Pixels of a TIFF file: by Pillow where Pillow reads its type of samples correctly, else from the samples."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from iuscore.images.formats.pillow_pixels import checked_integers, loaded_pixels
 from iuscore.images.formats.tiff import pages
 from iuscore.images.formats.tiff.libtiff import silent
 from iuscore.images.formats.tiff.pages import Page
-from iuscore.images.formats.tiff.samples import UnknownKind, samples
+from iuscore.images.formats.tiff.samples import UnsupportedTiff, samples
 
 _ASSOCIATED_ALPHA, _ALPHA = 1, 2
 
@@ -40,7 +40,7 @@ def decode_tiff(stream: BinaryIO, factory: Any, max_pixels: int, bits: int | Non
             pixels = _pixels(stream, page, factory, notes, bits)
     except UnreadableImage as error:
         raise UnreadableImage(str(error), width, height) from error
-    except UnknownKind as error:
+    except UnsupportedTiff as error:
         raise UnreadableImage(str(error), width, height) from error
     except Exception as error:  # Pillow's decoders raise anything from SyntaxError to zlib.error
         raise UnreadableImage(one_line_reason(error), width, height) from error
@@ -55,7 +55,7 @@ def _pixels(stream: BinaryIO, page: Page, factory: Any, notes: list[str], bits: 
         stream.seek(0)
         try:
             image = factory(stream, "")
-        except SyntaxError:  # a kind that Pillow does not know, or damage: reading the samples says which
+        except SyntaxError:  # a type that Pillow does not know, or damage: reading the samples says which
             pass
         else:
             if image.size not in ((page.width, page.height), (page.height, page.width)):
@@ -75,7 +75,7 @@ def _pixels(stream: BinaryIO, page: Page, factory: Any, notes: list[str], bits: 
     else:
         checked_integers(stored, page.bits)
         pixels, largest = full_range(stored, notes, bits=bits), np.uint16(65535)
-    if any(kind in (_ASSOCIATED_ALPHA, _ALPHA) for kind in page.extra):
+    if any(channel in (_ASSOCIATED_ALPHA, _ALPHA) for channel in page.extra):
         notes.append(ALPHA_DROPPED)
     if page.photometric == pages.WHITE_IS_ZERO:
         notes.append(INVERTED)

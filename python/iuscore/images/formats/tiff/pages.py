@@ -65,7 +65,7 @@ class Page:
     layout: Layout
     entries: dict[int, bytes] = field(repr=False)
 
-    def kind(self) -> str:
+    def described(self) -> str:
         """Such as ``float64 with 3 channels``."""
         name = {UNSIGNED: "uint", SIGNED: "int", FLOAT: "float"}.get(self.format, f"sample format {self.format}, ")
         return f"{name}{self.bits} with {self.samples} channel{'' if self.samples == 1 else 's'}"
@@ -112,7 +112,7 @@ def first_page(stream: BinaryIO) -> Page:
         >>> from PIL import Image
         >>> stream = io.BytesIO()
         >>> Image.new("F", (4, 2)).save(stream, "TIFF")
-        >>> first_page(stream).kind()
+        >>> first_page(stream).described()
         'float32 with 1 channel'
     """
     try:
@@ -136,12 +136,12 @@ def _first_page(stream: BinaryIO) -> Page:
     room = 0
     for place in range(0, len(content), length):
         entry = content[place : place + length]
-        tag, kind = struct.unpack(layout.order + "HH", entry[:4])
+        tag, field_type = struct.unpack(layout.order + "HH", entry[:4])
         count = layout.place(entry[4 : 4 + layout.place_bytes])
-        room += count * _BYTES.get(kind, 0)
+        room += count * _BYTES.get(field_type, 0)
         entries.setdefault(tag, entry)
-        if tag in _ASKED and kind in _INTEGERS and tag not in tags:
-            tags[tag] = _values(stream, layout, kind, min(count, 16), entry[4 + layout.place_bytes :])
+        if tag in _ASKED and field_type in _INTEGERS and tag not in tags:
+            tags[tag] = _values(stream, layout, field_type, min(count, 16), entry[4 + layout.place_bytes :])
     if room > size:
         raise ValueError(f"tags of {room} bytes in a TIFF file of {size}")
 
@@ -167,12 +167,12 @@ def _first_page(stream: BinaryIO) -> Page:
     )
 
 
-def _values(stream: BinaryIO, layout: Layout, kind: int, count: int, inline: bytes) -> tuple[int, ...]:
-    length = count * _BYTES[kind]
+def _values(stream: BinaryIO, layout: Layout, field_type: int, count: int, inline: bytes) -> tuple[int, ...]:
+    length = count * _BYTES[field_type]
     if length > len(inline):
         stream.seek(layout.place(inline))
         inline = stream.read(length)
-    return struct.unpack(f"{layout.order}{count}{_INTEGERS[kind]}", inline[:length])
+    return struct.unpack(f"{layout.order}{count}{_INTEGERS[field_type]}", inline[:length])
 
 
 def n_pages(stream: BinaryIO) -> int:

@@ -1,4 +1,4 @@
-"""Samples of TIFF files of kinds that Pillow does not know, such as float64, int64 or 32-bit color.
+"""Samples of TIFF files in types that Pillow does not know, such as float64, int64 or 32-bit color.
 
 libtiff, through Pillow, undoes the compression: it is shown the same strips as those of a gray image of bytes. What
 the bytes mean is NumPy's part.
@@ -22,36 +22,38 @@ _DIFFERENCES, _FLOAT_DIFFERENCES = 2, 3
 _SHORT, _LONG = 3, 4
 
 
-class UnknownKind(ValueError):
-    """A sound file of a kind that is not read here; the message says which."""
+class UnsupportedTiff(ValueError):
+    """A sound TIFF file that is not read here; the message says which."""
 
 
 def samples(stream: BinaryIO, page: Page) -> NDArray[Any]:
     """[height, width, colors] of the first page as stored, in native byte order; colors: 1, or 3 of RGB.
 
     Raises:
-        UnknownKind: a kind that is not read here.
+        UnsupportedTiff: channels, numbers or compression that are not read here.
         Exception: whatever Pillow raises about damage.
     """
     colors = 3 if page.photometric == pages.RGB else 1
     advice = "save it as 8 or 16 bits, gray or RGB"
     if page.photometric not in (pages.WHITE_IS_ZERO, pages.BLACK_IS_ZERO, pages.RGB) or page.samples < colors:
-        raise UnknownKind(
-            f"a TIFF of {page.kind()}, photometric interpretation {page.photometric}, is not read here: {advice}"
+        raise UnsupportedTiff(
+            f"a TIFF of {page.described()}, photometric interpretation {page.photometric}, is not read here: {advice}"
         )
     if page.samples > colors and len(page.extra) != page.samples - colors:
-        raise UnknownKind(f"a TIFF of {page.kind()} is not read here, expected 1 or 3 channels: {advice}")
+        raise UnsupportedTiff(f"a TIFF of {page.described()} is not read here, expected 1 or 3 channels: {advice}")
     if page.bits not in (8, 16, 32, 64) or page.format not in (pages.UNSIGNED, pages.SIGNED, pages.FLOAT):
-        raise UnknownKind(f"a TIFF of {page.kind()} is not read here: {advice}")
+        raise UnsupportedTiff(f"a TIFF of {page.described()} is not read here: {advice}")
     if page.format == pages.FLOAT and page.bits == 8:
-        raise UnknownKind(f"a TIFF of {page.kind()} is not read here: {advice}")
+        raise UnsupportedTiff(f"a TIFF of {page.described()} is not read here: {advice}")
     if page.layout.big and page.layout.order == ">":
-        raise UnknownKind(f"a TIFF of {page.kind()} as big-endian BigTIFF is not read here: {advice}")
+        raise UnsupportedTiff(f"a TIFF of {page.described()} as big-endian BigTIFF is not read here: {advice}")
     if page.compression not in _BYTEWISE:
-        raise UnknownKind(f"a TIFF of {page.kind()} with compression {page.compression} is not read here: {advice}")
+        raise UnsupportedTiff(
+            f"a TIFF of {page.described()} with compression {page.compression} is not read here: {advice}"
+        )
     tall, wide = page.tile
     if page.planes > 1 and not wide and page.height % min(page.rows_per_strip, page.height):
-        raise UnknownKind(f"a TIFF of {page.kind()} in separate planes is not read here: {advice}")
+        raise UnsupportedTiff(f"a TIFF of {page.described()} in separate planes is not read here: {advice}")
     # Tiles at the right and lower edge are whole, and wider than the image.
     width = -(-page.width // wide) * wide if wide else page.width
     height = -(-page.height // tall) * tall if tall else page.height
@@ -68,18 +70,18 @@ def samples(stream: BinaryIO, page: Page) -> NDArray[Any]:
 def _undone(blocks: NDArray[np.uint8], page: Page, together: int) -> NDArray[Any]:
     """[planes, height, blocks a row, values of a block's row] in native order, from the bytes of the file."""
     n_bytes = page.bits // 8
-    kind = {pages.UNSIGNED: "u", pages.SIGNED: "i", pages.FLOAT: "f"}[page.format]
+    number = {pages.UNSIGNED: "u", pages.SIGNED: "i", pages.FLOAT: "f"}[page.format]
     if page.predictor == _FLOAT_DIFFERENCES:
         # Adobe Photoshop TIFF Technical Note 3: the first bytes of all values, then the second ones; differences.
         summed = np.cumsum(blocks.reshape(*blocks.shape[:3], -1, together), axis=3, dtype=np.uint8)
         planes = summed.reshape(*blocks.shape[:3], n_bytes, -1)
-        together_again = np.ascontiguousarray(np.swapaxes(planes, 3, 4)).view(f">{kind}{n_bytes}")[..., 0]
-        return together_again.astype(f"{kind}{n_bytes}")
+        together_again = np.ascontiguousarray(np.swapaxes(planes, 3, 4)).view(f">{number}{n_bytes}")[..., 0]
+        return together_again.astype(f"{number}{n_bytes}")
     if page.predictor == _DIFFERENCES:
         stored = blocks.view(f"{page.layout.order}u{n_bytes}")
         summed = np.cumsum(stored.reshape(*stored.shape[:3], -1, together), axis=3, dtype=f"u{n_bytes}")
-        return summed.view(f"{kind}{n_bytes}")
-    return blocks.view(f"{page.layout.order}{kind}{n_bytes}").astype(f"{kind}{n_bytes}")
+        return summed.view(f"{number}{n_bytes}")
+    return blocks.view(f"{page.layout.order}{number}{n_bytes}").astype(f"{number}{n_bytes}")
 
 
 def _bytes(stream: BinaryIO, page: Page, width: int, height: int) -> NDArray[np.uint8]:
