@@ -107,7 +107,9 @@ def test_fit_data(command: Command, tmp_path: Path) -> None:
     said = refusal(tmp_path / "abc", "--val", tmp_path / "ab")
     assert said == "classes differ: training images are a, b, c, val images are a, b"
     assert "one.txt" in refusal(write_text(tmp_path / "one.txt"))
-    assert refusal(write_text(tmp_path / "damaged.npz")) == "T/damaged.npz is damaged or no .npz archive"
+    assert refusal(write_text(tmp_path / "damaged.npz")) == (
+        "T/damaged.npz: damaged or no .npz archive: File is not a zip file"
+    )
     np.savez(tmp_path / "foreign.npz", x=np.zeros(3))
     assert refusal(tmp_path / "foreign.npz") == "T/foreign.npz has no train_images: it has x"
     bad = class_folders(tmp_path / "bad", n=6)
@@ -170,10 +172,10 @@ class TestScore:
         class_folders(tmp_path / "ac", "ac", n=1)
         write_images(tmp_path / "flat", ["a.png"])
         known = "the model has profiles of a, b"
-        target = ("--target", "c")
+        target: tuple[str, ...] = ("--target", "c")
         said = self.refusal(command, tmp_path, fitted, tmp_path / "ac", *target)
         assert said == f"target: no class 'c': {known}"
-        target = ("--target", "from-folder")
+        target = ("--target", "from-folder", "--labels-from", "folder")
         said = self.refusal(command, tmp_path, fitted, tmp_path / "ac", *target)
         hint = "say what it stands for, such as --map c=a"
         assert said == f"T/ac: label 'c' is no class of the model (a, b): {hint}"

@@ -206,8 +206,8 @@ def test_classes_in_file_names(command: Command, three: Path, tmp_path: Path) ->
 
 
 def test_did_you_mean(command: Command, three: Path, tmp_path: Path) -> None:
-    said = command("plot-features", three, "--target", "B", "--out", tmp_path / "x.png").refusal()
-    assert said == "no class 'B': the model knows a, b, c; did you mean 'b'?"
+    said = command("plot-features", three, "--target", "bb", "--out", tmp_path / "x.png").refusal()
+    assert said == "no class 'bb': the model knows a, b, c; did you mean 'b'?"
 
 
 def test_first_unreadable(command: Command, three: Path, tmp_path: Path) -> None:

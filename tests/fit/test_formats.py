@@ -153,7 +153,7 @@ class TestParts:
         with pytest.raises(UserError, match=r"split: expected train, val or test, got 'dev'"):
             open_source(tmp_path / "real", split="dev")
 
-    def test_tars_by_name_and_a_stranger(self, parts: dict[str, list[Phantom]], tmp_path: Path) -> None:
+    def test_tars_named_after_parts_and_one_that_is_not(self, parts: dict[str, list[Phantom]], tmp_path: Path) -> None:
         for part, images in parts.items():
             tar(tmp_path / f"real/cells-{part}-0.tar", members(images))
         assert self.counts(open_splits(tmp_path / "real")) == {"train": 16, "val": 8, "test": 8}

@@ -123,7 +123,7 @@ def test_a_forked_process_opens_its_own(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_npz_of_another_kind(tmp_path: Path, arrays: dict[str, Any], expected: str) -> None:
+def test_npz_of_other_shapes_and_types_are_refused(tmp_path: Path, arrays: dict[str, Any], expected: str) -> None:
     assert fails(savez(tmp_path / "m.npz", **arrays), labeled=True) == expected
 
 
@@ -177,7 +177,7 @@ def test_npy(tmp_path: Path, shape: tuple[int, ...], kind: str) -> None:
         np.testing.assert_array_equal(sample.pixels, image.reshape(2, 4, -1).astype(sample.pixels.dtype))
 
 
-def test_npy_of_another_kind(tmp_path: Path) -> None:
+def test_npy_of_other_shapes_and_types_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.npy"
 
     def refused(array: np.ndarray, **options: Any) -> str:
@@ -320,7 +320,7 @@ def test_members_that_unpack_without_a_bound_are_refused(tmp_path: Path, method:
         (b"\x93NUMPY\x01\0" + struct.pack("<H", 9000) + b"(" * 9000, ""),
     ],
 )
-def test_headers_of_arrays_that_are_none(tmp_path: Path, content: bytes, reason: str) -> None:
+def test_damaged_headers_of_arrays_are_refused(tmp_path: Path, content: bytes, reason: str) -> None:
     path = archive(tmp_path / "m.npz", {"train_images": content}, zipfile.ZIP_DEFLATED)
     assert fails(path).startswith(f"ROOT: damaged: train_images: {reason}")
     (tmp_path / "x.npy").write_bytes(content)
@@ -329,7 +329,7 @@ def test_headers_of_arrays_that_are_none(tmp_path: Path, content: bytes, reason:
         open_source(path)
 
 
-def test_labels_of_no_numbers(tmp_path: Path) -> None:
+def test_labels_that_are_no_integers_are_refused(tmp_path: Path) -> None:
     for kind, said in (("<f8", "expected integers from 0, got float64"), ("|S0", ""), ("<i8", "expected [5, 1], one")):
         count = 4 if kind == "<i8" else 5
         members = {"train_images": array_file((5, 2, 4), content=bytes(40))}

@@ -119,7 +119,7 @@ def packed_twelve_bit_tiff(values: np.ndarray) -> bytes:
 
 
 @pytest.mark.parametrize("bits", [7, 17, 0, -12, True, 12.0, "12"])
-def test_other_depths_are_refused(bits: object, tmp_path: Path) -> None:
+def test_depths_below_8_or_above_16_are_refused(bits: object, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(png(RAMP))
     text = r"^bits: expected the depth of the values in 16-bit files, 8 to 16, got "
     for call in (decode, open_source, open_shards):
@@ -127,7 +127,7 @@ def test_other_depths_are_refused(bits: object, tmp_path: Path) -> None:
             call(tmp_path / "a.png", bits=bits)  # type: ignore[operator]
 
 
-def test_sources_pass_it_on(tmp_path: Path) -> None:
+def test_sources_pass_bits_on_to_decode(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "images/a.png").write_bytes(png(RAMP))
     np.savez(tmp_path / "a.npz", test_images=RAMP[None])

@@ -57,7 +57,7 @@ def of_scans(n: int, mode: str = "L", side: int = 64, more: bytes = b"") -> byte
 
 
 class TestScans:
-    def test_thousands_are_refused(self) -> None:
+    def test_thousands_of_scans_are_refused(self) -> None:
         for n in (101, 5000, 200_000):
             assert outcome(of_scans(n)) == ("a JPEG of more than 100 scans, which would take very long: save it again")
         for data in (of_scans(5000, side=4000), of_scans(5000, "RGB")):
@@ -73,18 +73,18 @@ class TestScans:
             assert outcome(data[:2] + n * segment + data[2:]) == reason
             assert time.process_time() - began < 2.0
 
-    def test_the_size_is_known(self) -> None:
+    def test_a_refused_file_reports_its_size(self) -> None:
         with pytest.raises(UnreadableImage) as caught:
             decode(of_scans(101))
         assert (caught.value.width, caught.value.height) == (64, 64)
 
-    def test_usual_files_are_not(self) -> None:
+    def test_progressive_files_of_usual_scans_are_read(self) -> None:
         scans = jpeg.n_scans(io.BytesIO(of_scans(1)))
         assert 4 < scans < 20
         assert decode(of_scans(101 - scans)).pixels.shape == (64, 64, 1)
         assert outcome(of_scans(102 - scans)).startswith("a JPEG of more than 100 scans")
 
-    def test_what_looks_like_a_scan_elsewhere_is_none(self) -> None:
+    def test_markers_outside_the_picture_are_no_scans(self) -> None:
         """In a comment, in a thumbnail, and behind the picture, as in photographs with a film."""
         comment = b"\xff\xda" * 300
         inside = of_scans(1, more=b"\xff\xfe" + struct.pack(">H", len(comment) + 2) + comment)
@@ -202,7 +202,7 @@ class TestMetadata:
                 assert outcome(data) == "", name
                 np.testing.assert_array_equal(decode(data).pixels, COLOR)
 
-    def test_the_way_it_is_turned_stays(self) -> None:
+    def test_the_orientation_stays_where_texts_are_dropped(self) -> None:
         exif = Image.Exif()
         exif[274] = 6
         notes = PngImagePlugin.PngInfo()
@@ -366,7 +366,7 @@ class TestBudget:
         (tmp_path / "image").write_bytes(deflated_bomb(3))
         assert most_memory(tmp_path / "image") < budget(0, 0) + 3 * (256 << 20)
 
-    def test_the_largest_image_of_all(self, tmp_path: Path) -> None:
+    def test_memory_and_time_of_the_largest_image(self, tmp_path: Path) -> None:
         """13,000 x 13,000 in 21 kB, which is allowed: what it costs at most."""
         side = 13_000
         (tmp_path / "image").write_bytes(png_of(side, side, 1, 0, (b"\0" + bytes(-(-side // 8))) * side))

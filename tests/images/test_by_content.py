@@ -57,7 +57,7 @@ def listed(path: Path, **options: bool) -> list[str]:
     return streamed
 
 
-def test_only_where_it_is_asked_for(folder: Path) -> None:
+def test_content_is_looked_at_only_where_asked(folder: Path) -> None:
     assert listed(folder) == ["b/9.png"]
     assert listed(folder, by_content=True) == sorted([*contents(), "b/9.png"])
     source = open_source(folder, by_content=True, labels_from="folder")

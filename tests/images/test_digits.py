@@ -68,7 +68,7 @@ def test_a_binary_file_that_looks_like_a_comment_is_read() -> None:
         (b"P3 13000 13000 255\n1", "truncated: image file is truncated"),
     ],
 )
-def test_what_is_wrong_is_said(data: bytes, reason: str) -> None:
+def test_damaged_digits_say_what_is_wrong(data: bytes, reason: str) -> None:
     assert outcome(data) == reason
 
 
@@ -91,7 +91,7 @@ def test_digits_without_space_and_a_comment_that_ends_a_number() -> None:
     assert decode(b"P2 2 1 255 12#c\n34").pixels.ravel().tolist() == [12, 34]
 
 
-def test_all_places_of_a_block() -> None:
+def test_numbers_and_comments_across_two_blocks() -> None:
     """A number or a comment that lies in two blocks."""
     for length in range((1 << 20) - 12, (1 << 20) + 3):
         comment = b"#" + b"c" * length + b"\n"

@@ -69,7 +69,9 @@ def assert_same(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("quality", [1, 30, 75, 90, 100])
 @pytest.mark.parametrize("progressive", [False, True])
-def test_the_same_bytes(quality: int, progressive: bool, monkeypatch: pytest.MonkeyPatch, taken: Taken) -> None:
+def test_simplejpeg_gives_the_pixels_of_pillow(
+    quality: int, progressive: bool, monkeypatch: pytest.MonkeyPatch, taken: Taken
+) -> None:
     n = 0
     for image in (NOISE, SMOOTH):
         for size in ((1, 1), (2, 1), (1, 3), (7, 9), (8, 8), (15, 17), (16, 16), (33, 31), (90, 70)):

@@ -209,7 +209,7 @@ def test_classes_that_differ_in_case_alone_stay_apart() -> None:
         ("0=x,1=b", "--map 0=x: no class 'x': the model has a, b"),
     ],
 )
-def test_maps_that_are_none(
+def test_malformed_maps_are_refused(
     command: Command, fitted: Path, images: np.ndarray, tmp_path: Path, given: str, reason: str
 ) -> None:
     source = npz(tmp_path, images, NUMBERS)

@@ -180,7 +180,7 @@ class TestFolders:
         (tmp_path / "masks/a/03.png").unlink()
         assert signatures()[0] not in (before[0], changed[0])
 
-    def test_pickled(self, real: Path, masks: Path) -> None:
+    def test_sources_with_masks_can_be_pickled(self, real: Path, masks: Path) -> None:
         source = MaskedShards(open_shards(real), masks)
         (first, *_) = source.shards(50)
         again = pickle.loads(pickle.dumps(source))
@@ -213,7 +213,7 @@ class TestFit:
         (line,) = [line for line in ran.said() if "too dark" in line]
         assert line.startswith("warning: too dark to tell their border, all pixels count: 2 images, such as ")
 
-    def test_none(self, command: Command, real: Path, tmp_path: Path) -> None:
+    def test_a_model_fitted_without_masks_has_no_rule(self, command: Command, real: Path, tmp_path: Path) -> None:
         assert command("fit", real, "--out", tmp_path / "m", *FEW).status == 0
         assert "mask" not in record_of(tmp_path / "m")["model"]
 
@@ -281,7 +281,7 @@ class TestScore:
         found = texture_features(images, kind="gray", size=(SIZE, SIZE), mask=border_masks(images))
         np.testing.assert_array_equal(scores.features, found)
 
-    def test_what_is_outside_changes_nothing(
+    def test_pixels_outside_the_mask_change_no_row(
         self, command: Command, real: Path, masks: Path, model: Path, tmp_path: Path
     ) -> None:
         other = noise_outside(real, masks, tmp_path / "other", seed=2)

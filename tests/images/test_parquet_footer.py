@@ -110,7 +110,7 @@ def test_level_histograms_of_a_wrong_size(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "footer", [b"\x19" * 50, b"\x1d\x00", b"\x16" + b"\xff" * 20, b"\x18\xff\xff\xff\xff\x07ab", b""]
 )
-def test_footers_that_are_none(tmp_path: Path, footer: bytes) -> None:
+def test_damaged_footers_are_refused(tmp_path: Path, footer: bytes) -> None:
     path = tmp_path / "x.parquet"
     path.write_bytes(b"PAR1" + footer + struct.pack("<I", len(footer)) + b"PAR1")
     assert fails(path).startswith("ROOT: damaged")

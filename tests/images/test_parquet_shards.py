@@ -170,7 +170,7 @@ def test_signature_tells_changes(tmp_path: Path) -> None:
     assert len({first, labeled, signature()}) == 3
 
 
-def test_no_rows(tmp_path: Path) -> None:
+def test_a_table_without_rows_is_refused(tmp_path: Path) -> None:
     assert fails(table(tmp_path / "x.parquet", [])) == "no images in ROOT"
 
 
@@ -195,7 +195,7 @@ def test_a_damaged_footer_says_what_is_wrong(tmp_path: Path) -> None:
     assert "None" not in fails(path)
 
 
-def test_bytes_of_bytes_are_no_images(tmp_path: Path) -> None:
+def test_structs_inside_structs_are_no_images(tmp_path: Path) -> None:
     kind = pa.struct([("bytes", pa.struct([("bytes", pa.binary())]))])
     path = write(tmp_path / "x.parquet", {"image": pa.array([{"bytes": {"bytes": pgm(1)}}], kind)})
     assert "has no column of bytes" in fails(path)

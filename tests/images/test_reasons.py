@@ -12,7 +12,7 @@ import pytest
 
 from iuscore.errors import UserError
 from iuscore.images import UnreadableImage, decode, open_shards, open_source
-from iuscore.images.reasons import LONGEST, line, said_by
+from iuscore.images.reasons import LONGEST, message_of, one_line
 from iuscore.images.sources.archive import Damaged
 from tests.images.image_files import png_of
 from tests.images.sharded_sources import tar
@@ -26,12 +26,12 @@ def test_a_reason_is_short(kind: type[Exception]) -> None:
     assert text.startswith("damaged: \\x1b[2J ")
     assert text.endswith("mend it")
     assert str(kind("short")) == "short"
-    assert len(line("y" * LONGEST)) == LONGEST
-    assert line("y" * LONGEST) == "y" * LONGEST
-    assert len(line("\x00" * LONGEST)) == LONGEST
+    assert len(one_line("y" * LONGEST)) == LONGEST
+    assert one_line("y" * LONGEST) == "y" * LONGEST
+    assert len(one_line("\x00" * LONGEST)) == LONGEST
 
 
-def test_a_mistake_is_not_endless() -> None:
+def test_a_users_error_has_at_most_1000_characters() -> None:
     text = str(UserError("no class " + "x" * 10**6 + ": give another"))
     assert len(text) == 1000
     assert text.startswith("no class xxx")
@@ -44,7 +44,7 @@ def test_a_mistake_is_not_endless() -> None:
     "error", [AssertionError(), EOFError(), NotImplementedError(), RecursionError(), StopIteration(), KeyError()]
 )
 def test_no_bare_name_of_a_class(error: Exception) -> None:
-    text = said_by(error)
+    text = message_of(error)
     assert " " in text
     assert "Error" not in text
     assert "Stop" not in text

@@ -103,7 +103,7 @@ def test_size_and_json_are_checked(tmp_path: Path) -> None:
         Shard.from_json({"index": 0})
 
 
-def test_what_a_path_is(tmp_path: Path) -> None:
+def test_the_format_at_a_path(tmp_path: Path) -> None:
     assert fails(tmp_path / "none") == "no such file or folder: ROOT"
     fill(tmp_path, "both/a.png", "both/sub/b.png")
     (tmp_path / "both/x.tar").touch()
@@ -125,7 +125,7 @@ def test_what_a_path_is(tmp_path: Path) -> None:
     )
 
 
-def test_importing_loads_no_library_of_one_kind() -> None:
+def test_importing_loads_no_library_of_a_single_format() -> None:
     code = "import sys, iuscore.images; print(sorted({'PIL', 'pyarrow', 'pydicom', 'simplejpeg'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -280,7 +280,9 @@ def test_npz_floats(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_npz_of_another_kind(tmp_path: Path, arrays: dict[str, np.ndarray], expected: str) -> None:
+def test_npz_of_other_shapes_and_types_are_refused(
+    tmp_path: Path, arrays: dict[str, np.ndarray], expected: str
+) -> None:
     assert fails(medmnist(tmp_path / "m.npz", **arrays), labels_from="auto") == expected
 
 

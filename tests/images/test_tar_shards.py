@@ -172,7 +172,7 @@ def test_an_archive_that_goes_or_shrinks_after_listing(tmp_path: Path) -> None:
     ] * 3
 
 
-def test_nothing_in_it(tmp_path: Path) -> None:
+def test_an_archive_without_images_is_refused(tmp_path: Path) -> None:
     path = tar(tmp_path / "x.tar", {})
     assert fails(path) == "no images in ROOT"
     assert fails(tar(path, {"a.json": b"", "b.json": b""})) == "no images in ROOT; found 2 other members"
@@ -281,7 +281,7 @@ CONTRADICTION = (
 )
 
 
-def test_which_class_was_looked_for(tmp_path: Path) -> None:
+def test_a_missing_class_names_the_members_looked_for(tmp_path: Path) -> None:
     path = tar(tmp_path / "x.tar", {"1.5T.png": pgm(1), "1.5T.cls": b"a", "1.3T.png": pgm(2)})
     assert fails(path, labeled=True) == "x.tar/1.3T.png has no class: no member 1.3T.cls or 1.cls beside it"
 

@@ -85,7 +85,7 @@ def test_signed_bytes_do_not_wrap_around(order: str) -> None:
     )
 
 
-def test_kinds_that_are_not_read_say_so() -> None:
+def test_unsupported_tiff_files_say_what_they_are() -> None:
     two = np.zeros((2, 3, 2), np.uint8)
     assert reason(tiff_of(two)).startswith("a TIFF of uint8 with 2 channels is not read here, expected 1 or 3 channels")
     assert reason(tiff_of(np.zeros((2, 3, 5), np.float64))).startswith("a TIFF of float64 with 5 channels")
@@ -106,7 +106,7 @@ def test_alpha_beside_floats() -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_orientation_is_that_of_a_kind_that_pillow_reads(orientation: int) -> None:
+def test_orientation_is_that_of_a_type_that_pillow_reads(orientation: int) -> None:
     tags = [(274, 3, [orientation])]
     expected = decode(tiff_of((FLOATS * 255).astype(np.uint8), tags=tags))
     found = decode(tiff_of(((FLOATS * 255).astype(np.uint8) / 255).astype(np.float64), tags=tags))

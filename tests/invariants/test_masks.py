@@ -215,7 +215,7 @@ def measured(backend: BackendUnderTest, images: Any, mask: Any, **options: Any) 
 
 @pytest.mark.parametrize("size", [None, (48, 48), (32, 40), (80, 64), (17, 48)])
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.float32])
-def test_what_is_outside_changes_nothing(
+def test_pixels_outside_the_mask_change_no_row(
     backend: BackendUnderTest, dtype: torch.dtype, size: tuple[int, int] | None
 ) -> None:
     """Exactly: no bit of any feature."""

@@ -30,7 +30,7 @@ from iuscore.cli._common import (
     say,
     shown,
 )
-from iuscore.errors import UserError
+from iuscore.errors import UserError, class_named
 from iuscore.progress import Progress
 
 if TYPE_CHECKING:
@@ -135,6 +135,8 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
     if labels_from == "prefix" and target != FROM_FOLDER:
         raise UserError(f"--labels-from: only --target from-folder has labels, not {target}")
     scorer = load(model, space=space, precision=precision)
+    if target != FROM_FOLDER:
+        (target,) = scorer.targets(target, 1)
     masks = _mask_folder(scorer.model.mask, mask)
     if launcher == "ray":
         images = images.absolute()  # actors work in folders of their own
@@ -378,6 +380,7 @@ def plot_features(model: Path, out: Path, target: str | None, table: Path | None
         raise UserError(f"--table: expected another file than the picture's, got {table}")
     loaded, _ = load_model(model)
     target = target or loaded.classes[-1]
+    target = class_named(target, loaded.classes) or target
     shapes = shape_functions(loaded, target)
     say(f"written: {shown(plot_shapes(loaded, target, shapes, out))}")
     if table is not None:

@@ -47,7 +47,7 @@ class _Part:
 
 
 class Findings:
-    """Hears every image that is read for fitting.
+    """Collects what is striking in the images that are read for fitting.
 
     Example:
         >>> from pathlib import Path
@@ -225,13 +225,13 @@ def _steps(pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     means = sums / (np.diff(rows)[:, None] * np.diff(columns)[None])
     found = np.concatenate([np.diff(means, axis=1)[:-1].ravel(), np.diff(means, axis=0)[:, :-1].ravel()])
     length = float(np.linalg.norm(found))
-    # Below a level a block on average, all that is left of an image is noise or rounding.
+    # Where neighboring blocks differ by less than one gray level on average, only noise or rounding is compared.
     least = _unit(pixels) / 255 * np.sqrt(found.size)
     return (found / length if length > least else np.zeros_like(found)).astype(np.float32)
 
 
 def _pairs(one: _Part, other: _Part) -> list[tuple[str, str]]:
-    """For each image of ``other`` that has one nearly like it in ``one``, though not the same file: both names."""
+    """(uid in ``one``, uid in ``other``) of images that look nearly the same and are not identical."""
     if not one.steps or not other.steps:
         return []
     steps, found = np.stack(one.steps), []

@@ -26,6 +26,7 @@ class Splits:
         train, val, test: the images.
         origin: where the parts come from, for people.
         warnings: what is wrong with them, such as a patient in two parts.
+        class_map: label -> class, as the user gave it.
         notes: what was passed over or left out.
     """
 
@@ -248,7 +249,7 @@ def _divided(source: Source, fractions: tuple[float, float, float], seed: int) -
 
 
 def _shared_groups(parts: Mapping[str, Source]) -> tuple[str, ...]:
-    """What the same content in two parts is, `iuscore.fit.findings` says once the images were read."""
+    """One warning for each two parts that share groups; `iuscore.fit.findings` finds the same content in two parts."""
     found = []
     for one, other in combinations(parts, 2):
         examples = {item.group: item.uid for item in reversed(parts[one].items) if item.group is not None}

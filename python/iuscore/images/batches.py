@@ -87,9 +87,9 @@ def bytes_of(sample: Sample) -> int:
 
 
 class _Gate:
-    """Lets threads decode while what is decoded and not handed out is below `BATCH_BYTES`.
+    """Lets threads decode while less than `BATCH_BYTES` of pixels wait to be handed out.
 
-    The next one to be handed out always passes, so nobody waits for one who waits.
+    The image that is handed out next is always decoded, so there is no deadlock.
     """
 
     def __init__(self) -> None:

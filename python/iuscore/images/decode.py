@@ -42,7 +42,7 @@ _HEAD = 1 << 16
 
 # Only these decoders are tried: some others of Pillow's start programs (EPS) or read remote names.
 _FORMATS = ("PNG", "JPEG", "TIFF", "GIF", "WEBP", "JPEG2000", "BMP", "PPM")
-# What begins like these may as well be text.
+# These formats begin with two letters, with which a text may begin as well.
 _WEAKLY_SIGNED = ("BMP", "PPM")
 _NOT_AN_IMAGE = "not an image: no PNG, JPEG, BMP, TIFF, GIF, WebP, PGM/PPM, JPEG 2000 or DICOM data found"
 _DICOM_MARK = slice(128, 132)
@@ -142,7 +142,7 @@ def _decode_stream(stream: BinaryIO, max_pixels: int, bits: int | None) -> Decod
 
 
 def _plain_jpeg(head: bytes, stream: BinaryIO, max_pixels: int) -> Decoded | None:
-    """A JPEG that needs nothing of what Pillow knows; None for all others."""
+    """A JPEG by simplejpeg; None where only Pillow reads it correctly, such as one with EXIF or CMYK."""
     header = jpeg.plain_header(head)
     width, height, channels = header or (0, 0, 0)
     if header is not None:
@@ -205,7 +205,7 @@ def _by_format(stream: BinaryIO, head: bytes, max_pixels: int, bits: int | None)
 
 
 def _deep_color(samples: NDArray[np.uint16], notes: list[str], bits: int) -> NDArray[np.uint16]:
-    """Of 16-bit color, perhaps with alpha behind it, all bits that are in use."""
+    """All bits of 16-bit color; a channel of alpha is dropped."""
     colors = 3 if samples.shape[2] > 2 else 1
     pixels = full_range(np.ascontiguousarray(samples[..., :colors]), notes, bits=bits)
     if samples.shape[2] > colors and (samples[..., colors] != 65535).any():
@@ -214,7 +214,7 @@ def _deep_color(samples: NDArray[np.uint16], notes: list[str], bits: int) -> NDA
 
 
 def _pixels_or_reason(size: tuple[int, int], pixels: Callable[[], NDArray[Any]]) -> NDArray[Any]:
-    """What ``pixels`` gives; errors become UnreadableImage that knows the size."""
+    """The result of ``pixels``; any error becomes an UnreadableImage with the image's size."""
     try:
         return pixels()
     except UnreadableImage as error:
@@ -235,7 +235,7 @@ _whole_lock = threading.Lock()
 
 @contextmanager
 def _whole_only() -> Iterator[None]:
-    """A file that the caller opened with Pillow is not taken for whole where it is not, whatever Pillow is set to."""
+    """Truncated files that the caller opened with Pillow are errors inside, whatever Pillow is set to."""
     from PIL import ImageFile
 
     with _whole_lock:

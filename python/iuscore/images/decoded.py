@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from iuscore.errors import UserError
 from iuscore.images.passing import is_passing
-from iuscore.images.reasons import line, said_by
+from iuscore.images.reasons import message_of, one_line
 
 MAX_PIXELS = 178_956_970
 
@@ -46,7 +46,7 @@ class UnreadableImage(UserError):
     """
 
     def __init__(self, reason: str, width: int = 0, height: int = 0, *, passing: bool = False) -> None:
-        super().__init__(line(reason))
+        super().__init__(one_line(reason))
         self.width = width
         self.height = height
         self._passing = passing
@@ -78,7 +78,7 @@ def one_line_reason(error: Exception) -> str:
         return NO_MEMORY
     if isinstance(error, OSError) and error.strerror and is_passing(error):
         return f"cannot be read: {error.strerror}"
-    text = said_by(error)
+    text = message_of(error)
     if text.startswith("truncated: "):
         return text
     cut_off = isinstance(error, EOFError) or "truncated" in text.lower() or "EOF" in text

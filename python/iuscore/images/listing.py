@@ -21,7 +21,7 @@ SPLIT_NAMES = {
 }
 
 NAMED = 5
-"""Files beside the images that are named in what is said; the others are counted."""
+"""Number of files other than images that a message names; the rest are counted."""
 
 _IMAGES_A_BYTE, _FEW_IMAGES = 8, 1 << 16
 
@@ -89,9 +89,9 @@ def begins_as_image(head: bytes) -> bool:
 
 
 def most_images(n_bytes: int) -> int:
-    """Images that ``n_bytes`` of an archive are believed to hold: every one is a row of a run.
+    """The number of images above which an archive of ``n_bytes`` is refused, since each would be a row of a run.
 
-    An image may cost next to nothing, where a table holds it once: a bit a row for its place in a dictionary of two.
+    A table that holds a repeated image once needs as little as one bit for each of its rows.
 
     Example:
         >>> most_images(100_000)
@@ -101,12 +101,12 @@ def most_images(n_bytes: int) -> int:
 
 
 def is_passed_over(name: str) -> bool:
-    """Hidden files, and what file managers leave behind."""
+    """Whether a file is hidden, or one that file managers leave behind: neither read nor counted."""
     return name.startswith(".") or name.lower() in _SYSTEM_FILES
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a folder or a link to one; without a call to the system where listing told already."""
+    """Whether it is a folder or a link to one; most file systems tell with the listing, without another call."""
     try:
         return entry.is_dir()
     except OSError:  # a link to itself

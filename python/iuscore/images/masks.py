@@ -23,7 +23,7 @@ class MaskFolder:
 
     Args:
         path: the folder.
-        images: what they belong to; may not lie around the masks, which would then count as images.
+        images: folder of the images that the masks belong to. Masks must lie outside, or they would count as images.
 
     Raises:
         UserError: no such folder, or one inside the folder of the images.

@@ -1,10 +1,10 @@
-"""Which failures lie in the machine and not in the file: those may be gone when the image is read again."""
+"""Which failures are passing: caused by the machine and not by the file, so that reading again may succeed."""
 
 from __future__ import annotations
 
 import errno
 
-# What a damaged file makes the system say, by sending a reader to a place that no file has.
+# Errors of the system that a damaged file causes, by sending a reader to a place that no file has.
 _OF_THE_CONTENT = {errno.EINVAL, errno.EOVERFLOW}
 
 

@@ -16,11 +16,11 @@ _WORDS: dict[type[Exception], str] = {
 }
 
 
-def line(text: str) -> str:
+def one_line(text: str) -> str:
     """``text`` as one line, in which what a file put into it can be read and does nothing.
 
     Example:
-        >>> line("a\\n  b\\x1b[2J"), len(line("x" * 10**6))
+        >>> one_line("a\\n  b\\x1b[2J"), len(one_line("x" * 10**6))
         ('a b\\\\x1b[2J', 300)
     """
     cut = text
@@ -35,14 +35,14 @@ def line(text: str) -> str:
     return f"{words[: LONGEST - end - 5]} ... {words[-end:]}"
 
 
-def said_by(error: BaseException) -> str:
+def message_of(error: BaseException) -> str:
     """What a library's error says, in words also where it has none but its name.
 
     Example:
-        >>> said_by(ValueError("bad  header")), said_by(AssertionError())
+        >>> message_of(ValueError("bad  header")), message_of(AssertionError())
         ('bad header', 'its content contradicts itself')
     """
-    text = line(str(error))
+    text = one_line(str(error))
     if _NUMBER_ALONE.fullmatch(text):
         return "its pixels cannot be decoded"
     if text:

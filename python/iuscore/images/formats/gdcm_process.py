@@ -88,7 +88,7 @@ class _Process:
         """End it; its exit status, where this process is the one that may ask."""
         for pipe in (self.child.stdin, self.child.stdout):
             if pipe is not None:
-                with contextlib.suppress(OSError):  # what could not be sent
+                with contextlib.suppress(OSError):  # a broken pipe
                     pipe.close()
         return self.child.wait() if self.owner == os.getpid() else None
 
@@ -162,8 +162,8 @@ def _serve() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY, _MOST_MEMORY))
     warnings.simplefilter("ignore")
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever gdcm has to say goes nowhere
-    with contextlib.suppress(EOFError, BrokenPipeError):  # the one who asks is gone
+    os.dup2(2, 1)  # what gdcm prints is dropped
+    with contextlib.suppress(EOFError, BrokenPipeError):  # the asking process has ended
         while True:
             by_gdcm, content = _receive(sys.stdin.buffer)
             try:
@@ -182,7 +182,7 @@ def _decoded(content: bytes, by_gdcm: bool) -> NDArray[Any]:
         plugin = "gdcm" if by_gdcm else ""
         return pixels.pixel_array(io.BytesIO(content), index=0, decoding_plugin=plugin)  # type: ignore[no-any-return]
     image: Any = importlib.import_module("PIL.Image")
-    image.MAX_IMAGE_PIXELS = None  # the one who asks has compared sizes
+    image.MAX_IMAGE_PIXELS = None  # the asking process has checked the size
     return np.array(image.open(io.BytesIO(content), formats=["JPEG2000"]))
 
 

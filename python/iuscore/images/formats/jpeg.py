@@ -24,7 +24,7 @@ MOST_SEGMENTS = 5000
 _FRAMES = (0xC0, 0xC1, 0xC2)
 _SCAN = 0xDA
 SCAN_MARKER = b"\xff\xda"
-# Those that are no restart, stuffing or filling.
+# Markers other than restarts, stuffed bytes and fill bytes.
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _WITHOUT_LENGTH = (0x01, *range(0xD0, 0xD9))
 _BLOCK = 1 << 20
@@ -41,7 +41,7 @@ def decoded(data: bytes, channels: int) -> NDArray[Any] | None:
         return None
     try:
         pixels: NDArray[Any] = decode(data, "GRAY" if channels == 1 else "RGB")
-    except Exception:  # it says less than Pillow, which tries next, about what is wrong
+    except Exception:  # Pillow tries next, and names the damage better
         return None
     return pixels
 
@@ -80,7 +80,7 @@ def n_scans(stream: BinaryIO) -> int:
         2
     """
     stream.seek(0)
-    # What looks like a scan may also lie in a thumbnail or behind the picture: only many are worth a closer look.
+    # A thumbnail or data behind the picture may hold the same bytes, so only a high count is looked at closely.
     found, last = 0, b""
     while found <= MOST_SCANS and (block := stream.read(_BLOCK)):
         found += (last + block).count(SCAN_MARKER)
@@ -189,7 +189,7 @@ def _is_harmless(content: bytes) -> bool:
         return len(content) >= 12 and content[11] == 1  # YCbCr
     if content.startswith(_XMP):
         return b"rientation" not in content
-    # What is shorter than it should be Pillow refuses.
+    # Pillow refuses a truncated file, and so does this.
     shortest = {b"JFIF": 7, b"ICC_": 14}.get(content[:4], 0)
     return len(content) >= shortest and not content.startswith((_SEVERAL_PICTURES, b"Photoshop"))
 

@@ -47,8 +47,8 @@ def loaded_pixels(
         nominal: depth of values that Pillow shifted to 16 bits (JPEG 2000); None: nothing was shifted.
     """
     layout = _layout(image)
-    # TIFF is turned by Pillow while loading. For others wait: asked for EXIF, a PNG loads itself, and a second
-    # load of damaged pixels passes in silence.
+    # Pillow turns a TIFF while loading. The others are asked for EXIF after loading: a PNG that is asked before loads
+    # itself, and a second load of damaged pixels raises nothing.
     turned_by_pillow = getattr(image, "format", None) == "TIFF" and _orientation(image) != 1
     image.load()
     turned = _transposed(image, _orientation(image))
@@ -84,7 +84,7 @@ def _layout(image: Image.Image) -> str:
 
 
 def _orientation(image: Image.Image) -> int:
-    # Pillow looks there too, but takes its time.
+    # Pillow would look there too, but slowly.
     if "tag_v2" not in image.__dict__ and not any("exif" in key or "xmp" in key for key in map(str, image.info)):
         return 1
     try:

@@ -1,4 +1,4 @@
-"""PNG files without what lies beside the pixels: texts and profiles of any size, whole or damaged."""
+"""PNG files without their texts and color profiles, which may be of any size, whole or damaged."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ LONGEST_HEADER = 1 << 21
 _BLOCK = 1 << 20
 _MOST_DIGITS = 1000
 _COMMENT = re.compile(rb"#[^\r\n]*")
-# Two numbers of a bitmap, three of all else.
+# A bitmap has two numbers (width, height), the others three (largest value).
 _HEADER = re.compile(rb"P(?:[14](?:_[^\s#]+){2}|.(?:_[^\s#]+){3})[\s#]".replace(b"_", rb"(?:\s|#[^\r\n]*[\r\n])+"))
 _END_OF_LINE = re.compile(rb"[\r\n]")
 _SPACE = b" \t\n\v\f\r"
@@ -32,7 +32,7 @@ def is_for_numpy(tile: Any) -> bool:
 
 
 def require_header(stream: BinaryIO) -> None:
-    """Refuse a header whose numbers do not come soon: Pillow reads comments byte by byte.
+    """Refuse a header with comments of megabytes before its numbers: Pillow reads comments byte by byte.
 
     Raises:
         UnreadableImage: it does not end within ``LONGEST_HEADER`` bytes.

@@ -14,7 +14,7 @@ from iuscore.errors import UserError
 from iuscore.images.decoded import MAX_PIXELS, Decoded
 from iuscore.images.listing import ARCHIVES, EXTENSIONS, counted, is_passed_over, nothing_there, part_of, uid_of
 from iuscore.images.passing import is_passing
-from iuscore.images.reasons import line, said_by
+from iuscore.images.reasons import message_of, one_line
 from iuscore.images.sample import Item, Stored, StoredNothing
 from iuscore.images.sources.base import Listed, Shard, ShardedSource
 from iuscore.images.sources.walk import Walk
@@ -28,7 +28,7 @@ class Damaged(Exception):
     """The rest of an archive cannot be read; the message is one line of bounded length."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(line(reason))
+        super().__init__(one_line(reason))
 
 
 class ArchiveShards(ShardedSource):
@@ -199,7 +199,7 @@ def _damaged(name: str) -> str:
 
 
 def _without_end(stored: Iterator[Stored]) -> Generator[Stored]:
-    """``stored``, and after its end or failure what says so, for ever."""
+    """The images of ``stored``, and after its end or an error, without end, placeholders that say so."""
     reason, passing = "damaged: the archive has fewer images than when it was listed", False
     try:
         yield from stored
@@ -210,13 +210,13 @@ def _without_end(stored: Iterator[Stored]) -> Generator[Stored]:
 
 
 def reason_of(error: Exception) -> str:
-    """The system's own word, where it is one: readers of Parquet raise OSErrors of their own, for damage."""
+    """Why an archive cannot be read: the system's message, or damage, for which pyarrow raises OSErrors too."""
     known = isinstance(error, OSError) and error.strerror
-    return f"cannot be opened: {known}" if known else f"damaged: {said_by(error)}"
+    return f"cannot be opened: {known}" if known else f"damaged: {message_of(error)}"
 
 
 def listed(names: Iterable[object], *, instead: str = "none") -> str:
-    """The first of some names that a file has, which can be thousands of any length.
+    """Names as one text: the first 20, each cut at 100 characters, and the number of the others.
 
     Example:
         >>> listed(["a", "b"]), listed([]), listed(range(50))[-20:]
@@ -237,7 +237,7 @@ def size_and_date(path: Path) -> tuple[int, int]:
 
 
 def _found(path: Path) -> tuple[Path, tuple[str, ...] | None]:
-    """Folder, and names below it if they are known without a look into it."""
+    """The folder, and the archives below it where the path itself names them."""
     if path.is_dir():
         return path, None
     if path.exists() or not has_braces(path):

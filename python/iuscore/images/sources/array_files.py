@@ -26,7 +26,7 @@ _PIXEL_TYPES = {
 
 # NumPy takes headers of up to 10,000 characters.
 _LONGEST_HEADER = 1 << 14
-# Of deflate: 258 bytes from 2 bits.
+# The highest ratio that deflate can reach: 258 bytes from 2 bits.
 _MOST_UNPACKED = 1032
 _METHODS = {zipfile.ZIP_BZIP2: "bzip2", zipfile.ZIP_LZMA: "lzma"}
 

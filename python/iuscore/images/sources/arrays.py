@@ -15,7 +15,7 @@ from iuscore._run.regular_files import regular_only
 from iuscore.errors import UserError
 from iuscore.images.decoded import MAX_PIXELS
 from iuscore.images.listing import uid_of
-from iuscore.images.reasons import said_by
+from iuscore.images.reasons import message_of
 from iuscore.images.sample import Stored, StoredArray
 from iuscore.images.sources.archive import ArchiveShards, Damaged, listed, size_and_date
 from iuscore.images.sources.array_files import (
@@ -34,8 +34,8 @@ from iuscore.images.sources.forward import read_from
 class _Header(NamedTuple):
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    pixels: str  # type the pixels are given as
-    start: int  # bytes before the first image
+    pixels: str  # type in which the pixels are given
+    start: int  # bytes of the file before the first image
 
     @property
     def n_bytes(self) -> int:
@@ -50,8 +50,8 @@ class _Header(NamedTuple):
 class NpzShards(ArchiveShards):
     """A MedMNIST archive, see `NpzSource`; uids are ``train/000012``.
 
-    What is compressed cannot be entered in the middle: a process that takes shards in ascending order reads the
-    archive once, an image at a time.
+    Compressed data cannot be read from the middle: a process that takes shards in ascending order reads the archive
+    once, an image at a time; one that goes back begins again.
 
     Args:
         path: .npz file.
@@ -240,14 +240,14 @@ def _zip(path: Path) -> zipfile.ZipFile:
     except OSError:
         raise
     except Exception as error:  # zipfile lets out more than BadZipFile
-        raise Damaged(f"damaged or no .npz archive: {said_by(error)}") from error
+        raise Damaged(f"damaged or no .npz archive: {message_of(error)}") from error
 
 
 def _member(archive: zipfile.ZipFile, key: str) -> IO[bytes]:
     try:
         return archive.open(f"{key}.npy")
     except Exception as error:
-        raise Damaged(f"damaged: {key}: {said_by(error)}") from error
+        raise Damaged(f"damaged: {key}: {message_of(error)}") from error
 
 
 def _labels_name(name: str) -> str:
@@ -276,7 +276,7 @@ def _labels(stream: IO[bytes], path: Path, key: str, claimed: int, n: int) -> ND
     except UserError:
         raise
     except Exception as error:  # whatever zip, zlib and header parsing raise
-        raise Damaged(f"damaged: {key}: {said_by(error)}") from error
+        raise Damaged(f"damaged: {key}: {message_of(error)}") from error
     return checked_labels(path, key, values, n)
 
 
@@ -284,7 +284,7 @@ def _header(stream: IO[bytes], path: Path, key: str) -> _Header:
     try:
         header = read_header(stream)
     except Exception as error:
-        raise Damaged(f"damaged: {key}: {said_by(error)}") from error
+        raise Damaged(f"damaged: {key}: {message_of(error)}") from error
     pixels = pixel_type(path, key, header.shape, header.dtype)
     if header.by_columns and header.shape[0] > 1:
         raise UserError(f"{key} of {path} is stored by columns: save np.ascontiguousarray of it")

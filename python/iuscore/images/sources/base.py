@@ -65,7 +65,7 @@ class Shard:
 
 
 class Listed(NamedTuple):
-    """What the signature of a shard knows of one image."""
+    """What enters the signature of a shard for each image; ``date`` in whole seconds, or a checksum in its place."""
 
     uid: str
     label: str | None

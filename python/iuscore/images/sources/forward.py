@@ -1,4 +1,4 @@
-"""Readers that can only go forward, kept from one shard to the next."""
+"""Readers that can only go forward, kept open from one image or shard to the next."""
 
 from __future__ import annotations
 
@@ -29,8 +29,9 @@ _kept: tuple[int, Hashable, Forward] | None = None
 def read_from(position: int, key: Hashable, open_: Callable[[], Reader]) -> Iterator[Reader]:
     """A reader of ``key`` at ``position``: the one this process used last if it has not gone past it, or a new one.
 
-    Shards in ascending order take one pass through what cannot be entered in the middle. One reader is kept, and not
-    across a fork, after which two processes would share its place in the file. ``key`` changes with the content.
+    So images in ascending order take one pass through data that cannot be read from the middle. One reader is kept.
+    After a fork it is not used, since two processes would share its place in the file. ``key`` changes with the
+    content of the file.
     """
     reader = _take(position, key)
     if reader is None:

@@ -19,7 +19,7 @@ from iuscore.errors import UserError
 from iuscore.images.decoded import MAX_PIXELS
 from iuscore.images.listing import most_images
 from iuscore.images.passing import is_passing
-from iuscore.images.reasons import said_by
+from iuscore.images.reasons import message_of
 from iuscore.images.sample import Stored, StoredBytes, StoredNothing
 from iuscore.images.sources.archive import ArchiveShards, Damaged, listed, reason_of, size_and_date
 from iuscore.images.sources.base import Listed
@@ -75,7 +75,7 @@ class ParquetShards(ArchiveShards):
         try:
             file = _opened(path)
         except (pa.ArrowException, ValueError) as error:
-            raise Damaged(f"damaged, or no Parquet file: {said_by(error)}") from error
+            raise Damaged(f"damaged, or no Parquet file: {message_of(error)}") from error
         with file, ExitStack() as also_open:
             column = _image_column(path, file.schema_arrow, self.column)
             n_there, date = size_and_date(path)
@@ -111,7 +111,7 @@ class ParquetShards(ArchiveShards):
 
     def _stored(self, path: Path, where: dict[str, Any]) -> Iterator[Stored]:
         with open(path, "rb", opener=regular_only):
-            pass  # the system's own word for what is wrong
+            pass  # raises the system's own error, such as no permission
         for group, begin, stop in where["groups"]:
             key = (str(path), size_and_date(path), where["column"], group)
             done = begin
@@ -151,7 +151,7 @@ class _Rows:
             return StoredNothing(_NULL)
         if len(buffer) > _LARGEST:
             return StoredNothing(f"too large: {len(buffer)} bytes, more than {_LARGEST} in a row")
-        if not buffer.equals(pa.py_buffer(self._last.content)):  # what comes again and again is in memory once
+        if not buffer.equals(pa.py_buffer(self._last.content)):  # repeated images share one copy in memory
             self._last = StoredBytes(value.as_py())
         return self._last
 
@@ -171,14 +171,17 @@ class _Rows:
 
 
 def _problem(n_rows: int, file_size: int) -> str | None:
-    """Why the rows of a row group cannot all be there; None if they can."""
+    """Why a row group cannot have as many rows as its footer claims; None if it can."""
     if 0 <= n_rows <= most_images(file_size):
         return None
     return f"a row group claims {n_rows} rows in a file of {file_size} bytes"
 
 
 def _require_room(unpacked: int, file_size: int) -> None:
-    """Images hardly shrink, and what is unpacked at once is a page, which may be the whole row group."""
+    """Raise ValueError where a row group would unpack to far more than images do.
+
+    A page is unpacked as a whole, and some writers make one page of a row group.
+    """
     if unpacked > _LARGEST_GROUP and unpacked > _MOST_UNPACKED * max(1, file_size):
         raise ValueError(f"a row group in a file of {file_size} bytes unpacks to {unpacked}: write smaller row groups")
 
@@ -260,7 +263,7 @@ class _Labels:
         try:
             values = list(islice(self._rest, stop - begin))
         except (pa.ArrowException, OSError) as error:
-            raise Damaged(f"damaged: {_LABEL}: {said_by(error)}") from error
+            raise Damaged(f"damaged: {_LABEL}: {message_of(error)}") from error
         if len(values) < stop - begin:
             raise Damaged(f"damaged: {_LABEL}: {begin + len(values)} rows of a row group of {stop} or more")
         return [_label(self._path, value, self._names) for value in values]

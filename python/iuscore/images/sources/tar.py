@@ -14,7 +14,7 @@ from iuscore._run.regular_files import regular_only
 from iuscore.errors import UserError
 from iuscore.images.decoded import MAX_PIXELS
 from iuscore.images.listing import is_image_name, is_passed_over, uid_of
-from iuscore.images.reasons import said_by
+from iuscore.images.reasons import message_of
 from iuscore.images.sample import Stored, StoredBytes, StoredNothing
 from iuscore.images.sources.archive import ArchiveShards, Damaged, size_and_date
 from iuscore.images.sources.base import Listed
@@ -120,7 +120,7 @@ class TarShards(ArchiveShards):
     def _images(self, path: Path, archive: str) -> Iterator[tuple[TarMember, str | None]]:
         seen: dict[str, int] = {}
         with open(path, "rb", opener=regular_only) as stream:
-            if not self.labeled:  # what belongs together does not matter
+            if not self.labeled:  # each image stands alone
                 for member in _members(stream):
                     if self._is_wanted(member):
                         yield _numbered(member, seen), None
@@ -136,7 +136,7 @@ class TarShards(ArchiveShards):
     def _samples(
         self, stream: IO[bytes], members: Iterator[TarMember], archive: str, seen: dict[str, int]
     ) -> tuple[list[TarSample], Damaged | None]:
-        """Samples of one key that follow each other; and what ended the archive, if it ends in them."""
+        """Samples of one key that follow each other, and the damage at which the archive ends among them, if any."""
         samples: list[TarSample] = []
         try:
             for member in members:
@@ -173,7 +173,7 @@ def _members(stream: IO[bytes]) -> Iterator[TarMember]:
                 _require_short_header(stream, before, last)
             info = tar.next()
         except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError) as error:
-            raise Damaged(f"damaged or cut off after {last}: {said_by(error)}") from error
+            raise Damaged(f"damaged or cut off after {last}: {message_of(error)}") from error
         tar.members = []  # type: ignore[attr-defined]  # tarfile keeps them all
         if info is None:
             break
@@ -249,7 +249,7 @@ def _tar(stream: IO[bytes]) -> tarfile.TarFile:
     try:
         return tarfile.open(fileobj=stream, mode="r:", encoding="utf-8", errors="surrogateescape")
     except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError) as error:
-        raise Damaged(f"damaged, or no tar archive: {said_by(error)}") from error
+        raise Damaged(f"damaged, or no tar archive: {message_of(error)}") from error
 
 
 def _problem(info: tarfile.TarInfo) -> str:

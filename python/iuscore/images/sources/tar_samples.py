@@ -47,7 +47,7 @@ class TarSample:
         extensions: of all members.
         images: (stem, member): the extension without its last part, empty for ``1.png``, ``5t`` for ``1.5T.png``.
         classes: stem -> class, in the order of the members.
-        class_first: whether the first of all was a class; None of an empty sample.
+        class_first: whether the class came before the images; None without members.
     """
 
     extensions: set[str] = field(default_factory=set)
@@ -83,7 +83,7 @@ def labeled(samples: Sequence[TarSample], archive: str) -> Iterator[tuple[TarMem
         UserError: an image without a class, and no class that it could be.
     """
     classes = {label for sample in samples for label in sample.classes.values()}
-    # One member too few makes a class come before its image where it came after it, or leaves one over.
+    # A missing member shows: class and image change their order from one sample to the next, or one of them is left.
     certain = len(samples) == 1 or (
         all(sample.pairs_up for sample in samples) and len({sample.class_first for sample in samples}) == 1
     )

@@ -44,7 +44,7 @@ class Names(NamedTuple):
 
 @dataclass
 class _Level:
-    """A folder that a walk is in: below the root (``""``, ``"a"``, ``"a/b"``), and as the uids write it."""
+    """A folder that a walk has entered: its path below the root (``"a/b"``), and the same as uids write it."""
 
     folder: str
     uid: str
@@ -97,7 +97,7 @@ class Walk:
             levels.append(top)
         while levels:
             level = levels[-1]
-            # Written out: of a million files, every call counts.
+            # No helper functions in this loop: a call for each of a million files takes seconds.
             before = f"{level.folder}/" if level.folder else ""
             uid_before = f"{level.uid}/" if level.uid else ""
             for shown, name in level.rest:
@@ -133,7 +133,7 @@ class Walk:
         return _Level(folder, uid, path, here, n_links, iter(names.entries))
 
     def _require_few_ways(self, here: tuple[int, int], path: str) -> None:
-        """Ten folders, each with links to the others, are ten million folders."""
+        """Ten folders that are all linked to each other make ten million paths."""
         self._ways[here] += 1
         if self._ways[here] > _MOST_WAYS:
             raise UserError(

@@ -32,7 +32,7 @@ from iuscore.images.formats.dicom.tables import Table, table
 from iuscore.images.passing import is_passing
 
 _EXTRA = "pip install -c constraints.txt '.[dicom]'"
-# Where enhanced multi-frame files keep what others have at their top.
+# Sequences in which enhanced multi-frame files keep the attributes that other files have at the top level.
 _MACROS = {
     "WindowCenter": "FrameVOILUTSequence",
     "WindowWidth": "FrameVOILUTSequence",
@@ -40,7 +40,7 @@ _MACROS = {
     "RescaleSlope": "PixelValueTransformationSequence",
     "RescaleIntercept": "PixelValueTransformationSequence",
 }
-# All that is read of a file but its pixels: others may be long, and many.
+# The attributes that are read, besides the pixels: a file may have very many others, of any length.
 _ATTRIBUTES = (
     *_MACROS,
     "SOPClassUID",
@@ -101,7 +101,7 @@ def decode_dicom(stream: BinaryIO, max_pixels: int, bits: int | None = None) -> 
 def _reason(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "damaged: sequences are nested too deeply"
-    # pydicom puts a traceback below its own words.
+    # pydicom puts a traceback below its message.
     line = (str(error).splitlines() or [""])[0]
     if "no pixel data to decode" in line:
         return "a DICOM file without pixels"
@@ -138,7 +138,7 @@ def _stored(pydicom: Any, stream: BinaryIO, dataset: Any, frames: int) -> NDArra
     shift = _unused_low_bits(dataset)
     if not shift:
         return np.asarray(pydicom.pixels.pixel_array(stream, index=0))
-    # All bits of the word, so that nothing is cut off that is in use.
+    # All bits of the word, so that no bit in use is cut off.
     allocated = int(dataset.BitsAllocated)
     words = pydicom.pixels.pixel_array(stream, index=0, bits_stored=allocated, high_bit=allocated - 1)
     return _used_bits(np.asarray(words), shift, int(dataset.BitsStored))

@@ -115,7 +115,7 @@ def _first(raw: int, n: int, low: float, high: float, is_signed: bool) -> int:
 def _depth(entries: NDArray[np.int64], said: int, shows: bool, notes: list[str]) -> int:
     used = int(entries.max()).bit_length()
     if used <= said:
-        # A table that stops a little below its end is an ordinary one.
+        # The largest entry of many tables lies a little below the end of their range.
         used = next((usual for usual in _USUAL_DEPTHS if shows and 0 < used <= usual < said), said)
     if used != said:
         notes.append(OTHER_DEPTH.format(used=used, said=said))
