@@ -11,9 +11,6 @@ from iuscore._run.regular_files import regular_only
 from iuscore.errors import UserError
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".pgm", ".ppm", ".pnm", ".dcm")
-ARCHIVES = (".tar", ".parquet", ".npy")
-"""Ends of the names of files of many images that may lie in a folder, many of them as one source."""
-
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation"), "val"),

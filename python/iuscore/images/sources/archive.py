@@ -12,11 +12,11 @@ from typing import Any, ClassVar
 
 from iuscore.errors import UserError
 from iuscore.images.decoded import MAX_PIXELS, Decoded
-from iuscore.images.listing import ARCHIVES, EXTENSIONS, counted, is_passed_over, nothing_there, part_of, uid_of
+from iuscore.images.listing import EXTENSIONS, counted, is_passed_over, nothing_there, part_of, uid_of
 from iuscore.images.passing import is_passing
 from iuscore.images.reasons import message_of, one_line
 from iuscore.images.sample import Item, Stored, StoredNothing
-from iuscore.images.sources.base import Listed, Shard, ShardedSource
+from iuscore.images.sources.base import ARCHIVES, Listed, Shard, ShardedSource
 from iuscore.images.sources.walk import Walk
 
 _BRACES = re.compile(r"\{([^{}]*)\}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -40,7 +41,7 @@ class _Header(NamedTuple):
     @property
     def n_bytes(self) -> int:
         """Bytes of one image."""
-        return int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize
+        return math.prod(self.shape[1:]) * self.dtype.itemsize
 
     def image(self, content: bytes) -> StoredArray:
         values = np.frombuffer(content, self.dtype).reshape(1, *self.shape[1:])

@@ -20,6 +20,33 @@ from iuscore.images.sample import Item
 LabelsFrom = Literal["auto", "folder", "prefix"]
 """Where classes of image files are: the folder a file lies in, what its name begins with, or whichever of both fits."""
 
+
+class Reader(NamedTuple):
+    """How files of many images are read.
+
+    Attributes:
+        module: of this package, imported when such a file is opened.
+        name: the class in it.
+        options: what its constructor takes besides ``path``, ``labeled`` and ``max_pixels``.
+        in_folders: whether a folder of such files is one source.
+    """
+
+    module: str
+    name: str
+    options: tuple[str, ...] = ()
+    in_folders: bool = True
+
+
+READERS = {
+    ".tar": Reader("tar", "TarShards", ("column",)),
+    ".parquet": Reader("parquet", "ParquetShards", ("column",)),
+    ".npy": Reader("arrays", "NpyShards"),
+    ".npz": Reader("arrays", "NpzShards", ("split",), in_folders=False),
+}
+"""End of a file's name, in lower case -> its reader. A format is registered here and nowhere else."""
+
+ARCHIVES = tuple(suffix for suffix, reader in READERS.items() if reader.in_folders)
+
 _FIELDS = {"index": int, "n": int, "signature": str, "labels": list, "where": dict}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,6 @@ from iuscore.errors import UserError
 from iuscore.images.decoded import MAX_PIXELS, checked_bits
 from iuscore.images.labels import renamed
 from iuscore.images.listing import (
-    ARCHIVES,
     is_folder,
     is_image_name,
     is_passed_over,
@@ -21,7 +21,8 @@ from iuscore.images.listing import (
 )
 from iuscore.images.sample import Source
 from iuscore.images.sources.archive import ArchiveShards
-from iuscore.images.sources.base import LabelsFrom, ShardedSource
+from iuscore.images.sources.base import ARCHIVES, READERS, LabelsFrom, ShardedSource
+from iuscore.images.sources.folder import FolderShards
 from iuscore.images.split import find_explicit_splits, split_folder, with_groups
 
 __all__ = ["open_shards", "open_source"]
@@ -179,33 +180,20 @@ def _opened(
         raise UserError(f"by_content: expected a folder of images or an image file, got {path}: leave it out")
     if split is not None and path.is_dir() and not suffix:
         split_folder(path, split)  # raises: there is none
-    if split is not None and suffix != ".npz" and path.is_file():
+    reader = READERS.get(suffix)
+    if split is not None and path.is_file() and (reader is None or "split" not in reader.options):
         raise UserError(f"split: {path} has no parts: give the folder or archive of {split} itself")
-    if column is not None and suffix not in (".tar", ".parquet"):
+    if column is not None and (reader is None or "column" not in reader.options):
         raise UserError(f"column: only Parquet files and tar archives have columns, not {path}")
-    # Each is loaded when it is needed: pyarrow takes long.
     source: ShardedSource
-    if suffix == ".tar":
-        from iuscore.images.sources.tar import TarShards
-
-        source = TarShards(path, labeled=labeled, column=column, max_pixels=max_pixels)
-    elif suffix == ".parquet":
-        from iuscore.images.sources.parquet import ParquetShards
-
-        source = ParquetShards(path, labeled=labeled, column=column, max_pixels=max_pixels)
-    elif suffix == ".npz":
-        from iuscore.images.sources.arrays import NpzShards
-
-        source = NpzShards(path, labeled=labeled, split=split, max_pixels=max_pixels)
-    elif suffix == ".npy":
-        from iuscore.images.sources.arrays import NpyShards
-
-        source = NpyShards(path, labeled=labeled, max_pixels=max_pixels)
-    else:
-        from iuscore.images.sources.folder import FolderShards
-
+    if reader is None:
         found = _found_from(path, labeled) if labels_from == "auto" else labels_from
         source = FolderShards(path, labeled=labeled, max_pixels=max_pixels, by_content=by_content, labels_from=found)
+    else:
+        # Each is loaded when it is needed: pyarrow takes long.
+        reader_class = getattr(importlib.import_module(f"iuscore.images.sources.{reader.module}"), reader.name)
+        options = {name: value for name, value in (("column", column), ("split", split)) if name in reader.options}
+        source = reader_class(path, labeled=labeled, max_pixels=max_pixels, **options)
     if split is not None:
         source.split = split
     return source
@@ -228,7 +216,7 @@ def _suffix(path: Path, by_content: bool = False) -> str:
             f"{path} is compressed as a whole, so that no image in it can be found without reading all before it: "
             "unpack it to a .tar first"
         )
-    if suffix in (*ARCHIVES, ".npz"):
+    if suffix in READERS:
         return suffix
     require_image_file(path, by_content)
     return ""
