@@ -106,6 +106,41 @@ class TestTheSameAsAFolder:
         splits = open_splits(real, exclude=["abnormal/A00/*"])
         assert splits.notes[0].startswith("left out by --exclude 'abnormal/A00/*': 2 of 32 images, such as ")
 
+    def test_groups_of_a_column(self, command: Command, drawn: list[Phantom], of_folder: Path, tmp_path: Path) -> None:
+        columns = {
+            "image": [image.content for image in drawn],
+            "label": [image.label for image in drawn],
+            "patient": [image.patient for image in drawn],
+            "number": [int(image.patient[1:]) + 100 * (image.label == "normal") for image in drawn],
+            "sparse": [image.patient if i else None for i, image in enumerate(drawn)],
+        }
+        real = tmp_path / "x.parquet"
+        pq.write_table(pa.table(columns), real, row_group_size=5)
+        expected = open_splits(of_folder, group_by="[AN][0-9]+", seed=3)
+        for column in ("patient", "number"):
+            found = open_splits(real, groups=f"column:{column}", seed=3)
+            assert found.origin == f"split by chance, seed 3, groups kept together by column:{column}"
+            for part, source in found.parts().items():
+                assert contents(source) == contents(expected.parts()[part])
+        assert [item.group for item in open_source(real, group_column="patient").items] == columns["patient"]
+        _, record = fitted(command, real, tmp_path / "m", "--groups", "column:patient")
+        assert record["data"]["origin"].endswith("groups kept together by column:patient")
+
+        def refused(path: Path, groups: str) -> str:
+            with pytest.raises(UserError) as caught:
+                open_splits(path, groups=groups)
+            return str(caught.value)
+
+        assert refused(real, "column:sparse") == (
+            f"sparse of {real}: expected a text or an integer from 0 in every row, got None"
+        )
+        assert refused(real, "column:name") == (
+            f"{real} has no column name: its columns are image, label, patient, number, sparse"
+        )
+        assert refused(of_folder, "column:patient") == (
+            f"group_column: only Parquet files have columns, not {of_folder}: use --group-by or a table of groups"
+        )
+
     @pytest.mark.parametrize("name", ["tar", "parquet"])
     def test_fit_and_score_of_one_archive(
         self, command: Command, drawn: list[Phantom], of_folder: Path, tmp_path: Path, name: str

@@ -90,7 +90,9 @@ Example:
 )  # fmt: skip
 @click.option("--group-by", help=f"{GROUP_BY_HELP} a group (patient, video) stays in one part.")
 @click.option(
-    "--groups", metavar="FILE|folder", help="Groups: a CSV file with columns file,group, or the folders below a class."
+    "--groups",
+    metavar="FILE|folder|column:NAME",
+    help="Groups: a CSV file with columns file,group; the folders below a class; a column of Parquet files.",
 )
 @click.option(
     "--exclude", multiple=True, metavar="PATTERN", help="Leave out images of this name, such as '*_mask.png'; again "

@@ -14,6 +14,8 @@ from iuscore.images import Item, Source
 
 BY_FOLDER = "folder"
 """``--groups folder``: the first folder below the class folder is the group."""
+BY_COLUMN = "column:"
+"""``--groups column:patient``: the column ``patient`` of Parquet files has the group of each image."""
 
 Parts = dict[str, Source]
 
@@ -28,6 +30,17 @@ def described(group_by: str | None, groups: str | None) -> str:
     if group_by is None and groups is None:
         return "image by image; use --group-by or --groups where a patient has several"
     return f"groups kept together by {group_by if groups is None else groups}"
+
+
+def group_column(groups: str | Path | None) -> str | None:
+    """The column of groups that ``--groups column:NAME`` names; None where groups come from elsewhere.
+
+    Example:
+        >>> group_column("column:patient"), group_column("groups.csv")
+        ('patient', None)
+    """
+    text = str(groups)
+    return text.removeprefix(BY_COLUMN) if text.startswith(BY_COLUMN) else None
 
 
 def without(parts: Mapping[str, Source], patterns: Sequence[str]) -> tuple[Parts, tuple[str, ...]]:
@@ -85,7 +98,8 @@ def grouped(
     Args:
         parts: images by their use.
         group_by: see `iuscore.images.with_groups`.
-        groups: "folder": the first folder below the class folder; else a CSV file with the columns ``file`` (a uid, a
+        groups: "folder": the first folder below the class folder; "column:NAME": a column of Parquet files, which the
+            images of ``parts`` were opened with; else a CSV file with the columns ``file`` (a uid, a
             path below the given folder or inside an archive, or a file name that comes once) and ``group``.
 
     Raises:
@@ -96,6 +110,8 @@ def grouped(
     if group_by is not None:
         return {name: images.with_groups(part, group_by) for name, part in parts.items()}, ()
     if groups is None:
+        return dict(parts), ()
+    if group_column(groups) is not None:  # read with the images
         return dict(parts), ()
     if str(groups) == BY_FOLDER:
         return {name: _by_folder(part) for name, part in parts.items()}, ()
@@ -149,7 +165,7 @@ def _from_file(parts: Mapping[str, Source], path: Path) -> tuple[Parts, tuple[st
 def _read(path: Path) -> dict[str, str]:
     expected = "expected a CSV file with the columns file and group"
     if not path.is_file():
-        raise UserError(f"--groups: no file {path}: {expected}, or the word folder")
+        raise UserError(f"--groups: no file {path}: {expected}, the word folder, or column:NAME")
     table: dict[str, str] = {}
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:

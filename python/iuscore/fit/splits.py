@@ -10,7 +10,7 @@ from pathlib import Path
 
 from iuscore import images
 from iuscore.errors import UserError, class_named
-from iuscore.fit.groups import Parts, described, grouped, without
+from iuscore.fit.groups import Parts, described, group_column, grouped, without
 from iuscore.images import MAX_PIXELS, LabelsFrom, Source
 from iuscore.images.listing import are_splits, is_folder, is_passed_over, part_of, parts_in, uid_of
 
@@ -79,7 +79,8 @@ def open_splits(
         seed: of that split.
         group_by: regular expression on names, see `iuscore.images.with_groups`; images of one group stay in one part.
             Where the parts are given, groups that two parts share are a warning.
-        groups: "folder", or a CSV file with the columns file and group, in the place of ``group_by``.
+        groups: "folder", "column:NAME" of Parquet files, or a CSV file with the columns file and group, in the place of
+            ``group_by``.
         exclude: shell patterns of images to leave out.
         masks: folder of one mask per image, at the same path as the image has below ``real``, with any extension of an
             image, nonzero = counted. With ``val`` it holds a folder train, val and test each.
@@ -99,8 +100,8 @@ def open_splits(
 
     def opened(path: str | Path, part: str) -> Source:
         source = images.open_source(
-            path, labels_from=labels_from, classes=classes, class_map=class_map, column=column, max_pixels=max_pixels,
-            bits=bits, by_content=by_content,
+            path, labels_from=labels_from, classes=classes, class_map=class_map, column=column,
+            group_column=group_column(groups), max_pixels=max_pixels, bits=bits, by_content=by_content,
         )  # fmt: skip
         return source if masks is None else images.with_masks(source, Path(masks, part))
 

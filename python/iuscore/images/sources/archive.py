@@ -24,6 +24,10 @@ _MOST_LISTED, _LONGEST_NAME = 20, 100
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
 
+GROUPS = "group_of_each"
+"""Key of `Shard.where` under which a reader puts the groups of the images, where a column of them was asked for."""
+
+
 class Damaged(Exception):
     """The rest of an archive cannot be read; the message is one line of bounded length."""
 
@@ -156,8 +160,10 @@ class ArchiveShards(ShardedSource):
             return
         where["uid"] = uid_of(name)
         labels = where.pop("labels", None) or [None] * shard.n
-        for i, (uid, label) in enumerate(zip(self._uids(where), labels, strict=True)):
-            yield Item(uid, label, None, StoredEntry(self, self._folder / name, where, i), archive=_archive(uid, name))
+        groups = where.pop(GROUPS, None) or [None] * shard.n
+        for i, (uid, label, group) in enumerate(zip(self._uids(where), labels, groups, strict=True)):
+            stored = StoredEntry(self, self._folder / name, where, i)
+            yield Item(uid, label, group, stored, archive=_archive(uid, name))
 
 
 class StoredEntry(Stored):

@@ -113,6 +113,7 @@ class ShardedSource(ABC):
         ignored_names: up to five of them, of a folder the first by name.
         split: ``"train"``, ``"val"`` or ``"test"``, where that part alone was asked for.
         column: the column of images that was asked for, where the format has columns.
+        group_column: the column of groups, where a list is made of Parquet files that have one.
         names: which class each label stands for; None: labels are the classes.
         masks: the folder of masks, where the images have some.
         bits: depth of the values in 16-bit files, see `iuscore.images.decode`; None: what the files say.
@@ -123,6 +124,7 @@ class ShardedSource(ABC):
     format: ClassVar[str]
     split: str | None = None
     column: str | None = None
+    group_column: str | None = None
     names: ClassNames | None = None
     masks: Path | None = None
     bits: int | None = None

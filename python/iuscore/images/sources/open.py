@@ -94,6 +94,7 @@ def open_source(
     group_by: str | None = None,
     class_map: Mapping[str, str] | None = None,
     column: str | None = None,
+    group_column: str | None = None,
     max_pixels: int = MAX_PIXELS,
     bits: int | None = None,
     by_content: bool = False,
@@ -114,6 +115,7 @@ def open_source(
         class_map: label -> class, such as {"0": "benign"}, or several labels to one class; labels that are not in it
             are classes themselves. ``classes`` are then those to take.
         column: see `open_shards`.
+        group_column: of Parquet files: the column of groups, texts or integers.
         max_pixels: larger images are refused when read, from their header.
         bits: depth of the values in 16-bit files and arrays, see `decode`.
         by_content: files of any name in folders are images if they begin as one.
@@ -141,24 +143,30 @@ def open_source(
         raise UserError("class_map: it needs labels_from='auto', 'folder' or 'prefix'")
     checked_bits(bits)
     # Of a map, classes are known once the labels are.
-    source = _listed(path, labels_from, None if class_map else classes, split, column, max_pixels, by_content)
+    reader = open_shards(path, split=split, column=column, max_pixels=max_pixels, by_content=by_content)
+    if group_column is not None and reader.format != "parquet":
+        raise UserError(
+            f"group_column: only Parquet files have columns, not {path}: use --group-by or a table of groups"
+        )
+    reader.group_column = group_column
+    source = _listed(reader, path, labels_from, None if class_map else classes)
     source.bits = bits
     if class_map:
         source = renamed(source, class_map, classes)
     return source if group_by is None else with_groups(source, group_by)
 
 
-def _listed(
-    path: Path, labels_from: LabelsFrom | None, classes: Sequence[str] | None, split: str | None, column: str | None,
-    max_pixels: int, by_content: bool,
-) -> Source:  # fmt: skip
+def _listed(reader: ShardedSource, path: Path, labels_from: LabelsFrom | None, classes: Sequence[str] | None) -> Source:
     from iuscore.images.sources.class_folders import FolderSource
     from iuscore.images.sources.listed import listed_archives
 
-    reader = open_shards(path, split=split, column=column, max_pixels=max_pixels, by_content=by_content)
     if not isinstance(reader, ArchiveShards):
         return FolderSource(
-            reader.path, labels_from=labels_from, classes=classes, max_pixels=max_pixels, by_content=by_content
+            reader.path,
+            labels_from=labels_from,
+            classes=classes,
+            max_pixels=reader.max_pixels,
+            by_content=reader.by_content,
         )
     if labels_from == "prefix":
         raise UserError(_NO_PREFIXES.format(path=path))

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from iuscore._run.regular_files import regular_only
 from iuscore.errors import UserError
@@ -21,15 +18,13 @@ from iuscore.images.listing import most_images
 from iuscore.images.passing import is_passing
 from iuscore.images.reasons import message_of
 from iuscore.images.sample import Stored, StoredBytes, StoredNothing
-from iuscore.images.sources.archive import ArchiveShards, Damaged, listed, reason_of, size_and_date
+from iuscore.images.sources.archive import GROUPS, ArchiveShards, Damaged, listed, reason_of, size_and_date
 from iuscore.images.sources.base import Listed
 from iuscore.images.sources.forward import read_from
+from iuscore.images.sources.parquet_columns import Groups, Labels, opened
 
 _LARGEST = 1 << 28
 _LARGEST_GROUP, _MOST_UNPACKED = 1 << 28, 1000
-_LABEL = "label"
-_LABELS_AT_ONCE = 4096
-_LONGEST_CLASS = 1000
 _NULL = "no image: the row is null, or has a path but no bytes"
 
 
@@ -73,7 +68,7 @@ class ParquetShards(ArchiveShards):
 
     def _parts(self, path: Path, name: str, size: int) -> Iterator[tuple[Sequence[Listed], dict[str, Any]]]:
         try:
-            file = _opened(path)
+            file = opened(path)
         except (pa.ArrowException, ValueError) as error:
             raise Damaged(f"damaged, or no Parquet file: {message_of(error)}") from error
         with file, ExitStack() as also_open:
@@ -84,16 +79,22 @@ class ParquetShards(ArchiveShards):
             problems = (_problem(group.num_rows, n_there) for group in footer)
             first_bad, problem = next(((i, p) for i, p in enumerate(problems) if p), (len(footer), ""))
             start = 0
-            labels = also_open.enter_context(closing(_Labels(path, file))) if self.labeled else None
+            labels = also_open.enter_context(closing(Labels(path, file.schema_arrow))) if self.labeled else None
+            patients = None
+            if self.group_column is not None:
+                patients = also_open.enter_context(closing(Groups(path, file.schema_arrow, self.group_column)))
             for groups in _packed([group.num_rows for group in footer[:first_bad]], size):
                 images = []
+                of_patients: list[str] = []
                 row = start
                 for group, begin, stop in groups:
                     n_bytes = footer[group].total_byte_size
                     known = [None] * (stop - begin) if labels is None else labels.of(group, begin, stop)
                     images += [Listed(_uid(name, row + i), label, n_bytes, date) for i, label in enumerate(known)]
+                    of_patients += () if patients is None else patients.of(group, begin, stop)
                     row += stop - begin
-                yield images, {"column": column, "row": start, "groups": groups}
+                named = {} if patients is None else {GROUPS: of_patients}
+                yield images, {"column": column, "row": start, "groups": groups, **named}
                 start = row
             if problem:
                 raise Damaged(f"damaged: {problem}")
@@ -130,7 +131,7 @@ class _Rows:
 
     def __init__(self, path: Path, column: str, group: int) -> None:
         self.position = 0
-        self._file = _opened(path)
+        self._file = opened(path)
         self._column = column
         self._last = StoredBytes(b"")
         _require_room(self._file.metadata.row_group(group).total_byte_size, size_and_date(path)[0])
@@ -186,11 +187,6 @@ def _require_room(unpacked: int, file_size: int) -> None:
         raise ValueError(f"a row group in a file of {file_size} bytes unpacks to {unpacked}: write smaller row groups")
 
 
-def _opened(path: Path, **options: Any) -> pq.ParquetFile:
-    # A buffered stream: pages come one by one, not a whole row group at once.
-    return pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False, **options)
-
-
 def _uid(name: str, row: int) -> str:
     return f"{name}/{row:09d}"
 
@@ -242,76 +238,4 @@ def _holds_bytes(data_type: pa.DataType) -> bool:
         return index >= 0 and not pa.types.is_struct(inner := data_type.field(index).type) and _holds_bytes(inner)
     return bool(
         pa.types.is_binary(data_type) or pa.types.is_large_binary(data_type) or pa.types.is_binary_view(data_type)
-    )
-
-
-class _Labels:
-    """Classes of the rows, read from the first to the last, some thousand at a time."""
-
-    def __init__(self, path: Path, file: pq.ParquetFile) -> None:
-        self._path = path
-        self._names = _class_names(path, file.schema_arrow)
-        # A text that a dictionary holds once is not written out for every row.
-        self._file = _opened(path, read_dictionary=[_LABEL])
-        self._group = -1
-        self._rest: Iterator[object] = iter(())
-
-    def of(self, group: int, begin: int, stop: int) -> Sequence[str]:
-        """Classes of the rows ``begin`` to ``stop`` of a row group; those before them were asked for before."""
-        if group != self._group:
-            self._group, self._rest = group, self._values(group)
-        try:
-            values = list(islice(self._rest, stop - begin))
-        except (pa.ArrowException, OSError) as error:
-            raise Damaged(f"damaged: {_LABEL}: {message_of(error)}") from error
-        if len(values) < stop - begin:
-            raise Damaged(f"damaged: {_LABEL}: {begin + len(values)} rows of a row group of {stop} or more")
-        return [_label(self._path, value, self._names) for value in values]
-
-    def _values(self, group: int) -> Iterator[object]:
-        batches = self._file.iter_batches(
-            batch_size=_LABELS_AT_ONCE, row_groups=[group], columns=[_LABEL], use_threads=False
-        )
-        for batch in batches:
-            values = batch.column(_LABEL)
-            if pa.types.is_dictionary(values.type):
-                self._require_short(values)
-                values = values.dictionary_decode()
-            yield from values.to_pylist()
-
-    def _require_short(self, values: pa.DictionaryArray) -> None:
-        data_type = values.type.value_type
-        if pa.types.is_string(data_type) or pa.types.is_large_string(data_type) or pa.types.is_binary(data_type):
-            longest = pc.max(pc.binary_length(values.dictionary).take(values.indices)).as_py()
-            if longest is not None and longest > _LONGEST_CLASS:
-                raise UserError(f"{_LABEL} of {self._path}: expected a short text in every row, got {longest} bytes")
-
-    def close(self) -> None:
-        self._file.close()
-
-
-def _class_names(path: Path, schema: pa.Schema) -> list[str] | None:
-    """Hugging Face's names of the classes, if the schema has them."""
-    if (n := schema.names.count(_LABEL)) != 1:
-        has = f"{n} columns {_LABEL}" if n else f"no column {_LABEL}"
-        raise UserError(f"{path} has {has}: its columns are {listed(schema.names)}")
-    try:
-        names = json.loads(schema.metadata[b"huggingface"])["info"]["features"][_LABEL]["names"]
-    except (TypeError, KeyError, ValueError, RecursionError):
-        return None
-    return [str(name) for name in names] if isinstance(names, list) else None
-
-
-def _label(path: Path, value: object, names: list[str] | None) -> str:
-    if isinstance(value, str) and value:
-        return value
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        if names is None:
-            return str(value)
-        if value < len(names):
-            return names[value]
-    known = "" if names is None else f" below {len(names)}"
-    raise UserError(
-        f"{_LABEL} of {path}: expected a text or an integer from 0{known} in every row, "
-        f"got {repr(value)[:_LONGEST_CLASS]}"
     )
