@@ -192,7 +192,8 @@ def test_classes_in_file_names(command: Command, three: Path, tmp_path: Path) ->
         folder = path.parent.name
         shutil.copy(path, flat / f"{folder.upper() if folder == 'b' else folder}_{path.name}")
     options = ("--target", "from-folder", "--quiet")
-    assert "--labels-from prefix" in command("score", three, flat, "--out", tmp_path / "no", *options).refusal()
+    by_folder = (*options, "--labels-from", "folder")
+    assert "--labels-from prefix" in command("score", three, flat, "--out", tmp_path / "no", *by_folder).refusal()
     ran = command("score", three, flat, "--out", tmp_path / "o", *options, "--labels-from", "prefix")
     assert ran.status == 0, ran.err
     assert command("score", three, three.parent / "real", "--out", tmp_path / "by_folder", *options).status == 0
