@@ -44,6 +44,7 @@ class ParquetShards(ArchiveShards):
 
     Example:
         >>> import tempfile
+        >>> import pyarrow.parquet as pq
         >>> with tempfile.TemporaryDirectory() as root:
         ...     table = pa.table({"image": [b"P5 1 1 255 0"], "label": ["wbc"]})
         ...     pq.write_table(table, Path(root, "x.parquet"))
