@@ -63,7 +63,10 @@ FIT_ERRORS = [
     ("--batch-size 999999999", "batch_size: expected at most 65536, got 1e+09"),
     ("--group-by a --groups folder", "--group-by and --groups exclude each other: give one of them"),
     ("--groups folder", "--groups folder: a/00.png in REAL lies in no folder of its patient below its class folder"),
-    ("--groups OUT", "--groups: no file OUT: expected a CSV file with the columns file and group, or the word folder"),
+    (
+        "--groups OUT",
+        "--groups: no file OUT: expected a CSV file with the columns file and group, the word folder, or column:NAME",
+    ),
     ("--exclude *.tif", "--exclude: '*.tif' fits none of the 12 images, which are called like a/00.png"),
     ("--exclude *.png", "--exclude: nothing is left of REAL: all of its 12 images fit"),
     ("--val OUT", "no such file or folder: OUT"),
@@ -213,7 +216,7 @@ class TestScore:
         (model / "config.json").write_text(changed)
         assert "config.json: changed since it was written (its SHA-256 differs); copy the model" in refusal(model)
         (model / "config.json").write_text(changed.replace('"config_sha256"', '"nothing"'))
-        assert refusal(model).startswith("profiles.paper.a: expected mean, sd, low, high, n, member_means")
+        assert "config.json: profiles.paper.a.member_means: is missing; copy the model folder" in refusal(model)
         (model / "config.json").write_text(text.replace('"profiles', '"other').replace('"config_sha256"', '"nothing"'))
         assert refusal(model) == "space: the model has no 'paper' profiles (it has: none)"
 

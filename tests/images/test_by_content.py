@@ -144,7 +144,7 @@ class TestJPEG2000:
         running = gdcm_process._running
         assert running is not None
         with monkeypatch.context() as patch:
-            patch.setattr(gdcm_process, "MOST_SECONDS", 0.2)
+            patch.setattr(gdcm_process, "MAX_SECONDS", 0.2)
             running.child.send_signal(signal.SIGSTOP)
             with pytest.raises(UnreadableImage, match=r"^damaged: decoding took more than 0\.2 s$") as caught:
                 decode(data)

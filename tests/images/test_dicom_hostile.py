@@ -145,7 +145,7 @@ class TestCompressed:
         running = gdcm_process._running
         assert running is not None
         with monkeypatch.context() as patch:
-            patch.setattr(gdcm_process, "MOST_SECONDS", 0.2)
+            patch.setattr(gdcm_process, "MAX_SECONDS", 0.2)
             running.child.send_signal(signal.SIGSTOP)
             assert reason(data) == "damaged: decoding took more than 0.2 s"
         assert running.child.returncode is not None

@@ -148,10 +148,10 @@ def _plain_jpeg(head: bytes, stream: BinaryIO, max_pixels: int) -> Decoded | Non
     if header is not None:
         checked_size(width, height, max_pixels)
     if header is None and jpeg.has_many_segments(stream):
-        raise UnreadableImage(f"a JPEG of more than {jpeg.MOST_SEGMENTS} segments before the picture: save it again")
-    if jpeg.n_scans(stream) > jpeg.MOST_SCANS:
+        raise UnreadableImage(f"a JPEG of more than {jpeg.MAX_SEGMENTS} segments before the picture: save it again")
+    if jpeg.n_scans(stream) > jpeg.MAX_SCANS:
         raise UnreadableImage(
-            f"a JPEG of more than {jpeg.MOST_SCANS} scans, which would take very long: save it again", width, height
+            f"a JPEG of more than {jpeg.MAX_SCANS} scans, which would take very long: save it again", width, height
         )
     if header is None or not jpeg.is_installed():
         return None

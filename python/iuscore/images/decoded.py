@@ -24,7 +24,7 @@ ROTATED = "EXIF rotation applied"
 SMALL_RANGE = "values use 1/{part} of {nominal} bits (--bits {used}?)"
 
 _USUAL_DEPTHS = (8, 10, 12, 14)
-LEAST_BITS, MOST_BITS = 8, 16
+MIN_BITS, MAX_BITS = 8, 16
 
 
 class UnreadableImage(UserError):
@@ -97,9 +97,9 @@ def checked_bits(bits: int | None) -> None:
     """Raises UserError unless ``bits`` is None or 8 to 16."""
     if bits is None:
         return
-    if isinstance(bits, bool) or not isinstance(bits, int) or not LEAST_BITS <= bits <= MOST_BITS:
+    if isinstance(bits, bool) or not isinstance(bits, int) or not MIN_BITS <= bits <= MAX_BITS:
         raise UserError(
-            f"bits: expected the depth of the values in 16-bit files, {LEAST_BITS} to {MOST_BITS}, got {bits!r}"
+            f"bits: expected the depth of the values in 16-bit files, {MIN_BITS} to {MAX_BITS}, got {bits!r}"
         )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from iuscore.errors import UserError, class_named, closest_match
 from iuscore.images.sample import Source
 
-_MOST_SHOWN = 10
+_MAX_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ class ClassNames:
     def unknown(self, labels: Iterable[str], where: object) -> str:
         """What to say of those of ``labels`` that stand for no class; they come from ``where``."""
         strange = sorted({label for label in labels if self.of(label) is None}, key=_by_number)
-        meant = [(label, self._meant_by(label, strange)) for label in strange[:_MOST_SHOWN]]
-        shown = ", ".join(repr(label) for label, _ in meant) + (", ..." if len(strange) > _MOST_SHOWN else "")
+        meant = [(label, self._meant_by(label, strange)) for label in strange[:_MAX_SHOWN]]
+        shown = ", ".join(repr(label) for label, _ in meant) + (", ..." if len(strange) > _MAX_SHOWN else "")
         noun, it = (
             (f"label {shown} is no class", "it stands")
             if len(strange) == 1

@@ -29,8 +29,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 _LENGTH = struct.Struct("<?Q")
-MOST_SECONDS = 120.0
-_MOST_MEMORY = 8 << 30
+MAX_SECONDS = 120.0
+_MAX_MEMORY = 8 << 30
 
 
 class GdcmError(Exception):
@@ -65,7 +65,7 @@ class _Process:
             late.set()
             self.child.kill()
 
-        timer = threading.Timer(MOST_SECONDS, end)
+        timer = threading.Timer(MAX_SECONDS, end)
         timer.daemon = True
         timer.start()
         try:
@@ -74,7 +74,7 @@ class _Process:
         except (EOFError, OSError) as error:
             killed = self.close() in (-signal.SIGKILL, -signal.SIGTERM)
             if late.is_set():
-                raise _Gone(f"decoding took more than {MOST_SECONDS:g} s") from error
+                raise _Gone(f"decoding took more than {MAX_SECONDS:g} s") from error
             gone = _Gone(f"{who} was killed while it decoded it" if killed else f"{who} gave up on it")
             gone.passing = killed
             raise gone from error
@@ -159,7 +159,7 @@ def _exactly(stream: IO[bytes], size: int) -> bytes:
 def _serve() -> None:
     with contextlib.suppress(ImportError, OSError, ValueError):  # where there is no such limit, or a lower one
         resource = importlib.import_module("resource")
-        resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY, _MOST_MEMORY))
+        resource.setrlimit(resource.RLIMIT_AS, (_MAX_MEMORY, _MAX_MEMORY))
     warnings.simplefilter("ignore")
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what gdcm prints is dropped

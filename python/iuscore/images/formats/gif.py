@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import BinaryIO
 
-_MOST_BLOCKS = 1 << 20
+_MAX_BLOCKS = 1 << 20
 _IMAGE, _EXTENSION, _END = b",", b"!", b";"
 
 
@@ -23,7 +23,7 @@ def n_gif_frames(stream: BinaryIO) -> int:
     flags = stream.read(1)
     stream.seek(13 + _palette(flags))
     found = 0
-    left = _MOST_BLOCKS
+    left = _MAX_BLOCKS
     while left > 0:
         left -= 1
         start = stream.read(1)

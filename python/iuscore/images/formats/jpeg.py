@@ -14,10 +14,10 @@ from typing import Any, BinaryIO
 from numpy.typing import NDArray
 
 START = b"\xff\xd8\xff"
-MOST_SCANS = 100
+MAX_SCANS = 100
 """Progressive files have about ten scans, and each is a pass over all of the image."""
 
-MOST_SEGMENTS = 5000
+MAX_SEGMENTS = 5000
 """Before the first scan; Pillow takes time that grows with their square. A large XMP packet has up to a thousand."""
 
 # Baseline, extended and progressive Huffman coding.
@@ -72,7 +72,7 @@ def plain_header(head: bytes) -> tuple[int, int, int] | None:
 
 
 def n_scans(stream: BinaryIO) -> int:
-    """Scans of the first picture in a JPEG file; the count ends where it passes ``MOST_SCANS``.
+    """Scans of the first picture in a JPEG file; the count ends where it passes ``MAX_SCANS``.
 
     Example:
         >>> import io
@@ -82,14 +82,14 @@ def n_scans(stream: BinaryIO) -> int:
     stream.seek(0)
     # A thumbnail or data behind the picture may hold the same bytes, so only a high count is looked at closely.
     found, last = 0, b""
-    while found <= MOST_SCANS and (block := stream.read(_BLOCK)):
+    while found <= MAX_SCANS and (block := stream.read(_BLOCK)):
         found += (last + block).count(SCAN_MARKER)
         last = block[-1:]
-    return found if found <= MOST_SCANS else _walked(stream)
+    return found if found <= MAX_SCANS else _walked(stream)
 
 
 def has_many_segments(stream: BinaryIO) -> bool:
-    """Whether more than ``MOST_SEGMENTS`` come before the first scan.
+    """Whether more than ``MAX_SEGMENTS`` come before the first scan.
 
     Example:
         >>> import io
@@ -97,7 +97,7 @@ def has_many_segments(stream: BinaryIO) -> bool:
         True
     """
     at, found = 2, 0
-    while found <= MOST_SEGMENTS:
+    while found <= MAX_SEGMENTS:
         stream.seek(at)
         head = stream.read(4)
         if len(head) < 4 or head[:2] in (SCAN_MARKER, b"\xff\xd9"):
@@ -114,7 +114,7 @@ def has_many_segments(stream: BinaryIO) -> bool:
 
 def _walked(stream: BinaryIO) -> int:
     at, found = 2, 0
-    while found <= MOST_SCANS:
+    while found <= MAX_SCANS:
         stream.seek(at)
         head = stream.read(4)
         if len(head) < 4 or head[:2] == b"\xff\xd9":

@@ -17,11 +17,11 @@ START = b"\x89PNG\r\n\x1a\n"
 # Of the chunks that a reader may skip (in small letters), those that decide about pixels and frames.
 _KEPT = {b"tRNS", b"acTL", b"fcTL", b"fdAT"}
 _TEXTS = {b"tEXt", b"zTXt", b"iTXt"}
-_MOST_CHUNKS = 1 << 20
-_MOST_METADATA = 1 << 20
+_MAX_CHUNKS = 1 << 20
+_MAX_METADATA = 1 << 20
 _KEYWORD = 80
 # Texts that say how the image is turned; a file has one.
-_MOST_TEXTS = 4
+_MAX_TEXTS = 4
 
 
 def without_metadata(stream: BinaryIO) -> BinaryIO:
@@ -42,11 +42,11 @@ def without_metadata(stream: BinaryIO) -> BinaryIO:
     texts = 0
     for at, length, name in _chunks(stream, end):
         keep = name in _KEPT or not name[:1].islower()
-        if name in _TEXTS and texts < _MOST_TEXTS:
+        if name in _TEXTS and texts < _MAX_TEXTS:
             keep = _says_orientation(stream, at + 8, length, name)
             texts += keep
         elif name == b"eXIf":
-            keep = length <= _MOST_METADATA
+            keep = length <= _MAX_METADATA
         if keep:
             start, stop = kept[-1]
             following = min(at + 12 + length, end)
@@ -63,7 +63,7 @@ def without_metadata(stream: BinaryIO) -> BinaryIO:
 def _chunks(stream: BinaryIO, end: int) -> Iterator[tuple[int, int, bytes]]:
     """Place, length of the content and name of each chunk."""
     at = len(START)
-    for _ in range(_MOST_CHUNKS):
+    for _ in range(_MAX_CHUNKS):
         stream.seek(at)
         head = stream.read(8)
         if not head:
@@ -73,14 +73,14 @@ def _chunks(stream: BinaryIO, end: int) -> Iterator[tuple[int, int, bytes]]:
         at += 12 + length
         if name == b"IEND" or at >= end:
             return
-    raise ValueError(f"more than {_MOST_CHUNKS} chunks in a PNG file")
+    raise ValueError(f"more than {_MAX_CHUNKS} chunks in a PNG file")
 
 
 def _says_orientation(stream: BinaryIO, at: int, length: int, name: bytes) -> bool:
     """Whether Pillow would find an orientation there, in a text that it would take."""
     stream.seek(at)
     keyword, nothing, _ = stream.read(min(length, _KEYWORD)).partition(b"\0")
-    if not nothing or (b"exif" not in keyword and b"xmp" not in keyword) or length > _MOST_METADATA:
+    if not nothing or (b"exif" not in keyword and b"xmp" not in keyword) or length > _MAX_METADATA:
         return False
     if name == b"tEXt":
         return True
@@ -98,7 +98,7 @@ def _says_orientation(stream: BinaryIO, at: int, length: int, name: bytes) -> bo
 def _inflates(content: bytes) -> bool:
     inflater = zlib.decompressobj()
     try:
-        inflater.decompress(content, _MOST_METADATA)
+        inflater.decompress(content, _MAX_METADATA)
     except zlib.error:
         return False
     return not inflater.unconsumed_tail

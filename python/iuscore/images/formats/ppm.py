@@ -18,7 +18,7 @@ from iuscore.images.decoded import DEPTH_REDUCED, UnreadableImage, full_range, n
 
 LONGEST_HEADER = 1 << 21
 _BLOCK = 1 << 20
-_MOST_DIGITS = 1000
+_MAX_DIGITS = 1000
 _COMMENT = re.compile(rb"#[^\r\n]*")
 # A bitmap has two numbers (width, height), the others three (largest value).
 _HEADER = re.compile(rb"P(?:[14](?:_[^\s#]+){2}|.(?:_[^\s#]+){3})[\s#]".replace(b"_", rb"(?:\s|#[^\r\n]*[\r\n])+"))
@@ -100,8 +100,8 @@ def _numbers(stream: BinaryIO, n: int, most: int) -> NDArray[Any]:
     for block in chain(_without_comments(stream), [b" "]):
         text = rest + block
         rest = b"" if text[-1:].isspace() else text.split()[-1]
-        if len(rest) > _MOST_DIGITS:
-            raise UnreadableImage(f"damaged: a number of more than {_MOST_DIGITS} digits")
+        if len(rest) > _MAX_DIGITS:
+            raise UnreadableImage(f"damaged: a number of more than {_MAX_DIGITS} digits")
         words = text[: len(text) - len(rest)].split(None, n)[:n]
         if words:
             found.append(_parsed(words, most))

@@ -20,7 +20,7 @@ from iuscore.images.sources.base import ARCHIVES, Listed, Shard, ShardedSource
 from iuscore.images.sources.walk import Walk
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
-_MOST_LISTED, _LONGEST_NAME = 20, 100
+_MAX_LISTED, _LONGEST_NAME = 20, 100
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
 
@@ -229,8 +229,8 @@ def listed(names: Iterable[object], *, instead: str = "none") -> str:
         ('a, b', 'none', '18, 19 and 30 others')
     """
     texts = [text if len(text) <= _LONGEST_NAME else f"{text[:_LONGEST_NAME]}..." for text in map(str, names)]
-    more = f" and {len(texts) - _MOST_LISTED} others" if len(texts) > _MOST_LISTED else ""
-    return (", ".join(texts[:_MOST_LISTED]) or instead) + more
+    more = f" and {len(texts) - _MAX_LISTED} others" if len(texts) > _MAX_LISTED else ""
+    return (", ".join(texts[:_MAX_LISTED]) or instead) + more
 
 
 def size_and_date(path: Path) -> tuple[int, int]:

@@ -27,7 +27,7 @@ _PIXEL_TYPES = {
 # NumPy takes headers of up to 10,000 characters.
 _LONGEST_HEADER = 1 << 14
 # The highest ratio that deflate can reach: 258 bytes from 2 bits.
-_MOST_UNPACKED = 1032
+_MAX_UNPACKED = 1032
 _METHODS = {zipfile.ZIP_BZIP2: "bzip2", zipfile.ZIP_LZMA: "lzma"}
 
 
@@ -74,7 +74,7 @@ def unpacked_bytes(path: Path, member: zipfile.ZipInfo) -> int:
             f"{path}: {member.filename} is compressed by {method}: save it with np.savez_compressed, which uses deflate"
         )
     packed = packed_bytes(path, member)
-    ratio = 1 if member.compress_type == zipfile.ZIP_STORED else _MOST_UNPACKED
+    ratio = 1 if member.compress_type == zipfile.ZIP_STORED else _MAX_UNPACKED
     return min(member.file_size, packed * ratio)
 
 

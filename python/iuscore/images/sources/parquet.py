@@ -24,7 +24,7 @@ from iuscore.images.sources.forward import read_from
 from iuscore.images.sources.parquet_columns import Groups, Labels, opened
 
 _LARGEST = 1 << 28
-_LARGEST_GROUP, _MOST_UNPACKED = 1 << 28, 1000
+_LARGEST_GROUP, _MAX_UNPACKED = 1 << 28, 1000
 _NULL = "no image: the row is null, or has a path but no bytes"
 
 
@@ -184,7 +184,7 @@ def _require_room(unpacked: int, file_size: int) -> None:
 
     A page is unpacked as a whole, and some writers make one page of a row group.
     """
-    if unpacked > _LARGEST_GROUP and unpacked > _MOST_UNPACKED * max(1, file_size):
+    if unpacked > _LARGEST_GROUP and unpacked > _MAX_UNPACKED * max(1, file_size):
         raise ValueError(f"a row group in a file of {file_size} bytes unpacks to {unpacked}: write smaller row groups")
 
 

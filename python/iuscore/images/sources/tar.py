@@ -27,9 +27,9 @@ _BLOCK = 512
 # Headers before the one of a member: its long name, its times, ...; real archives have one to three of some kB.
 _EXTENDED = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME,
              tarfile.GNUTYPE_LONGLINK)  # fmt: skip
-_MOST_EXTENSIONS = 32
+_MAX_EXTENSIONS = 32
 _LARGEST_EXTENSION = 1 << 20
-_MOST_SPARSE_PIECES = 21 * 4096
+_MAX_SPARSE_PIECES = 21 * 4096
 _SPARSE_IN_CONTENT = b"GNU.sparse.major=1\n"
 # The longest path that Linux takes.
 _LONGEST_NAME = 4096
@@ -199,12 +199,12 @@ def _require_short_header(stream: IO[bytes], offset: int, last: str) -> None:
     """Raise Damaged where the header of the next member goes on and on: tarfile reads it as a whole, by recursion."""
     stream.seek(offset)
     sparse = False
-    for _ in range(_MOST_EXTENSIONS):
+    for _ in range(_MAX_EXTENSIONS):
         header = stream.read(_BLOCK)
         typeflag = header[156:157]
         if typeflag == tarfile.GNUTYPE_SPARSE or (sparse and typeflag not in _EXTENDED):
             if _has_many_pieces(stream, header, sparse):
-                raise Damaged(f"damaged after {last}: a sparse member of more than {_MOST_SPARSE_PIECES} pieces")
+                raise Damaged(f"damaged after {last}: a sparse member of more than {_MAX_SPARSE_PIECES} pieces")
             return
         if typeflag not in _EXTENDED:
             return
@@ -216,16 +216,16 @@ def _require_short_header(stream: IO[bytes], offset: int, last: str) -> None:
             raise Damaged(f"damaged after {last}: an extended header of {size} bytes")
         sparse |= _SPARSE_IN_CONTENT in stream.read(size)
         stream.seek(-size % _BLOCK, os.SEEK_CUR)
-    raise Damaged(f"damaged after {last}: more than {_MOST_EXTENSIONS} extended headers for one member")
+    raise Damaged(f"damaged after {last}: more than {_MAX_EXTENSIONS} extended headers for one member")
 
 
 def _has_many_pieces(stream: IO[bytes], header: bytes, in_content: bool) -> bool:
     """Whether a sparse file has very many pieces: by its header's blocks, or by the first line of its content."""
     if in_content:
         number = stream.read(_BLOCK).partition(b"\n")[0].strip()
-        return not number.isdigit() or len(number) > 9 or int(number) > _MOST_SPARSE_PIECES
+        return not number.isdigit() or len(number) > 9 or int(number) > _MAX_SPARSE_PIECES
     more = header[482]
-    for _ in range(_MOST_SPARSE_PIECES // 21):
+    for _ in range(_MAX_SPARSE_PIECES // 21):
         block = stream.read(_BLOCK) if more else b""
         if len(block) < _BLOCK:
             return False

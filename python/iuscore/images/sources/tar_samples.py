@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from iuscore.errors import UserError
 
-_MOST_SHOWN = 3
+_MAX_SHOWN = 3
 
 
 @dataclass
@@ -108,7 +108,7 @@ def _looked_for(member: TarMember, stem: str) -> str:
 
 
 def _contradiction(classes: set[str]) -> str:
-    shown = ", ".join(sorted(classes)[:_MOST_SHOWN]) + (", ..." if len(classes) > _MOST_SHOWN else "")
+    shown = ", ".join(sorted(classes)[:_MAX_SHOWN]) + (", ..." if len(classes) > _MAX_SHOWN else "")
     return (
         f"class not certain: .cls members of one name contradict each other ({shown}): give every sample its own name"
     )

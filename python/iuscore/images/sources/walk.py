@@ -16,7 +16,7 @@ from iuscore.errors import UserError
 from iuscore.images.listing import NAMED, is_folder, is_image_file, is_image_name, is_passed_over, uid_of
 
 _NO_FILE = -2
-_MOST_WAYS = 1000
+_MAX_WAYS = 1000
 _LONGEST_SHOWN = 300
 
 
@@ -135,9 +135,9 @@ class Walk:
     def _require_few_ways(self, here: tuple[int, int], path: str) -> None:
         """Ten folders that are all linked to each other make ten million paths."""
         self._ways[here] += 1
-        if self._ways[here] > _MOST_WAYS:
+        if self._ways[here] > _MAX_WAYS:
             raise UserError(
-                f"folders in {self.root} are linked to each other: more than {_MOST_WAYS} ways lead to the folder "
+                f"folders in {self.root} are linked to each other: more than {_MAX_WAYS} ways lead to the folder "
                 f"{os.path.realpath(path)}: remove the links between them"
             )
 

@@ -131,8 +131,8 @@ def _stored(pydicom: Any, stream: BinaryIO, dataset: Any, frames: int) -> NDArra
     stream.seek(0)
     if decoder.is_encapsulated:
         content = stream.read()
-        if content.count(jpeg.SCAN_MARKER) > jpeg.MOST_SCANS * max(frames, 1):
-            raise UnreadableImage(f"a JPEG of more than {jpeg.MOST_SCANS} scans, which would take very long")
+        if content.count(jpeg.SCAN_MARKER) > jpeg.MAX_SCANS * max(frames, 1):
+            raise UnreadableImage(f"a JPEG of more than {jpeg.MAX_SCANS} scans, which would take very long")
         # gdcm wherever it can, so that the pixels do not depend on what else is installed.
         return np.asarray(gdcm_process.first_frame(content, by_gdcm="gdcm" in decoder.available_plugins))
     shift = _unused_low_bits(dataset)

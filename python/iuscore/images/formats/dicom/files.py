@@ -11,9 +11,9 @@ from iuscore.images.decoded import UnreadableImage
 
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 _EXPLICIT_LITTLE_ENDIAN = b"1.2.840.10008.1.2.1"
-MOST_INFLATED = 1 << 28
+MAX_INFLATED = 1 << 28
 _PREAMBLE = 132
-_MOST_META = 1 << 16
+_MAX_META = 1 << 16
 _LONG_VRS = (b"OB", b"OW", b"OF", b"SQ", b"UN", b"UT")
 _TRANSFER_SYNTAX = (0x0002, 0x0010)
 _BLOCK = 1 << 20
@@ -23,10 +23,10 @@ def inflated(stream: BinaryIO) -> BinaryIO:
     """The same file without deflate, or ``stream`` itself where it is not deflated: PS3.5, A.5.
 
     Raises:
-        UnreadableImage: damaged, or of more than ``MOST_INFLATED`` bytes.
+        UnreadableImage: damaged, or of more than ``MAX_INFLATED`` bytes.
     """
     stream.seek(0)
-    head = stream.read(_PREAMBLE + _MOST_META)
+    head = stream.read(_PREAMBLE + _MAX_META)
     place, end = _syntax(head)
     stream.seek(0)
     if place is None or head[place].rstrip(b"\0 ") != DEFLATED:
@@ -38,9 +38,9 @@ def inflated(stream: BinaryIO) -> BinaryIO:
     try:
         while not inflater.eof and (block := inflater.unconsumed_tail or stream.read(_BLOCK)):
             content += inflater.decompress(block, _BLOCK)
-            if len(content) > end + MOST_INFLATED:
+            if len(content) > end + MAX_INFLATED:
                 raise UnreadableImage(
-                    f"a deflated DICOM file of more than {MOST_INFLATED >> 20} MiB: save it without deflate"
+                    f"a deflated DICOM file of more than {MAX_INFLATED >> 20} MiB: save it without deflate"
                 )
     except zlib.error as error:
         raise UnreadableImage(f"damaged: {error}") from error

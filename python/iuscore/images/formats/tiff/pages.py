@@ -10,7 +10,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import BinaryIO, NamedTuple
 
-MOST_PAGES = 100_000
+MAX_PAGES = 100_000
 
 UNSIGNED, SIGNED, FLOAT = 1, 2, 3
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB = 0, 1, 2
@@ -24,7 +24,7 @@ _ASKED = {WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, ROWS_PER_STRIP
 _ASKED |= {ORIENTATION, TILE_WIDTH, TILE_HEIGHT, EXTRA_SAMPLES, FORMAT}
 _BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _INTEGERS = {1: "B", 3: "H", 4: "I", 16: "Q"}
-_MOST_TAGS = 4096
+_MAX_TAGS = 4096
 _SEPARATE = 2
 
 
@@ -125,8 +125,8 @@ def _first_page(stream: BinaryIO) -> Page:
     size = stream.seek(0, os.SEEK_END)
     layout, at = _start(stream)
     n = _n_tags(stream, layout, at)
-    if n > _MOST_TAGS:
-        raise ValueError(f"{n} tags in a page of a TIFF file, more than {_MOST_TAGS}")
+    if n > _MAX_TAGS:
+        raise ValueError(f"{n} tags in a page of a TIFF file, more than {_MAX_TAGS}")
     length = 20 if layout.big else 12
     content = stream.read(n * length)
     if len(content) < n * length:
@@ -176,11 +176,11 @@ def _values(stream: BinaryIO, layout: Layout, field_type: int, count: int, inlin
 
 
 def n_pages(stream: BinaryIO) -> int:
-    """Pages of a TIFF file; 0 where the way to one of them is damaged. The count ends at ``MOST_PAGES``."""
+    """Pages of a TIFF file; 0 where the way to one of them is damaged. The count ends at ``MAX_PAGES``."""
     try:
         layout, at = _start(stream)
         seen: set[int] = set()
-        while at and len(seen) < MOST_PAGES:
+        while at and len(seen) < MAX_PAGES:
             if at in seen:
                 return 0
             seen.add(at)
