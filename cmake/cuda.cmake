@@ -70,13 +70,13 @@ if(IUSCORE_WERROR)
   list(APPEND cuda_warnings -Werror=all-warnings -Xcompiler=-Werror)
 endif()
 
-pybind11_add_module(_cuda MODULE csrc/bindings/cuda_module.cpp ${cuda_sources})
+pybind11_add_module(_cuda MODULE csrc/bindings/cuda_module.cpp ${binding_sources} ${cuda_sources})
 target_include_directories(_cuda PRIVATE csrc)
 target_compile_options(_cuda PRIVATE "$<$<COMPILE_LANGUAGE:CXX>:${IUSCORE_FLAGS};${IUSCORE_WARNINGS}>"
                                      "$<$<COMPILE_LANGUAGE:CUDA>:${cuda_flags};${cuda_warnings}>")
 target_link_libraries(_cuda PRIVATE CUDA::cudart_static)
 target_compile_definitions(
-  _cuda PRIVATE IUSCORE_COMMIT="${IUSCORE_COMMIT}" IUSCORE_NVCC="${CMAKE_CUDA_COMPILER_VERSION}"
+  _cuda PRIVATE IUSCORE_CUDA_MODULE IUSCORE_COMMIT="${IUSCORE_COMMIT}" IUSCORE_NVCC="${CMAKE_CUDA_COMPILER_VERSION}"
                 IUSCORE_CUDA_ARCHITECTURES="$<JOIN:${CMAKE_CUDA_ARCHITECTURES}, >")
 install(TARGETS _cuda LIBRARY DESTINATION iuscore)
 set(IUSCORE_CUDA_STATUS "built")

@@ -19,13 +19,5 @@ PYBIND11_MODULE(_core, module) {
   module.doc() = "CPU kernels of iuscore.";
   module.def("build_info", &build_info,
              "Version, commit, compiler and CUDA status of this build; instruction set in use, and what it can do.");
-  iuscore::bind_additive_cnn(module);
-  iuscore::bind_additive_lookup(module);
-  iuscore::bind_additive_mlp(module);
-  iuscore::bind_color_histogram(module);
-  iuscore::bind_glcm(module);
-  iuscore::bind_glcm_features(module);
-  iuscore::bind_perceptual_maps(module);
-  iuscore::bind_resize(module);
-  iuscore::bind_texture_stats(module);
+  iuscore::bind_ops(module);
 }

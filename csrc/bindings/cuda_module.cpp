@@ -35,5 +35,5 @@ PYBIND11_MODULE(_cuda, module) {
   module.def("status", &status,
              "CUDA runtime and driver version (0 without a driver), number of devices, and CUDA's error or None.");
   module.def("build_info", &build_info, "Commit, nvcc and architectures of this build.");
-  iuscore::bind_cuda_ops(module);
+  iuscore::bind_ops(module);
 }

@@ -1,40 +1,34 @@
-// What the binding files offer to the module's table of contents.
+// The ops of a module. csrc/bindings/<op>.cpp is compiled for each module: for _core as it is, for _cuda with
+// IUSCORE_CUDA_MODULE defined.
 #pragma once
 
 #include <pybind11/pybind11.h>
 
+#include <cstdint>
+
 namespace iuscore {
 
-void bind_additive_cnn(pybind11::module_& module);          // _core
-void bind_additive_cnn_cuda(pybind11::module_& module);     // _cuda
-void bind_additive_lookup(pybind11::module_& module);       // _core
-void bind_additive_mlp(pybind11::module_& module);          // _core
-void bind_color_histogram(pybind11::module_& module);       // _core
-void bind_color_histogram_cuda(pybind11::module_& module);  // _cuda
-void bind_glcm(pybind11::module_& module);                  // _core
-void bind_glcm_features(pybind11::module_& module);         // _core
-void bind_glcm_cuda(pybind11::module_& module);             // _cuda
-void bind_glcm_features_cuda(pybind11::module_& module);    // _cuda
-void bind_perceptual_maps(pybind11::module_& module);       // _core
-void bind_additive_lookup_cuda(pybind11::module_& module);  // _cuda
-void bind_additive_mlp_cuda(pybind11::module_& module);     // _cuda
-void bind_perceptual_maps_cuda(pybind11::module_& module);  // _cuda
-void bind_resize(pybind11::module_& module);                // _core
-void bind_resize_cuda(pybind11::module_& module);           // _cuda
-void bind_texture_stats(pybind11::module_& module);         // _core
-void bind_texture_stats_cuda(pybind11::module_& module);    // _cuda
+#define IUSCORE_OP(name) void bind_##name(pybind11::module_& module);
+#include "ops/ops.def"
+#undef IUSCORE_OP
 
-// All of _cuda.
-inline void bind_cuda_ops(pybind11::module_& module) {
-  bind_additive_cnn_cuda(module);
-  bind_additive_lookup_cuda(module);
-  bind_additive_mlp_cuda(module);
-  bind_color_histogram_cuda(module);
-  bind_glcm_cuda(module);
-  bind_glcm_features_cuda(module);
-  bind_perceptual_maps_cuda(module);
-  bind_resize_cuda(module);
-  bind_texture_stats_cuda(module);
+// A number that Python needs too. What _core exports becomes python/iuscore/ops/_constants.py: tools/generate_stubs.py.
+inline void export_limit(pybind11::module_& module, const char* name, std::int64_t value) {
+  pybind11::dict limits = module.attr("LIMITS");
+  if (limits.contains(name)) throw pybind11::key_error(name);
+  limits[name] = value;
+}
+
+// Adds the functions of all ops to the module; OPS, their names; and LIMITS, what export_limit() was given.
+inline void bind_ops(pybind11::module_& module) {
+  pybind11::list names;
+  module.attr("LIMITS") = pybind11::dict();
+#define IUSCORE_OP(name) \
+  names.append(#name);   \
+  bind_##name(module);
+#include "ops/ops.def"
+#undef IUSCORE_OP
+  module.attr("OPS") = pybind11::tuple(names);
 }
 
 }  // namespace iuscore

@@ -11,6 +11,8 @@ import numpy
 import numpy.typing
 
 __all__: list[str] = [
+    "LIMITS",
+    "OPS",
     "additive_cnn",
     "additive_lookup",
     "additive_mlp",
@@ -259,3 +261,16 @@ def texture_stats(
     """
     Writes what csrc/ops/texture_stats.h says to the addresses given.
     """
+
+LIMITS: dict = {}
+OPS: tuple = (
+    "additive_cnn",
+    "additive_lookup",
+    "additive_mlp",
+    "color_histogram",
+    "glcm",
+    "glcm_features",
+    "perceptual_maps",
+    "resize",
+    "texture_stats",
+)

@@ -1,5 +1,6 @@
-// A Python module with what _cuda offers: the same bindings, launchers and kernel bodies, on the host. Addresses are
-// host memory. The launchers and bodies are in run_<op>.cpp, which is linked with it.
+// A Python module that offers what _cuda offers: the same bindings, launchers and kernel bodies, run on the host.
+// Addresses are host memory. It is linked with csrc/bindings/<op>.cpp, which hold the bindings, and run_<op>.cpp, which
+// hold the launchers and bodies, of all ops.
 
 // clang-format off
 #include "host_cuda.h"  // first: it gives the words of the .cu a meaning
@@ -10,15 +11,6 @@
 #include <string>
 #include <utility>
 
-#include "bindings/bind_additive_cnn_cuda.cpp"
-#include "bindings/bind_additive_lookup_cuda.cpp"
-#include "bindings/bind_additive_mlp_cuda.cpp"
-#include "bindings/bind_color_histogram_cuda.cpp"
-#include "bindings/bind_glcm_cuda.cpp"
-#include "bindings/bind_glcm_features_cuda.cpp"
-#include "bindings/bind_perceptual_maps_cuda.cpp"
-#include "bindings/bind_resize_cuda.cpp"
-#include "bindings/bind_texture_stats_cuda.cpp"
 #include "bindings/module.h"
 
 namespace py = pybind11;
@@ -31,5 +23,5 @@ PYBIND11_MODULE(host_kernels, module) {
   module.def("set_multiprocessors", [](int count) { fake_cuda::multiprocessors = count; });
   module.def(
       "widths", [] { return std::exchange(fake_cuda::widths, {}); }, "Threads of the blocks since the last call.");
-  iuscore::bind_cuda_ops(module);
+  iuscore::bind_ops(module);
 }

@@ -39,24 +39,13 @@ SANITIZERS = {
 SECONDS = 280.0  # of one compilation or one run
 
 
-# Ops whose CPU kernels tests/cpp/run_<op>.cpp is linked with, besides its own; None: with none, as the loops that it
-# compares with are its own.
-CPU_OPS: dict[str, tuple[str, ...] | None] = {
-    "additive_cnn": None,
-    "additive_lookup": (),
-    "additive_mlp": (),
-    "color_histogram": (),
-    "glcm": ("glcm_features",),
-    "glcm_features": ("glcm",),
-    "perceptual_maps": (),
-    "resize": (),
-    "texture_stats": ("glcm", "glcm_features"),
-}
+OP_LIST = ROOT / "csrc/ops/ops.def"
+OPS = tuple(re.findall(r"^IUSCORE_OP\((\w+)\)$", OP_LIST.read_text(), re.M))
 
 
-def cpu_sources(*ops: str) -> list[str]:
-    """What CMake compiles of the CPU kernels of these ops."""
-    paths = [f"csrc/cpu/{op}{part}.cpp" for op in ops for part in ("", "_isa")]
+def cpu_sources() -> list[str]:
+    """What CMake compiles of the CPU kernels of all ops, for one instruction set."""
+    paths = [f"csrc/cpu/{op}{part}.cpp" for op in OPS for part in ("", "_isa")]
     return ["csrc/cpu/isa.cpp", *(path for path in paths if (ROOT / path).exists())]
 
 
@@ -71,7 +60,8 @@ def _run(
 def _cache() -> Path:
     """A folder that later runs with the same compiler, flags and headers find again."""
     digest = hashlib.sha256(_run(["g++", "--version"]).stdout.encode())
-    for path in sorted(path for folder in ("csrc", "tests/cpp") for path in (ROOT / folder).rglob("*.*h")):
+    headers = [*(path for folder in ("csrc", "tests/cpp") for path in (ROOT / folder).rglob("*.*h")), OP_LIST]
+    for path in sorted(headers):
         digest.update(path.read_bytes())
     digest.update(repr(FLAGS).encode())
     user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "")
@@ -117,7 +107,7 @@ def _text_of(source: str) -> bytes:
 def _compile(source: str, sanitizer: str, *more: str) -> Path:
     """The object file of ``source``, compiled unless an earlier run did."""
     text = hashlib.sha256(_text_of(source) + repr(more).encode()).hexdigest()[:16]
-    target = _cache() / f"{Path(source).stem}-{sanitizer}-{text}.o"
+    target = _cache() / f"{Path(source).parent.name}-{Path(source).stem}-{sanitizer}-{text}.o"
     if not target.exists():
         with _made_at_once(target) as path:
             if path is not None:
@@ -137,30 +127,46 @@ def _link(name: str, sanitizer: str, objects: Sequence[Path], *more: str) -> Pat
     return target
 
 
-def _objects(sources: Sequence[tuple[str, str]]) -> list[Path]:
-    """Of files and how each is compiled."""
+def _archive(objects: Sequence[Path]) -> Path:
+    """A static library, of which the linker takes what is called."""
+    names = hashlib.sha256(repr(objects).encode()).hexdigest()[:16]
+    target = _cache() / f"cpu-{names}.a"
+    if not target.exists():
+        with _made_at_once(target) as path:
+            if path is not None:
+                done = _run(["ar", "rcs", path, *map(str, objects)])
+                assert done.returncode == 0, done.stderr
+    return target
+
+
+def _objects(sources: Sequence[tuple[str, ...]]) -> list[Path]:
+    """Of files; each with its sanitizer and further options."""
     with ThreadPoolExecutor(2) as pool:
         return list(pool.map(lambda source: _compile(*source), sources))
 
 
-def build(program: str, sanitizer: str, sources: Sequence[str] = ()) -> Path:
-    """The program tests/cpp/<program>.cpp linked with ``sources``."""
+def build(program: str, sanitizer: str, *, with_cpu_kernels: bool = False) -> Path:
+    """The program tests/cpp/<program>.cpp, linked with those of the CPU kernels that it calls."""
     require_compiler(sanitizer)
-    # ThreadSanitizer is for the kernels; what they are compared with runs on one thread.
+    # ThreadSanitizer is for the CUDA kernels; the CPU kernels, which they are compared with, run on one thread.
     others = "plain" if sanitizer == "thread" else sanitizer
-    objects = _objects([(f"tests/cpp/{program}.cpp", sanitizer), *((source, others) for source in sources)])
-    return _link(program, sanitizer, objects)
+    objects = _objects([(f"tests/cpp/{program}.cpp", sanitizer)])
+    archives = [_archive(_objects([(source, others) for source in cpu_sources()]))] if with_cpu_kernels else []
+    return _link(program, sanitizer, [*objects, *archives])
 
 
 def build_module() -> Path:
     """The Python module tests/cpp/host_kernels.cpp, of all ops; what the plain sweeps run, is linked again."""
     require_compiler("plain")
     headers = [f"-isystem{folder}" for folder in (pybind11.get_include(), sysconfig.get_path("include"))]
-    bindings = _compile("tests/cpp/host_kernels.cpp", "plain", *headers)
-    sources = [f"tests/cpp/run_{op}.cpp" for op in CPU_OPS]
-    with_kernels = [op for op in CPU_OPS if CPU_OPS[op] is not None]
-    objects = _objects([(source, "plain") for source in [*sources, *cpu_sources(*with_kernels)]])
-    return _link("host_kernels", "plain", [bindings, *objects], "-shared")
+    bindings = ["tests/cpp/host_kernels.cpp", *(f"csrc/bindings/{op}.cpp" for op in OPS)]
+    sources = [f"tests/cpp/run_{op}.cpp" for op in OPS]
+    objects = _objects([
+        *((source, "plain", *headers, "-DIUSCORE_CUDA_MODULE") for source in bindings),
+        *((source, "plain") for source in sources),
+    ])  # fmt: skip
+    kernels = _archive(_objects([(source, "plain") for source in cpu_sources()]))
+    return _link("host_kernels", "plain", [*objects, kernels], "-shared")
 
 
 def execute(

@@ -13,22 +13,12 @@ from typing import Literal
 import torch
 
 from iuscore.ops._arguments import one_of
+from iuscore.ops._constants import OPS as OPS
 
 log = logging.getLogger("iuscore")
 
 Backend = Literal["auto", "native", "torch"]
 BACKENDS: tuple[Backend, ...] = ("auto", "native", "torch")
-OPS = (
-    "additive_cnn",
-    "additive_lookup",
-    "additive_mlp",
-    "color_histogram",
-    "glcm",
-    "glcm_features",
-    "perceptual_maps",
-    "resize",
-    "texture_stats",
-)
 NEEDS_FMA = ("additive_cnn",)  # without it in the CPU, PyTorch is faster
 OLDEST_CAPABILITY = (8, 0)  # the oldest GPU the CUDA module holds machine code for
 
