@@ -24,7 +24,7 @@ MODULES = ("_core", "_cuda")
 BARE = {"dict": "dict[str, typing.Any]", "tuple": "tuple[typing.Any, ...]", "list": "list[typing.Any]"}
 
 
-CONSTANTS = '''"""The ops, and limits of the kernels: written by tools/generate_stubs.py from what the compiled module exports.
+CONSTANTS = '''"""The ops, and limits of the kernels: written by tools/generate_stubs.py, from what _core exports.
 
 Python knows them where no compiled module is there, too. What a limit means stands beside it in csrc/ops/<op>.h.
 """
@@ -52,7 +52,8 @@ def generate(module: str) -> str:
     with tempfile.TemporaryDirectory() as folder:
         _run("pybind11_stubgen", f"iuscore.{module}", "--output-dir", folder, "--exit-code")
         stub = Path(folder) / "iuscore" / f"{module}.pyi"
-        stub.write_text(re.sub(r"-> (dict|tuple|list):", lambda match: f"-> {BARE[match[1]]}:", stub.read_text()))
+        text = re.sub(r"-> (dict|tuple|list):", lambda match: f"-> {BARE[match[1]]}:", stub.read_text())
+        stub.write_text(re.sub(r"^(\w+): (dict|tuple) =.*", lambda m: f"{m[1]}: {BARE[m[2]]}", text, flags=re.M))
         configuration = f"--config={ROOT / 'pyproject.toml'}"
         _run("ruff", "check", "--quiet", "--fix-only", configuration, str(stub))
         _run("ruff", "format", "--quiet", configuration, str(stub))

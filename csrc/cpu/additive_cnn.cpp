@@ -8,8 +8,8 @@
 #include "core/half.h"
 #include "cpu/additive_cnn_isa.h"
 #include "cpu/isa.h"
-#include "cpu/memory.h"
 #include "cpu/parallel_for.h"
+#include "cpu/thread_scratch.h"
 
 namespace iuscore {
 namespace {

@@ -1,10 +1,180 @@
 #include "cpu/additive_cnn_isa.h"
 
-#include "cpu/additive_cnn_product.h"
-#include "cpu/additive_cnn_winograd.h"
+#include <cstdint>
+#include <cstring>
+
+#include "cpu/lanes.h"
+#include "ops/additive_cnn.h"
 
 namespace iuscore::IUSCORE_ISA {
+
+// The matrix product of `additive_cnn`: columns in vector lanes, a block of rows by columns in registers, terms in
+// ascending order.
+
 namespace {
+
+// What is multiplied: floats.
+struct Single {
+  using Value = float;
+  using Sum = Lanes;
+  static constexpr int kTerms = 1;  // a multiplication takes
+  static Sum zero() { return in_all_lanes(0.0f); }
+  static Lanes columns(const float* p) { return load(p); }
+  static Lanes factor(const float* p) { return in_all_lanes(*p); }
+  static Sum multiply_add(Lanes a, Lanes b, Sum sum) { return IUSCORE_ISA::multiply_add(a, b, sum); }
+  template <class Product>
+  static Lanes value(Sum sum, const Product&, std::int64_t, std::int64_t) {
+    return sum;
+  }
+};
+
+#if defined(__AVX512VNNI__)
+// Pairs of integers that lie side by side; sums are exact, so no order shows.
+struct Narrow {
+  using Value = std::int16_t;
+  using Sum = __v16si;
+  static constexpr int kTerms = 2;
+  static Sum zero() { return (Sum)_mm512_setzero_si512(); }
+  static __m512i columns(const std::int16_t* p) { return _mm512_loadu_si512(p); }
+  static __m512i factor(const std::int16_t* p) {
+    std::int32_t pair;
+    std::memcpy(&pair, p, sizeof pair);
+    return _mm512_set1_epi32(pair);
+  }
+  static Sum multiply_add(__m512i a, __m512i b, Sum sum) { return (Sum)_mm512_dpwssd_epi32((__m512i)sum, a, b); }
+  // Bits of numbers without their signs, which order as those do; those of NaN lie above all.
+  static __m512i magnitudes(Lanes v) { return _mm512_and_si512(_mm512_castps_si512(v), _mm512_set1_epi32(0x7fffffff)); }
+  static __m512i larger_bits(__m512i a, __m512i b) { return _mm512_maskz_max_epu32(0xffff, a, b); }
+  static float largest(__m512i v) {
+    v = larger_bits(v, _mm512_maskz_shuffle_i32x4(0xffff, v, v, 0x4e));
+    v = larger_bits(v, _mm512_maskz_shuffle_i32x4(0xffff, v, v, 0xb1));
+    v = larger_bits(v, _mm512_maskz_shuffle_epi32(0xffff, v, _MM_PERM_BADC));
+    v = larger_bits(v, _mm512_maskz_shuffle_epi32(0xffff, v, _MM_PERM_CDAB));
+    return _mm512_cvtss_f32(_mm512_castsi512_ps(v));
+  }
+  // To nearest even. (Without masks g++ 12 warns of uninitialized registers.)
+  static void store_rounded(std::int16_t* p, Lanes v) {
+    const __m256i narrow = _mm512_maskz_cvtepi32_epi16(0xffff, _mm512_maskz_cvtps_epi32(0xffff, v));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), narrow);
+  }
+  template <class Product>
+  static Lanes value(Sum sum, const Product& p, std::int64_t row, std::int64_t column) {
+    return multiply(_mm512_maskz_cvtepi32_ps(0xffff, (__m512i)sum),
+                    multiply(in_all_lanes(p.row_units[row]), load(p.column_units + column)));
+  }
+};
+#endif
+
+// out[m][n] = sum over k < terms of a[m][k] * panel[k][n], times units of row and column where these are integers.
+template <class T>
+struct PanelProduct {
+  const typename T::Value* a;
+  std::int64_t a_row;
+  std::int64_t rows;
+  const typename T::Value* panel;  // [terms, width]
+  std::int64_t width;
+  std::int64_t terms;
+  float* out;
+  std::int64_t out_row;
+  const float* row_units;  // null where these are floats
+  const float* column_units;
+  // What is read next; while this panel is used, so many bytes of it are brought near for each row and multiplication.
+  const char* ahead;
+  std::int64_t ahead_bytes;
+};
+
+template <class T, int kM, int kN>
+void panel_block(const PanelProduct<T>& p, std::int64_t row, std::int64_t column) {
+  typename T::Sum sums[kM][kN];
+  IUSCORE_UNROLLED
+  for (int m = 0; m < kM; ++m) {
+    IUSCORE_UNROLLED
+    for (int n = 0; n < kN; ++n) sums[m][n] = T::zero();
+  }
+  const typename T::Value* a = p.a + row * p.a_row;
+  const typename T::Value* b = p.panel + column * T::kTerms;
+  const std::int64_t a_row = p.a_row;
+  const std::int64_t b_step = p.width * T::kTerms;
+  const std::int64_t ahead_step = p.ahead_bytes * kM;
+  const char* ahead = p.ahead + row * p.ahead_bytes * p.terms / T::kTerms;
+  for (std::int64_t k = 0; k < p.terms; k += T::kTerms) {
+    decltype(T::columns(b)) columns[kN];
+    IUSCORE_UNROLLED
+    for (int n = 0; n < kN; ++n) columns[n] = T::columns(b + n * kLanes * T::kTerms);
+    IUSCORE_UNROLLED
+    for (int m = 0; m < kM; ++m) {
+      const auto factor = T::factor(a + m * a_row);
+      IUSCORE_UNROLLED
+      for (int n = 0; n < kN; ++n) sums[m][n] = T::multiply_add(factor, columns[n], sums[m][n]);
+    }
+    a += T::kTerms;
+    b += b_step;
+    __builtin_prefetch(ahead, 0, 2);
+    ahead += ahead_step;
+  }
+  float* out = p.out + row * p.out_row + column;
+  IUSCORE_UNROLLED
+  for (int m = 0; m < kM; ++m) {
+    IUSCORE_UNROLLED
+    for (int n = 0; n < kN; ++n)
+      store(out + m * p.out_row + n * kLanes, T::value(sums[m][n], p, row + m, column + n * kLanes));
+  }
+}
+
+template <class T, int kM, int kN>
+void panel_rows(const PanelProduct<T>& p, std::int64_t row, std::int64_t column) {
+  for (; row + kM <= p.rows; row += kM) panel_block<T, kM, kN>(p, row, column);
+  if constexpr (kM > 1) {
+    if (row < p.rows) panel_rows<T, kM / 2, kN>(p, row, column);
+  }
+}
+
+template <class T>
+void multiply_panel(const PanelProduct<T>& p) {
+  std::int64_t column = 0;
+  for (; column + 2 * kLanes <= p.width; column += 2 * kLanes) panel_rows<T, kLanes == 16 ? 8 : 4, 2>(p, 0, column);
+  for (; column < p.width; column += kLanes) panel_rows<T, 8, 1>(p, 0, column);
+}
+
+// 3x3 convolutions of 4x4 outputs with 36 instead of 144 multiplications a pair of channels: Winograd, "Arithmetic
+// Complexity of Computations", 1980, on tiles as in Lavin and Gray, CVPR 2016. The points are 0, +-3/4, +-3/2 and
+// infinity: on random numbers the rounding errors of a layer are 2 to 3 times those of the plain sum, with the usual
+// 0, +-1, +-2 they are 4 to 5 times; how points matter: Barabasz et al., ACM TOMS 46(4), 2020. The same numbers stand
+// where the kernels are packed (python/iuscore/ops/_native/additive_cnn_pack.py).
+
+constexpr float kA = 0.75f;  // the points, their powers and products are exact
+constexpr float kB = 1.5f;
+constexpr float kA2 = kA * kA;
+constexpr float kB2 = kB * kB;
+
+IUSCORE_HD Lanes times_add(float factor, Lanes v, Lanes sum) { return multiply_add(in_all_lanes(factor), v, sum); }
+
+IUSCORE_HD Lanes times(float factor, Lanes v) { return multiply(in_all_lanes(factor), v); }
+
+// Six numbers in a row, `step` apart, by the transposed matrix B.
+IUSCORE_HD void transform_patch(const float* d, std::int64_t step, Lanes (&v)[6]) {
+  const Lanes d0 = load(d), d1 = load(d + step), d2 = load(d + 2 * step);
+  const Lanes d3 = load(d + 3 * step), d4 = load(d + 4 * step), d5 = load(d + 5 * step);
+  const Lanes even_a = times_add(-kB2, d2, d4), odd_a = times_add(-kB2, d1, d3);
+  const Lanes even_b = times_add(-kA2, d2, d4), odd_b = times_add(-kA2, d1, d3);
+  v[0] = times_add(kA2 * kB2, d0, times_add(-(kA2 + kB2), d2, d4));
+  v[1] = times_add(kA, odd_a, even_a);
+  v[2] = times_add(-kA, odd_a, even_a);
+  v[3] = times_add(kB, odd_b, even_b);
+  v[4] = times_add(-kB, odd_b, even_b);
+  v[5] = times_add(kA2 * kB2, d1, times_add(-(kA2 + kB2), d3, d5));
+}
+
+// Six products to four sums, by the transposed matrix A.
+IUSCORE_HD void transform_products(const float* m, std::int64_t step, Lanes (&y)[4]) {
+  const Lanes m1 = load(m + step), m2 = load(m + 2 * step), m3 = load(m + 3 * step), m4 = load(m + 4 * step);
+  const Lanes even_a = add(m1, m2), odd_a = times(kA, subtract(m1, m2));
+  const Lanes even_b = add(m3, m4), odd_b = times(kB, subtract(m3, m4));
+  y[0] = add(load(m), add(even_a, even_b));
+  y[1] = add(odd_a, odd_b);
+  y[2] = times_add(kA2, even_a, times(kB2, even_b));
+  y[3] = times_add(kA2, odd_a, times_add(kB2, odd_b, load(m + 5 * step)));
+}
 
 [[maybe_unused]] constexpr float kLeastPatch = 1e-30f;  // below, its inverse could be infinite
 

@@ -4,8 +4,8 @@
 
 #include "cpu/additive_mlp_isa.h"
 #include "cpu/isa.h"
-#include "cpu/memory.h"
 #include "cpu/parallel_for.h"
+#include "cpu/thread_scratch.h"
 
 namespace iuscore {
 namespace {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <atomic>
 
-#include "cpu/glcm_memory.h"
+#include "cpu/glcm_scratch.h"
 #include "cpu/parallel_for.h"
 
 namespace iuscore {
@@ -26,7 +26,7 @@ GlcmScratch GlcmMemory::scratch(std::int32_t levels, std::int64_t pixels) {
   // One line more for each part, so that it can begin at one: vectors that cross lines are slow.
   const auto words = static_cast<std::size_t>(glcm_cell_bytes(glcm_shape(levels, pixels)) / 8 + 8);
   if (cells_.size() < words) cells_.resize(words);
-  pairs_.resize(4 * kPairChunk + 32);  // four rows of cells, or two of cpu/glcm_joint.h
+  pairs_.resize(4 * kPairChunk + 32);  // four rows of cells, or two of cpu/glcm_pairs.h
   pair_weights_.resize(4 * kPairChunk + 64);
   return {at_line(cells_.data()), at_line(pairs_.data()), at_line(pair_weights_.data())};
 }

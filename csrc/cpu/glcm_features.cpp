@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "core/haralick_values.h"
-#include "cpu/glcm_memory.h"
+#include "cpu/glcm_scratch.h"
 #include "cpu/parallel_for.h"
 
 namespace iuscore {

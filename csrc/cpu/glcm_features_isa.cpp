@@ -1,7 +1,8 @@
+#include "cpu/glcm_features_isa.h"
+
 #include <cstring>
 
-#include "cpu/glcm_joint_sums.h"
-#include "cpu/glcm_plane.h"
+#include "cpu/glcm_pairs.h"
 
 namespace iuscore::IUSCORE_ISA {
 namespace {

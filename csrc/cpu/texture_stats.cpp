@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "core/pixel.h"
-#include "cpu/glcm_memory.h"
+#include "cpu/glcm_scratch.h"
 #include "cpu/isa.h"
 #include "cpu/parallel_for.h"
 #include "cpu/texture_stats_isa.h"

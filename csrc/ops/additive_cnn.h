@@ -5,6 +5,75 @@
 
 namespace iuscore {
 
+// Contract of the CUDA kernels of the op `additive_cnn`: docs/additive_cnn.md. cuDNN takes
+// the convolutions between them. All addresses are device memory and 16-byte aligned where values are float16 (as
+// their bits); channels are multiples of kCnnLanes, of which the last ones may be zeros that fill up.
+
+constexpr std::int32_t kCnnLanes = 8;  // float16 values in 16 bytes
+constexpr std::int32_t kCnnUnits = 4;  // units of the first linear layer stand in multiples of this
+constexpr std::int32_t kMostCnnLinears = 8;
+constexpr std::int32_t kMostCnnUnits = 4096;  // of a linear layer
+
+// The first convolution of all networks, bias and ReLU.
+struct CnnFirstArgs {
+  const float* maps;  // [batch, G, height, width]
+  std::int64_t stride_image;
+  std::int64_t stride_group;
+  std::int64_t stride_row;  // in elements; columns are neighbors
+  std::int32_t batch;       // >= 0
+  std::int32_t groups;      // G >= 1; batch * G < 2^31
+  std::int32_t height;
+  std::int32_t width;
+  std::int32_t channels;
+  const float* kernels;  // [G, 9, channels]
+  const float* bias;     // [G, channels]
+  std::uint16_t* out;    // [G, batch, height, width, channels]
+  std::int32_t* broken;  // [G, batch], 0 before; 1 after where a map or what came of it is no float16
+};
+
+// What follows a convolution without bias: bias and ReLU, in place; or those, 2x2 max pooling and batch norm.
+struct CnnEpilogueArgs {
+  std::uint16_t* in;  // [images, height, width, channels]
+  std::int64_t images;
+  std::int32_t height;
+  std::int32_t width;
+  std::int32_t channels;
+  std::int32_t used;   // channels that a network has; the others become 0
+  const float* bias;   // [used], of the convolution
+  std::uint16_t* out;  // [images, height / 2, width / 2, channels]; null: in place
+  const float* mean;   // [used], and so on; null where in place
+  const float* variance;
+  const float* weight;  // null: 1
+  const float* shift;   // null: 0
+  float eps;
+  std::int32_t* broken;  // [images], as above
+};
+
+// The linear layers of all networks, ReLU after all but the last.
+struct CnnHeadsArgs {
+  const std::uint16_t* features;  // [G, batch, terms]
+  std::int32_t batch;             // >= 0
+  std::int32_t groups;            // batch * G < 2^31
+  std::int64_t terms;             // a multiple of kCnnLanes
+  std::int32_t n_linears;         // 1..kMostCnnLinears
+  std::int32_t units[kMostCnnLinears];
+  const std::uint16_t* weights;  // of the first: [G, units in fours, terms]
+  const float* rest;             // [G, rest_floats]: the first's bias; weights [in, out] and bias of each other
+  std::int64_t rest_floats;
+  const std::int32_t* broken;  // [G, batch]
+  float* sums;                 // additive_cnn_heads_workspace(args) floats of memory for the time being
+  float* evidence;             // [batch, G, units of the last]; NaN where broken
+};
+
+// Floats; depends on the sizes alone.
+std::int64_t additive_cnn_heads_workspace(const CnnHeadsArgs& args);
+
+// Queue kernels on `stream` (a cudaStream_t) of `device`, which becomes the calling thread's current one. Throw
+// std::runtime_error with CUDA's reason.
+void additive_cnn_first_cuda(const CnnFirstArgs& args, std::int32_t device, void* stream);
+void additive_cnn_epilogue_cuda(const CnnEpilogueArgs& args, std::int32_t device, void* stream);
+void additive_cnn_heads_cuda(const CnnHeadsArgs& args, std::int32_t device, void* stream);
+
 // Channels and units stand in memory in multiples of this; what fills up is zero.
 constexpr std::int64_t kCnnVector = 16;
 // Columns of a packed matrix that stand together: matrix [terms, n] is stored as ceil(n / 32) panels [terms, 32], the

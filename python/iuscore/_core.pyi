@@ -262,15 +262,5 @@ def texture_stats(
     Writes what csrc/ops/texture_stats.h says to the addresses given.
     """
 
-LIMITS: dict = {}
-OPS: tuple = (
-    "additive_cnn",
-    "additive_lookup",
-    "additive_mlp",
-    "color_histogram",
-    "glcm",
-    "glcm_features",
-    "perceptual_maps",
-    "resize",
-    "texture_stats",
-)
+LIMITS: dict[str, typing.Any]
+OPS: tuple[typing.Any, ...]

@@ -1,4 +1,4 @@
-// Runs CUDA kernels on the host, unchanged: include this before a .cuh, compile with g++ -std=c++20 -pthread and call
+// Runs CUDA kernels on the host, unchanged: include this before a .cu, compile with g++ -std=c++20 -pthread and call
 // host_cuda::launch(kernel, blocks, threads, shared_bytes, arguments...).
 //
 //   __global__, __device__, ...    nothing;  __shared__ is static: one copy, for kernels of one block

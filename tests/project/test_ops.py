@@ -22,14 +22,9 @@ PATHS = (
     "python/iuscore/ops/_torch/{}.py",
     "tests/cpp/run_{}.cpp",
     "tests/equivalence/test_{}.py",
-    "tests/ops/test_{}.py",
 )
-# Files of which each belongs to one op, or to several (name: why it is not named after an op).
-SHARED = {
-    "csrc/cpu": {"isa"},
-    "csrc/cuda": set(),
-    "csrc/bindings": {"core_module", "cuda_module"},
-}
+# Sources that are not named after an op.
+SHARED = {"csrc/cpu": {"isa"}, "csrc/cuda": set(), "csrc/bindings": {"core_module", "cuda_module"}}
 
 
 def test_python_knows_the_ops_of_the_list() -> None:
@@ -55,3 +50,15 @@ def test_the_name_of_an_op_gives_its_files(op: str) -> None:
 def test_a_source_file_belongs_to_an_op(folder: str) -> None:
     names = {path.stem.removesuffix("_isa") for path in (ROOT / folder).iterdir() if path.suffix in (".cpp", ".cu")}
     assert names - SHARED[folder] == set(LISTED)
+
+
+def test_a_header_is_included_by_several_files() -> None:
+    """What one file alone includes is part of that file."""
+    files = [path for folder in ("csrc", "tests/cpp") for path in (ROOT / folder).rglob("*") if path.is_file()]
+    headers = [path for path in files if path.suffix in (".h", ".cuh") and path.is_relative_to(ROOT / "csrc")]
+    includes = {path: set(re.findall(r'^#include "([^"]+)"$', path.read_text(), re.M)) for path in files}
+    counts = {
+        name: sum(name in included for included in includes.values())
+        for name in (path.relative_to(ROOT / "csrc").as_posix() for path in headers)
+    }
+    assert {name: count for name, count in counts.items() if count < 2} == {}

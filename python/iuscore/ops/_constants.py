@@ -1,4 +1,4 @@
-"""The ops, and limits of the kernels: written by tools/generate_stubs.py from what the compiled module exports.
+"""The ops, and limits of the kernels: written by tools/generate_stubs.py, from what _core exports.
 
 Python knows them where no compiled module is there, too. What a limit means stands beside it in csrc/ops/<op>.h.
 """

@@ -20,7 +20,7 @@ from iuscore.ops._cnn import CnnBlock, CnnNetwork, CnnShape, identity_of, shape_
 from iuscore.ops._native.calls import cuda, stream_of
 from iuscore.ops._native.cuda_graphs import Graphs, side_streams
 
-LANES = 8  # channels stand in multiples of this, units of the first linear layer of UNITS: csrc/ops/additive_cnn_cuda.h
+LANES = 8  # channels stand in multiples of this, units of the first linear layer of UNITS: csrc/ops/additive_cnn.h
 UNITS = 4
 MOST_LINEARS, MOST_UNITS = 8, 4096
 MOST_IMAGES = 256  # at a time, where their values take no more than MOST_BYTES

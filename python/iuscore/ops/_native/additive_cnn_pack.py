@@ -13,7 +13,7 @@ from iuscore.ops._cnn import CnnBlock, CnnNetwork, CnnShape
 VECTOR = 16  # channels and units stand in multiples of this
 PANEL = 32  # columns of a matrix that stand together
 NARROW = 4095  # the largest number of a transformed patch as an integer
-POINTS = (0.0, 0.75, -0.75, 1.5, -1.5)  # and infinity: csrc/cpu/additive_cnn_winograd.h
+POINTS = (0.0, 0.75, -0.75, 1.5, -1.5)  # and infinity: csrc/cpu/additive_cnn_isa.cpp
 
 
 def pack(networks: Sequence[CnnNetwork], shape: CnnShape, size: Sequence[int], narrow: bool) -> list[Tensor]:

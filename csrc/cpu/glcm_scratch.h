@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "cpu/glcm_plane.h"
+#include "cpu/glcm_features_isa.h"
 #include "ops/glcm_features.h"
 
 namespace iuscore {

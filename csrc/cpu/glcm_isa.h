@@ -1,10 +1,11 @@
-// Pairs of gray levels of one image on one thread: from pixels to a plane of levels, from a plane to counts or to the
-// sums of core/haralick.h. Other ops that have a plane of levels already start there.
+// From an image to a plane of gray levels, and from a plane to counts of pairs; one image on one thread. Compiled once
+// for each instruction set; no std containers or templates with external linkage inside. `texture_stats` has a plane of
+// its own and starts there.
 #pragma once
 
 #include <cstdint>
 
-#include "core/haralick.h"
+#include "core/macros.h"
 #include "cpu/isa.h"
 #include "ops/glcm.h"
 
@@ -60,7 +61,7 @@ struct GlcmShape {
 
 constexpr std::int64_t kSmallSpacing = 64 * 64 + 1056;  // no two matrices at a multiple of 4096 bytes
 constexpr std::int64_t kLargeSpacing = 256 * 256 + 1056;
-constexpr std::int64_t kJointSpacing = 32 * 32 * 32 + 1056;  // cells of three pixels (cpu/glcm_joint.h)
+constexpr std::int64_t kJointSpacing = 32 * 32 * 32 + 1056;  // cells of three pixels (cpu/glcm_pairs.h)
 
 IUSCORE_HD GlcmShape glcm_shape(std::int32_t levels, std::int64_t pixels) {
   std::int32_t shift = 5;
@@ -82,25 +83,11 @@ struct GlcmScratch {
   std::uint8_t* weights;  // [4, kPairChunk]
 };
 
-// What the sums of a matrix need. terms[c] = entropy_term(c, shift) for c < term_count, at least 65,536 or all counts.
-struct GlcmTables {
-  const std::uint64_t* terms;
-  std::int64_t term_count;
-  const std::uint64_t* weights;  // [kGlcmWeights, levels]: glcm_weight
-  GlcmContext context;
-  std::uint32_t needs;
-};
-
 IUSCORE_IN_EVERY_ISA(
     // one image
     QuantizeResult quantize_plane(const QuantizeJob& job);
     // counts: [offset_count, levels, levels]
     void count_plane(const LevelPlane& plane, const PixelOffset* offsets, std::int32_t offset_count, bool symmetric,
-                     const GlcmScratch& scratch, std::int32_t* counts);
-    // sums: [offset_count]
-    void sum_plane(const LevelPlane& plane, const PixelOffset* offsets, std::int32_t offset_count,
-                   const GlcmTables& tables, const GlcmScratch& scratch, GlcmSums* sums);
-    // counts: [levels, levels], not negative; the scratch is of 32-bit counters
-    void sum_matrix(const std::int32_t* counts, const GlcmTables& tables, const GlcmScratch& scratch, GlcmSums* sums);)
+                     const GlcmScratch& scratch, std::int32_t* counts);)
 
 }  // namespace iuscore
