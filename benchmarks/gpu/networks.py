@@ -121,10 +121,10 @@ def measure(base: int, hidden: int, place: Place, which: Collection[str], rates:
 def _steps(plan: Any, maps: Tensor) -> Iterator[tuple[str, Callable[[], object], float, float]]:
     """Of one slice: what, the call, bytes, operations. One network of G, but for the first and the last step."""
     groups, batch = maps.shape[1], len(maps)
-    broken = maps.new_zeros((groups, batch), dtype=torch.int32)
-    values = _cuda._first(plan, maps, broken)
+    nonfinite = maps.new_zeros((groups, batch), dtype=torch.int32)
+    values = _cuda._first(plan, maps, nonfinite)
     size = values.numel() * 2.0
-    yield "first convolution", lambda: _cuda._first(plan, maps, broken), 4 * maps.numel() + size, 0.0
+    yield "first convolution", lambda: _cuda._first(plan, maps, nonfinite), 4 * maps.numel() + size, 0.0
     x = values[0]
     for layer in plan.layers[0]:
         planes = x.permute(0, 3, 1, 2)
@@ -142,20 +142,20 @@ def _steps(plan: Any, maps: Tensor) -> Iterator[tuple[str, Callable[[], object],
             )
             yield f"{FUSED} {what}", fused, read + size, work
         values = y.permute(0, 2, 3, 1).contiguous()
-        after = functools.partial(_cuda._epilogue, values, layer, broken[0])
+        after = functools.partial(_cuda._epilogue, values, layer, nonfinite[0])
         pooled = layer.norm is not None
         yield f"{'pool' if pooled else 'rectify'} {what}", after, size * (1.25 if pooled else 2.0), 0.0
         x = after()
     features = x.new_zeros((groups, batch, plan.dense.shape[2]))
     work, read = 2.0 * batch * plan.dense.numel(), 2.0 * (features.numel() + plan.dense.numel())
-    yield "linear layers", lambda: _cuda._heads(plan, features, broken), read, work
+    yield "linear layers", lambda: _cuda._heads(plan, features, nonfinite), read, work
 
 
 def steps(base: int, hidden: int, place: Place) -> list[dict[str, Any]]:
     """Every step by itself."""
     model = model_of(base, hidden, place.side).to(place.device)
     plan = _cuda.plan_of(model.networks(), model.size)
-    maps = torch.rand(min(place.batch, plan.most_images), *model.input_shape, device=place.device)
+    maps = torch.rand(min(place.batch, plan.max_images), *model.input_shape, device=place.device)
     rows = []
     with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, benchmark=True):
         for what, call, moved, work in _steps(plan, maps):

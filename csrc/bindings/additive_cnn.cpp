@@ -66,7 +66,7 @@ struct Layers {
 };
 
 void read_convolutions(AdditiveCnnArgs& args, const std::vector<std::int32_t>& channels,
-                       const std::vector<bool>& pooled, const std::vector<bool>& narrow, Reader& reader,
+                       const std::vector<bool>& pooled, const std::vector<bool>& quantized, Reader& reader,
                        Layers& layers) {
   const std::int64_t g = args.groups;
   args.channels = channels[0];
@@ -78,11 +78,11 @@ void read_convolutions(AdditiveCnnArgs& args, const std::vector<std::int32_t>& c
     layer.in = channels[i - 1];
     layer.out = channels[i];
     layer.pooled = pooled[i];
-    layer.narrow = narrow[i];
+    layer.quantized = quantized[i];
     layer.step = kCnnPoints * (layer.in + layer.in % 2) * out;
-    layer.kernels = layer.narrow ? static_cast<const void*>(reader.next<std::int16_t>(g * layer.step, "kernels"))
-                                 : static_cast<const void*>(reader.next<float>(g * layer.step, "kernels"));
-    layer.unit = reader.next<float>(layer.narrow ? g * kCnnPoints * out : 0, "units");
+    layer.kernels = layer.quantized ? static_cast<const void*>(reader.next<std::int16_t>(g * layer.step, "kernels"))
+                                    : static_cast<const void*>(reader.next<float>(g * layer.step, "kernels"));
+    layer.unit = reader.next<float>(layer.quantized ? g * kCnnPoints * out : 0, "units");
     layer.bias = reader.next<float>(g * out, "a bias");
     layer.scale = reader.next<float>(pooled[i] ? g * out : 0, "a scale");
     layer.shift = reader.next<float>(pooled[i] ? g * out : 0, "a shift");
@@ -101,7 +101,7 @@ void read_linears(AdditiveCnnArgs& args, const std::vector<std::int32_t>& units,
 }
 
 void additive_cnn(const CnnMaps& maps, const std::vector<std::int32_t>& channels, const std::vector<bool>& pooled,
-                  const std::vector<bool>& narrow, const std::vector<std::int32_t>& units, const CnnBuffers& buffers,
+                  const std::vector<bool>& quantized, const std::vector<std::int32_t>& units, const CnnBuffers& buffers,
                   std::uintptr_t evidence, std::int32_t threads) {
   AdditiveCnnArgs args{};
   const auto [address, batch, groups, height, width] = maps;
@@ -109,8 +109,8 @@ void additive_cnn(const CnnMaps& maps, const std::vector<std::int32_t>& channels
     throw py::value_error("maps: expected [B, G, height, width] of at least 0, 1, 1, 1");
   check_sizes(channels, "channels", 2);
   check_sizes(units, "units", 1);
-  if (pooled.size() != channels.size() || narrow.size() != channels.size() || pooled[0] || narrow[0])
-    throw py::value_error("pooled, narrow: expected one a convolution, false for the first");
+  if (pooled.size() != channels.size() || quantized.size() != channels.size() || pooled[0] || quantized[0])
+    throw py::value_error("pooled, quantized: expected one a convolution, false for the first");
   const auto pools = std::count(pooled.begin(), pooled.end(), true);
   if (height >> pools < 1 || width >> pools < 1) throw py::value_error("maps: too small for so many poolings");
   if (batch > 0 && (address == 0 || evidence == 0)) throw py::value_error("maps or evidence: null address");
@@ -122,7 +122,7 @@ void additive_cnn(const CnnMaps& maps, const std::vector<std::int32_t>& channels
   args.evidence = reinterpret_cast<float*>(evidence);
   Layers layers;
   Reader reader(buffers);
-  read_convolutions(args, channels, pooled, narrow, reader, layers);
+  read_convolutions(args, channels, pooled, quantized, reader, layers);
   read_linears(args, units, (height >> pools) * (width >> pools) * in_vectors(channels.back()), reader, layers);
   reader.end();
   args.convolutions = layers.convolutions.data();
@@ -155,13 +155,13 @@ void check_sizes(std::int64_t images, std::int64_t height, std::int64_t width, s
   if (images < 0 || height < 1 || width < 1) throw py::value_error("expected at least 0 images of 1 x 1 pixels");
   if (channels < kCnnLanes || channels % kCnnLanes != 0 || channels > (1 << 20))
     throw py::value_error("channels: expected a multiple of 8 of 8..2^20, got " + std::to_string(channels));
-  constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
-  if (images > kMost || height * width > kMost || images * (height * width) > kMost / (channels / kCnnLanes))
+  constexpr std::int64_t kMax = std::numeric_limits<std::int32_t>::max();
+  if (images > kMax || height * width > kMax || images * (height * width) > kMax / (channels / kCnnLanes))
     throw py::value_error("too many values at a time: split the batch");
 }
 
 void first(std::int32_t device, Address stream, const CnnMaps& maps, std::int32_t channels, Address kernels,
-           Address bias, Address out, Address broken) {
+           Address bias, Address out, Address nonfinite) {
   CnnFirstArgs args{};
   Address values = 0;
   std::tie(values, args.batch, args.groups, args.height, args.width, args.stride_image, args.stride_group,
@@ -174,12 +174,12 @@ void first(std::int32_t device, Address stream, const CnnMaps& maps, std::int32_
   args.kernels = floats(kernels, "kernels", 16);
   args.bias = floats(bias, "bias", 16);
   args.out = halves(out, "out");
-  args.broken = checked_address<std::int32_t>(broken, "broken");
+  args.nonfinite = checked_address<std::int32_t>(nonfinite, "nonfinite");
   const py::gil_scoped_release released;
   additive_cnn_first_cuda(args, device, reinterpret_cast<void*>(stream));
 }
 
-CnnEpilogueArgs epilogue_args(const CnnValues& values, std::int32_t used, Address bias, Address broken) {
+CnnEpilogueArgs epilogue_args(const CnnValues& values, std::int32_t used, Address bias, Address nonfinite) {
   CnnEpilogueArgs args{};
   Address in = 0;
   std::tie(in, args.images, args.height, args.width, args.channels) = values;
@@ -189,20 +189,20 @@ CnnEpilogueArgs epilogue_args(const CnnValues& values, std::int32_t used, Addres
   if (args.images == 0) return args;
   args.in = halves(in, "values");
   args.bias = floats(bias, "bias");
-  args.broken = checked_address<std::int32_t>(broken, "broken");
+  args.nonfinite = checked_address<std::int32_t>(nonfinite, "nonfinite");
   return args;
 }
 
 void rectify(std::int32_t device, Address stream, const CnnValues& values, std::int32_t used, Address bias,
-             Address broken) {
-  const CnnEpilogueArgs args = epilogue_args(values, used, bias, broken);
+             Address nonfinite) {
+  const CnnEpilogueArgs args = epilogue_args(values, used, bias, nonfinite);
   const py::gil_scoped_release released;
   additive_cnn_epilogue_cuda(args, device, reinterpret_cast<void*>(stream));
 }
 
 void pool(std::int32_t device, Address stream, const CnnValues& values, std::int32_t used, Address bias, Address mean,
-          Address variance, Address weight, Address shift, float eps, Address out, Address broken) {
-  CnnEpilogueArgs args = epilogue_args(values, used, bias, broken);
+          Address variance, Address weight, Address shift, float eps, Address out, Address nonfinite) {
+  CnnEpilogueArgs args = epilogue_args(values, used, bias, nonfinite);
   if (args.height < 2 || args.width < 2) throw py::value_error("values: expected at least 2 x 2 pixels");
   if (args.images == 0) return;
   args.mean = floats(mean, "mean");
@@ -222,8 +222,8 @@ CnnHeadsArgs heads_sizes(std::int32_t groups, std::int32_t batch, std::int64_t t
     throw py::value_error("features: expected at least 1 map of at least 0 images, at most 2^24 of them");
   if (terms < kCnnLanes || terms % kCnnLanes != 0)
     throw py::value_error("terms: expected a multiple of 8, got " + std::to_string(terms));
-  const bool good = std::all_of(units.begin(), units.end(), [](auto n) { return n >= 1 && n <= kMostCnnUnits; });
-  if (units.empty() || units.size() > kMostCnnLinears || !good)
+  const bool good = std::all_of(units.begin(), units.end(), [](auto n) { return n >= 1 && n <= kMaxCnnUnits; });
+  if (units.empty() || units.size() > kMaxCnnLinears || !good)
     throw py::value_error("units: expected 1..8 numbers of 1..4096");
   args.batch = batch;
   args.groups = groups;
@@ -240,7 +240,7 @@ std::int64_t heads_workspace(std::int32_t groups, std::int32_t batch, std::int64
 
 // rest: address and floats of one network.
 void heads(std::int32_t device, Address stream, const CnnFeatures& features, const std::vector<std::int32_t>& units,
-           Address weights, const std::tuple<Address, std::int64_t>& rest, Address broken, Address sums,
+           Address weights, const std::tuple<Address, std::int64_t>& rest, Address nonfinite, Address sums,
            Address evidence) {
   const auto [values, groups, batch, terms] = features;
   CnnHeadsArgs args = heads_sizes(groups, batch, terms, units);
@@ -253,7 +253,7 @@ void heads(std::int32_t device, Address stream, const CnnFeatures& features, con
   args.features = halves(values, "features");
   args.weights = halves(weights, "weights");
   args.rest = floats(std::get<0>(rest), "rest");
-  args.broken = checked_address<std::int32_t>(broken, "broken");
+  args.nonfinite = checked_address<std::int32_t>(nonfinite, "nonfinite");
   args.sums = floats(sums, "sums");
   args.evidence = floats(evidence, "evidence");
   const py::gil_scoped_release released;
@@ -267,18 +267,25 @@ void heads(std::int32_t device, Address stream, const CnnFeatures& features, con
 void bind_additive_cnn(py::module_& module) {
   using namespace py::literals;
 #if !defined(IUSCORE_CUDA_MODULE)
-  module.def("additive_cnn", &additive_cnn, py::kw_only(), "maps"_a, "channels"_a, "pooled"_a, "narrow"_a, "units"_a,
+  export_limit(module, "CNN_VECTOR", kCnnVector);
+  export_limit(module, "CNN_PANEL", kCnnPanel);
+  export_limit(module, "CNN_MAX_PATCH", kCnnMaxPatch);
+  export_limit(module, "CNN_LANES", kCnnLanes);
+  export_limit(module, "CNN_UNITS", kCnnUnits);
+  export_limit(module, "CNN_MAX_LINEARS", kMaxCnnLinears);
+  export_limit(module, "CNN_MAX_UNITS", kMaxCnnUnits);
+  module.def("additive_cnn", &additive_cnn, py::kw_only(), "maps"_a, "channels"_a, "pooled"_a, "quantized"_a, "units"_a,
              "buffers"_a, "evidence"_a, "threads"_a, "Writes [B, G, K] evidence.");
 #else
   module.def("additive_cnn_first", &first, py::kw_only(), "device"_a, "stream"_a, "maps"_a, "channels"_a, "kernels"_a,
-             "bias"_a, "out"_a, "broken"_a, "Queues the first convolution of all networks, with bias and ReLU.");
+             "bias"_a, "out"_a, "nonfinite"_a, "Queues the first convolution of all networks, with bias and ReLU.");
   module.def("additive_cnn_rectify", &rectify, py::kw_only(), "device"_a, "stream"_a, "values"_a, "used"_a, "bias"_a,
-             "broken"_a, "Queues bias and ReLU, in place.");
+             "nonfinite"_a, "Queues bias and ReLU, in place.");
   module.def("additive_cnn_pool", &pool, py::kw_only(), "device"_a, "stream"_a, "values"_a, "used"_a, "bias"_a,
-             "mean"_a, "variance"_a, "weight"_a, "shift"_a, "eps"_a, "out"_a, "broken"_a,
+             "mean"_a, "variance"_a, "weight"_a, "shift"_a, "eps"_a, "out"_a, "nonfinite"_a,
              "Queues bias, ReLU, 2x2 max pooling and batch norm.");
   module.def("additive_cnn_heads", &heads, py::kw_only(), "device"_a, "stream"_a, "features"_a, "units"_a, "weights"_a,
-             "rest"_a, "broken"_a, "sums"_a, "evidence"_a, "Queues the linear layers of all networks.");
+             "rest"_a, "nonfinite"_a, "sums"_a, "evidence"_a, "Queues the linear layers of all networks.");
   module.def("additive_cnn_heads_workspace", &heads_workspace, py::kw_only(), "groups"_a, "batch"_a, "terms"_a,
              "units"_a, "Floats of `sums`.");
 #endif

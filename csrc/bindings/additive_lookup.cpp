@@ -20,11 +20,11 @@ AdditiveLookupArgs additive_lookup_args(const FloatMatrix& x, std::int32_t knots
                                         const TableAddresses& tables, std::uintptr_t contributions,
                                         std::uintptr_t total) {
   const auto [address, rows, groups, stride_row, stride_group] = x;
-  constexpr std::int64_t kMost = 0x7fffffff;
+  constexpr std::int64_t kMax = 0x7fffffff;
   if (rows < 0) throw py::value_error("x: expected at least 0 rows");
-  if (groups < 1 || groups > kMost) throw py::value_error("x: expected at least 1 column");
-  if (knots < 2 || knots > kMostKnots) throw py::value_error("knots: expected 2.." + std::to_string(kMostKnots));
-  if (outputs < 1 || groups * knots > kMost / outputs)
+  if (groups < 1 || groups > kMax) throw py::value_error("x: expected at least 1 column");
+  if (knots < 2 || knots > kMaxKnots) throw py::value_error("knots: expected 2.." + std::to_string(kMaxKnots));
+  if (outputs < 1 || groups * knots > kMax / outputs)
     throw py::value_error("outputs: expected at least 1, and tables of fewer than 2^31 values");
   AdditiveLookupArgs args{};
   args.x = float_address(address, "x", rows);
@@ -56,7 +56,7 @@ void additive_lookup(const FloatMatrix& x, std::int32_t knots, std::int32_t outp
 void additive_lookup(std::int32_t device, std::uintptr_t stream, const FloatMatrix& x, std::int32_t knots,
                      std::int32_t outputs, const TableAddresses& tables, std::uintptr_t contributions,
                      std::uintptr_t total, std::int32_t threads) {
-  checked_threads(threads, kLargestLookupBlock);
+  checked_threads(threads, kMaxLookupBlock);
   const AdditiveLookupCudaArgs args{additive_lookup_args(x, knots, outputs, tables, contributions, total), device,
                                     threads};
   const py::gil_scoped_release released;
@@ -70,6 +70,7 @@ void additive_lookup(std::int32_t device, std::uintptr_t stream, const FloatMatr
 void bind_additive_lookup(py::module_& module) {
   using namespace py::literals;
 #if !defined(IUSCORE_CUDA_MODULE)
+  export_limit(module, "MAX_KNOTS", kMaxKnots);
   module.def("additive_lookup", &additive_lookup, py::kw_only(), "x"_a, "knots"_a, "outputs"_a, "tables"_a,
              "contributions"_a, "total"_a, "threads"_a, "Writes [rows, G, C] contributions and [rows, C] totals.");
 #else

@@ -96,7 +96,7 @@ void additive_mlp_backward(const FloatMatrix& x, const GroupStarts& first_input,
 #else  // _cuda
 
 AdditiveMlpCudaArgs cuda_args(const AdditiveMlpArgs& mlp, std::int32_t device, std::int32_t threads) {
-  checked_threads(threads, kLargestAdditiveBlock);
+  checked_threads(threads, kMaxMlpBlock);
   AdditiveMlpCudaArgs args{};
   args.mlp = mlp;
   args.device = device;

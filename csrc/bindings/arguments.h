@@ -75,12 +75,12 @@ inline std::vector<ImageView> views_of(const ViewTable& table) {
   const auto rows = table.unchecked<2>();
   std::vector<ImageView> views;
   views.reserve(static_cast<std::size_t>(rows.shape(0)));
-  constexpr std::int64_t kLargest = std::numeric_limits<std::int32_t>::max() / 4;
+  constexpr std::int64_t kMax = std::numeric_limits<std::int32_t>::max() / 4;
   for (pybind11::ssize_t i = 0; i < rows.shape(0); ++i) {
     if (rows(i, 0) == 0) throw pybind11::value_error("views: null address");
     for (pybind11::ssize_t k = 1; k <= 2; ++k)
-      if (rows(i, k) < 1 || rows(i, k) > kLargest)
-        throw pybind11::value_error("views: height and width must be 1.." + std::to_string(kLargest));
+      if (rows(i, k) < 1 || rows(i, k) > kMax)
+        throw pybind11::value_error("views: height and width must be 1.." + std::to_string(kMax));
     views.push_back(
         {reinterpret_cast<const void*>(rows(i, 0)), rows(i, 1), rows(i, 2), rows(i, 3), rows(i, 4), rows(i, 5)});
   }
@@ -117,7 +117,8 @@ using OffsetTable = pybind11::array_t<std::int32_t, pybind11::array::c_style>;
 using FeatureTable = pybind11::array_t<std::int32_t, pybind11::array::c_style>;
 
 inline std::int32_t checked_levels(std::int32_t levels) {
-  if (levels < kFewestLevels || levels > kMostLevels) throw pybind11::value_error("levels: expected 2..256");
+  if (levels < kMinLevels || levels > kMaxLevels)
+    throw pybind11::value_error("levels: expected " + std::to_string(kMinLevels) + ".." + std::to_string(kMaxLevels));
   return levels;
 }
 
@@ -134,8 +135,8 @@ inline Quantization quantization_of(const std::string& mode, std::int32_t levels
 }
 
 inline std::vector<PixelOffset> offsets_of(const OffsetTable& table) {
-  if (table.ndim() != 2 || table.shape(1) != 2 || table.shape(0) < 1 || table.shape(0) > kMostOffsets)
-    throw pybind11::value_error("offsets: expected an int32 array [O, 2], O = 1.." + std::to_string(kMostOffsets));
+  if (table.ndim() != 2 || table.shape(1) != 2 || table.shape(0) < 1 || table.shape(0) > kMaxOffsets)
+    throw pybind11::value_error("offsets: expected an int32 array [O, 2], O = 1.." + std::to_string(kMaxOffsets));
   const auto rows = table.unchecked<2>();
   std::vector<PixelOffset> offsets;
   for (pybind11::ssize_t i = 0; i < rows.shape(0); ++i) offsets.push_back({rows(i, 0), rows(i, 1)});
@@ -148,7 +149,7 @@ inline void check_counts_fit(const std::vector<ImageView>& images, const std::ve
   bool in_place = false;
   for (const PixelOffset& offset : offsets) in_place |= offset.rows == 0 && offset.columns == 0;
   for (const ImageView& image : images)
-    if (symmetric && in_place && image.height * image.width >= kMostGlcmPixels)
+    if (symmetric && in_place && image.height * image.width >= kMaxGlcmPixels)
       throw pybind11::value_error("images: expected fewer than 2^30 pixels each with symmetric and offset (0, 0)");
 }
 
@@ -170,8 +171,8 @@ inline void check_glcm_images(const std::vector<ImageView>& images, std::int32_t
   if (by.mode == QuantizeMode::levels && (channels != 1 || (type != PixelType::u8 && type != PixelType::u16)))
     throw pybind11::value_error("quantize: levels needs one channel of uint8 or uint16");
   for (const ImageView& image : images)
-    if (image.height > kMostGlcmPixels / image.width)
-      throw pybind11::value_error("images: expected at most " + std::to_string(kMostGlcmPixels) + " pixels each");
+    if (image.height > kMaxGlcmPixels / image.width)
+      throw pybind11::value_error("images: expected at most " + std::to_string(kMaxGlcmPixels) + " pixels each");
 }
 
 // Args: GlcmCudaArgs or GlcmFeaturesCudaArgs.

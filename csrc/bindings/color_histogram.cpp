@@ -17,8 +17,6 @@ namespace py = pybind11;
 namespace iuscore {
 namespace {
 
-using EdgeArray = py::array_t<float, py::array::c_style | py::array::forcecast>;
-
 ColorSpace color_space_of(const std::string& name) {
   if (name == "rgb") return ColorSpace::rgb;
   if (name == "hsv") return ColorSpace::hsv;
@@ -33,6 +31,10 @@ void check_pixels(std::int64_t height, std::int64_t width) {
     throw py::value_error("images: expected fewer than 2^31 pixels each");
 }
 
+#if !defined(IUSCORE_CUDA_MODULE)
+
+using EdgeArray = py::array_t<float, py::array::c_style | py::array::forcecast>;
+
 void check_edge_array(const EdgeArray& edges, std::int32_t most) {
   if (edges.ndim() != 1 || edges.size() < 2 || edges.size() > most + 1)
     throw py::value_error("edges: expected 2.." + std::to_string(most + 1) + " values");
@@ -44,15 +46,13 @@ void check_edges(const std::vector<EdgeArray>& edges, ColorSpace space, bool joi
   if (edges.size() != static_cast<std::size_t>(histogram_channels(space)))
     throw py::value_error("edges: expected one array per channel of the space");
   if (joint && space == ColorSpace::gray) throw py::value_error("joint: expected a space with three channels");
-  for (const EdgeArray& of_channel : edges) check_edge_array(of_channel, joint ? kMostJointBins : kMostBins);
+  for (const EdgeArray& of_channel : edges) check_edge_array(of_channel, joint ? kMaxJointBins : kMaxBins);
 }
 
-#if !defined(IUSCORE_CUDA_MODULE)
-
-// counts and outside are as large as their shapes say: the caller allocates them.
+// counts and out_of_range are as large as their shapes say: the caller allocates them.
 void color_histogram(const ViewTable& views, const ViewTable& masks, std::int32_t channels,
                      const std::string& pixel_type, const std::string& space, bool joint,
-                     const std::vector<EdgeArray>& edges, std::uintptr_t counts, std::uintptr_t outside,
+                     const std::vector<EdgeArray>& edges, std::uintptr_t counts, std::uintptr_t out_of_range,
                      std::int32_t threads) {
   check_channels(channels);
   const std::vector<ImageView> images = views_of(views);
@@ -73,14 +73,14 @@ void color_histogram(const ViewTable& views, const ViewTable& masks, std::int32_
   }
   if (images.empty()) return;
   args.counts = checked_address<std::int32_t>(counts, "counts");
-  args.outside = checked_address<std::int32_t>(outside, "outside");
+  args.out_of_range = checked_address<std::int32_t>(out_of_range, "out_of_range");
   args.threads = std::max(threads, 1);
   const py::gil_scoped_release released;
   color_histogram_cpu(args);
 }
 
 py::tuple guessed_axis(const EdgeArray& edges) {
-  check_edge_array(edges, kMostBins);
+  check_edge_array(edges, kMaxBins);
   const BinAxis axis = bin_axis(edges.data(), static_cast<std::int32_t>(edges.size()) - 1);
   return py::make_tuple(axis.low, axis.scale, axis.close);
 }
@@ -95,7 +95,7 @@ void set_axes(ColorHistogramCudaArgs& args, const std::vector<std::int32_t>& bin
   if (args.joint && channels != 3) throw py::value_error("joint: expected a space with three channels");
   if (bins.size() != channels || axes.size() != channels)
     throw py::value_error("bins and axes: expected one per channel of the space");
-  const std::int32_t most = args.joint ? kMostJointBins : kMostBins;
+  const std::int32_t most = args.joint ? kMaxJointBins : kMaxBins;
   for (std::size_t c = 0; c < channels; ++c) {
     if (bins[c] < 1 || bins[c] > most) throw py::value_error("bins: expected 1.." + std::to_string(most));
     const auto [low, scale, close] = axes[c];
@@ -108,10 +108,10 @@ void color_histogram(std::int32_t device, std::uintptr_t stream, std::int64_t ba
                      const std::string& pixel_type, const ImageNumbers& image, std::int64_t batch_stride,
                      const MaskNumbers& mask, std::int64_t mask_batch_stride, const std::string& space, bool joint,
                      const std::vector<std::int32_t>& bins, const std::vector<GuessedAxis>& axes, std::uintptr_t edges,
-                     std::uintptr_t counts, std::uintptr_t outside, std::int32_t threads) {
+                     std::uintptr_t counts, std::uintptr_t out_of_range, std::int32_t threads) {
   check_channels(channels);
   check_batch(batch);
-  checked_threads(threads, kLargestHistogramBlock);
+  checked_threads(threads, kMaxHistogramBlock);
   ColorHistogramCudaArgs args{};
   args.image = image_of(image);
   check_pixels(args.image.height, args.image.width);
@@ -129,7 +129,7 @@ void color_histogram(std::int32_t device, std::uintptr_t stream, std::int64_t ba
   args.mask = mask_of(mask);
   args.mask_batch_stride = mask_batch_stride;
   args.counts = checked_address<std::int32_t>(counts, "counts");
-  args.outside = checked_address<std::int32_t>(outside, "outside");
+  args.out_of_range = checked_address<std::int32_t>(out_of_range, "out_of_range");
   const py::gil_scoped_release released;
   color_histogram_cuda(args, reinterpret_cast<void*>(stream));
 }
@@ -141,16 +141,18 @@ void color_histogram(std::int32_t device, std::uintptr_t stream, std::int64_t ba
 void bind_color_histogram(py::module_& module) {
   using namespace py::literals;
 #if !defined(IUSCORE_CUDA_MODULE)
+  export_limit(module, "MAX_BINS", kMaxBins);
+  export_limit(module, "MAX_JOINT_BINS", kMaxJointBins);
   module.def("color_histogram", &color_histogram, "views"_a, "masks"_a, py::kw_only(), "channels"_a, "pixel_type"_a,
-             "space"_a, "joint"_a, "edges"_a, "counts"_a, "outside"_a, "threads"_a,
-             "Writes int32 counts [B, bins] and outside [B, C, 3] to the addresses `counts` and `outside`.");
+             "space"_a, "joint"_a, "edges"_a, "counts"_a, "out_of_range"_a, "threads"_a,
+             "Writes int32 counts [B, bins] and out_of_range [B, C, 3] to the addresses `counts` and `out_of_range`.");
   module.def("guessed_axis", &guessed_axis, "edges"_a,
              "(low, scale, close) by which kernels guess a bin: csrc/core/histogram.h.");
 #else
   module.def("color_histogram", &color_histogram, py::kw_only(), "device"_a, "stream"_a, "batch"_a, "channels"_a,
              "pixel_type"_a, "image"_a, "batch_stride"_a, "mask"_a, "mask_batch_stride"_a, "space"_a, "joint"_a,
-             "bins"_a, "axes"_a, "edges"_a, "counts"_a, "outside"_a, "threads"_a = 0,
-             "Queues the kernel that writes int32 counts [B, bins] and outside [B, C, 3] to device memory.");
+             "bins"_a, "axes"_a, "edges"_a, "counts"_a, "out_of_range"_a, "threads"_a = 0,
+             "Queues the kernel that writes int32 counts [B, bins] and out_of_range [B, C, 3] to device memory.");
 #endif
 }
 

@@ -10,7 +10,7 @@ py::dict build_info() {
   using namespace py::literals;
   return py::dict("version"_a = IUSCORE_VERSION, "commit"_a = IUSCORE_COMMIT, "compiler"_a = IUSCORE_COMPILER,
                   "cuda"_a = IUSCORE_CUDA_STATUS, "cpu_isa"_a = iuscore::isa_name(iuscore::current_isa()),
-                  "cpu_vnni"_a = iuscore::additive_cnn_has_narrow(), "cpu_fma"_a = iuscore::additive_cnn_has_fma());
+                  "cpu_vnni"_a = iuscore::additive_cnn_has_vnni(), "cpu_fma"_a = iuscore::additive_cnn_has_fma());
 }
 
 }  // namespace

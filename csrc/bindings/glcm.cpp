@@ -62,7 +62,7 @@ void glcm(std::int32_t device, std::uintptr_t stream, std::int64_t batch, const 
   check_counts_fit({args.image}, pairs, symmetric);
   args.counts = checked_address<std::int32_t>(counts, "counts");
   args.device = device;
-  args.threads = checked_threads(threads, kLargestGlcmBlock);
+  args.threads = checked_threads(threads, kMaxGlcmBlock);
   const py::gil_scoped_release released;
   glcm_cuda(args, reinterpret_cast<void*>(stream));
 }
@@ -74,6 +74,10 @@ void glcm(std::int32_t device, std::uintptr_t stream, std::int64_t batch, const 
 void bind_glcm(py::module_& module) {
   using namespace py::literals;
 #if !defined(IUSCORE_CUDA_MODULE)
+  export_limit(module, "MIN_LEVELS", kMinLevels);
+  export_limit(module, "MAX_LEVELS", kMaxLevels);
+  export_limit(module, "MAX_OFFSETS", kMaxOffsets);
+  export_limit(module, "MAX_GLCM_PIXELS", kMaxGlcmPixels);
   module.def("glcm", &glcm, "views"_a, "masks"_a, py::kw_only(), "channels"_a, "pixel_type"_a, "mode"_a, "levels"_a,
              "low"_a, "divisor"_a, "offsets"_a, "symmetric"_a, "counts"_a, "threads"_a,
              "Writes [B, O, levels, levels] int32 counts to the address `counts`.\n"

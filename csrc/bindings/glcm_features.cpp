@@ -96,7 +96,7 @@ void glcm_features(std::int32_t device, std::uintptr_t stream, std::int64_t batc
   args.symmetric = symmetric;
   set_output(args, names, wide, values, workspace, workspace_bytes);
   args.device = device;
-  args.threads = checked_threads(threads, kLargestGlcmBlock);
+  args.threads = checked_threads(threads, kMaxGlcmBlock);
   const py::gil_scoped_release released;
   glcm_features_cuda(args, reinterpret_cast<void*>(stream));
 }

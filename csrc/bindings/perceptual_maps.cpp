@@ -11,6 +11,7 @@
 
 #include "bindings/arguments.h"
 #include "bindings/module.h"
+#include "core/resample.h"
 #if !defined(IUSCORE_CUDA_MODULE)
 #include "cpu/tap_table.h"
 #endif
@@ -32,7 +33,8 @@ std::uintptr_t map_alignment(MapType type) { return type == MapType::f32 ? 4 : 2
 
 void check_maps(std::int32_t channels, std::int32_t height, std::int32_t width) {
   check_channels(channels);
-  if (height < 4 || width < 4) throw py::value_error("height and width of the maps: expected at least 4");
+  if (height < kMinMapSide || width < kMinMapSide)
+    throw py::value_error("height and width of the maps: expected at least " + std::to_string(kMinMapSide));
 }
 
 #if !defined(IUSCORE_CUDA_MODULE)
@@ -62,8 +64,8 @@ void perceptual_maps(const ViewTable& views, std::int32_t channels, const std::s
 }
 
 py::tuple resample_table(std::int32_t in, std::int32_t out, bool antialias) {
-  if (in < 1 || out < 1 || in > kLongestSide || out > kLongestSide)
-    throw py::value_error("in_size and out_size: expected 1.." + std::to_string(kLongestSide) + ", got " +
+  if (in < 1 || out < 1 || in > kMaxSide || out > kMaxSide)
+    throw py::value_error("in_size and out_size: expected 1.." + std::to_string(kMaxSide) + ", got " +
                           std::to_string(in) + " and " + std::to_string(out));
   const OwnedTaps table = make_taps(in, out, antialias);
   const py::array_t<std::int32_t> start(static_cast<py::ssize_t>(table.start.size()), table.start.data());
@@ -81,12 +83,12 @@ PerceptualMapsCudaArgs sizes_of(std::int32_t device, std::int64_t batch, std::in
                                 std::int32_t height, std::int32_t width, std::int64_t strip_width,
                                 std::int32_t threads) {
   check_maps(channels, height, width);
-  if (std::int64_t{height} * width > kLargestCudaMap)
+  if (std::int64_t{height} * width > kMaxMapPixels)
     throw py::value_error("height and width of the maps: expected a product of at most " +
-                          std::to_string(kLargestCudaMap));
+                          std::to_string(kMaxMapPixels));
   check_batch(batch);
-  if (strip_width < 0 || strip_width > kLargestCudaMap) throw py::value_error("strip_width: out of range");
-  checked_threads(threads, kLargestCudaBlock);
+  if (strip_width < 0 || strip_width > kMaxMapPixels) throw py::value_error("strip_width: out of range");
+  checked_threads(threads, kMaxMapsBlock);
   PerceptualMapsCudaArgs args{};
   args.device = device;
   args.batch = batch;
@@ -104,8 +106,8 @@ void set_equal_images(PerceptualMapsCudaArgs& args, const ImageNumbers& image, s
                       const TapOffsets& taps) {
   const auto [data, height, width, stride_h, stride_w, stride_c] = image;
   if (data == 0) throw py::value_error("image: null address");
-  if (height < 1 || width < 1 || height > kLargestCudaMap || width > kLargestCudaMap)
-    throw py::value_error("image: height and width must be 1.." + std::to_string(kLargestCudaMap));
+  if (height < 1 || width < 1 || height > kMaxMapPixels || width > kMaxMapPixels)
+    throw py::value_error("image: height and width must be 1.." + std::to_string(kMaxMapPixels));
   const bool resized = height != args.height || width != args.width;
   if (resized && (taps[2] < 1 || taps[2] > height || taps[5] < 1 || taps[5] > width))
     throw py::value_error("taps: expected 1..height taps of a row and 1..width taps of a column");
@@ -157,6 +159,8 @@ std::int64_t perceptual_maps_workspace(std::int32_t device, std::int64_t batch, 
 void bind_perceptual_maps(py::module_& module) {
   using namespace py::literals;
 #if !defined(IUSCORE_CUDA_MODULE)
+  export_limit(module, "MIN_MAP_SIDE", kMinMapSide);
+  export_limit(module, "MAX_SIDE", kMaxSide);
   module.def("perceptual_maps", &perceptual_maps, "views"_a, py::kw_only(), "channels"_a, "pixel_type"_a, "color"_a,
              "clean"_a, "height"_a, "width"_a, "maps"_a, "map_type"_a, "ranges"_a, "threads"_a,
              "Writes [B, 4, height, width] maps and [B, 4] float32 ranges to the addresses `maps` and `ranges`.");

@@ -15,13 +15,14 @@ using TapAddresses = std::array<std::int64_t, 5>;
 
 ResizeTaps taps_of(const TapAddresses& given, std::int64_t size, const char* name) {
   const auto [start, weights, taps, shift, out] = given;
-  constexpr std::int64_t kLargest = std::numeric_limits<std::int32_t>::max() / 4;
-  if (out < 1 || out > kLargest || taps < 0 || taps > size)
+  constexpr std::int64_t kMax = std::numeric_limits<std::int32_t>::max() / 4;
+  if (out < 1 || out > kMax || taps < 0 || taps > size)
     throw py::value_error(std::string(name) + ": expected out of at least 1 and taps of 0.." + std::to_string(size));
   if (taps == 0 && out != size) throw py::value_error(std::string(name) + ": without taps the size is kept");
   if (taps == 0) return {nullptr, nullptr, 0, 0, static_cast<std::int32_t>(out)};
-  if (shift < kLeastResizeShift || shift > kMostResizeShift)
-    throw py::value_error(std::string(name) + ": expected a shift of 1..22");
+  if (shift < kMinResizeShift || shift > kMaxResizeShift)
+    throw py::value_error(std::string(name) + ": expected a shift of " + std::to_string(kMinResizeShift) + ".." +
+                          std::to_string(kMaxResizeShift));
   return {checked_address<const std::int32_t>(static_cast<std::uintptr_t>(start), name),
           checked_address<const std::int16_t>(static_cast<std::uintptr_t>(weights), name),
           static_cast<std::int32_t>(taps), static_cast<std::int32_t>(shift), static_cast<std::int32_t>(out)};
@@ -62,7 +63,7 @@ ResizeCudaArgs args_of(std::int32_t device, std::int64_t batch, std::int32_t cha
                        std::uintptr_t out, std::int32_t threads) {
   check_channels(channels);
   check_batch(batch);
-  checked_threads(threads, kResizeBlock);
+  checked_threads(threads, kMaxResizeBlock);
   const auto [data, height, width, stride_h, stride_w, stride_c] = image;
   if (height < 1 || width < 1) throw py::value_error("image: height and width must be at least 1");
   const auto* pixels =
@@ -105,6 +106,7 @@ bool resize_fits(std::int32_t device, std::int32_t channels, std::int64_t height
 void bind_resize(py::module_& module) {
   using namespace py::literals;
 #if !defined(IUSCORE_CUDA_MODULE)
+  export_limit(module, "MAX_RESIZE_SHIFT", kMaxResizeShift);
   module.def("resize", &resize, "views"_a, py::kw_only(), "channels"_a, "columns"_a, "rows"_a, "out"_a, "threads"_a,
              "Writes bytes [rows, columns, C] to the address given for each image.");
 #else

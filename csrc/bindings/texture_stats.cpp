@@ -5,6 +5,7 @@
 
 #include "bindings/arguments.h"
 #include "bindings/module.h"
+#include "core/texture.h"
 
 namespace py = pybind11;
 
@@ -20,10 +21,10 @@ void texture_stats(const ViewTable& views, const MaskTable& masks, std::int32_t 
                    std::int32_t threads) {
   check_channels(channels);
   if (bins < 2 || bins > 256 || 256 % bins != 0) throw py::value_error("bins: expected a power of two, 2..256");
-  if (levels < 2 || levels > 256) throw py::value_error("levels: expected 2..256");
+  checked_levels(levels);
   const std::vector<ImageView> images = views_of(views);
   for (const ImageView& image : images)
-    if (image.height > kMostGlcmPixels / image.width) throw py::value_error("views: expected at most 2^30 pixels");
+    if (image.height > kMaxGlcmPixels / image.width) throw py::value_error("views: expected at most 2^30 pixels");
   const std::vector<MaskView> masks_of_images = masks_of(masks, images.size());
   const PixelType type = pixel_type_of(pixel_type);
   if (images.empty()) return;
@@ -57,13 +58,13 @@ TextureStatsCudaArgs sizes_of(std::int32_t device, const ImageNumbers& image, co
                               std::int64_t batch, const std::string& pixel_type, bool color, std::int32_t levels,
                               const Offsets& offsets, std::int32_t threads) {
   const auto [data, height, width, stride_h, stride_w, stride_c] = image;
-  if (height < 1 || width < 1 || height > (std::int64_t{1} << 30) / width)
+  if (height < 1 || width < 1 || height > kMaxGlcmPixels / width)
     throw py::value_error("image: expected height and width of at least 1 and at most 2^30 pixels");
   check_batch(batch);
-  if (levels < 2 || levels > 256) throw py::value_error("levels: expected 2..256");
-  if (offsets.size() > kMostOffsets) throw py::value_error("offsets: expected at most " + std::to_string(kMostOffsets));
-  if (threads != 0 && (threads < 64 || threads > kLargestTextureBlock || threads % 32 != 0))
-    throw py::value_error("threads: expected 0 or a multiple of 32 from 64 to " + std::to_string(kLargestTextureBlock));
+  checked_levels(levels);
+  if (offsets.size() > kMaxOffsets) throw py::value_error("offsets: expected at most " + std::to_string(kMaxOffsets));
+  if (threads != 0 && (threads < 64 || threads > kMaxTextureBlock || threads % 32 != 0))
+    throw py::value_error("threads: expected 0 or a multiple of 32 from 64 to " + std::to_string(kMaxTextureBlock));
   TextureStatsCudaArgs args{};
   args.device = device;
   args.image = {reinterpret_cast<const void*>(data), height, width, stride_h, stride_w, stride_c};
@@ -120,6 +121,11 @@ std::int64_t texture_stats_workspace(std::int32_t device, const ImageNumbers& im
 void bind_texture_stats(py::module_& module) {
   using namespace py::literals;
 #if !defined(IUSCORE_CUDA_MODULE)
+  export_limit(module, "TEXTURE_GRID", kGrid);
+  export_limit(module, "TEXTURE_STATISTICS", kStatistics);
+  export_limit(module, "TEXTURE_PROPERTIES", kTextureProperties);
+  export_limit(module, "TEXTURE_COLOR_PLANES", kColorPlanes);
+  export_limit(module, "TEXTURE_GRAY_PLANES", kGrayPlanes);
   module.def("texture_stats", &texture_stats, "views"_a, "masks"_a, py::kw_only(), "channels"_a, "pixel_type"_a,
              "color"_a, "bins"_a, "levels"_a, "offsets"_a, "histograms"_a, "statistics"_a, "counted"_a, "properties"_a,
              "blocks"_a, "threads"_a, "Writes what csrc/ops/texture_stats.h says to the addresses given.");

@@ -15,7 +15,7 @@ namespace iuscore {
 
 // Cube root for x in [2^-7, 4]: r ~ x^(-1/3) by a linear guess on the exponent bits and two Newton steps
 // r <- r (4 - x r^3) / 3, then y = x r^2 and one step y - (y^3 - x) / (3 y^2). Relative error at most 1.62 x 2^-24.
-IUSCORE_HD float cbrt_narrow(float x) {
+IUSCORE_HD float cbrt_in_range(float x) {
   float r = float_of(0x54a22aaau - bits_of(x) / 3u);
   r = r * (1.3333334f - 0.33333334f * (x * r) * (r * r));
   r = r * (1.3333334f - 0.33333334f * (x * r) * (r * r));
@@ -61,7 +61,7 @@ IUSCORE_HD float srgb_to_linear(float value) {
 }
 
 IUSCORE_HD float lab_f(float t) {
-  const float root = cbrt_narrow(larger(t, 0.008856f));
+  const float root = cbrt_in_range(larger(t, 0.008856f));
   return t > 0.008856f ? root : 7.787f * t + 0.13793103f;
 }
 

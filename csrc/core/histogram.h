@@ -10,13 +10,13 @@
 
 namespace iuscore {
 
-constexpr std::int32_t kMostBins = 1024;     // of a channel
-constexpr std::int32_t kMostJointBins = 32;  // of a channel of a joint histogram
-constexpr std::int32_t kOutsideKinds = 3;    // below, above, not a number
+constexpr std::int32_t kMaxBins = 1024;       // of a channel
+constexpr std::int32_t kMaxJointBins = 32;    // of a channel of a joint histogram
+constexpr std::int32_t kOutOfRangeSlots = 3;  // below, above, not a number
 
 // Where a value is counted: its bin, or one of four slots behind the bins. In a joint histogram the slot that stands
 // last among those of the pixel's channels is the pixel's.
-enum OutsideSlot : std::int32_t { kBelow, kAbove, kNotANumber, kMasked, kOutsideSlots };
+enum ExtraSlot : std::int32_t { kBelow, kAbove, kNotANumber, kMasked, kExtraSlots };
 
 struct BinAxis {
   const float* edges;  // [bins + 1]
@@ -99,10 +99,10 @@ IUSCORE_HD float rounded_gray(float r, float g, float b) {
 
 // Cell of a joint histogram, or a slot behind its cells, from the slots of the three channels.
 IUSCORE_HD std::int32_t joint_slot(const std::int32_t (&slots)[3], const std::int32_t (&bins)[3]) {
-  std::int32_t outside = slots[0] - bins[0];
-  for (int c = 1; c < 3; ++c) outside = slots[c] - bins[c] > outside ? slots[c] - bins[c] : outside;
+  std::int32_t out_of_range = slots[0] - bins[0];
+  for (int c = 1; c < 3; ++c) out_of_range = slots[c] - bins[c] > out_of_range ? slots[c] - bins[c] : out_of_range;
   const std::int32_t cell = (slots[0] * bins[1] + slots[1]) * bins[2] + slots[2];
-  return outside >= 0 ? bins[0] * bins[1] * bins[2] + outside : cell;
+  return out_of_range >= 0 ? bins[0] * bins[1] * bins[2] + out_of_range : cell;
 }
 
 // A joint histogram of bytes adds one number per channel: the sum is a cell, or above these a multiple of one of them,

@@ -26,9 +26,9 @@ IUSCORE_HD float multiply_add(float a, float b, float sum) {
 IUSCORE_HD float relu(float z) { return 0.0f > z ? 0.0f : z; }
 
 // What a ReLU lets through of a gradient; h is its output. A NaN there lets all through.
-IUSCORE_HD float gradient_through(float h, float gradient) { return h <= 0.0f ? 0.0f : gradient; }
+IUSCORE_HD float relu_gradient(float h, float gradient) { return h <= 0.0f ? 0.0f : gradient; }
 
 // Processors differ in the bits of the NaN they make.
-IUSCORE_HD float one_nan(float value) { return value != value ? float_of(0x7fc00000u) : value; }
+IUSCORE_HD float canonical_nan(float value) { return value != value ? float_of(0x7fc00000u) : value; }
 
 }  // namespace iuscore

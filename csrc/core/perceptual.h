@@ -8,9 +8,9 @@
 namespace iuscore {
 
 constexpr int kMaps = 4;
-constexpr float kLargestMagnitude = 1e30f;  // beyond it, on the 0..255 scale, a value counts as not finite
+constexpr float kMaxMagnitude = 1e30f;  // beyond it, on the 0..255 scale, a value counts as not finite
 constexpr float kMinMaxEpsilon = 1e-6f;
-constexpr float kSmallestImageRange = 255.0f / 4096.0f;
+constexpr float kMinImageRange = 255.0f / 4096.0f;
 
 // Channels that are resized and normalised: one where the input has one, and where gray maps of RGB input need its gray
 // value only, which is taken before resizing.
@@ -43,7 +43,7 @@ struct PixelF32 {
   IUSCORE_HD float load(Storage v) { return v * 255.0f; }
 };
 
-IUSCORE_HD bool is_usable(float value) { return value <= kLargestMagnitude && value >= -kLargestMagnitude; }
+IUSCORE_HD bool is_usable(float value) { return value <= kMaxMagnitude && value >= -kMaxMagnitude; }
 
 struct Normalizer {
   float low;
@@ -53,15 +53,17 @@ struct Normalizer {
 IUSCORE_HD float normalized(float x, Normalizer by) { return (x - by.low) / by.divisor; }
 
 // Of -0 and +0 either may be found as the smallest value, by the order of the search; as a subtrahend both must be one.
-IUSCORE_HD float one_zero(float low) { return low + 0.0f; }
+IUSCORE_HD float positive_zero(float low) { return low + 0.0f; }
 
 // The published min-max, of a channel or a map.
-IUSCORE_HD Normalizer min_max(Range range) { return {one_zero(range.low), range.high - range.low + kMinMaxEpsilon}; }
+IUSCORE_HD Normalizer min_max(Range range) {
+  return {positive_zero(range.low), range.high - range.low + kMinMaxEpsilon};
+}
 
 // Of the image before its maps are taken.
 IUSCORE_HD Normalizer image_normalizer(Range range, bool clean) {
   if (!clean) return min_max(range);
-  return {one_zero(range.low), larger(range.high - range.low, kSmallestImageRange)};
+  return {positive_zero(range.low), larger(range.high - range.low, kMinImageRange)};
 }
 
 // A channel whose whole range is rounding of the resize; the published min-max stretches it to full range.

@@ -11,10 +11,10 @@
 
 namespace iuscore {
 
-constexpr std::int32_t kFewestLevels = 2;
-constexpr std::int32_t kMostLevels = 256;  // a level fits into a byte
-constexpr double kLargestFloat = 3.4028234663852886e38;
-constexpr double kSmallestNormalFloat = 1.1754943508222875e-38;
+constexpr std::int32_t kMinLevels = 2;
+constexpr std::int32_t kMaxLevels = 256;  // a level fits into a byte
+constexpr double kMaxFloat = 3.4028234663852886e38;
+constexpr double kMinNormalFloat = 1.1754943508222875e-38;
 
 enum class QuantizeMode : std::int32_t { range, minmax, width, levels };
 
@@ -25,7 +25,7 @@ enum class QuantizeMode : std::int32_t { range, minmax, width, levels };
 // a quotient of integers below 2^44 that is no integer is farther from the next one than its rounding moves it.
 struct Quantization {
   QuantizeMode mode;
-  std::int32_t levels;  // kFewestLevels .. kMostLevels
+  std::int32_t levels;  // kMinLevels .. kMaxLevels
   bool has_low;         // width: low is given; else it is the smallest counted value of the image
   double low;           // range; width where has_low
   double divisor;       // range: high - low; width: width
@@ -56,7 +56,7 @@ IUSCORE_HD Quantizer guessing_quantizer(double low, double factor, double diviso
   Quantizer by{0.0f, 0.0f, top, 0.0f, INFINITY, low, factor, divisor};
   const double scale = factor / divisor;
   const double size = low < 0.0 ? -low : low;
-  if (!(scale >= kSmallestNormalFloat && scale <= kLargestFloat && size <= kLargestFloat)) return by;
+  if (!(scale >= kMinNormalFloat && scale <= kMaxFloat && size <= kMaxFloat)) return by;
   const auto rounded_low = static_cast<float>(low);
   const double moved = low - static_cast<double>(rounded_low);
   const double offset_doubt = 2.0 * scale * (moved < 0.0 ? -moved : moved);
@@ -125,7 +125,7 @@ IUSCORE_HD float float_at_place(std::int32_t place) {
 // smaller value. Found beside the edge; where low is large and the edge near 0 it may be farther away.
 IUSCORE_HD float first_of_level(std::int32_t level, const Quantizer& by) {
   const double edge = by.exact_low + level * (by.divisor / by.factor);
-  const double inside = edge > -kLargestFloat ? (edge < kLargestFloat ? edge : kLargestFloat) : -kLargestFloat;
+  const double inside = edge > -kMaxFloat ? (edge < kMaxFloat ? edge : kMaxFloat) : -kMaxFloat;
   const std::int32_t near = place_of_float(static_cast<float>(inside));
   std::int64_t below = near - 2;
   std::int64_t first = near + 1;

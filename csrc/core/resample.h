@@ -8,7 +8,7 @@
 namespace iuscore {
 
 // The longest side of an image or a map: up to here float32 holds every index of a pixel.
-constexpr std::int32_t kLongestSide = 1 << 24;
+constexpr std::int32_t kMaxSide = 1 << 24;
 
 // Weights of one direction: output o = sum over j < taps of weight[j * out + o] * input[start[o] + j], ascending j.
 // Outputs with fewer taps are filled up with weight 0; start[o] + taps <= in always.
@@ -66,7 +66,7 @@ IUSCORE_HD std::int32_t resample_weights(std::int32_t o, std::int32_t in, std::i
   const auto reach_high = static_cast<std::int32_t>(center + 2.0f * stretch + 0.5f);
   const std::int32_t low = reach_low < 0 ? 0 : reach_low;
   const std::int32_t start = low + taps > in ? in - taps : low;
-  // start + taps <= in. Rounding makes the reach longer than the table where a side is above kLongestSide.
+  // start + taps <= in. Rounding makes the reach longer than the table where a side is above kMaxSide.
   const std::int32_t end = reach_high > start + taps ? start + taps : reach_high;
   float total = 0.0f;
   for (std::int32_t index = low; index < end; ++index) {

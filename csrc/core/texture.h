@@ -14,7 +14,7 @@ constexpr int kColorPlanes = 6;  // lightness, red-green, blue-yellow, saturatio
 constexpr int kGrayPlanes = 2;   // lightness, coarse-fine
 constexpr int kStatistics = 8;
 constexpr int kGrid = 8;
-constexpr float kLeastHue = 1.0f / 16.0f;  // of saturation and value; below, a hue is noise
+constexpr float kMinHue = 1.0f / 16.0f;  // of saturation and value; below, a hue is noise
 
 // floor(x) within 0 .. 255.
 IUSCORE_HD std::uint8_t code_of(float x) { return static_cast<std::uint8_t>(smaller(larger(x, 0.0f), 255.0f)); }
@@ -43,15 +43,15 @@ struct HsvCodes {
 // r, g, b in [0, 1].
 IUSCORE_HD HsvCodes hsv_codes(float r, float g, float b) {
   const Hsv hsv = hsv_of(r, g, b);
-  return {code_of(hsv.saturation * 256.0f), hue_code(hsv.hue), hsv.saturation >= kLeastHue && hsv.value >= kLeastHue};
+  return {code_of(hsv.saturation * 256.0f), hue_code(hsv.hue), hsv.saturation >= kMinHue && hsv.value >= kMinHue};
 }
 
-// Of integers r, g, b in 0 .. kMost, exactly floor(256 S), floor(256 frac(H + 1/2)), S >= 1/16 and V >= 1/16. Both
+// Of integers r, g, b in 0 .. kMax, exactly floor(256 S), floor(256 frac(H + 1/2)), S >= 1/16 and V >= 1/16. Both
 // codes are floors of one quotient of integers. Its rounding reaches no whole number from below where the quotient's
 // distance from it, at least 1 over the divisor, exceeds half a unit in the last place, 2^-17 below 256: so for
 // divisors up to 65,535 of saturations and 765 of hues of bytes, but not for 196,605 of hues of 16 bits, which are put
 // right.
-template <std::int32_t kMost>
+template <std::int32_t kMax>
 IUSCORE_HD HsvCodes hsv_codes_of_integers(float r, float g, float b) {
   const float high = larger(larger(r, g), b);
   const float low = smaller(smaller(r, g), b);
@@ -61,10 +61,9 @@ IUSCORE_HD HsvCodes hsv_codes_of_integers(float r, float g, float b) {
   const float turned = 128.0f * (difference + sixths * spread);     // 256 frac(H + 1/2) times 3 spread
   const float divisor = 3.0f * (spread == 0.0f ? 1.0f : spread);
   auto hue = static_cast<std::int32_t>(turned / divisor);
-  if constexpr (kMost > 255)
-    hue -= hue * static_cast<std::int32_t>(divisor) > static_cast<std::int32_t>(turned) ? 1 : 0;
+  if constexpr (kMax > 255) hue -= hue * static_cast<std::int32_t>(divisor) > static_cast<std::int32_t>(turned) ? 1 : 0;
   return {code_of(256.0f * spread / (high == 0.0f ? 1.0f : high)), static_cast<std::uint8_t>(hue),
-          16.0f * spread >= high && 16.0f * high >= static_cast<float>(kMost)};
+          16.0f * spread >= high && 16.0f * high >= static_cast<float>(kMax)};
 }
 
 // Of the Sobel sums of lightness codes, each at most 1020 in magnitude; half the range is reached at 13 codes a pixel.

@@ -20,24 +20,25 @@ struct Parts {
   void (*rows)(const CnnRows&);
 };
 
-Parts parts_of(Isa isa, bool narrow) {
+Parts parts_of(Isa isa, bool quantized) {
 #if defined(IUSCORE_HAS_ISAS)
-  if (narrow) return {avx512_vnni::additive_cnn_first, avx512_vnni::additive_cnn_tiles, avx512_vnni::additive_cnn_rows};
+  if (quantized)
+    return {avx512_vnni::additive_cnn_first, avx512_vnni::additive_cnn_tiles, avx512_vnni::additive_cnn_rows};
 #endif
-  static_cast<void>(narrow);
+  static_cast<void>(quantized);
   return {IUSCORE_FOR_ISA(isa, additive_cnn_first), IUSCORE_FOR_ISA(isa, additive_cnn_tiles),
           IUSCORE_FOR_ISA(isa, additive_cnn_rows)};
 }
 
-bool any_narrow(const AdditiveCnnArgs& args) {
+bool any_quantized(const AdditiveCnnArgs& args) {
   return std::any_of(args.convolutions, args.convolutions + args.n_convolutions,
-                     [](const CnnConvolution& convolution) { return convolution.narrow; });
+                     [](const CnnConvolution& convolution) { return convolution.quantized; });
 }
 
-constexpr std::int64_t kMostTiles = 64;  // at a time: they share the kernels while those are in cache
-constexpr std::int64_t kMostImages = 8;  // of a unit of work: they share the first matrix of the linear layers
+constexpr std::int64_t kMaxTiles = 64;  // convolved together: they share the kernels while those are in cache
+constexpr std::int64_t kMaxImages = 8;  // passed together: they share the matrix of the first linear layer
 
-// A plane's memory: whole tiles, and around them a border of one pixel.
+// Floats of a plane: whole tiles, and around them a border of one pixel.
 struct Room {
   std::int64_t height, width, channels;
 
@@ -46,14 +47,14 @@ struct Room {
   std::int64_t floats() const { return rows() * row(); }
 };
 
-// One layer after another writes to the other of two planes.
+// Sizes of the parts of a thread's scratch. Convolutions read one of the two planes and write the other, in turns.
 struct Plan {
   std::int64_t map = 0;  // floats, as all below
   std::int64_t planes[2] = {0, 0};
   std::int64_t patches = 0;
   std::int64_t products = 0;
   std::int64_t raw = 0;       // a tile in full precision, before it becomes integers
-  std::int64_t units = 0;     // what these stand for
+  std::int64_t units = 0;     // the value that 1 stands for in those integers
   std::int64_t features = 0;  // of one image
   std::int64_t hidden = 0;    // of one image, the widest linear layer
 
@@ -64,7 +65,7 @@ struct Plan {
     planes[0] = Room{height, width, in_cnn_vectors(args.channels)}.floats();
     for (std::int32_t i = 0; i < args.n_convolutions; ++i) {
       const CnnConvolution& convolution = args.convolutions[i];
-      const std::int64_t tiles = std::min(kMostTiles, in_tiles(height) * in_tiles(width));
+      const std::int64_t tiles = std::min(kMaxTiles, in_tiles(height) * in_tiles(width));
       patches = std::max(patches, kCnnPoints * cnn_point_step(tiles, convolution.in));
       products = std::max(products, kCnnPoints * cnn_point_step(tiles, convolution.out));
       raw = std::max(raw, kCnnPoints * cnn_point_step(1, convolution.in));
@@ -94,33 +95,33 @@ void copy_with_border(const float* map, std::int64_t height, std::int64_t width,
   for (std::int64_t y = 0; y < height; ++y) std::copy_n(map + y * width, width, out + (y + 1) * (width + 2) + 1);
 }
 
-// What lies around the pixels of a plane becomes zero.
-CnnPlane with_border(float* memory, const Room& room) {
+// Clears the border of a plane, and the columns and rows that fill its last tiles.
+CnnPlane with_border(float* scratch, const Room& room) {
   const std::int64_t row = room.row();
   const std::int64_t used = room.width * room.channels;
-  float* const pixel = memory + row + room.channels;
-  std::fill_n(memory, row + room.channels, 0.0f);
+  float* const pixel = scratch + row + room.channels;
+  std::fill_n(scratch, row + room.channels, 0.0f);
   for (std::int64_t y = 0; y < room.height; ++y) std::fill_n(pixel + y * row + used, row - used, 0.0f);
   float* const after = pixel + room.height * row;
-  std::fill(after, memory + room.floats(), 0.0f);
+  std::fill(after, scratch + room.floats(), 0.0f);
   return {pixel, row, room.channels};
 }
 
-// The networks' passes; `threads` work on one image together.
+// Forward passes of the networks; `threads` threads work on one image together.
 class Pass {
  public:
   Pass(const AdditiveCnnArgs& args, std::int32_t threads)
       : args_(args),
         plan_(args),
-        parts_(parts_of(current_isa(), any_narrow(args))),
+        parts_(parts_of(current_isa(), any_quantized(args))),
         threads_(threads),
         scratch_(threads) {}
 
-  std::int64_t memory(std::int64_t images) const { return plan_.unit(images); }
+  std::int64_t floats(std::int64_t images) const { return plan_.unit(images); }
 
-  // One network, some images.
-  void run(std::int32_t group, std::int64_t first_image, std::int64_t images, float* memory) {
-    float* const map = memory;
+  // Passes `images` images through one network.
+  void run(std::int32_t group, std::int64_t first_image, std::int64_t images, float* scratch) {
+    float* const map = scratch;
     float* const planes = map + plan_.map;
     float* const features = planes + plan_.planes[0] + plan_.planes[1];
     for (std::int64_t i = 0; i < images; ++i) {
@@ -133,8 +134,8 @@ class Pass {
   }
 
  private:
-  void convolve(std::int32_t group, const float* map, float* memory, float* features) {
-    float* const planes[2] = {memory, memory + plan_.planes[0]};
+  void convolve(std::int32_t group, const float* map, float* scratch, float* features) {
+    float* const planes[2] = {scratch, scratch + plan_.planes[0]};
     std::int64_t height = args_.height;
     std::int64_t width = args_.width;
     const std::int64_t channels = in_cnn_vectors(args_.channels);
@@ -163,7 +164,7 @@ class Pass {
              const CnnPlane& in, const CnnPlane& out) {
     const std::int64_t tiles = in_tiles(height) * in_tiles(width);
     const std::int64_t share = ((tiles + threads_ - 1) / threads_ + 7) / 8 * 8;
-    const std::int64_t some = std::min({kMostTiles, share, tiles});
+    const std::int64_t some = std::min({kMaxTiles, share, tiles});
     parallel_for((tiles + some - 1) / some, threads_, [&](std::int32_t worker, std::int64_t i) {
       float* const patches = scratch_.of(worker, plan_.scratch());
       parts_.tiles({&convolution, group, height, width, in, out, i * some, std::min(some, tiles - i * some), patches,
@@ -197,12 +198,12 @@ class Pass {
   const Plan plan_;
   const Parts parts_;
   const std::int32_t threads_;
-  Memory scratch_;
+  ThreadScratch scratch_;
 };
 
 }  // namespace
 
-bool additive_cnn_has_narrow() {
+bool additive_cnn_has_vnni() {
 #if defined(IUSCORE_HAS_ISAS)
   return current_isa() == Isa::avx512 && __builtin_cpu_supports("avx512vnni");
 #else
@@ -218,17 +219,17 @@ bool additive_cnn_has_fma() {
 #endif
 }
 
-// Where there is work for every thread, each has networks and images of its own; else all work on one together. Neither
-// shows in the bits: every sum is taken by one thread, in an order of its own.
+// With enough work, each thread computes networks and images of its own; with less, all threads work on one image
+// together. The results have the same bits either way, because one thread computes each sum, in a fixed order.
 void additive_cnn_cpu(const AdditiveCnnArgs& args, std::int32_t threads) {
-  if (any_narrow(args) && !additive_cnn_has_narrow())
+  if (any_quantized(args) && !additive_cnn_has_vnni())
     throw std::runtime_error("additive_cnn: packed in 16-bit integers, whose products this CPU does not add up");
   const bool alone = args.batch * args.groups < threads;
   const std::int64_t share = args.batch * args.groups / (std::int64_t{4} * threads);
-  const std::int64_t images = std::clamp<std::int64_t>(std::min(share, args.batch), 1, kMostImages);
+  const std::int64_t images = std::clamp<std::int64_t>(std::min(share, args.batch), 1, kMaxImages);
   const std::int64_t chunks = (args.batch + images - 1) / images;
   const std::int32_t workers = alone ? 1 : threads;
-  Memory memory(workers);
+  ThreadScratch scratch(workers);
   std::vector<Pass> passes;
   passes.reserve(static_cast<std::size_t>(workers));
   for (std::int32_t i = 0; i < workers; ++i) passes.emplace_back(args, alone ? threads : 1);
@@ -236,7 +237,7 @@ void additive_cnn_cpu(const AdditiveCnnArgs& args, std::int32_t threads) {
     Pass& pass = passes[static_cast<std::size_t>(worker)];
     const std::int64_t first = i % chunks * images;  // one network's images come one after another
     const std::int64_t some = std::min(images, args.batch - first);
-    pass.run(static_cast<std::int32_t>(i / chunks), first, some, memory.of(worker, pass.memory(images)));
+    pass.run(static_cast<std::int32_t>(i / chunks), first, some, scratch.of(worker, pass.floats(images)));
   });
 }
 

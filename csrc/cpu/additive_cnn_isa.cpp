@@ -8,16 +8,16 @@
 
 namespace iuscore::IUSCORE_ISA {
 
-// The matrix product of `additive_cnn`: columns in vector lanes, a block of rows by columns in registers, terms in
-// ascending order.
+// ---- The matrix product. Vector lanes hold columns; a block of rows and columns stays in registers. Terms are added
+// in ascending order.
 
 namespace {
 
-// What is multiplied: floats.
-struct Single {
+// Factors and sums of a matrix product: floats.
+struct Floats {
   using Value = float;
   using Sum = Lanes;
-  static constexpr int kTerms = 1;  // a multiplication takes
+  static constexpr int kTerms = 1;  // of one multiply_add()
   static Sum zero() { return in_all_lanes(0.0f); }
   static Lanes columns(const float* p) { return load(p); }
   static Lanes factor(const float* p) { return in_all_lanes(*p); }
@@ -29,8 +29,8 @@ struct Single {
 };
 
 #if defined(__AVX512VNNI__)
-// Pairs of integers that lie side by side; sums are exact, so no order shows.
-struct Narrow {
+// Pairs of neighboring 16-bit integers, whose products are summed in 32 bits. These sums are exact in any order.
+struct Int16Pairs {
   using Value = std::int16_t;
   using Sum = __v16si;
   static constexpr int kTerms = 2;
@@ -42,7 +42,7 @@ struct Narrow {
     return _mm512_set1_epi32(pair);
   }
   static Sum multiply_add(__m512i a, __m512i b, Sum sum) { return (Sum)_mm512_dpwssd_epi32((__m512i)sum, a, b); }
-  // Bits of numbers without their signs, which order as those do; those of NaN lie above all.
+  // Bits of |v|, which as integers have the order of the numbers; NaN is the largest.
   static __m512i magnitudes(Lanes v) { return _mm512_and_si512(_mm512_castps_si512(v), _mm512_set1_epi32(0x7fffffff)); }
   static __m512i larger_bits(__m512i a, __m512i b) { return _mm512_maskz_max_epu32(0xffff, a, b); }
   static float largest(__m512i v) {
@@ -54,8 +54,8 @@ struct Narrow {
   }
   // To nearest even. (Without masks g++ 12 warns of uninitialized registers.)
   static void store_rounded(std::int16_t* p, Lanes v) {
-    const __m256i narrow = _mm512_maskz_cvtepi32_epi16(0xffff, _mm512_maskz_cvtps_epi32(0xffff, v));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), narrow);
+    const __m256i quantized = _mm512_maskz_cvtepi32_epi16(0xffff, _mm512_maskz_cvtps_epi32(0xffff, v));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), quantized);
   }
   template <class Product>
   static Lanes value(Sum sum, const Product& p, std::int64_t row, std::int64_t column) {
@@ -65,7 +65,7 @@ struct Narrow {
 };
 #endif
 
-// out[m][n] = sum over k < terms of a[m][k] * panel[k][n], times units of row and column where these are integers.
+// out[m][n] = sum over k < terms of a[m][k] * panel[k][n]; of integers times row_units[m] * column_units[n].
 template <class T>
 struct PanelProduct {
   const typename T::Value* a;
@@ -76,9 +76,9 @@ struct PanelProduct {
   std::int64_t terms;
   float* out;
   std::int64_t out_row;
-  const float* row_units;  // null where these are floats
+  const float* row_units;  // null for floats, as the next
   const float* column_units;
-  // What is read next; while this panel is used, so many bytes of it are brought near for each row and multiplication.
+  // What is read after this panel. It is prefetched meanwhile: ahead_bytes for each row and multiply_add().
   const char* ahead;
   std::int64_t ahead_bytes;
 };
@@ -136,13 +136,13 @@ void multiply_panel(const PanelProduct<T>& p) {
   for (; column < p.width; column += kLanes) panel_rows<T, 8, 1>(p, 0, column);
 }
 
-// 3x3 convolutions of 4x4 outputs with 36 instead of 144 multiplications a pair of channels: Winograd, "Arithmetic
-// Complexity of Computations", 1980, on tiles as in Lavin and Gray, CVPR 2016. The points are 0, +-3/4, +-3/2 and
-// infinity: on random numbers the rounding errors of a layer are 2 to 3 times those of the plain sum, with the usual
-// 0, +-1, +-2 they are 4 to 5 times; how points matter: Barabasz et al., ACM TOMS 46(4), 2020. The same numbers stand
-// where the kernels are packed (python/iuscore/ops/_native/additive_cnn_pack.py).
+// ---- Winograd's algorithm: a 3x3 convolution computes 4x4 outputs with 36 instead of 144 multiplications for each
+// pair of channels. Winograd, "Arithmetic Complexity of Computations", 1980; on tiles: Lavin and Gray, CVPR 2016. The
+// points are 0, +-3/4, +-3/2 and infinity. On random numbers a layer's rounding errors are then 2 to 3 times those of
+// the plain sum; with the usual points 0, +-1, +-2 they are 4 to 5 times. Why points matter: Barabasz et al., ACM TOMS
+// 46(4), 2020. The same points pack the kernels: python/iuscore/ops/_native/additive_cnn.py.
 
-constexpr float kA = 0.75f;  // the points, their powers and products are exact
+constexpr float kA = 0.75f;  // points; they, their powers and products are exact in float
 constexpr float kB = 1.5f;
 constexpr float kA2 = kA * kA;
 constexpr float kB2 = kB * kB;
@@ -151,7 +151,7 @@ IUSCORE_HD Lanes times_add(float factor, Lanes v, Lanes sum) { return multiply_a
 
 IUSCORE_HD Lanes times(float factor, Lanes v) { return multiply(in_all_lanes(factor), v); }
 
-// Six numbers in a row, `step` apart, by the transposed matrix B.
+// Multiplies six numbers, `step` apart, by Winograd's matrix B transposed.
 IUSCORE_HD void transform_patch(const float* d, std::int64_t step, Lanes (&v)[6]) {
   const Lanes d0 = load(d), d1 = load(d + step), d2 = load(d + 2 * step);
   const Lanes d3 = load(d + 3 * step), d4 = load(d + 4 * step), d5 = load(d + 5 * step);
@@ -165,7 +165,7 @@ IUSCORE_HD void transform_patch(const float* d, std::int64_t step, Lanes (&v)[6]
   v[5] = times_add(kA2 * kB2, d1, times_add(-(kA2 + kB2), d3, d5));
 }
 
-// Six products to four sums, by the transposed matrix A.
+// Multiplies six products, `step` apart, by Winograd's matrix A transposed: four sums.
 IUSCORE_HD void transform_products(const float* m, std::int64_t step, Lanes (&y)[4]) {
   const Lanes m1 = load(m + step), m2 = load(m + 2 * step), m3 = load(m + 3 * step), m4 = load(m + 4 * step);
   const Lanes even_a = add(m1, m2), odd_a = times(kA, subtract(m1, m2));
@@ -176,11 +176,11 @@ IUSCORE_HD void transform_products(const float* m, std::int64_t step, Lanes (&y)
   y[3] = times_add(kA2, odd_a, times_add(kB2, odd_b, load(m + 5 * step)));
 }
 
-[[maybe_unused]] constexpr float kLeastPatch = 1e-30f;  // below, its inverse could be infinite
+[[maybe_unused]] constexpr float kMinPatch = 1e-30f;  // the inverse of a smaller number could be infinite
 
 IUSCORE_HD std::int64_t smaller(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
 
-// in: the first pixel of a patch of 6x6; out: the first of its 36 numbers. kLanes channels.
+// Transforms kLanes channels of a 6x6 patch. in: its first pixel. out: the first of its 36 numbers, `step` apart.
 void transform_in(const float* in, std::int64_t row, std::int64_t column, float* out, std::int64_t step) {
   float between[kCnnPatch][kCnnPatch][kLanes];
   for (int j = 0; j < kCnnPatch; ++j) {
@@ -197,7 +197,7 @@ void transform_in(const float* in, std::int64_t row, std::int64_t column, float*
   }
 }
 
-// in: the first of 36 sums; y: 4x4 values of kLanes channels, before bias and ReLU.
+// in: the first of 36 sums, `step` apart. y: 4x4 outputs of kLanes channels, before bias and ReLU.
 IUSCORE_HD void transform_out(const float* in, std::int64_t step, Lanes (&y)[kCnnTile][kCnnTile]) {
   float between[kCnnTile][kCnnPatch][kLanes];
   for (int j = 0; j < kCnnPatch; ++j) {
@@ -210,14 +210,14 @@ IUSCORE_HD void transform_out(const float* in, std::int64_t step, Lanes (&y)[kCn
   for (int i = 0; i < kCnnTile; ++i) transform_products(between[i][0], kLanes, y[i]);
 }
 
-// What is left of a tile inside the plane, and where its first channel goes.
+// Where a tile's first output goes, and how many of its rows and columns are inside the plane.
 struct Place {
   float* out;
   std::int64_t rows;
   std::int64_t columns;
 };
 
-void give(const CnnTiles& t, const Lanes (&y)[kCnnTile][kCnnTile], std::int64_t c, const Place& place) {
+void write_tile(const CnnTiles& t, const Lanes (&y)[kCnnTile][kCnnTile], std::int64_t c, const Place& place) {
   const CnnConvolution& convolution = *t.convolution;
   const std::int64_t at = t.group * in_cnn_vectors(convolution.out) + c;
   const Lanes bias = load(convolution.bias + at);
@@ -240,7 +240,7 @@ void give(const CnnTiles& t, const Lanes (&y)[kCnnTile][kCnnTile], std::int64_t 
       if (i >= place.rows || j >= place.columns) continue;
       const Lanes upper = larger(y[2 * i][2 * j], y[2 * i][2 * j + 1]);
       const Lanes lower = larger(y[2 * i + 1][2 * j], y[2 * i + 1][2 * j + 1]);
-      const Lanes value = relu(add(larger(upper, lower), bias));  // adding one bias keeps the order
+      const Lanes value = relu(add(larger(upper, lower), bias));  // pooling first: bias and ReLU are monotonic
       store(place.out + i * t.out.row + j * t.out.channels + c, multiply_add(value, scale, shift));
     }
   }
@@ -256,7 +256,7 @@ Place place_of(const CnnTiles& t, std::int64_t tile) {
           smaller(side, width - column)};
 }
 
-// All channels of a tile's 36 numbers, `step` apart.
+// Transforms all channels of a tile into its 36 numbers, `step` apart.
 void transform_tile(const CnnTiles& t, std::int64_t tile, float* out, std::int64_t step) {
   const std::int64_t row = tile / in_tiles(t.width) * kCnnTile;
   const std::int64_t column = tile % in_tiles(t.width) * kCnnTile;
@@ -265,20 +265,22 @@ void transform_tile(const CnnTiles& t, std::int64_t tile, float* out, std::int64
     transform_in(corner + c, t.in.row, t.in.channels, out + c, step);
 }
 
-void take_tile(const CnnTiles& t, std::int64_t i, float* patches, std::int64_t step) {
+void load_tile(const CnnTiles& t, std::int64_t i, float* patches, std::int64_t step) {
   transform_tile(t, t.first_tile + i, patches + i * t.in.channels, step);
 }
 
 #if defined(__AVX512VNNI__)
-// Of some numbers; NaN where one of them is.
+// The largest |value|; NaN if one of them is NaN.
 IUSCORE_HD float largest_magnitude(const float* values, std::int64_t n) {
   __m512i most = _mm512_setzero_si512();
-  for (std::int64_t i = 0; i < n; i += kLanes) most = Narrow::larger_bits(most, Narrow::magnitudes(load(values + i)));
-  return Narrow::largest(most);
+  for (std::int64_t i = 0; i < n; i += kLanes)
+    most = Int16Pairs::larger_bits(most, Int16Pairs::magnitudes(load(values + i)));
+  return Int16Pairs::largest(most);
 }
 
-// Integers of at most kCnnNarrow; for each of the tile's 36 numbers all channels have one unit.
-void take_tile(const CnnTiles& t, std::int64_t i, std::int16_t* patches, std::int64_t step) {
+// Rounds a tile's numbers to integers of magnitude kCnnMaxPatch at most. All channels share one unit at each of the 36
+// points.
+void load_tile(const CnnTiles& t, std::int64_t i, std::int16_t* patches, std::int64_t step) {
   const std::int64_t channels = t.in.channels;
   const std::int64_t raw_step = cnn_point_step(1, channels);
   transform_tile(t, t.first_tile + i, t.raw, raw_step);
@@ -287,15 +289,16 @@ void take_tile(const CnnTiles& t, std::int64_t i, std::int16_t* patches, std::in
     scales[point] = largest_magnitude(t.raw + point * raw_step, channels);
   for (std::int64_t point = 0; point < kCnnPoints; ++point) {
     const float largest = scales[point];
-    const bool counts = !(largest <= kLeastPatch);  // what is not finite does: its unit makes every sum NaN
-    scales[point] = counts ? static_cast<float>(kCnnNarrow) / largest : 0.0f;
-    t.units[point * t.tiles + i] = counts ? largest / static_cast<float>(kCnnNarrow) : 0.0f;
+    const bool counts = !(largest <= kMinPatch);  // true for NaN too: its unit then makes every sum NaN
+    scales[point] = counts ? static_cast<float>(kCnnMaxPatch) / largest : 0.0f;
+    t.units[point * t.tiles + i] = counts ? largest / static_cast<float>(kCnnMaxPatch) : 0.0f;
   }
   for (std::int64_t point = 0; point < kCnnPoints; ++point) {
     const Lanes scale = in_all_lanes(scales[point]);
     const float* raw = t.raw + point * raw_step;
     std::int16_t* out = patches + point * step + i * channels;
-    for (std::int64_t c = 0; c < channels; c += kLanes) Narrow::store_rounded(out + c, multiply(load(raw + c), scale));
+    for (std::int64_t c = 0; c < channels; c += kLanes)
+      Int16Pairs::store_rounded(out + c, multiply(load(raw + c), scale));
   }
 }
 #endif
@@ -310,15 +313,15 @@ void convolve_tiles(const CnnTiles& t) {
   const std::int64_t out_step = cnn_point_step(t.tiles, out);
   auto* const patches = static_cast<typename T::Value*>(t.patches);
   const auto* kernels = static_cast<const typename T::Value*>(convolution.kernels) + t.group * convolution.step;
-  for (std::int64_t i = 0; i < t.tiles; ++i) take_tile(t, i, patches, in_step);
+  for (std::int64_t i = 0; i < t.tiles; ++i) load_tile(t, i, patches, in_step);
   for (std::int64_t point = 0; point < kCnnPoints; ++point)
     for (std::int64_t column = 0; column < out; column += kCnnPanel) {
       const std::int64_t width = smaller(kCnnPanel, out - column);
       const auto* panel = kernels + (point * out + column) * terms;
-      const float* const row_units = convolution.narrow ? t.units + point * t.tiles : nullptr;
+      const float* const row_units = convolution.quantized ? t.units + point * t.tiles : nullptr;
       const float* const column_units =
-          convolution.narrow ? convolution.unit + (t.group * kCnnPoints + point) * out + column : nullptr;
-      const std::int64_t bytes = width * T::kTerms * std::int64_t{sizeof *panel};  // a multiplication reads of a panel
+          convolution.quantized ? convolution.unit + (t.group * kCnnPoints + point) * out + column : nullptr;
+      const std::int64_t bytes = width * T::kTerms * std::int64_t{sizeof *panel};  // read by one multiply_add()
       multiply_panel<T>({patches + point * in_step, in, t.tiles, panel, width, terms,
                          t.products + point * out_step + column, out, row_units, column_units,
                          reinterpret_cast<const char*>(panel + terms * width), bytes / t.tiles});
@@ -328,7 +331,7 @@ void convolve_tiles(const CnnTiles& t) {
     for (std::int64_t c = 0; c < out; c += kLanes) {
       Lanes y[kCnnTile][kCnnTile];
       transform_out(t.products + i * out + c, out_step, y);
-      give(t, y, c, place);
+      write_tile(t, y, c, place);
     }
   }
 }
@@ -354,12 +357,12 @@ void additive_cnn_first(const CnnFirst& t) {
 
 void additive_cnn_tiles(const CnnTiles& t) {
 #if defined(__AVX512VNNI__)
-  if (t.convolution->narrow) return convolve_tiles<Narrow>(t);
+  if (t.convolution->quantized) return convolve_tiles<Int16Pairs>(t);
 #endif
-  convolve_tiles<Single>(t);
+  convolve_tiles<Floats>(t);
 }
 
-// Terms are summed in chunks, and the chunks' sums added up: fewer roundings than in one sum of many thousands.
+// Terms are summed in chunks, then the sums of the chunks are added: that rounds less than one sum of many thousands.
 void additive_cnn_rows(const CnnRows& t) {
   constexpr std::int64_t kChunk = 256;
   constexpr std::int64_t kRows = 8;
@@ -376,7 +379,7 @@ void additive_cnn_rows(const CnnRows& t) {
         for (std::int64_t n = 0; n < width; n += kLanes) store(out + m * t.out_row + n, load(bias + column + n));
       for (std::int64_t k = 0; k < linear.in; k += kChunk) {
         float sums[kRows * kCnnPanel];
-        multiply_panel<Single>({t.values + row * t.values_row + k, t.values_row, rows,
+        multiply_panel<Floats>({t.values + row * t.values_row + k, t.values_row, rows,
                                 weights + column * linear.in + k * width, width, smaller(kChunk, linear.in - k), sums,
                                 kCnnPanel, nullptr, nullptr, nullptr, 0});
         for (std::int64_t m = 0; m < rows; ++m)

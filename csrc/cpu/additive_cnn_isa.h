@@ -1,5 +1,5 @@
-// Parts of one network's forward pass, on one thread. Compiled once for each instruction set, and once more for
-// processors that add up products of 16-bit integers; no std containers or templates with external linkage inside.
+// Parts of one network's forward pass, on one thread. Compiled once for each instruction set, AVX-512 VNNI among them;
+// no std containers or templates with external linkage inside.
 #pragma once
 
 #include "core/macros.h"
@@ -19,7 +19,7 @@ struct CnnPlane {
   std::int64_t channels;
 };
 
-// The first convolution of some rows: one input channel.
+// The first convolution, which has one input channel, of some rows of the map.
 struct CnnFirst {
   const float* map;  // with a border of zeros around it
   std::int64_t map_row;
@@ -31,7 +31,7 @@ struct CnnFirst {
   std::int64_t rows;
 };
 
-// Some tiles of one of the other convolutions; tiles count along rows.
+// Some tiles of one of the other convolutions. Tiles are numbered row by row.
 struct CnnTiles {
   const CnnConvolution* convolution;
   std::int32_t group;
@@ -41,14 +41,14 @@ struct CnnTiles {
   CnnPlane out;
   std::int64_t first_tile;
   std::int64_t tiles;
-  void* patches;    // 36 times cnn_point_step() floats, or as many integers where the convolution is narrow
+  void* patches;    // 36 times cnn_point_step() floats, or as many integers if the convolution is quantized
   float* products;  // 36 times cnn_point_step() floats
-  float* raw;       // of one tile: 36 times cnn_point_step(1) floats; with units, for narrow convolutions
-  float* units;     // [36, tiles]
+  float* raw;       // only quantized: one tile's 36 times cnn_point_step(1) floats, before rounding
+  float* units;     // only quantized: [36, tiles], the value that 1 stands for
 };
 
-// Distances of the 36 numbers of a tile. A line of the cache more than they need, or all would fall onto each other
-// there.
+// Distance between consecutive ones of a tile's 36 numbers. It is one cache line larger than needed: otherwise all 36
+// would map to the same cache set.
 IUSCORE_HD std::int64_t cnn_point_step(std::int64_t tiles, std::int64_t channels) {
   return tiles * in_cnn_vectors(channels) + 2 * kCnnVector;
 }

@@ -6,7 +6,7 @@
 namespace iuscore::IUSCORE_ISA {
 namespace {
 
-// Where each of a row's values lies; offsets are those of the left knot in the table of all groups.
+// Finds the table cell of each value of a row. offsets: of the cell's left knot, in the table of all groups.
 void places(const AdditiveLookupArgs& args, const float* __restrict__ x, std::int32_t* __restrict__ offsets,
             float* __restrict__ parts) {
   const std::int32_t last = args.knots - 1;
@@ -37,7 +37,7 @@ void values_of_many(const AdditiveLookupArgs& args, const float* __restrict__ x,
   }
 }
 
-// Sums of kRows rows at a time: each is a chain of additions that wait for each other.
+// Sums kRows rows at a time: the additions of one sum depend on each other, those of different rows do not.
 template <int kRows>
 void add_up(const AdditiveLookupArgs& args, std::int64_t row) {
   const std::int64_t c = args.outputs;
@@ -48,7 +48,7 @@ void add_up(const AdditiveLookupArgs& args, std::int64_t row) {
     for (int r = 0; r < kRows; ++r) sums[r] = from[r * pitch];
     for (std::int64_t g = 1; g < args.groups; ++g)
       for (int r = 0; r < kRows; ++r) sums[r] += from[r * pitch + g * c];
-    for (int r = 0; r < kRows; ++r) args.total[(row + r) * c + i] = one_nan(sums[r]);
+    for (int r = 0; r < kRows; ++r) args.total[(row + r) * c + i] = canonical_nan(sums[r]);
   }
 }
 
@@ -56,7 +56,7 @@ void add_up(const AdditiveLookupArgs& args, std::int64_t row) {
 
 void additive_lookup_rows(const AdditiveLookupRows& job) {
   const AdditiveLookupArgs& args = *job.args;
-  float* const parts = job.memory;
+  float* const parts = job.scratch;
   float* const gathered = parts + args.groups;
   const std::int64_t end = job.first_row + job.rows;
   for (std::int64_t row = job.first_row; row < end; ++row) {

@@ -1,5 +1,5 @@
-// Some rows on one thread. Compiled once for each instruction set; no std containers or templates with external linkage
-// inside.
+// Looks up some rows, on one thread. Compiled once for each instruction set; no std containers or templates with
+// external linkage inside.
 #pragma once
 
 #include "cpu/isa.h"
@@ -11,7 +11,7 @@ struct AdditiveLookupRows {
   const AdditiveLookupArgs* args;
   std::int64_t first_row;
   std::int64_t rows;
-  float* memory;        // [2 G]
+  float* scratch;       // [2 G]
   std::int32_t* cells;  // [G]
 };
 

@@ -21,17 +21,17 @@ Kernels kernels_of(Isa isa) {
           IUSCORE_FOR_ISA(isa, additive_mlp_chunk)};
 }
 
-// Many rows share a group's weights while they are in cache; few where there would be no tile for every thread, or
-// where rows are so wide that a tile would leave the cache.
+// The rows of a tile share a group's weights while those are in cache. A tile has fewer rows if not every thread would
+// get a tile, or if the rows are so wide that the tile would not fit the cache.
 std::int64_t rows_of_a_tile(const AdditiveMlpArgs& args, std::int32_t threads) {
-  constexpr std::int64_t kMost = 256;
+  constexpr std::int64_t kMax = 256;
   constexpr std::int64_t kFloats = 1 << 17;
   const std::int64_t row = args.inputs + std::int64_t{args.groups} * args.outputs;
-  const std::int64_t fitting = std::min({kMost, kFloats / row, args.rows / threads});
-  return std::max(kWidestPanel, fitting / kWidestPanel * kWidestPanel);
+  const std::int64_t fitting = std::min({kMax, kFloats / row, args.rows / threads});
+  return std::max(kMaxPanel, fitting / kMaxPanel * kMaxPanel);
 }
 
-// sums [rows, pitch] is added to out [rows, columns], or written there where it is the first.
+// Adds sums [rows, pitch] to out [rows, columns]; if `first`, replaces out.
 void add_to(const float* sums, std::int64_t rows, std::int64_t columns, std::int64_t pitch, bool first, float* out) {
   for (std::int64_t row = 0; row < rows; ++row)
     for (std::int64_t i = 0; i < columns; ++i) {
@@ -41,9 +41,9 @@ void add_to(const float* sums, std::int64_t rows, std::int64_t columns, std::int
     }
 }
 
-// The same for [columns, pitch] into [rows, columns].
-void add_turned_to(const float* sums, std::int64_t rows, std::int64_t columns, std::int64_t pitch, bool first,
-                   float* out) {
+// The same of sums [columns, pitch], transposed.
+void add_transposed_to(const float* sums, std::int64_t rows, std::int64_t columns, std::int64_t pitch, bool first,
+                       float* out) {
   for (std::int64_t row = 0; row < rows; ++row)
     for (std::int64_t i = 0; i < columns; ++i) {
       const float value = sums[i * pitch + row];
@@ -52,9 +52,10 @@ void add_turned_to(const float* sums, std::int64_t rows, std::int64_t columns, s
     }
 }
 
-void add_group(const AdditiveMlpArgs& args, const AdditiveMlpGradients& to, std::int64_t g, float* memory, bool first) {
+void add_group(const AdditiveMlpArgs& args, const AdditiveMlpGradients& to, std::int64_t g, float* scratch,
+               bool first) {
   const GradientLayout layout = gradient_layout(args);
-  const GradientSums sums = gradient_sums(args, memory);
+  const GradientSums sums = gradient_sums(args, scratch);
   const std::int64_t h1 = args.hidden_1;
   const std::int64_t h2 = args.hidden_2;
   const std::int64_t c = args.outputs;
@@ -63,7 +64,7 @@ void add_group(const AdditiveMlpArgs& args, const AdditiveMlpGradients& to, std:
   add_to(sums.b1, 1, h1, layout.h1, first, to.b1 + g * h1);
   add_to(sums.w2, h1, h2, layout.h2, first, to.w2 + g * h1 * h2);
   add_to(sums.b2, 1, h2, layout.h2, first, to.b2 + g * h2);
-  add_turned_to(sums.w3_turned, h2, c, layout.h2, first, to.w3 + g * h2 * c);
+  add_transposed_to(sums.w3_transposed, h2, c, layout.h2, first, to.w3 + g * h2 * c);
   add_to(sums.b3, 1, c, c, first, to.b3 + g * c);
 }
 
@@ -82,15 +83,15 @@ void clear(const AdditiveMlpArgs& args, const AdditiveMlpGradients& to) {
 void additive_mlp_cpu(const AdditiveMlpArgs& args, std::int32_t threads) {
   const Kernels kernels = kernels_of(current_isa());
   const std::int64_t rows = rows_of_a_tile(args, threads);
-  const std::int64_t floats = additive_mlp_tile_memory(args, rows);
-  Memory memory(threads);
+  const std::int64_t floats = additive_mlp_tile_scratch(args, rows);
+  ThreadScratch scratch(threads);
   parallel_for((args.rows + rows - 1) / rows, threads, [&](std::int32_t worker, std::int64_t i) {
-    kernels.tile({&args, i * rows, std::min(rows, args.rows - i * rows), memory.of(worker, floats)});
+    kernels.tile({&args, i * rows, std::min(rows, args.rows - i * rows), scratch.of(worker, floats)});
   });
 }
 
-// Every chunk of rows has its own sums, as many chunks at a time as the memory below holds; then they are added up in
-// order. So no number of threads shows in the bits.
+// Each chunk of rows has sums of its own; `at_once` chunks are computed at a time. Then the sums of all chunks are
+// added in the order of the chunks, so that the bits do not depend on the number of threads.
 void additive_mlp_backward_cpu(const AdditiveMlpArgs& args, const AdditiveMlpGradients& gradients,
                                std::int32_t threads) {
   if (args.rows == 0) return clear(args, gradients);
@@ -102,10 +103,10 @@ void additive_mlp_backward_cpu(const AdditiveMlpArgs& args, const AdditiveMlpGra
   const std::int64_t floats = layout.sums;
   const std::int64_t packed_floats = layout.packed;
   const std::int64_t at_once = std::clamp<std::int64_t>(kFloatsOfSums / (floats * groups), 1, chunks);
-  Memory shared(2);
+  ThreadScratch shared(2);
   float* packed = shared.of(0, packed_floats * groups);
   float* sums = shared.of(1, floats * groups * at_once);
-  Memory memory(threads);
+  ThreadScratch scratch(threads);
   parallel_for(groups, threads, [&](std::int32_t, std::int64_t g) {
     kernels.pack(args, static_cast<std::int32_t>(g), packed + g * packed_floats);
   });
@@ -116,7 +117,7 @@ void additive_mlp_backward_cpu(const AdditiveMlpArgs& args, const AdditiveMlpGra
       const std::int64_t row = (first + i / groups) * kGradientRows;
       kernels.chunk({&args, &gradients, static_cast<std::int32_t>(g), row,
                      std::min<std::int64_t>(kGradientRows, args.rows - row), packed + g * packed_floats,
-                     sums + i * floats, memory.of(worker, layout.memory)});
+                     sums + i * floats, scratch.of(worker, layout.scratch)});
     });
     parallel_for(groups, threads, [&](std::int32_t, std::int64_t g) {
       for (std::int64_t chunk = 0; chunk < some; ++chunk)

@@ -6,16 +6,16 @@
 
 namespace iuscore::IUSCORE_ISA {
 
-// A small matrix product, the one inner loop of `additive_mlp`: columns in vector lanes, a block of rows by columns in
-// registers, terms in ascending order.
+// ---- The matrix product. Vector lanes hold columns; a block of rows and columns stays in registers. Terms are added
+// in ascending order.
 
 namespace {
 
 enum class Start { zero, of_row, of_column, of_output };
-enum class End { as_is, relu, masked };
+enum class End { identity, relu, relu_gradient };
 
 // out[m][n] = end(start + sum over k of a[m, k] * b[k][n]) for m < rows, n < vectors * kLanes, k < terms.
-// b and out have whole vectors of columns; what lies beyond the real ones there is computed and never looked at.
+// b and out have whole vectors of columns; the columns that fill up the last vector are computed and not read.
 struct Product {
   const float* a;
   std::int64_t a_row, a_term;  // strides of a
@@ -27,9 +27,9 @@ struct Product {
   std::int64_t terms;
   int vectors;
   Start start;
-  const float* bias;  // of rows or columns, where it starts the sum
+  const float* bias;  // of rows or columns: the start of the sums
+  // relu_gradient: `out` holds outputs of a ReLU; the sum, or 0 where the output is 0, replaces them.
   End end;
-  // masked: what a ReLU that gave the value in `out` lets through; the result takes that value's place.
 };
 
 IUSCORE_HD Lanes started(const Product& p, std::int64_t row, std::int64_t column, const float* out) {
@@ -38,7 +38,7 @@ IUSCORE_HD Lanes started(const Product& p, std::int64_t row, std::int64_t column
   return p.start == Start::of_output ? load(out) : in_all_lanes(0.0f);
 }
 
-// kM rows times kN vectors of columns; kN loads and kM broadcasts serve kM * kN multiplications.
+// kM rows times kN vectors of columns: kN loads and kM broadcasts for kM * kN multiplications.
 template <int kM, int kN>
 void product_block(const Product& p, std::int64_t row, int vector) {
   Lanes sums[kM][kN];
@@ -72,13 +72,13 @@ void product_block(const Product& p, std::int64_t row, int vector) {
     for (int n = 0; n < kN; ++n) {
       float* at = out + m * p.out_row + n * kLanes;
       if (p.end == End::relu) sums[m][n] = relu(sums[m][n]);
-      if (p.end == End::masked) sums[m][n] = gradient_through(load(at), sums[m][n]);
+      if (p.end == End::relu_gradient) sums[m][n] = relu_gradient(load(at), sums[m][n]);
       store(at, sums[m][n]);
     }
   }
 }
 
-// All rows of kN vectors of columns, kM at a time while there are so many.
+// All rows of kN vectors of columns: kM rows at a time, then half as many.
 template <int kM, int kN>
 void product_columns(const Product& p, std::int64_t row, int vector) {
   for (; row + kM <= p.rows; row += kM) product_block<kM, kN>(p, row, vector);
@@ -99,22 +99,22 @@ constexpr int kWide = kLanes == 16 ? 4 : 3;
 
 constexpr std::int64_t in_whole_lanes(std::int64_t n) { return (n + kLanes - 1) / kLanes * kLanes; }
 
-// Backward pass of one group over some rows: hidden layers are computed again, units in lanes, so that sums over rows
-// need no value moved from lane to lane.
+// ---- The backward pass of one group over some rows. It computes the hidden layers again, with units in the lanes:
+// then sums over rows move no value from lane to lane.
 
-// A group's weights with whole vectors of columns, zeros behind the real ones, and their transposes.
+// A group's weights and their transposes, columns filled up with zeros to whole vectors.
 struct PackedWeights {
-  float *w1, *b1, *w2, *b2, *w1_turned, *w2_turned, *w3_turned;
+  float *w1, *b1, *w2, *b2, *w1_transposed, *w2_transposed, *w3_transposed;
 
-  PackedWeights(const AdditiveMlpArgs& args, float* memory) {
+  PackedWeights(const AdditiveMlpArgs& args, float* scratch) {
     const GradientLayout layout = gradient_layout(args);
-    w1 = memory;                                        // [d, H1]
-    b1 = w1 + args.largest_group * layout.h1;           // [H1]
-    w2 = b1 + layout.h1;                                // [H1, H2]
-    b2 = w2 + args.hidden_1 * layout.h2;                // [H2]
-    w1_turned = b2 + layout.h2;                         // [H1, d]
-    w2_turned = w1_turned + args.hidden_1 * layout.d;   // [H2, H1]
-    w3_turned = w2_turned + args.hidden_2 * layout.h1;  // [C, H2]
+    w1 = scratch;                                               // [d, H1]
+    b1 = w1 + args.largest_group * layout.h1;                   // [H1]
+    w2 = b1 + layout.h1;                                        // [H1, H2]
+    b2 = w2 + args.hidden_1 * layout.h2;                        // [H2]
+    w1_transposed = b2 + layout.h2;                             // [H1, d]
+    w2_transposed = w1_transposed + args.hidden_1 * layout.d;   // [H2, H1]
+    w3_transposed = w2_transposed + args.hidden_2 * layout.h1;  // [C, H2]
   }
 };
 
@@ -127,9 +127,9 @@ void pack(const float* in, std::int64_t in_row, std::int64_t in_column, std::int
 
 }  // namespace
 
-void additive_mlp_pack(const AdditiveMlpArgs& args, std::int32_t g, float* memory) {
+void additive_mlp_pack(const AdditiveMlpArgs& args, std::int32_t g, float* scratch) {
   const GradientLayout layout = gradient_layout(args);
-  const PackedWeights to(args, memory);
+  const PackedWeights to(args, scratch);
   const std::int64_t h1 = args.hidden_1;
   const std::int64_t h2 = args.hidden_2;
   const std::int64_t c = args.outputs;
@@ -141,27 +141,27 @@ void additive_mlp_pack(const AdditiveMlpArgs& args, std::int32_t g, float* memor
   pack(args.b1 + g * h1, 0, 1, 1, h1, layout.h1, to.b1);
   pack(w2, h2, 1, h1, h2, layout.h2, to.w2);
   pack(args.b2 + g * h2, 0, 1, 1, h2, layout.h2, to.b2);
-  pack(w1, 1, h1, h1, inputs, layout.d, to.w1_turned);
-  pack(w2, 1, h2, h2, h1, layout.h1, to.w2_turned);
-  pack(args.w3 + g * h2 * c, 1, c, c, h2, layout.h2, to.w3_turned);
+  pack(w1, 1, h1, h1, inputs, layout.d, to.w1_transposed);
+  pack(w2, 1, h2, h2, h1, layout.h1, to.w2_transposed);
+  pack(args.w3 + g * h2 * c, 1, c, c, h2, layout.h2, to.w3_transposed);
 }
 
 namespace {
 
-// One panel's values, a row of the matrix a row of x.
+// Values of one panel; row i of each matrix belongs to row i of x.
 struct Panel {
   float *g, *h1, *h2, *x;
 
-  Panel(const AdditiveMlpArgs& args, float* memory) {
+  Panel(const AdditiveMlpArgs& args, float* scratch) {
     const GradientLayout layout = gradient_layout(args);
-    h1 = memory;
+    h1 = scratch;
     h2 = h1 + kGradientPanel * layout.h1;
     x = h2 + kGradientPanel * layout.h2;
     g = x + kGradientPanel * layout.d;
   }
 };
 
-// The gradient of the group's contributions, [rows, C].
+// Writes the gradient of the group's contributions, [rows, C].
 void incoming(const AdditiveMlpChunk& chunk, std::int64_t row, std::int64_t rows, float* out) {
   const std::int64_t c = chunk.args->outputs;
   const float* own = chunk.gradients->contributions;
@@ -184,7 +184,7 @@ void panel_gradients(const AdditiveMlpChunk& chunk, std::int64_t row, std::int64
   const GradientLayout layout = gradient_layout(args);
   const PackedWeights w(args, chunk.packed);
   const GradientSums sums = gradient_sums(args, chunk.sums);
-  const Panel panel(args, chunk.memory);
+  const Panel panel(args, chunk.scratch);
   const std::int64_t h1 = args.hidden_1;
   const std::int64_t h2 = args.hidden_2;
   const std::int64_t c = args.outputs;
@@ -198,23 +198,23 @@ void panel_gradients(const AdditiveMlpChunk& chunk, std::int64_t row, std::int64
             Start::of_column, w.b1, End::relu});
   multiply({panel.h1, layout.h1, 1, w.w2, layout.h2, panel.h2, layout.h2, rows, h1, in_h2, Start::of_column, w.b2,
             End::relu});
-  multiply({panel.g, 1, c, panel.h2, layout.h2, sums.w3_turned, layout.h2, c, rows, in_h2, Start::of_output, nullptr,
-            End::as_is});
+  multiply({panel.g, 1, c, panel.h2, layout.h2, sums.w3_transposed, layout.h2, c, rows, in_h2, Start::of_output,
+            nullptr, End::identity});
   add_rows(panel.g, c, rows, c, sums.b3);
-  multiply(
-      {panel.g, c, 1, w.w3_turned, layout.h2, panel.h2, layout.h2, rows, c, in_h2, Start::zero, nullptr, End::masked});
+  multiply({panel.g, c, 1, w.w3_transposed, layout.h2, panel.h2, layout.h2, rows, c, in_h2, Start::zero, nullptr,
+            End::relu_gradient});
   multiply({panel.h1, 1, layout.h1, panel.h2, layout.h2, sums.w2, layout.h2, h1, rows, in_h2, Start::of_output, nullptr,
-            End::as_is});
+            End::identity});
   add_rows(panel.h2, layout.h2, rows, h2, sums.b2);
-  multiply({panel.h2, layout.h2, 1, w.w2_turned, layout.h1, panel.h1, layout.h1, rows, h2, in_h1, Start::zero, nullptr,
-            End::masked});
+  multiply({panel.h2, layout.h2, 1, w.w2_transposed, layout.h1, panel.h1, layout.h1, rows, h2, in_h1, Start::zero,
+            nullptr, End::relu_gradient});
   multiply({x, args.stride_input, args.stride_row, panel.h1, layout.h1, sums.w1, layout.h1, inputs, rows, in_h1,
-            Start::of_output, nullptr, End::as_is});
+            Start::of_output, nullptr, End::identity});
   add_rows(panel.h1, layout.h1, rows, h1, sums.b1);
   float* out = chunk.gradients->x;
   if (out == nullptr) return;
-  multiply({panel.h1, layout.h1, 1, w.w1_turned, layout.d, panel.x, layout.d, rows, h1,
-            static_cast<int>(layout.d / kLanes), Start::zero, nullptr, End::as_is});
+  multiply({panel.h1, layout.h1, 1, w.w1_transposed, layout.d, panel.x, layout.d, rows, h1,
+            static_cast<int>(layout.d / kLanes), Start::zero, nullptr, End::identity});
   const std::int64_t all = args.inputs;
   for (std::int64_t r = 0; r < rows; ++r)
     for (std::int64_t i = 0; i < inputs; ++i) out[(row + r) * all + first + i] = panel.x[r * layout.d + i];
@@ -232,17 +232,17 @@ void additive_mlp_chunk(const AdditiveMlpChunk& chunk) {
 
 namespace {
 
-// Rows in lanes: every lane has work whatever the sizes of the layers.
+// ---- The forward pass. Vector lanes hold rows, so that all lanes have work whatever the sizes of the layers.
 constexpr std::int64_t kPanel = kWide * kLanes;
 
-// A tile's memory: x, contributions and total with rows side by side, then the hidden layers of one panel.
-struct TileMemory {
+// A tile's scratch: columns of x, contributions and total, `pitch` apart, then the hidden layers of one panel.
+struct TileScratch {
   std::int64_t pitch;
   float *x, *contributions, *total, *h1, *h2;
 
-  explicit TileMemory(const AdditiveMlpTile& tile) : pitch(tile_pitch(tile.rows)) {
+  explicit TileScratch(const AdditiveMlpTile& tile) : pitch(tile_pitch(tile.rows)) {
     const AdditiveMlpArgs& args = *tile.args;
-    x = tile.memory;
+    x = tile.scratch;
     contributions = x + args.inputs * pitch;
     total = contributions + std::int64_t{args.groups} * args.outputs * pitch;
     h1 = total + args.outputs * pitch;
@@ -250,73 +250,75 @@ struct TileMemory {
   }
 };
 
-// in [rows, columns] -> out [rows, columns], each by strides; so many rows at a time as fill lines of the cache.
+// Copies in [rows, columns] to out [rows, columns], both with strides, as many rows at a time as fill cache lines.
 template <class Change>
-void turn(const float* in, std::int64_t in_row, std::int64_t in_column, std::int64_t rows, std::int64_t columns,
-          float* out, std::int64_t out_row, std::int64_t out_column, const Change& change) {
-  for (std::int64_t first = 0; first < rows; first += kLanesAtMost) {
-    const std::int64_t last = first + kLanesAtMost < rows ? first + kLanesAtMost : rows;
+void copy_strided(const float* in, std::int64_t in_row, std::int64_t in_column, std::int64_t rows, std::int64_t columns,
+                  float* out, std::int64_t out_row, std::int64_t out_column, const Change& change) {
+  for (std::int64_t first = 0; first < rows; first += kMaxLanes) {
+    const std::int64_t last = first + kMaxLanes < rows ? first + kMaxLanes : rows;
     for (std::int64_t column = 0; column < columns; ++column)
       for (std::int64_t row = first; row < last; ++row)
         out[row * out_row + column * out_column] = change(in[row * in_row + column * in_column]);
   }
 }
 
-void take_inputs(const AdditiveMlpTile& tile, const TileMemory& memory) {
+void load_inputs(const AdditiveMlpTile& tile, const TileScratch& scratch) {
   const AdditiveMlpArgs& args = *tile.args;
-  turn(args.x + tile.first_row * args.stride_row, args.stride_row, args.stride_input, tile.rows, args.inputs, memory.x,
-       1, memory.pitch, [](float value) { return value; });
+  copy_strided(args.x + tile.first_row * args.stride_row, args.stride_row, args.stride_input, tile.rows, args.inputs,
+               scratch.x, 1, scratch.pitch, [](float value) { return value; });
   for (std::int64_t f = 0; f < args.inputs; ++f)
-    for (std::int64_t row = tile.rows; row < in_whole_lanes(tile.rows); ++row) memory.x[f * memory.pitch + row] = 0.0f;
+    for (std::int64_t row = tile.rows; row < in_whole_lanes(tile.rows); ++row)
+      scratch.x[f * scratch.pitch + row] = 0.0f;
 }
 
-void give(const AdditiveMlpTile& tile, const TileMemory& memory, const float* columns, std::int64_t count, float* out) {
-  turn(columns, 1, memory.pitch, tile.rows, count, out + tile.first_row * count, count, 1,
-       [](float value) { return one_nan(value); });
+void write_columns(const AdditiveMlpTile& tile, const TileScratch& scratch, const float* columns, std::int64_t count,
+                   float* out) {
+  copy_strided(columns, 1, scratch.pitch, tile.rows, count, out + tile.first_row * count, count, 1,
+               [](float value) { return canonical_nan(value); });
 }
 
-void add_up(const AdditiveMlpTile& tile, const TileMemory& memory) {
+void add_up(const AdditiveMlpTile& tile, const TileScratch& scratch) {
   const AdditiveMlpArgs& args = *tile.args;
   for (std::int64_t c = 0; c < args.outputs; ++c)
     for (std::int64_t row = 0; row < tile.rows; row += kLanes) {
-      Lanes sum = load(memory.contributions + c * memory.pitch + row);
+      Lanes sum = load(scratch.contributions + c * scratch.pitch + row);
       for (std::int64_t g = 1; g < args.groups; ++g)
-        sum = add(sum, load(memory.contributions + (g * args.outputs + c) * memory.pitch + row));
-      store(memory.total + c * memory.pitch + row, sum);
+        sum = add(sum, load(scratch.contributions + (g * args.outputs + c) * scratch.pitch + row));
+      store(scratch.total + c * scratch.pitch + row, sum);
     }
 }
 
-// One group's network on `vectors` vectors of rows.
-void network(const AdditiveMlpArgs& args, const TileMemory& memory, std::int64_t g, std::int64_t row, int vectors) {
+// One group's network, on `vectors` vectors of rows.
+void network(const AdditiveMlpArgs& args, const TileScratch& scratch, std::int64_t g, std::int64_t row, int vectors) {
   const std::int64_t h1 = args.hidden_1;
   const std::int64_t h2 = args.hidden_2;
   const std::int64_t c = args.outputs;
   const std::int64_t first = args.first_input[g];
   const std::int64_t inputs = args.first_input[g + 1] - first;
-  const float* x = memory.x + first * memory.pitch + row;
-  float* out = memory.contributions + g * c * memory.pitch + row;
-  multiply({args.w1 + first * h1, 1, h1, x, memory.pitch, memory.h1, kPanel, h1, inputs, vectors, Start::of_row,
+  const float* x = scratch.x + first * scratch.pitch + row;
+  float* out = scratch.contributions + g * c * scratch.pitch + row;
+  multiply({args.w1 + first * h1, 1, h1, x, scratch.pitch, scratch.h1, kPanel, h1, inputs, vectors, Start::of_row,
             args.b1 + g * h1, End::relu});
-  multiply({args.w2 + g * h1 * h2, 1, h2, memory.h1, kPanel, memory.h2, kPanel, h2, h1, vectors, Start::of_row,
+  multiply({args.w2 + g * h1 * h2, 1, h2, scratch.h1, kPanel, scratch.h2, kPanel, h2, h1, vectors, Start::of_row,
             args.b2 + g * h2, End::relu});
-  multiply({args.w3 + g * h2 * c, 1, c, memory.h2, kPanel, out, memory.pitch, c, h2, vectors, Start::of_row,
-            args.b3 + g * c, End::as_is});
+  multiply({args.w3 + g * h2 * c, 1, c, scratch.h2, kPanel, out, scratch.pitch, c, h2, vectors, Start::of_row,
+            args.b3 + g * c, End::identity});
 }
 
 }  // namespace
 
 void additive_mlp_tile(const AdditiveMlpTile& tile) {
   const AdditiveMlpArgs& args = *tile.args;
-  const TileMemory memory(tile);
-  take_inputs(tile, memory);
-  for (std::int64_t g = 0; g < args.groups; ++g)  // its weights stay in cache from panel to panel
+  const TileScratch scratch(tile);
+  load_inputs(tile, scratch);
+  for (std::int64_t g = 0; g < args.groups; ++g)  // group by group: its weights stay in cache
     for (std::int64_t row = 0; row < tile.rows; row += kPanel) {
       const std::int64_t left = in_whole_lanes(tile.rows - row);
-      network(args, memory, g, row, static_cast<int>((left < kPanel ? left : kPanel) / kLanes));
+      network(args, scratch, g, row, static_cast<int>((left < kPanel ? left : kPanel) / kLanes));
     }
-  add_up(tile, memory);
-  give(tile, memory, memory.contributions, std::int64_t{args.groups} * args.outputs, args.contributions);
-  give(tile, memory, memory.total, args.outputs, args.total);
+  add_up(tile, scratch);
+  write_columns(tile, scratch, scratch.contributions, std::int64_t{args.groups} * args.outputs, args.contributions);
+  write_columns(tile, scratch, scratch.total, args.outputs, args.total);
 }
 
 }  // namespace iuscore::IUSCORE_ISA

@@ -1,5 +1,5 @@
-// Some rows, or one group and some rows, on one thread. Compiled once for each instruction set; no std containers or
-// templates with external linkage inside.
+// Forward pass of some rows, and backward pass of one group and some rows, on one thread. Compiled once for each
+// instruction set; no std containers or templates with external linkage inside.
 #pragma once
 
 #include "core/macros.h"
@@ -9,40 +9,37 @@
 
 namespace iuscore {
 
-constexpr std::int64_t kWidestPanel =
-    64;  // rows whose hidden layers are in cache together, in the widest instruction set
-constexpr std::int64_t kGradientPanel = 32;  // the same of the backward pass
-constexpr std::int64_t kLanesAtMost = 16;
+constexpr std::int64_t kMaxPanel = 64;       // rows whose hidden layers are in cache together, with AVX-512
+constexpr std::int64_t kGradientPanel = 32;  // the same in the backward pass
+constexpr std::int64_t kMaxLanes = 16;
 
-IUSCORE_HD std::int64_t in_whole_vectors(std::int64_t n) {
-  return (n + kLanesAtMost - 1) / kLanesAtMost * kLanesAtMost;
-}
+IUSCORE_HD std::int64_t in_whole_vectors(std::int64_t n) { return (n + kMaxLanes - 1) / kMaxLanes * kMaxLanes; }
 
 // Forward pass of rows first_row ... first_row + rows - 1.
 struct AdditiveMlpTile {
   const AdditiveMlpArgs* args;
   std::int64_t first_row;
   std::int64_t rows;
-  float* memory;  // additive_mlp_tile_memory() floats, at the start of a cache line
+  float* scratch;  // additive_mlp_tile_scratch() floats, at the start of a cache line
 };
 
-// Distance of two columns of a tile of `rows` rows: a cache line more than they need, or columns would fall onto each
-// other in the cache.
-IUSCORE_HD std::int64_t tile_pitch(std::int64_t rows) { return in_whole_vectors(rows) + kLanesAtMost; }
+// Distance between two columns of a tile of `rows` rows. It is one cache line larger than needed: otherwise the columns
+// would map to the same cache set.
+IUSCORE_HD std::int64_t tile_pitch(std::int64_t rows) { return in_whole_vectors(rows) + kMaxLanes; }
 
-IUSCORE_HD std::int64_t additive_mlp_tile_memory(const AdditiveMlpArgs& args, std::int64_t rows) {
+IUSCORE_HD std::int64_t additive_mlp_tile_scratch(const AdditiveMlpArgs& args, std::int64_t rows) {
   const std::int64_t columns = args.inputs + std::int64_t{args.groups} * args.outputs + args.outputs;
-  return columns * tile_pitch(rows) + (std::int64_t{args.hidden_1} + args.hidden_2) * kWidestPanel;
+  return columns * tile_pitch(rows) + (std::int64_t{args.hidden_1} + args.hidden_2) * kMaxPanel;
 }
 
-// Widths of a group's matrices in whole vectors.
+// Widths of a group's matrices, rounded up to whole vectors; sizes in floats.
 struct GradientLayout {
-  std::int64_t h1;      // H1
-  std::int64_t h2;      // H2
-  std::int64_t d;       // inputs of the largest group
-  std::int64_t sums;    // floats of one group's gradients
-  std::int64_t packed;  // floats of one group's packed weights
-  std::int64_t memory;  // floats a thread needs
+  std::int64_t h1;       // H1
+  std::int64_t h2;       // H2
+  std::int64_t d;        // inputs of the largest group
+  std::int64_t sums;     // floats of one group's gradients
+  std::int64_t packed;   // floats of one group's packed weights
+  std::int64_t scratch;  // floats a thread needs
 };
 
 IUSCORE_HD GradientLayout gradient_layout(const AdditiveMlpArgs& args) {
@@ -59,26 +56,26 @@ IUSCORE_HD GradientLayout gradient_layout(const AdditiveMlpArgs& args) {
           kGradientPanel * (h1 + h2 + d + args.outputs)};
 }
 
-// Where one group's gradients stand among GradientLayout::sums floats.
+// One group's gradients, in GradientLayout::sums floats.
 struct GradientSums {
-  float* w1;         // [d, H1]
-  float* b1;         // [H1]
-  float* w2;         // [H1, H2]
-  float* b2;         // [H2]
-  float* w3_turned;  // [C, H2]
-  float* b3;         // [C]
+  float* w1;             // [d, H1]
+  float* b1;             // [H1]
+  float* w2;             // [H1, H2]
+  float* b2;             // [H2]
+  float* w3_transposed;  // [C, H2]
+  float* b3;             // [C]
 };
 
-IUSCORE_HD GradientSums gradient_sums(const AdditiveMlpArgs& args, float* memory) {
+IUSCORE_HD GradientSums gradient_sums(const AdditiveMlpArgs& args, float* scratch) {
   const GradientLayout layout = gradient_layout(args);
-  float* const b1 = memory + args.largest_group * layout.h1;
+  float* const b1 = scratch + args.largest_group * layout.h1;
   float* const w2 = b1 + layout.h1;
   float* const b2 = w2 + args.hidden_1 * layout.h2;
-  float* const w3_turned = b2 + layout.h2;
-  return {memory, b1, w2, b2, w3_turned, w3_turned + args.outputs * layout.h2};
+  float* const w3_transposed = b2 + layout.h2;
+  return {scratch, b1, w2, b2, w3_transposed, w3_transposed + args.outputs * layout.h2};
 }
 
-// Backward pass of one group over at most kGradientRows rows. All memory starts at a cache line.
+// Backward pass of one group over at most kGradientRows rows. All scratch starts at a cache line.
 struct AdditiveMlpChunk {
   const AdditiveMlpArgs* args;
   const AdditiveMlpGradients* gradients;
@@ -87,7 +84,7 @@ struct AdditiveMlpChunk {
   std::int64_t rows;
   float* packed;  // what additive_mlp_pack wrote for the group
   float* sums;    // GradientSums: the result, but for the gradient of x
-  float* memory;
+  float* scratch;
 };
 
 IUSCORE_IN_EVERY_ISA(void additive_mlp_tile(const AdditiveMlpTile& tile);

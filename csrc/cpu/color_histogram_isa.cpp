@@ -12,12 +12,12 @@
 
 namespace iuscore::IUSCORE_ISA {
 
-// Counting bytes without an addition to memory for each. Included by color_histogram_isa.cpp alone.
+// ---- Counting bytes by population counts, without adding to memory for each byte.
 //
-// Of 512 pixels at a time, bit k of each makes a vector, and three of these vectors make eight masks: of the pixels
-// whose three bits have the value 0, 1, .. 7. The pixels of a cell are those of two or three masks at once; a
-// population count tells how many. The order of the pixels means nothing as long as all vectors have the same: bytes of
-// interleaved channels are parted by blends, bits by shifts, and nothing is shuffled.
+// 512 pixels at a time: a vector holds bit k of each of them. From the vectors of three bits come eight masks, for the
+// pixels whose three bits have the value 0, 1, .. 7. The pixels of a bin are the intersection of two or three masks; a
+// population count gives their number. The order of the pixels does not matter as long as it is the same in all
+// vectors: bytes of interleaved channels are separated by blends and bits by shifts, without shuffles.
 
 namespace {
 
@@ -30,15 +30,15 @@ template <class T>
 
 using Vector = __m512i;
 constexpr std::int64_t kBitPixels = 512;
-constexpr __mmask8 kAll = 0xff;  // masked forms, as GCC 12 warns of the others
+constexpr __mmask8 kAll = 0xff;  // for masked intrinsics: GCC 12 warns about the others
 
-constexpr int kAtOnce = 16;  // x 512 pixels: a counter stays in a register for so long
-static_assert(kAtOnce * 20 * sizeof(Vector) <= sizeof(HistogramMemory::tables), "masks");
-static_assert(3 * 256 * sizeof(Vector) <= sizeof(HistogramMemory::counters), "counters of lanes");
+constexpr int kAtOnce = 16;  // x 512 pixels, during which a counter stays in a register
+static_assert(kAtOnce * 20 * sizeof(Vector) <= sizeof(HistogramScratch::tables), "masks");
+static_assert(3 * 256 * sizeof(Vector) <= sizeof(HistogramScratch::counters), "counters of lanes");
 
 IUSCORE_HD Vector choose(Vector mask, Vector yes, Vector no) { return _mm512_ternarylogic_epi64(mask, yes, no, 0xca); }
 
-// Between the high bits of each 2 * kShift of `low` and the low bits of `high`.
+// In each group of 2 * kShift bits: exchanges the high bits of `low` with the low bits of `high`.
 template <int kShift>
 IUSCORE_HD void exchange(Vector& low, Vector& high, std::uint8_t low_bits) {
   const Vector mask = _mm512_set1_epi8(static_cast<char>(low_bits));
@@ -47,7 +47,7 @@ IUSCORE_HD void exchange(Vector& low, Vector& high, std::uint8_t low_bits) {
   high = choose(mask, high_of_low, high);
 }
 
-// From eight vectors of bytes to those of their bits 0..7.
+// Turns eight vectors of bytes into eight vectors of their bits 0..7.
 IUSCORE_HD void to_bits(Vector (&v)[8]) {
   for (int i = 0; i < 4; ++i) exchange<4>(v[i], v[i + 4], 0x0f);
   for (int i = 0; i < 8; i += 4) {
@@ -82,7 +82,7 @@ IUSCORE_HD Vector mask_of(const Vector* bits) {
   return _mm512_ternarylogic_epi64(bits[2], bits[1], bits[0], 1 << kValue);
 }
 
-// Of the values of three bits, the lowest first.
+// The eight masks of three bits, the lowest bit first.
 IUSCORE_HD void make_masks(const Vector* bits, Vector* masks) {
   masks[0] = mask_of<0>(bits);
   masks[1] = mask_of<1>(bits);
@@ -94,8 +94,9 @@ IUSCORE_HD void make_masks(const Vector* bits, Vector* masks) {
   masks[7] = mask_of<7>(bits);
 }
 
-// Masks of 512 pixels: of the three lowest bits that count, of the three above, and, for all eight bits, of the highest
-// two. kHigh: 4 then; 1 where only the highest six count.
+// Masks of 512 pixels: eight for the three lowest bits used, eight for the three above them, and four for the two
+// highest bits. kHigh: 4 if all eight bits are used; 1 if only the highest six are, and the last four masks are left
+// out.
 template <int kHigh>
 constexpr int kMasks = kHigh == 1 ? 16 : 20;
 
@@ -112,7 +113,7 @@ IUSCORE_HD void make_all_masks(Vector (&bytes)[8], Vector* masks) {
   masks[19] = bytes[7] & bytes[6];
 }
 
-// masks [n, kMasks], counters [kHigh, 8, 8], of each the sum of its lanes counts: 4 x 4 of them at a time.
+// masks [n, kMasks], counters [kHigh, 8, 8]; a count is the sum of its counter's lanes. 4 x 4 counters at a time.
 template <int kHigh>
 __attribute__((target("avx512vpopcntdq"))) void add_cells(const Vector* masks, int n, Vector* counters) {
   for (int cell = 0; cell < kHigh * 64; cell += cell % 8 == 0 ? 4 : 28) {
@@ -173,11 +174,11 @@ void count_group(const std::uint8_t* p, std::int64_t vectors, Vector* masks, Vec
 }
 
 template <int kChannels, int kHigh>
-std::int64_t count_channels(const std::uint8_t* p, std::int64_t pixels, HistogramMemory& memory,
+std::int64_t count_channels(const std::uint8_t* p, std::int64_t pixels, HistogramScratch& scratch,
                             std::uint32_t* totals) {
   constexpr int kCells = kHigh * 64;
-  auto* masks = reinterpret_cast<Vector*>(memory.tables);
-  auto* counters = reinterpret_cast<Vector*>(memory.counters);
+  auto* masks = reinterpret_cast<Vector*>(scratch.tables);
+  auto* counters = reinterpret_cast<Vector*>(scratch.counters);
   clear(counters, kChannels * kCells);
   const std::int64_t vectors = pixels / kBitPixels;
   for (std::int64_t i = 0; i < vectors; i += kAtOnce)
@@ -188,20 +189,20 @@ std::int64_t count_channels(const std::uint8_t* p, std::int64_t pixels, Histogra
   return vectors * kBitPixels;
 }
 
-// Adds the histograms of the first of consecutive pixels to totals [kChannels, 256] and returns how many they are.
+// Adds the histograms of the first of these consecutive pixels to totals [kChannels, 256]; returns their number.
 template <int kChannels>
-std::int64_t count_bits(const std::uint8_t* p, std::int64_t pixels, bool by_fours, HistogramMemory& memory,
+std::int64_t count_bits(const std::uint8_t* p, std::int64_t pixels, bool by_fours, HistogramScratch& scratch,
                         std::uint32_t* totals) {
-  constexpr std::int64_t kFewest = 8 * kBitPixels;  // below, the sums over lanes cost more than is won
-  if (pixels < kFewest || !__builtin_cpu_supports("avx512vpopcntdq")) return 0;
-  return by_fours ? count_channels<kChannels, 1>(p, pixels, memory, totals)
-                  : count_channels<kChannels, 4>(p, pixels, memory, totals);
+  constexpr std::int64_t kMin = 8 * kBitPixels;  // with fewer, the sums over lanes cost more than is saved
+  if (pixels < kMin || !__builtin_cpu_supports("avx512vpopcntdq")) return 0;
+  return by_fours ? count_channels<kChannels, 1>(p, pixels, scratch, totals)
+                  : count_channels<kChannels, 4>(p, pixels, scratch, totals);
 }
 
 #else
 
 template <int kChannels>
-std::int64_t count_bits(const std::uint8_t*, std::int64_t, bool, HistogramMemory&, std::uint32_t*) {
+std::int64_t count_bits(const std::uint8_t*, std::int64_t, bool, HistogramScratch&, std::uint32_t*) {
   return 0;
 }
 
@@ -209,20 +210,20 @@ std::int64_t count_bits(const std::uint8_t*, std::int64_t, bool, HistogramMemory
 
 }  // namespace
 
-// Counting the bytes of uint8 images. Included by color_histogram_isa.cpp alone.
+// ---- Counting bytes by additions to counters in memory.
 //
-// A processor adds to one counter a cycle at best, somewhat faster where additions that follow each other meet the same
-// line of the cache, and far slower where one waits for the last one to the same counter. So: counters of 16 bits;
-// several histograms in turn; channel after channel; blocks of eight pixels that repeat (black borders) are counted
-// once, times their number; and where the bins are four bytes wide or a multiple of it, two bytes are counted by one
-// addition to a table of 64 x 64 pairs.
+// A processor does about one such addition a cycle: somewhat more if successive additions hit the same cache line, far
+// fewer if one must wait for the previous addition to the same counter. Therefore counters have 16 bits; additions
+// alternate between several histograms; channels are counted one after another; a block of eight pixels that repeats,
+// as in black borders, is counted once, times its repeats; and if bins are four bytes wide or a multiple of it, one
+// addition to a table of 64 x 64 pairs counts two bytes.
 
 namespace {
 
 constexpr std::int64_t kBlock = 24;         // bytes: eight pixels of three channels
-constexpr std::int64_t kChunksAtOnce = 64;  // x kHalf / 2 additions to a table stay below 65536
+constexpr std::int64_t kChunksAtOnce = 64;  // x kHalf / 2 additions to a table: below 65536
 template <int kChannels>
-constexpr std::int64_t kFewestForPairs = 2 * kHalf * kChannels;  // below, a table of pairs costs more than it saves
+constexpr std::int64_t kMinForPairs = 2 * kHalf * kChannels;  // with fewer, a table of pairs costs more than it saves
 static_assert(kHalf % kBlock == 0, "pairs are of one channel, and what is left begins with the first");
 
 struct Block {
@@ -239,7 +240,7 @@ IUSCORE_HD bool same(const Block& x, const Block& y) {
   return x.first == y.first && x.second == y.second && x.third == y.third;
 }
 
-// How many times the block at p stands there in a row, at least once, before the end.
+// How many times the block at p repeats in a row before `end`; at least 1, for the block itself.
 IUSCORE_HD std::int64_t repeats(const std::uint8_t* p, const std::uint8_t* end) {
   const Block block = load_block(p);
   const std::uint8_t* next = p + kBlock;
@@ -247,19 +248,19 @@ IUSCORE_HD std::int64_t repeats(const std::uint8_t* p, const std::uint8_t* end) 
   return (next - p) / kBlock;
 }
 
-// Bytes that are counted without looking for repeats, and how often one counter can be met by them: of three channels
-// two histograms stand in turn for each, of one channel six.
+// A span of bytes is counted without looking for repeats, and adds kMeetings at most to one counter: each of three
+// channels has two histograms that are used in turns, a single channel has six.
 constexpr int kSpan = 96;
 constexpr int kMeetings = 16;
 constexpr int kHistograms = 6;
 
-// Histograms of bytes, [kHistograms, 256] in memory.tables, that are added to totals [kChannels, 256] when they are
+// Histograms of bytes, [kHistograms, 256] in scratch.tables, that are added to totals [kChannels, 256] when they are
 // full.
 template <int kChannels>
 struct ByteCounter {
   std::uint16_t* tables;
   std::uint32_t* totals;
-  std::int64_t room;  // spans
+  std::int64_t room;  // spans that can be added before a counter could overflow
 
   static constexpr int kOfChannel = kHistograms / kChannels;
 
@@ -309,7 +310,7 @@ struct ByteCounter {
 template <int kChannels>
 constexpr int kTables = kChannels == 3 ? 3 : 2;
 
-constexpr int kGroup = 12;  // codes: a multiple of the number of tables, and one block
+constexpr int kGroup = 12;  // codes: a multiple of the number of tables, as long as one Block
 
 template <int kChannels>
 IUSCORE_HD void add_codes(const std::uint16_t* codes, std::uint16_t* tables) {
@@ -317,7 +318,7 @@ IUSCORE_HD void add_codes(const std::uint16_t* codes, std::uint16_t* tables) {
   for (int k = 0; k < kGroup; ++k) ++tables[k % kTables<kChannels> * kPairs + codes[k]];
 }
 
-// Of the repeats of a block. Apart, as in line its addresses would be kept in registers that the main loop needs.
+// Adds the repeats of a group. Not inlined: its addresses would take registers that the main loop needs.
 template <int kChannels>
 __attribute__((noinline)) void add_repeated_codes(const std::uint16_t* codes, int times, std::uint16_t* tables) {
   for (int k = 0; k < kGroup; ++k) {
@@ -332,7 +333,7 @@ void count_pairs(const std::uint8_t* p, std::uint16_t* tables) {
   for (int k = 0; k < kHalf; ++k) codes[k] = static_cast<std::uint16_t>((p[k] & 0xfc) << 4 | p[k + kHalf] >> 2);
   for (int k = 0; k < kHalf;) {
     const int begin = k;
-    __builtin_prefetch(p + 2 * kHalf + 2 * k);  // of the next pairs: they are read all at once
+    __builtin_prefetch(p + 2 * kHalf + 2 * k);  // the next pairs
     add_codes<kChannels>(codes + begin, tables);
     for (k += kGroup; k < kHalf && same(load_block(codes + k), load_block(codes + begin));) k += kGroup;
     if (__builtin_expect(k - begin > kGroup, 0))
@@ -340,7 +341,7 @@ void count_pairs(const std::uint8_t* p, std::uint16_t* tables) {
   }
 }
 
-// Adds a table's two halves to the totals [256] of its channel, each at the first byte of its four.
+// Adds the first and the second bytes of a table of pairs to the totals [256] of its channel; four bytes share a total.
 void fold_pairs(const std::uint16_t* table, std::uint32_t* totals) {
   std::uint16_t second[64] = {};
   for (int a = 0; a < 64; ++a) {
@@ -357,48 +358,47 @@ void fold_pairs(const std::uint16_t* table, std::uint32_t* totals) {
 // Adds the histograms of `rows` rows of consecutive bytes, `stride` apart, to totals [kChannels, 256].
 template <int kChannels>
 void count_rows(const std::uint8_t* p, std::int64_t rows, std::int64_t row_size, std::int64_t stride, bool by_fours,
-                HistogramMemory& memory, std::uint32_t* totals) {
+                HistogramScratch& scratch, std::uint32_t* totals) {
   if (stride == row_size) {
     row_size *= rows;
     rows = 1;
   }
   if (rows == 1) {
-    const std::int64_t counted = kChannels * count_bits<kChannels>(p, row_size / kChannels, by_fours, memory, totals);
+    const std::int64_t counted = kChannels * count_bits<kChannels>(p, row_size / kChannels, by_fours, scratch, totals);
     p += counted;
     row_size -= counted;
   }
   std::int64_t size = rows == 1 ? row_size : 0;
-  while (by_fours && size >= kFewestForPairs<kChannels>) {
-    clear(memory.tables, kTables<kChannels> * kPairs);
+  while (by_fours && size >= kMinForPairs<kChannels>) {
+    clear(scratch.tables, kTables<kChannels> * kPairs);
     for (std::int64_t chunk = 0; chunk < kChunksAtOnce && size >= 2 * kHalf; ++chunk) {
-      count_pairs<kChannels>(p, memory.tables);
+      count_pairs<kChannels>(p, scratch.tables);
       p += 2 * kHalf;
       size -= 2 * kHalf;
     }
-    for (int t = 0; t < kTables<kChannels>; ++t) fold_pairs(memory.tables + t * kPairs, totals + t % kChannels * 256);
+    for (int t = 0; t < kTables<kChannels>; ++t) fold_pairs(scratch.tables + t * kPairs, totals + t % kChannels * 256);
     row_size = size;
   }
   if (row_size == 0) return;
-  ByteCounter<kChannels> counter{memory.tables, totals, 0};
+  ByteCounter<kChannels> counter{scratch.tables, totals, 0};
   counter.begin();
   for (std::int64_t y = 0; y < rows; ++y) counter.add(p + y * stride, row_size);
   counter.end();
 }
 
-// Joint histogram: two in turn where they are small.
+// ---- Joint histograms of bytes. Small ones have two copies that are used in turns.
 constexpr std::int32_t kFewCells = 4096;
 constexpr std::int32_t kSlotsAtOnce = 1024;
 
-// Slots of n pixels where the highest kBits of each byte are its bin; their channels are kStep apart from pixel to
-// pixel.
+// Slots of n pixels whose bins are the highest kBits of each byte. kStep: bytes from one pixel to the next.
 template <int kBits, int kStep>
 void find_slots_of_bits(const std::uint8_t* __restrict r, const std::uint8_t* __restrict g,
                         const std::uint8_t* __restrict b, std::int32_t n, std::uint16_t* __restrict slots) {
   constexpr int kRest = 8 - kBits;
   std::int32_t i = 0;
 #if defined(__x86_64__) && !defined(__AVX2__)
-  // Shuffles of three channels are slow here. By one multiplication the bits of the three bytes of a word move side by
-  // side; what else it makes lies above and below them. The last pixel may have no byte behind it.
+  // Shuffles of three channels are slow without AVX2. One multiplication brings the bits of a word's three bytes side
+  // by side; its other products are above and below these bits. The word of the last pixel could end outside the row.
   constexpr std::uint32_t kBitsOfBytes = (0xffu << kRest & 0xffu) * 0x010101u;
   constexpr std::uint64_t kMultiplier = std::uint64_t{1} << (16 + 2 * kBits) | std::uint64_t{1} << (8 + kBits) | 1;
   for (; kStep == 3 && i + 1 < n; ++i) {
@@ -452,10 +452,10 @@ void find_joint_slots(const ImageView& image, const std::uint8_t* p, std::int32_
   }
 }
 
-// Slots of a piece of a row, for any pixel type, color space and stride. Included by color_histogram_isa.cpp alone.
-// Every step is a loop over one array, so that it vectorises.
+// ---- Slots of a piece of a row, for any pixel type, color space and stride. Every step is a loop over one array, so
+// that it vectorises.
 
-constexpr std::int32_t kPiece = 512;  // pixels at once: all arrays of a piece stay in the first cache
+constexpr std::int32_t kPiece = 512;  // pixels: all arrays of a piece fit the first-level cache
 
 struct Piece {
   std::int32_t n;
@@ -521,7 +521,7 @@ void find_slots(const float* __restrict__ values, std::int32_t n, const BinAxis&
   }
 }
 
-// Integers of rgb and gray by their table, without arithmetic.
+// The same for bytes of rgb and gray, by table.
 void find_byte_slots(const ColorHistogramJob& job, const std::uint8_t* p, Piece& piece) {
   const ImageView& image = job.image;
   if (job.space == ColorSpace::gray && job.channels == 3) {
@@ -565,7 +565,7 @@ void apply_mask(const std::uint8_t* mask, std::int64_t stride, int channels, con
   }
 }
 
-// Into piece.slots[0].
+// Writes the joint slots to piece.slots[0].
 void join_slots(const BinAxis* axes, Piece& piece) {
   const std::int32_t bins[3] = {axes[0].bins, axes[1].bins, axes[2].bins};
   for (std::int32_t i = 0; i < piece.n; ++i) {
@@ -574,7 +574,7 @@ void join_slots(const BinAxis* axes, Piece& piece) {
   }
 }
 
-// Two histograms in turn, `pitch` apart, so that equal neighbors do not wait for each other.
+// Two copies of a histogram, `pitch` apart, used in turns: so the counts of equal neighbors do not wait for each other.
 void add_slots(const std::uint16_t* slots, std::int32_t n, std::int64_t pitch, std::uint32_t* counters) {
   std::uint32_t* odd = counters + pitch;
   std::int32_t i = 0;
@@ -591,26 +591,26 @@ void add_slots(const std::uint16_t* slots, std::int32_t n, std::int64_t pitch, s
   for (; i < n; ++i) ++counters[slots[i]];
 }
 
-// Counters of a histogram: two in turn, `pitch` apart (0: only one), of `slots` bins and the slots behind them.
+// Writes a histogram from its two copies, `pitch` apart (0: there is one copy): bins, then the slots out of range.
 void write_result(const std::uint32_t* counters, std::int64_t pitch, std::int64_t bins, std::int32_t* counts,
-                  std::int32_t* outside) {
+                  std::int32_t* out_of_range) {
   const auto total = [&](std::int64_t i) {
     return static_cast<std::int32_t>(counters[i] + (pitch > 0 ? counters[i + pitch] : 0u));
   };
   for (std::int64_t i = 0; i < bins; ++i) counts[i] = total(i);
-  for (int k = 0; k < kOutsideKinds; ++k) outside[k] = total(bins + k);
+  for (int k = 0; k < kOutOfRangeSlots; ++k) out_of_range[k] = total(bins + k);
 }
 
-// From the histogram of the bytes to that of the slots.
+// Writes the result from the histograms of the bytes.
 void write_byte_result(const ColorHistogramJob& job, const std::uint32_t* totals) {
   std::int32_t* counts = job.counts;
   for (int c = 0; c < histogram_channels(job.space); ++c) {
     const std::int32_t bins = job.axes[c].bins;
-    std::uint32_t slots[kMostBins + kOutsideSlots];
-    clear(slots, bins + kOutsideSlots);
+    std::uint32_t slots[kMaxBins + kExtraSlots];
+    clear(slots, bins + kExtraSlots);
     const std::uint32_t* of_channel = totals + (job.channels == 1 || job.space == ColorSpace::gray ? 0 : c * 256);
     for (int v = 0; v < 256; ++v) slots[job.bytes->slots[c][v]] += of_channel[v];
-    write_result(slots, 0, bins, counts, job.outside + c * kOutsideKinds);
+    write_result(slots, 0, bins, counts, job.out_of_range + c * kOutOfRangeSlots);
     counts += bins;
   }
 }
@@ -632,10 +632,10 @@ void gray_bytes(const std::uint8_t* __restrict__ p, std::int64_t stride_w, std::
   }
 }
 
-// Gray of three channels: a buffer of gray bytes at a time.
+// Counts the gray of three channels, a buffer of gray bytes at a time.
 void count_gray_of_color(const ColorHistogramJob& job, std::uint32_t* totals) {
   const ImageView& image = job.image;
-  HistogramMemory& memory = *job.memory;
+  HistogramScratch& scratch = *job.scratch;
   const auto* p = static_cast<const std::uint8_t*>(image.data);
   const bool dense = image.stride_h == image.width * image.stride_w;
   const std::int64_t rows = dense ? 1 : image.height;
@@ -644,31 +644,31 @@ void count_gray_of_color(const ColorHistogramJob& job, std::uint32_t* totals) {
   for (std::int64_t y = 0; y < rows; ++y) {
     for (std::int64_t x = 0; x < width;) {
       const std::int64_t n = width - x < kGrayBytes - filled ? width - x : kGrayBytes - filled;
-      gray_bytes(p + y * image.stride_h + x * image.stride_w, image.stride_w, image.stride_c, n, memory.gray + filled);
+      gray_bytes(p + y * image.stride_h + x * image.stride_w, image.stride_w, image.stride_c, n, scratch.gray + filled);
       x += n;
       filled += n;
       if (filled < kGrayBytes) continue;
-      count_rows<1>(memory.gray, 1, filled, filled, job.bytes->by_fours, memory, totals);
+      count_rows<1>(scratch.gray, 1, filled, filled, job.bytes->by_fours, scratch, totals);
       filled = 0;
     }
   }
-  count_rows<1>(memory.gray, 1, filled, filled, job.bytes->by_fours, memory, totals);
+  count_rows<1>(scratch.gray, 1, filled, filled, job.bytes->by_fours, scratch, totals);
 }
 
-// Without a mask, where pixels lie close: true if counted.
+// Counts an image without a mask whose pixels or planes are contiguous; returns whether it is such an image.
 bool count_dense_bytes(const ColorHistogramJob& job) {
   const ImageView& image = job.image;
   const auto* p = static_cast<const std::uint8_t*>(image.data);
   const bool by_fours = job.bytes->by_fours;
-  HistogramMemory& memory = *job.memory;
+  HistogramScratch& scratch = *job.scratch;
   alignas(64) std::uint32_t totals[3 * 256] = {};
   if (job.space == ColorSpace::gray && job.channels == 3) {
     count_gray_of_color(job, totals);
   } else if (job.channels == 3 && image.stride_c == 1 && image.stride_w == 3) {
-    count_rows<3>(p, image.height, 3 * image.width, image.stride_h, by_fours, memory, totals);
+    count_rows<3>(p, image.height, 3 * image.width, image.stride_h, by_fours, scratch, totals);
   } else if (image.stride_w == 1) {
     for (int c = 0; c < job.channels; ++c)
-      count_rows<1>(p + c * image.stride_c, image.height, image.width, image.stride_h, by_fours, memory,
+      count_rows<1>(p + c * image.stride_c, image.height, image.width, image.stride_h, by_fours, scratch,
                     totals + c * 256);
   } else {
     return false;
@@ -679,14 +679,14 @@ bool count_dense_bytes(const ColorHistogramJob& job) {
 
 std::int64_t joint_cells(const BinAxis* axes) { return std::int64_t{axes[0].bins} * axes[1].bins * axes[2].bins; }
 
-std::int64_t joint_pitch(std::int64_t cells) { return cells <= kFewCells ? cells + kOutsideSlots : 0; }
+std::int64_t joint_pitch(std::int64_t cells) { return cells <= kFewCells ? cells + kExtraSlots : 0; }
 
 void count_joint_bytes(const ColorHistogramJob& job) {
   const ImageView& image = job.image;
   const std::int64_t cells = joint_cells(job.axes);
   const std::int64_t pitch = joint_pitch(cells);
-  std::uint32_t* counters = job.memory->counters;
-  clear(counters, cells + kOutsideSlots + pitch);
+  std::uint32_t* counters = job.scratch->counters;
+  clear(counters, cells + kExtraSlots + pitch);
   const auto* p = static_cast<const std::uint8_t*>(image.data);
   const bool dense = image.stride_h == image.width * image.stride_w;
   const std::int64_t rows = dense ? 1 : image.height;
@@ -699,7 +699,7 @@ void count_joint_bytes(const ColorHistogramJob& job) {
       find_joint_slots(image, from, n, *job.bytes, static_cast<std::uint32_t>(cells), slots);
       add_slots(slots, n, pitch, counters);
     }
-  write_result(counters, pitch, cells, job.counts, job.outside);
+  write_result(counters, pitch, cells, job.counts, job.out_of_range);
 }
 
 template <class Pixel>
@@ -710,9 +710,9 @@ void count_pieces(const ColorHistogramJob& job) {
   const bool by_table =
       job.pixel_type == PixelType::u8 && (job.space == ColorSpace::rgb || job.space == ColorSpace::gray);
   const std::int64_t cells = job.joint ? joint_cells(job.axes) : 0;
-  const std::int64_t pitch = job.joint ? joint_pitch(cells) : kMostBins + kOutsideSlots;
-  std::uint32_t* counters = job.memory->counters;
-  clear(counters, job.joint ? cells + kOutsideSlots + pitch : 2 * channels * pitch);
+  const std::int64_t pitch = job.joint ? joint_pitch(cells) : kMaxBins + kExtraSlots;
+  std::uint32_t* counters = job.scratch->counters;
+  clear(counters, job.joint ? cells + kExtraSlots + pitch : 2 * channels * pitch);
   Piece piece;
   for (std::int64_t y = 0; y < image.height; ++y) {
     for (std::int64_t x = 0; x < image.width; x += kPiece) {
@@ -734,15 +734,15 @@ void count_pieces(const ColorHistogramJob& job) {
       }
     }
   }
-  if (job.joint) return write_result(counters, pitch, cells, job.counts, job.outside);
+  if (job.joint) return write_result(counters, pitch, cells, job.counts, job.out_of_range);
   std::int32_t* counts = job.counts;
   for (int c = 0; c < channels; ++c) {
-    write_result(counters + 2 * c * pitch, pitch, job.axes[c].bins, counts, job.outside + c * kOutsideKinds);
+    write_result(counters + 2 * c * pitch, pitch, job.axes[c].bins, counts, job.out_of_range + c * kOutOfRangeSlots);
     counts += job.axes[c].bins;
   }
 }
 
-// hsv and lab start from unit values, rgb and gray from what is stored.
+// hsv and lab start from values on the unit scale, rgb and gray from the stored values.
 template <class Unit, class Raw>
 void count_pieces_of(const ColorHistogramJob& job) {
   const bool unit = job.space == ColorSpace::hsv || job.space == ColorSpace::lab;

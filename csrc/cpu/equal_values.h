@@ -8,7 +8,7 @@
 namespace iuscore::IUSCORE_ISA {
 namespace {
 
-// Whether eight values are all the first one, as in a black border.
+// Whether eight values are equal, as in a black border.
 IUSCORE_HD bool eight_are_equal(const std::uint16_t* values) {
   std::uint64_t first;
   std::uint64_t second;

@@ -9,7 +9,7 @@
 namespace iuscore {
 namespace {
 
-// The first address at or after this one that begins a line of the cache.
+// The first address, from this one on, that begins a cache line.
 template <class T>
 T* at_line(T* address) {
   return reinterpret_cast<T*>((reinterpret_cast<std::uintptr_t>(address) + 63) & ~std::uintptr_t{63});
@@ -22,17 +22,17 @@ GlcmKernels glcm_kernels(Isa isa) {
           IUSCORE_FOR_ISA(isa, sum_matrix)};
 }
 
-GlcmScratch GlcmMemory::scratch(std::int32_t levels, std::int64_t pixels) {
-  // One line more for each part, so that it can begin at one: vectors that cross lines are slow.
+GlcmScratch GlcmThreadScratch::scratch(std::int32_t levels, std::int64_t pixels) {
+  // One cache line more for each part, so that it can begin at a line: vectors that cross lines are slow.
   const auto words = static_cast<std::size_t>(glcm_cell_bytes(glcm_shape(levels, pixels)) / 8 + 8);
   if (cells_.size() < words) cells_.resize(words);
-  pairs_.resize(4 * kPairChunk + 32);  // four rows of cells, or two of cpu/glcm_pairs.h
+  pairs_.resize(4 * kPairChunk + 32);  // four rows of pair cells, or two of triplet cells: cpu/glcm_pairs.h
   pair_weights_.resize(4 * kPairChunk + 64);
   return {at_line(cells_.data()), at_line(pairs_.data()), at_line(pair_weights_.data())};
 }
 
-QuantizeResult GlcmMemory::plane(const ImageView& image, const MaskView* mask, std::int32_t channels, PixelType type,
-                                 const Quantization& by) {
+QuantizeResult GlcmThreadScratch::plane(const ImageView& image, const MaskView* mask, std::int32_t channels,
+                                        PixelType type, const Quantization& by) {
   const MaskView view = mask == nullptr ? MaskView{nullptr, 0, 0} : *mask;
   const auto bytes = static_cast<std::size_t>(image.height * image.width + kPlaneSlack);
   strip_.resize(std::max(strip_.size(), static_cast<std::size_t>(image.width)));
@@ -44,10 +44,11 @@ QuantizeResult GlcmMemory::plane(const ImageView& image, const MaskView* mask, s
 void glcm_cpu(const GlcmArgs& args) {
   const std::int32_t levels = args.quantization.levels;
   const std::int64_t size = std::int64_t{args.offset_count} * levels * levels;
-  std::vector<GlcmMemory> memory(static_cast<std::size_t>(args.threads), GlcmMemory(glcm_kernels(current_isa())));
+  std::vector<GlcmThreadScratch> scratches(static_cast<std::size_t>(args.threads),
+                                           GlcmThreadScratch(glcm_kernels(current_isa())));
   std::vector<std::int32_t> largest(static_cast<std::size_t>(args.threads), 0);
   parallel_for(args.batch, args.threads, [&](std::int32_t worker, std::int64_t i) {
-    GlcmMemory& own = memory[static_cast<std::size_t>(worker)];
+    GlcmThreadScratch& own = scratches[static_cast<std::size_t>(worker)];
     const MaskView* mask = args.masks == nullptr ? nullptr : args.masks + i;
     const QuantizeResult image = own.plane(args.images[i], mask, args.channels, args.pixel_type, args.quantization);
     auto& most = largest[static_cast<std::size_t>(worker)];

@@ -13,7 +13,7 @@ namespace iuscore {
 namespace {
 
 constexpr std::int32_t kShifts = 59;
-constexpr std::int64_t kMostTerms = 65536;
+constexpr std::int64_t kMaxTerms = 65536;
 
 void write_features(const GlcmSums& sums, const GlcmContext& context, const GlcmFeaturesArgs& args, std::int64_t at) {
   for (std::int32_t f = 0; f < args.feature_count; ++f) {
@@ -31,7 +31,7 @@ std::uint32_t needs_of(const GlcmFeature* features, std::int32_t count) {
   return needs;
 }
 
-// Sum of a matrix; largest_level is raised to its largest level with a count.
+// The sum of a matrix. Raises largest_level to the largest level that has a count.
 std::uint64_t check_matrix(const std::int32_t* counts, std::int32_t levels, std::int32_t& largest_level) {
   std::uint64_t total = 0;
   bool negative = false;
@@ -47,12 +47,12 @@ std::uint64_t check_matrix(const std::int32_t* counts, std::int32_t levels, std:
     if (row > 0) largest_level = std::max({largest_level, i, last});
     total += row;
   }
-  if (negative || total > static_cast<std::uint64_t>(kMostGlcmPixels))
+  if (negative || total > static_cast<std::uint64_t>(kMaxGlcmPixels))
     throw std::invalid_argument("images: expected counts >= 0, and a sum of at most 2^30 in each matrix");
   return total;
 }
 
-void matrix_features(const GlcmFeaturesArgs& args, std::uint32_t needs, GlcmMemory& memory, std::int64_t i) {
+void matrix_features(const GlcmFeaturesArgs& args, std::uint32_t needs, GlcmThreadScratch& own, std::int64_t i) {
   const std::int32_t levels = args.quantization.levels;
   const std::int64_t size = std::int64_t{levels} * levels;
   std::int32_t largest_level = 0;
@@ -62,23 +62,23 @@ void matrix_features(const GlcmFeaturesArgs& args, std::uint32_t needs, GlcmMemo
   for (std::int32_t k = 0; k < args.offset_count; ++k) {
     const std::int64_t at = i * args.offset_count + k;
     const GlcmTables tables =
-        memory.tables(levels, args.symmetric, totals[static_cast<std::size_t>(k)], largest_level, needs);
+        own.tables(levels, args.symmetric, totals[static_cast<std::size_t>(k)], largest_level, needs);
     GlcmSums sums;
-    memory.kernels().sum_matrix(args.counts + at * size, tables, memory.scratch(levels, kMostGlcmPixels), &sums);
+    own.kernels().sum_matrix(args.counts + at * size, tables, own.scratch(levels, kMaxGlcmPixels), &sums);
     write_features(sums, tables.context, args, at * args.feature_count);
   }
 }
 
-std::int32_t image_features(const GlcmFeaturesArgs& args, std::uint32_t needs, GlcmMemory& memory, std::int64_t i) {
+std::int32_t image_features(const GlcmFeaturesArgs& args, std::uint32_t needs, GlcmThreadScratch& own, std::int64_t i) {
   const MaskView* mask = args.masks == nullptr ? nullptr : args.masks + i;
-  const QuantizeResult image = memory.plane(args.images[i], mask, args.channels, args.pixel_type, args.quantization);
+  const QuantizeResult image = own.plane(args.images[i], mask, args.channels, args.pixel_type, args.quantization);
   const LevelPlane& plane = image.plane;
   const std::int64_t pixels = plane.height * plane.width;
   const GlcmTables tables =
-      memory.tables(plane.level_count, args.symmetric, static_cast<std::uint64_t>(pixels), plane.highest, needs);
-  GlcmSums* sums = memory.sums(args.offset_count);
-  const GlcmScratch scratch = memory.scratch(plane.level_count, pixels);
-  memory.kernels().sum(plane, args.offsets, args.offset_count, tables, scratch, sums);
+      own.tables(plane.level_count, args.symmetric, static_cast<std::uint64_t>(pixels), plane.highest, needs);
+  GlcmSums* sums = own.sums(args.offset_count);
+  const GlcmScratch scratch = own.scratch(plane.level_count, pixels);
+  own.kernels().sum(plane, args.offsets, args.offset_count, tables, scratch, sums);
   for (std::int32_t k = 0; k < args.offset_count; ++k)
     write_features(sums[k], tables.context, args, (i * args.offset_count + k) * args.feature_count);
   return image.largest;
@@ -89,7 +89,7 @@ std::int32_t image_features(const GlcmFeaturesArgs& args, std::uint32_t needs, G
 std::int64_t entropy_table_size(std::int32_t shift) {
   // entropy_shift(total) = 58 - bits of total.
   const std::int32_t bits = 58 - shift;
-  return bits >= 16 ? kMostTerms : std::int64_t{1} << bits;
+  return bits >= 16 ? kMaxTerms : std::int64_t{1} << bits;
 }
 
 const std::uint64_t* entropy_table(std::int32_t shift) {
@@ -103,8 +103,8 @@ const std::uint64_t* entropy_table(std::int32_t shift) {
   return table.data();
 }
 
-GlcmTables GlcmMemory::tables(std::int32_t levels, bool symmetric, std::uint64_t most_pairs, std::int32_t largest_level,
-                              std::uint32_t needs) {
+GlcmTables GlcmThreadScratch::tables(std::int32_t levels, bool symmetric, std::uint64_t most_pairs,
+                                     std::int32_t largest_level, std::uint32_t needs) {
   GlcmContext context = glcm_context(levels, symmetric, most_pairs);
   context.largest_level = largest_level;
   const auto make = [&](std::int32_t w) {
@@ -130,18 +130,19 @@ GlcmTables GlcmMemory::tables(std::int32_t levels, bool symmetric, std::uint64_t
           needs};
 }
 
-GlcmSums* GlcmMemory::sums(std::int32_t count) {
+GlcmSums* GlcmThreadScratch::sums(std::int32_t count) {
   sums_.resize(std::max(sums_.size(), static_cast<std::size_t>(count)));
   return sums_.data();
 }
 
 void glcm_features_plane(const LevelPlane& plane, const PixelOffset* offsets, std::int32_t offset_count, bool symmetric,
-                         const GlcmFeature* features, std::int32_t feature_count, GlcmMemory& memory, double* values) {
+                         const GlcmFeature* features, std::int32_t feature_count, GlcmThreadScratch& own,
+                         double* values) {
   const std::int64_t pixels = plane.height * plane.width;
-  const GlcmTables tables = memory.tables(plane.level_count, symmetric, static_cast<std::uint64_t>(pixels),
-                                          plane.highest, needs_of(features, feature_count));
-  GlcmSums* sums = memory.sums(offset_count);
-  memory.kernels().sum(plane, offsets, offset_count, tables, memory.scratch(plane.level_count, pixels), sums);
+  const GlcmTables tables = own.tables(plane.level_count, symmetric, static_cast<std::uint64_t>(pixels), plane.highest,
+                                       needs_of(features, feature_count));
+  GlcmSums* sums = own.sums(offset_count);
+  own.kernels().sum(plane, offsets, offset_count, tables, own.scratch(plane.level_count, pixels), sums);
   for (std::int32_t k = 0; k < offset_count; ++k)
     for (std::int32_t f = 0; f < feature_count; ++f)
       values[k * feature_count + f] = glcm_feature(features[f], sums[k], tables.context);
@@ -149,10 +150,11 @@ void glcm_features_plane(const LevelPlane& plane, const PixelOffset* offsets, st
 
 void glcm_features_cpu(const GlcmFeaturesArgs& args) {
   const std::uint32_t needs = needs_of(args.features, args.feature_count);
-  std::vector<GlcmMemory> memory(static_cast<std::size_t>(args.threads), GlcmMemory(glcm_kernels(current_isa())));
+  std::vector<GlcmThreadScratch> scratches(static_cast<std::size_t>(args.threads),
+                                           GlcmThreadScratch(glcm_kernels(current_isa())));
   std::vector<std::int32_t> largest(static_cast<std::size_t>(args.threads), 0);
   parallel_for(args.batch, args.threads, [&](std::int32_t worker, std::int64_t i) {
-    GlcmMemory& own = memory[static_cast<std::size_t>(worker)];
+    GlcmThreadScratch& own = scratches[static_cast<std::size_t>(worker)];
     auto& most = largest[static_cast<std::size_t>(worker)];
     if (args.counts != nullptr)
       matrix_features(args, needs, own, i);

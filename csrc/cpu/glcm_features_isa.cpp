@@ -7,25 +7,25 @@
 namespace iuscore::IUSCORE_ISA {
 namespace {
 
-// Which cells of a matrix are read: rows and columns lowest .. highest; only columns >= row where pairs have no order.
+// The cells of a matrix that are read: rows and columns lowest .. highest; of unordered pairs only columns >= row.
 struct CellRange {
   std::int32_t lowest;
   std::int32_t highest;
   std::int32_t shift;
 };
 
-constexpr std::int32_t kDiagonal = kMostLevels;  // index of i = j in the histogram of j - i
-// Rows take turns among this many copies of the two histograms: a row's place in them overlaps that of the row before,
-// and reading what has just been written in other pieces is slow.
+constexpr std::int32_t kDiagonal = kMaxLevels;  // where i = j is in the histogram of j - i
+// Copies of the two histograms, which successive rows use in turns. Two successive rows overlap in a histogram, shifted
+// by one, and reading what was just written at another alignment is slow.
 constexpr std::int32_t kTurns = 4;
 
-// Marginals and the histograms of i + j and j - i. Rows are added 32 counts at a time, so the ends have room for more.
+// Marginals, and the histograms of i + j and j - i. Rows are added 32 counts at a time; hence the room at the ends.
 template <class Count>
 struct Histograms {
-  alignas(64) Count row[kMostLevels];
-  alignas(64) Count column[kMostLevels];
-  alignas(64) Count sum[kTurns][2 * kMostLevels + kRowCounts];
-  alignas(64) Count difference[kTurns][2 * kMostLevels + kRowCounts];
+  alignas(64) Count row[kMaxLevels];
+  alignas(64) Count column[kMaxLevels];
+  alignas(64) Count sum[kTurns][2 * kMaxLevels + kRowCounts];
+  alignas(64) Count difference[kTurns][2 * kMaxLevels + kRowCounts];
 
   // Of matrices with this many columns, a multiple of kRowCounts.
   template <bool kSums>
@@ -46,7 +46,7 @@ std::uint64_t term_of(const GlcmTables& tables, std::uint32_t count) {
   return count < tables.term_count ? tables.terms[count] : entropy_term(count, tables.context.entropy_shift);
 }
 
-// Adds the counts from .. to of row i to the histograms and to `largest`, and writes 32 partial sums of them.
+// Adds columns from .. to of row i to the histograms, takes them into `largest`, and writes 32 partial sums of the row.
 template <bool kSums, class Count>
 void add_row_counts(const Count* counts, std::int32_t i, std::int32_t from, std::int32_t to, Histograms<Count>& h,
                     Row<Count>& largest, Count* partial) {
@@ -63,8 +63,8 @@ void add_row_counts(const Count* counts, std::int32_t i, std::int32_t from, std:
   store(total, partial);
 }
 
-// sum T(c) and sum c (c - 1), to which 0 and 1 add nothing; and of c on the diagonal the sum, that of squares and the
-// largest: in the sum with the transpose such a cell is 2c, and the others stand twice.
+// Sums over the cells c of a matrix: T(c) and c (c - 1), to which counts of 0 and 1 add nothing; over the diagonal also
+// c, c^2 and the largest c. In the sum with the transpose a diagonal cell becomes 2c, and any other cell occurs twice.
 template <class Count>
 struct Joint {
   std::uint64_t terms;
@@ -72,8 +72,8 @@ struct Joint {
   std::uint64_t diagonal;
   std::uint64_t diagonal_squares;
   std::uint64_t diagonal_largest;
-  // Of 16-bit counters, whose sum is below 2^16, all products together stay below 2^32.
-  alignas(64) std::uint32_t narrow_products[kRowCounts];
+  // The same as `products`, of 16-bit counters: their sum is below 2^16, so all products together stay below 2^32.
+  alignas(64) std::uint32_t small_products[kRowCounts];
 
   void add_diagonal(std::uint64_t c) {
     diagonal += c;
@@ -83,7 +83,7 @@ struct Joint {
 
   void write(const Row<Count>& largest, bool symmetric, std::int32_t shift, GlcmSums& s) const {
     std::uint64_t squares = products + s.pairs;
-    for (const std::uint32_t narrow : narrow_products) squares += narrow;
+    for (const std::uint32_t small : small_products) squares += small;
     s.joint_entropy = terms + (diagonal << shift);
     s.joint_square = symmetric ? 2 * (squares + diagonal_squares) : squares;
     s.joint_largest = 2 * diagonal_largest;
@@ -93,8 +93,8 @@ struct Joint {
   }
 };
 
-// Of eight 16-bit counts, all in the table. Two words instead of eight counts: of those, a compiler makes vectors, only
-// to take each index out of them again.
+// The sum of T over eight 16-bit counts, all below term_count. Two words instead of eight counts: from eight counts the
+// compiler would build vectors, and then extract each index from them again.
 [[maybe_unused]] std::uint64_t terms_of(const std::uint16_t* counts, const std::uint64_t* terms) {
   std::uint64_t words[2];
   std::memcpy(words, counts, sizeof words);
@@ -114,7 +114,7 @@ void add_joint(const Count* counts, std::int32_t from, std::int32_t to, const Gl
     if constexpr (sizeof(Count) == 2) {
       for (std::int32_t k = 0; k < kRowCounts; ++k) {
         const std::uint32_t c = row[k];
-        joint.narrow_products[k] += c * (c - 1);
+        joint.small_products[k] += c * (c - 1);
       }
       for (std::int32_t k = start; k < kRowCounts; k += 8) joint.terms += terms_of(row + k, tables.terms);
     } else {
@@ -127,10 +127,10 @@ void add_joint(const Count* counts, std::int32_t from, std::int32_t to, const Gl
   }
 }
 
-// Adds the copies up; from then on the first one holds the histograms.
+// Adds the copies of the histograms to the first one.
 template <bool kSums, class Count>
 void join_turns(Histograms<Count>& h, const CellRange& range) {
-  const auto join = [](Count(&copies)[kTurns][2 * kMostLevels + kRowCounts], std::int32_t from, std::int32_t to) {
+  const auto join = [](Count(&copies)[kTurns][2 * kMaxLevels + kRowCounts], std::int32_t from, std::int32_t to) {
     for (std::int32_t k = from; k < to; k += kRowCounts) {
       Row<Count> total;
       load(copies[0] + k, total);
@@ -158,7 +158,7 @@ GlcmSums sums_of(Histograms<Count>& h, const CellRange& range, const GlcmTables&
   }
   if (kSums)
     for (std::int32_t k = 2 * range.lowest; k <= 2 * range.highest; ++k) add_sum(s, k, h.sum[0][k], 0, context.levels);
-  std::uint32_t differences[kMostLevels];
+  std::uint32_t differences[kMaxLevels];
   const std::int32_t steps = range.highest - range.lowest + 1;
   for (std::int32_t k = 0; k < steps; ++k) {
     const std::uint32_t behind = k > 0 ? h.difference[0][kDiagonal - k] : 0;
@@ -187,7 +187,7 @@ GlcmSums sums_of(Histograms<Count>& h, const CellRange& range, const GlcmTables&
   return s;
 }
 
-// Reads a matrix once, clears it, and writes its sums. kSums: also those of i + j.
+// Reads a matrix once, clears it, and writes its sums. kSums: also the sums over i + j.
 template <bool kSums, class Count>
 void read_matrix_sums(Count* first, Count* second, const CellRange& range, const GlcmTables& tables, GlcmSums& s) {
   Histograms<Count> h;
@@ -241,7 +241,7 @@ void sum_all(const LevelPlane& plane, const PixelOffset* offsets, std::int32_t o
 void sum_plane(const LevelPlane& plane, const PixelOffset* offsets, std::int32_t offset_count, const GlcmTables& tables,
                const GlcmScratch& scratch, GlcmSums* sums) {
   const GlcmShape shape = glcm_shape(plane.level_count, plane.height * plane.width);
-  if (shape.narrow)
+  if (shape.counts_in_16_bits)
     sum_all<std::uint16_t>(plane, offsets, offset_count, shape, tables, scratch, sums);
   else
     sum_all<std::uint32_t>(plane, offsets, offset_count, shape, tables, scratch, sums);
@@ -249,7 +249,7 @@ void sum_plane(const LevelPlane& plane, const PixelOffset* offsets, std::int32_t
 
 void sum_matrix(const std::int32_t* counts, const GlcmTables& tables, const GlcmScratch& scratch, GlcmSums* sums) {
   const std::int32_t levels = tables.context.levels;
-  const std::int32_t shift = glcm_shape(levels, kMostGlcmPixels).shift;
+  const std::int32_t shift = glcm_shape(levels, kMaxGlcmPixels).shift;
   auto* cells = static_cast<std::uint32_t*>(scratch.cells);
   for (std::int32_t i = 0; i < levels; ++i)
     for (std::int32_t j = 0; j < levels; ++j) {

@@ -7,7 +7,8 @@
 
 namespace iuscore {
 
-// What the sums of a matrix need. terms[c] = entropy_term(c, shift) for c < term_count, at least 65,536 or all counts.
+// Tables for the sums of a matrix. terms[c] = entropy_term(c, shift) for c < term_count; term_count is 65,536, or
+// larger than any count.
 struct GlcmTables {
   const std::uint64_t* terms;
   std::int64_t term_count;
@@ -20,7 +21,7 @@ IUSCORE_IN_EVERY_ISA(
     // sums: [offset_count]
     void sum_plane(const LevelPlane& plane, const PixelOffset* offsets, std::int32_t offset_count,
                    const GlcmTables& tables, const GlcmScratch& scratch, GlcmSums* sums);
-    // counts: [levels, levels], not negative; the scratch is of 32-bit counters
+    // counts: [levels, levels], not negative; scratch: for 32-bit counters
     void sum_matrix(const std::int32_t* counts, const GlcmTables& tables, const GlcmScratch& scratch, GlcmSums* sums);)
 
 }  // namespace iuscore

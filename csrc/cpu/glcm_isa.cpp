@@ -7,11 +7,11 @@
 
 namespace iuscore::IUSCORE_ISA {
 
-// Rows of raw values to gray levels. Included by files that are compiled for each instruction set only.
+// ---- From rows of raw values to gray levels
 
 namespace {
 
-// Of a guess that gives every level right.
+// Levels of a row by a guess that is right for every level.
 void guessed_row(const float* __restrict values, std::int64_t width, const Quantizer& by,
                  std::uint8_t* __restrict levels) {
   const float low = by.low;
@@ -43,18 +43,18 @@ constexpr Integers kIntegers = {Pixel::kCanBeNonFinite ? -65535 : 0,
 struct RowQuantizer {
   Quantizer by;
   bool has_integer_guess;
-  Quantizer integer_guess;  // gives every level of kIntegers right
+  Quantizer integer_guess;  // right for every integer of kIntegers
 };
 
-// A guess that is a little too large may give every level of integers right, edges included. Neither guesses nor levels
-// ever decrease, so the first integer of each level and the one before it show whether it does.
+// A slightly larger guess may be right for every integer, also at the edges of levels. Guesses and levels are
+// monotonic, so it is enough to try the first integer of each level and the integer before it.
 template <class Pixel>
 RowQuantizer row_quantizer(const Quantizer by) {
   constexpr Integers all = kIntegers<Pixel>;
   RowQuantizer row{by, false, by};
   if (by.doubt == 0.0f) return row;
   Quantizer& guess = row.integer_guess;
-  guess.scale = by.scale * (1.0f + 2.384185791015625e-7f);  // by more than all its roundings
+  guess.scale = by.scale * (1.0f + 2.384185791015625e-7f);  // by more than its rounding errors
   guess.doubt = guess.offset_doubt = 0.0f;
   const double end = all.most + 1.0;
   const double step = by.divisor / by.factor;
@@ -80,7 +80,7 @@ RowQuantizer row_quantizer(const Quantizer by) {
   return row;
 }
 
-constexpr std::int64_t kTogether = 64;  // values whose guesses are looked at together
+constexpr std::int64_t kTogether = 64;  // values whose guesses are checked at a time
 
 bool are_integers(const float* values) {
   std::int32_t others = 0;
@@ -92,9 +92,9 @@ bool are_integers(const float* values) {
   return others == 0;
 }
 
-// kTogether levels.
+// Levels of kTogether values.
 void level_block(const float* __restrict values, const RowQuantizer& row, std::uint8_t* __restrict levels) {
-  const Quantizer by = row.by;  // a copy: what is written could be the quantizer for all a compiler knows
+  const Quantizer by = row.by;  // a copy: to the compiler, `levels` could alias it
   std::uint8_t most[kTogether];
   for (std::int64_t k = 0; k < kTogether; ++k) {
     const LevelEnds ends = guessed_levels(values[k], by);
@@ -122,7 +122,7 @@ void level_row(const float* __restrict values, std::int64_t width, const RowQuan
   if (x < width) level_block(values + width - kTogether, row, levels + width - kTogether);
 }
 
-// Raw values of a row; kStep: the pixel stride where it is known, so that the loop vectorises, else 0.
+// Loads the raw values of a row. kStep: the pixel stride if it is 1 or 3, so that the loop vectorises; else 0.
 template <class Pixel, int kChannels, int kStep>
 void load_row_steps(const ImageView& image, std::int64_t row, float* __restrict out) {
   using Storage = typename Pixel::Storage;
@@ -146,7 +146,7 @@ void load_row(const ImageView& image, std::int64_t row, float* out) {
   load_row_steps<Pixel, kChannels, 0>(image, row, out);
 }
 
-// 1 where a pixel is counted, else 0.
+// Writes 1 for each pixel that is counted, else 0.
 void valid_row(const QuantizeJob& job, std::int64_t row, const float* __restrict values, bool can_be_non_finite,
                std::uint8_t* __restrict valid) {
   const std::int64_t width = job.image.width;
@@ -163,7 +163,7 @@ void valid_row(const QuantizeJob& job, std::int64_t row, const float* __restrict
     for (std::int64_t x = 0; x < width; ++x) valid[x] = valid[x] & (is_finite(values[x]) ? 1 : 0);
 }
 
-// Widens by n values at a time, where 32 lanes of smallest and largest values stand in vector registers.
+// Smallest and largest values in 32 lanes, which stay in vector registers.
 struct WideRange {
   float low[32];
   float high[32];
@@ -194,7 +194,7 @@ Range folded(const WideRange& wide) {
 typedef std::uint8_t ByteLanes __attribute__((vector_size(kVectorBytes)));
 typedef std::uint8_t BytesAnywhere __attribute__((vector_size(kVectorBytes), aligned(1), may_alias));
 
-// Smallest of some bytes and largest of the counted ones.
+// Lanes of the smallest of all bytes, and of the largest of the counted bytes.
 struct ByteRange {
   ByteLanes low;
   ByteLanes high;
@@ -236,7 +236,7 @@ Bytes folded(const ByteRange& wide) {
   return range;
 }
 
-// Of levels and validity that are written; range: of the levels.
+// The plane, once levels and validity are written. range: of the levels.
 LevelPlane plane_of(const QuantizeJob& job, const Bytes& range) {
   return {job.levels,
           can_be_uncounted(job.pixel_type, job.mask) ? job.valid : nullptr,
@@ -248,8 +248,8 @@ LevelPlane plane_of(const QuantizeJob& job, const Bytes& range) {
           range.highest};
 }
 
-// Where a level is a byte shifted to the right and clamped, by how much; else -1. True of levels, and of ranges and
-// widths that begin at 0 where a level is as wide as a power of two.
+// If a level is a byte shifted to the right and clamped, the shift; else -1. That is so in mode levels, and in modes
+// range and width if low is 0 and the width of a level is a power of two.
 std::int32_t byte_shift(const QuantizeJob& job) {
   if (job.pixel_type != PixelType::u8 || job.channels != 1 || job.image.stride_w != 1) return -1;
   if (job.by.mode == QuantizeMode::levels) return 0;
@@ -262,7 +262,7 @@ std::int32_t byte_shift(const QuantizeJob& job) {
 
 void shift_row(const std::uint8_t* __restrict bytes, std::int64_t width, std::int32_t shift, std::uint8_t top,
                std::uint8_t* __restrict levels) {
-  // Words instead of bytes, which no processor shifts: what comes from the neighbor is masked out.
+  // There are no vector shifts of bytes, so words are shifted, and the bits from the neighboring byte masked out.
   typedef std::uint16_t Words __attribute__((vector_size(kVectorBytes)));
   const ByteLanes most = ByteLanes{} + top;
   const auto bits = static_cast<std::uint8_t>(255 >> shift);
@@ -281,7 +281,7 @@ void shift_row(const std::uint8_t* __restrict bytes, std::int64_t width, std::in
 
 QuantizeResult shift_bytes(const QuantizeJob& job, std::int32_t shift) {
   const bool masked = can_be_uncounted(job.pixel_type, job.mask);
-  const bool dense = job.image.stride_h == job.image.width && !masked;  // then the image is one long row
+  const bool dense = job.image.stride_h == job.image.width && !masked;  // the image is one long row
   const std::int64_t rows = dense ? 1 : job.image.height;
   const std::int64_t width = dense ? job.image.height * job.image.width : job.image.width;
   const auto top = static_cast<std::uint8_t>(job.by.levels - 1);
@@ -343,7 +343,7 @@ void write_counts(Count* first, Count* second, std::int32_t shift, std::int32_t 
   }
 }
 
-// From the matrix of pairs without order.
+// Writes the symmetric matrix from that of unordered pairs.
 template <class Count>
 void write_symmetric(Count* first, Count* second, std::int32_t shift, std::int32_t levels, std::int32_t* counts) {
   join_copies(first, second, levels << shift);
@@ -397,7 +397,7 @@ QuantizeResult quantize_plane(const QuantizeJob& job) {
 void count_plane(const LevelPlane& plane, const PixelOffset* offsets, std::int32_t offset_count, bool symmetric,
                  const GlcmScratch& scratch, std::int32_t* counts) {
   const GlcmShape shape = glcm_shape(plane.level_count, plane.height * plane.width);
-  if (shape.narrow)
+  if (shape.counts_in_16_bits)
     count_all<std::uint16_t>(plane, offsets, offset_count, symmetric, shape, scratch, counts);
   else
     count_all<std::uint32_t>(plane, offsets, offset_count, symmetric, shape, scratch, counts);

@@ -1,5 +1,5 @@
-// From the cells of three pixels (glcm_pairs.h) to the matrices of pairs. Included by files that are compiled for each
-// instruction set only.
+// Counts pairs of gray levels into matrices that stay in cache, two pixels at a time, or three where that pays. Only
+// for files that are compiled for each instruction set.
 #pragma once
 
 #include <cstdint>
@@ -14,11 +14,11 @@
 
 namespace iuscore::IUSCORE_ISA {
 
-// Counts pairs of levels into matrices in cache. Included by files that are compiled for each instruction set only.
+// ---- Pairs, counted one by one
 
 namespace {
 
-// Where the pairs of one offset begin and how many a row has.
+// First pixels of the pairs of one offset.
 struct PairRange {
   std::int64_t rows;     // of the offset
   std::int64_t columns;  // of the offset
@@ -38,7 +38,7 @@ struct PairRange {
   return {rows, columns, first, first + tall, columns < 0 ? -columns : 0, wide};
 }
 
-// Cells of n pairs, rounded up to 64: what lies beyond is computed from whatever follows and not used.
+// Cells of n pairs. Computes up to a multiple of 64 from the bytes that follow; those cells are not used.
 template <int kShift, bool kSymmetric>
 void pair_cells_of(const std::uint8_t* __restrict a, const std::uint8_t* __restrict b, std::int32_t n,
                    std::uint16_t* __restrict cells) {
@@ -59,7 +59,7 @@ void pair_cells(const std::uint8_t* a, const std::uint8_t* b, std::int32_t n, bo
     pair_cells_of<kShift, false>(a, b, n, cells);
 }
 
-// The shift is a constant in each loop, so that it needs no wider lanes than the cells.
+// A constant shift in each loop, so that the loop needs no wider lanes than those of the cells.
 [[maybe_unused]] void pair_cells(const std::uint8_t* a, const std::uint8_t* b, std::int32_t n, std::int32_t shift,
                                  bool symmetric, std::uint16_t* cells) {
   if (shift == 5) return pair_cells<5>(a, b, n, symmetric, cells);
@@ -81,8 +81,9 @@ inline __attribute__((always_inline)) void add_pair(Count* matrix, const std::ui
   cell = static_cast<Count>(cell + (kMasked ? weights[c] : 1));
 }
 
-// Adds the pairs of up to kPairChunk columns of kGroup offsets, n[k] of offset k, to their matrices. Even columns count
-// in the first copy, odd ones in the second, `copy` cells further (or 0).
+// Adds pairs of up to kPairChunk columns to the matrices of kGroup offsets, n[k] pairs of offset k. Even columns are
+// counted in the first copy of a matrix, odd ones in the second, which begins `copy` cells later (0: there is one
+// copy).
 template <class Count, int kGroup, std::int64_t kSpacing, bool kMasked>
 void add_pairs(Count* cells, std::int64_t copy, const GlcmScratch& scratch, const std::int32_t (&n)[kGroup]) {
   const std::uint16_t* pairs = scratch.pairs;
@@ -102,7 +103,7 @@ void add_pairs(Count* cells, std::int64_t copy, const GlcmScratch& scratch, cons
       add_pair<Count, kMasked>(cells + k * kSpacing, pairs + k * kPairChunk, weights + k * kPairChunk, c);
 }
 
-// Counts kGroup offsets; matrix k begins at cells + k * kSpacing, its second copy, if any, kGroup * kSpacing further.
+// Counts kGroup offsets. Matrix k begins at cells + k * kSpacing, its second copy, if any, kGroup * kSpacing later.
 template <class Count, int kGroup, std::int64_t kSpacing, bool kMasked>
 void count_offsets(const LevelPlane& plane, const PixelOffset* offsets, const GlcmShape& shape, bool symmetric,
                    const GlcmScratch& scratch) {
@@ -144,7 +145,7 @@ void count_group(const LevelPlane& plane, const PixelOffset* offsets, const Glcm
     count_offsets<Count, kGroup, kSpacing, false>(plane, offsets, shape, symmetric, scratch);
 }
 
-// Adds the second copy to n cells, a multiple of 32, of the first and clears it.
+// Adds n cells, a multiple of 32, of the second copy to the first, and clears them.
 template <class Count>
 void join_copies(Count* __restrict first, Count* __restrict second, std::int32_t n) {
   if (second == nullptr) return;
@@ -155,20 +156,21 @@ void join_copies(Count* __restrict first, Count* __restrict second, std::int32_t
     }
 }
 
-// Pairs of up to 32 levels, three pixels at a time: a pixel p with those at p + a and p + b is one of 32^3 cells, and
-// the sums over one index of the three are the pairs of offset a, of offset b, and of b - a if that is asked for too.
-// One increment then counts two or three pairs; a processor does about one a cycle, so that is what counting costs. At
-// distance 1 the four usual offsets take two increments a pixel instead of four. Included by files that are compiled
-// for each instruction set only.
+// ---- Triplets, with up to 32 levels
+//
+// The pixels p, p + a and p + b are one of 32^3 triplet cells. Summed over one of the three levels, the cells are the
+// pairs of offset a, of offset b, and of b - a, which counts if it is asked for too. So one increment counts two or
+// three pairs; increments, about one a cycle, are what counting costs. The four usual offsets at distance 1 take two
+// increments a pixel instead of four.
 
-constexpr std::int32_t kJointShift = 5;
-constexpr std::int32_t kCellBlock = 8;                     // cells that are looked at as a whole
-constexpr std::int32_t kJointRow = 2 * kPairChunk;         // from the cells of one stream to those of the other
-constexpr std::int32_t kJointChunk = kJointRow - 64;       // cells computed at a time
-constexpr std::uint16_t kNoPair = 1 << (2 * kJointShift);  // one past the cells that mean something
-constexpr std::uint16_t kNoTriple = 1 << (3 * kJointShift);
+constexpr std::int32_t kTripletShift = 5;
+constexpr std::int32_t kCellBlock = 8;                       // cells that are compared at a time
+constexpr std::int32_t kStreamRow = 2 * kPairChunk;          // from the cells of one stream to those of the other
+constexpr std::int32_t kStreamChunk = kStreamRow - 64;       // cells computed at a time
+constexpr std::uint16_t kNoPair = 1 << (2 * kTripletShift);  // one past the cells that mean something
+constexpr std::uint16_t kNoTriplet = 1 << (3 * kTripletShift);
 
-// First pixels of pairs: rows and columns, ends exclusive; maybe empty.
+// First pixels of pairs or triplets: rows and columns, ends exclusive; may be empty.
 struct Region {
   std::int64_t row;
   std::int64_t row_end;
@@ -176,23 +178,23 @@ struct Region {
   std::int64_t column_end;
 };
 
-// Offsets counted together, by their places in the group: a and b, and c = b - a where it is one of them, else -1; or a
-// alone, where b is -1.
-struct JointPlan {
+// Which offsets of a group are counted together, by their numbers in the group: a and b, and c = b - a if the group has
+// it, else -1; or a alone, then b is -1.
+struct TripletPlan {
   int streams;  // 1 or 2
   int a[2];
   int b[2];
   int c[2];
 };
 
-// The cells of a stream of the plan, for the pixels of a region and those between the end of a row and the beginning of
-// the next: the latter become `none`, which costs less than to begin anew in each row.
+// The cells of one stream of the plan: of the pixels of a region, and of the pixels between the end of one of its rows
+// and the begin of the next. The latter are counted as `none`, which costs less than a new start in each row.
 template <class Count>
 struct Stream {
   Region region;
   std::uint16_t none;
-  Count* even;  // cells of every other pixel; of the others the same where pixels come in threes
-  Count* odd;
+  Count* even;  // counters for pixels at even positions
+  Count* odd;   // and at odd ones; of triplets the same counters
 
   std::int64_t columns() const { return region.column_end - region.column; }
   std::int64_t length(std::int64_t pitch) const {
@@ -205,8 +207,8 @@ struct Stream {
          std::int64_t{c.columns} == std::int64_t{b.columns} - a.columns;
 }
 
-// Of a group of 2 to 4 offsets.
-[[maybe_unused]] JointPlan joint_plan(const PixelOffset* offsets, int group) {
+// For a group of 2 to 4 offsets.
+[[maybe_unused]] TripletPlan triplet_plan(const PixelOffset* offsets, int group) {
   for (int a = 0; a < group; ++a)
     for (int b = 0; b < group; ++b)
       for (int c = 0; c < group; ++c)
@@ -227,17 +229,17 @@ struct Stream {
   return both.row < both.row_end && both.column < both.column_end ? both : Region{0, 0, 0, 0};
 }
 
-// Cells of n pixels and the two that belong to each, rounded up to 64 as in pair_cells.
-[[maybe_unused]] void joint_cells(const std::uint8_t* __restrict p, const std::uint8_t* __restrict a,
-                                  const std::uint8_t* __restrict b, std::int32_t n, std::uint16_t* __restrict cells) {
+// Triplet cells of n pixels; computes up to a multiple of 64, as pair_cells().
+[[maybe_unused]] void triplet_cells(const std::uint8_t* __restrict p, const std::uint8_t* __restrict a,
+                                    const std::uint8_t* __restrict b, std::int32_t n, std::uint16_t* __restrict cells) {
   for (std::int32_t from = 0; from < n; from += 64)
     for (std::int32_t i = from; i < from + 64; ++i)
-      cells[i] = static_cast<std::uint16_t>((p[i] << (2 * kJointShift)) | (a[i] << kJointShift) | b[i]);
+      cells[i] = static_cast<std::uint16_t>((p[i] << (2 * kTripletShift)) | (a[i] << kTripletShift) | b[i]);
 }
 
 constexpr int kWordCells = 4;
 
-// Four cells at once: out of a register they cost less than each from memory.
+// Four cells in a word: taking them from a register costs less than four loads.
 IUSCORE_HD std::uint64_t word_of(const std::uint16_t* cells) {
   std::uint64_t word;
   __builtin_memcpy(&word, cells, sizeof word);
@@ -249,7 +251,7 @@ inline __attribute__((always_inline)) void add_to(Count* cells, std::uint16_t at
   cells[at] = static_cast<Count>(cells[at] + n);
 }
 
-// Adds cells from .. end of one stream.
+// Counts cells from .. end of one stream.
 template <class Count>
 void add_stream(const Stream<Count>& x, const std::uint16_t* at, std::int32_t from, std::int32_t end) {
   for (; from + kCellBlock <= end; from += kCellBlock) {
@@ -265,7 +267,7 @@ void add_stream(const Stream<Count>& x, const std::uint16_t* at, std::int32_t fr
   for (; from < end; ++from) add_to(x.even, at[from], Count{1});
 }
 
-// Adds the first n cells of two streams, in turns, so that equal cells in a row wait less for each other.
+// Counts the first n cells of two streams, in turns, so that equal cells in a row wait less for each other.
 template <class Count>
 void add_streams(const Stream<Count>& x, const Stream<Count>& y, const std::uint16_t* at, const std::uint16_t* to,
                  std::int32_t n) {
@@ -293,16 +295,16 @@ void add_streams(const Stream<Count>& x, const Stream<Count>& y, const std::uint
   }
 }
 
-// Cells from .. from + n of a stream.
+// Computes cells from .. from + n of a stream.
 template <class Count>
-void compute_cells(const LevelPlane& plane, const PixelOffset* offsets, const JointPlan& plan, int s,
+void compute_cells(const LevelPlane& plane, const PixelOffset* offsets, const TripletPlan& plan, int s,
                    const Stream<Count>& x, std::int64_t from, std::int32_t n, std::uint16_t* cells) {
   const std::uint8_t* p = plane.levels + x.region.row * plane.pitch + x.region.column + from;
   const auto at = [&](int k) { return p + offsets[k].rows * plane.pitch + offsets[k].columns; };
   if (plan.b[s] >= 0)
-    joint_cells(p, at(plan.a[s]), at(plan.b[s]), n, cells);
+    triplet_cells(p, at(plan.a[s]), at(plan.b[s]), n, cells);
   else
-    pair_cells<kJointShift>(p, at(plan.a[s]), n, false, cells);
+    pair_cells<kTripletShift>(p, at(plan.a[s]), n, false, cells);
   const std::int64_t end = from + n;
   for (std::int64_t row = from / plane.pitch * plane.pitch; row < end; row += plane.pitch) {
     const std::int64_t gap = row + x.columns();
@@ -312,27 +314,26 @@ void compute_cells(const LevelPlane& plane, const PixelOffset* offsets, const Jo
 }
 
 template <class Count>
-void count_streams(const LevelPlane& plane, const PixelOffset* offsets, const JointPlan& plan,
+void count_streams(const LevelPlane& plane, const PixelOffset* offsets, const TripletPlan& plan,
                    const Stream<Count> (&streams)[2], const GlcmScratch& scratch) {
   const std::int64_t pixels = plane.height * plane.pitch;
-  for (std::int64_t from = 0; from < pixels; from += kJointChunk) {
+  for (std::int64_t from = 0; from < pixels; from += kStreamChunk) {
     std::int32_t n[2] = {0, 0};
     for (int s = 0; s < plan.streams; ++s) {
       const std::int64_t left = streams[s].length(plane.pitch) - from;
       if (left <= 0) continue;
-      n[s] = static_cast<std::int32_t>(left < kJointChunk ? left : kJointChunk);
-      compute_cells(plane, offsets, plan, s, streams[s], from, n[s], scratch.pairs + s * kJointRow);
+      n[s] = static_cast<std::int32_t>(left < kStreamChunk ? left : kStreamChunk);
+      compute_cells(plane, offsets, plan, s, streams[s], from, n[s], scratch.pairs + s * kStreamRow);
     }
     const std::int32_t shared = n[0] < n[1] ? n[0] : n[1];
-    add_streams(streams[0], streams[1], scratch.pairs, scratch.pairs + kJointRow, shared);
+    add_streams(streams[0], streams[1], scratch.pairs, scratch.pairs + kStreamRow, shared);
     add_stream(streams[0], scratch.pairs, shared, n[0]);
-    add_stream(streams[1], scratch.pairs + kJointRow, shared, n[1]);
+    add_stream(streams[1], scratch.pairs + kStreamRow, shared, n[1]);
   }
   for (int s = 0; s < plan.streams; ++s) streams[s].even[streams[s].none] = streams[s].odd[streams[s].none] = 0;
 }
 
-// 32 counts as vectors of the width that the instruction set has. Included by files that are compiled for each
-// instruction set only.
+// ---- 32 counts as vectors of the width that the instruction set has
 
 constexpr int kRowCounts = 32;
 #if defined(__AVX512BW__)
@@ -346,7 +347,7 @@ constexpr int kVectorBytes = 16;
 template <class Count>
 struct Row {
   typedef Count Lanes __attribute__((vector_size(kVectorBytes)));
-  // The same at any address: copied by memcpy, a vector may take a detour through memory in smaller pieces.
+  // The same at any address. (A memcpy may copy a vector in smaller pieces.)
   typedef Count Anywhere __attribute__((vector_size(kVectorBytes), aligned(sizeof(Count)), may_alias));
   static constexpr int kParts = kRowCounts * sizeof(Count) / kVectorBytes;
   static constexpr int kLanes = kVectorBytes / sizeof(Count);
@@ -402,7 +403,7 @@ inline __attribute__((always_inline)) bool any_above_one(const Count* row) {
   return (any & (sizeof(Count) == 2 ? 0xfffefffefffefffeu : 0xfffffffefffffffeu)) != 0;
 }
 
-// Adds the sums of eight rows of 32 counts, which lie one after another, to sums[8]; whether one is above 0.
+// Adds the sums of eight consecutive rows of 32 counts to sums[8]; returns whether one of them is above 0.
 template <class Count>
 bool add_row_sums(const Count* rows, Count* sums) {
   bool any = false;
@@ -417,7 +418,7 @@ bool add_row_sums(const Count* rows, Count* sums) {
 
 #if defined(__has_builtin)
 #if __has_builtin(__builtin_shufflevector)
-// Of 16 bits: eight vectors of partial sums are added in a tree of interleaved halves.
+// The same with 16-bit counts: eight vectors of partial sums are added in a tree, interleaving halves.
 [[maybe_unused]] inline __attribute__((always_inline)) bool add_row_sums(const std::uint16_t* rows,
                                                                          std::uint16_t* sums) {
   typedef std::uint16_t Eight __attribute__((vector_size(16)));
@@ -439,29 +440,29 @@ bool add_row_sums(const Count* rows, Count* sums) {
 #endif
 #endif
 
-// Pairs in both orders become pairs without order. Included by files that are compiled for each instruction set only.
+// ---- From ordered to unordered pairs: below the diagonal a matrix is added to its transpose and cleared
 
-constexpr std::int32_t kFoldSide = 8;  // of the blocks that are transposed at a time
+constexpr std::int32_t kFoldSide = 8;  // of a block that is transposed
 
 // Adds the transpose of the block `below` the diagonal to the one above it, and clears it.
 template <class Count>
 void fold_block(Count* above, Count* below) {
   for (std::int32_t i = 0; i < kFoldSide; ++i)
     for (std::int32_t j = 0; j < kFoldSide; ++j) {
-      Count& from = below[(j << kJointShift) + i];
-      Count& to = above[(i << kJointShift) + j];
+      Count& from = below[(j << kTripletShift) + i];
+      Count& to = above[(i << kTripletShift) + j];
       to = static_cast<Count>(to + from);
       from = 0;
     }
 }
 
-// The same of a block on the diagonal.
+// The same for a block on the diagonal.
 template <class Count>
 void fold_diagonal(Count* block) {
   for (std::int32_t i = 0; i < kFoldSide; ++i)
     for (std::int32_t j = i + 1; j < kFoldSide; ++j) {
-      Count& from = block[(j << kJointShift) + i];
-      Count& to = block[(i << kJointShift) + j];
+      Count& from = block[(j << kTripletShift) + i];
+      Count& to = block[(i << kTripletShift) + j];
       to = static_cast<Count>(to + from);
       from = 0;
     }
@@ -472,10 +473,10 @@ void fold_diagonal(Count* block) {
 typedef std::uint16_t FoldRow __attribute__((vector_size(2 * kFoldSide)));
 
 inline __attribute__((always_inline)) void load_block(const std::uint16_t* block, FoldRow (&rows)[kFoldSide]) {
-  for (std::int32_t k = 0; k < kFoldSide; ++k) std::memcpy(&rows[k], block + (k << kJointShift), sizeof rows[k]);
+  for (std::int32_t k = 0; k < kFoldSide; ++k) std::memcpy(&rows[k], block + (k << kTripletShift), sizeof rows[k]);
 }
 
-// Rows 0 and 4, 1 and 5, ... are shuffled together, and so are the results, three times in all.
+// Interleaves rows 0 and 4, 1 and 5, 2 and 6, 3 and 7, three times.
 inline __attribute__((always_inline)) void transpose(FoldRow (&v)[kFoldSide]) {
   for (int step = 0; step < 3; ++step) {
     FoldRow next[kFoldSide];
@@ -495,8 +496,8 @@ inline __attribute__((always_inline)) void transpose(FoldRow (&v)[kFoldSide]) {
   transpose(from);
   for (std::int32_t k = 0; k < kFoldSide; ++k) {
     to[k] += from[k];
-    std::memcpy(above + (k << kJointShift), &to[k], sizeof to[k]);
-    std::memset(below + (k << kJointShift), 0, sizeof to[k]);
+    std::memcpy(above + (k << kTripletShift), &to[k], sizeof to[k]);
+    std::memset(below + (k << kTripletShift), 0, sizeof to[k]);
   }
 }
 
@@ -511,46 +512,48 @@ inline __attribute__((always_inline)) void transpose(FoldRow (&v)[kFoldSide]) {
     const FoldRow right = reinterpret_cast<FoldRow>(columns > k);
     const FoldRow here = reinterpret_cast<FoldRow>(columns >= k);
     to[k] = (to[k] & here) + (from[k] & right);
-    std::memcpy(block + (k << kJointShift), &to[k], sizeof to[k]);
+    std::memcpy(block + (k << kTripletShift), &to[k], sizeof to[k]);
   }
 }
 #endif
 #endif
 
-// Of the levels from lowest to highest of a matrix of 32 x 32.
+// Folds levels lowest .. highest of a matrix of 32 x 32.
 template <class Count>
 void fold(Count* matrix, const LevelPlane& plane) {
   for (std::int32_t i = plane.lowest & ~(kFoldSide - 1); i <= plane.highest; i += kFoldSide) {
-    fold_diagonal(matrix + (i << kJointShift) + i);
+    fold_diagonal(matrix + (i << kTripletShift) + i);
     for (std::int32_t j = i + kFoldSide; j <= plane.highest; j += kFoldSide)
-      fold_block(matrix + (i << kJointShift) + j, matrix + (j << kJointShift) + i);
+      fold_block(matrix + (i << kTripletShift) + j, matrix + (j << kTripletShift) + i);
   }
 }
 
-// Adds cells [p, a, b] to the matrices [p, a], [p, b] and, where kThird, [a, b], and clears them.
+// ---- From triplets to matrices of pairs
+
+// Adds cells [p, a, b] to the matrices [p, a], [p, b] and, if kThird, [a, b]; clears the cells.
 template <class Count, bool kThird>
 void spread(Count* cells, const LevelPlane& plane, Count* first, Count* second, Count* third) {
   const std::int32_t from = plane.lowest & ~7;
   const std::int32_t to = plane.highest | 7;
   for (std::int32_t p = plane.lowest; p <= plane.highest; ++p) {
     Row<Count> column;
-    load(second + (p << kJointShift), column);
+    load(second + (p << kTripletShift), column);
     for (std::int32_t a0 = from; a0 <= to; a0 += 8) {
-      Count* eight = cells + (p << (2 * kJointShift)) + (a0 << kJointShift);
-      if (!add_row_sums(eight, first + (p << kJointShift) + a0)) continue;
+      Count* eight = cells + (p << (2 * kTripletShift)) + (a0 << kTripletShift);
+      if (!add_row_sums(eight, first + (p << kTripletShift) + a0)) continue;
       for (int k = 0; k < 8; ++k) {
         Row<Count> row;
-        load(eight + (k << kJointShift), row);
+        load(eight + (k << kTripletShift), row);
         add(row, column);
-        if (kThird) add_at(row, third + ((a0 + k) << kJointShift));
-        clear(eight + (k << kJointShift));
+        if (kThird) add_at(row, third + ((a0 + k) << kTripletShift));
+        clear(eight + (k << kTripletShift));
       }
     }
-    store(column, second + (p << kJointShift));
+    store(column, second + (p << kTripletShift));
   }
 }
 
-// Adds the pairs of an offset whose first pixel is outside of `covered`.
+// Counts the pairs of an offset whose first pixel is not in `covered`.
 template <class Count>
 void count_rest(const LevelPlane& plane, PixelOffset offset, const Region& covered, Count* matrix) {
   const Region all = region_of(pair_range(plane, offset));
@@ -558,7 +561,7 @@ void count_rest(const LevelPlane& plane, PixelOffset offset, const Region& cover
     const std::uint8_t* p = plane.levels + row * plane.pitch;
     const std::uint8_t* q = p + offset.rows * plane.pitch + offset.columns;
     for (std::int64_t c = from; c < to; ++c)
-      add_to(matrix, static_cast<std::uint16_t>((p[c] << kJointShift) | q[c]), Count{1});
+      add_to(matrix, static_cast<std::uint16_t>((p[c] << kTripletShift) | q[c]), Count{1});
   };
   for (std::int64_t row = all.row; row < all.row_end; ++row) {
     if (row < covered.row || row >= covered.row_end) {
@@ -570,24 +573,24 @@ void count_rest(const LevelPlane& plane, PixelOffset offset, const Region& cover
   }
 }
 
-// Whether counting three pixels at a time pays: spreading the cells costs as much as some thousand increments.
-[[maybe_unused]] bool joint_pays(const LevelPlane& plane, const GlcmShape& shape) {
-  return shape.shift == kJointShift && plane.valid == nullptr && plane.height * plane.width >= 4096;
+// Whether counting triplets pays: spread() costs as much as some thousand increments.
+[[maybe_unused]] bool triplets_pay(const LevelPlane& plane, const GlcmShape& shape) {
+  return shape.shift == kTripletShift && plane.valid == nullptr && plane.height * plane.width >= 4096;
 }
 
-// Counts a group of 2 to 4 offsets; matrix k begins at k * kSmallSpacing.
+// Counts a group of 2 to 4 offsets as triplets. Matrix k begins at k * kSmallSpacing.
 template <class Count>
-void count_joint(const LevelPlane& plane, const PixelOffset* offsets, int group, bool symmetric,
-                 const GlcmScratch& scratch) {
+void count_triplets(const LevelPlane& plane, const PixelOffset* offsets, int group, bool symmetric,
+                    const GlcmScratch& scratch) {
   auto* cells = static_cast<Count*>(scratch.cells);
-  const JointPlan plan = joint_plan(offsets, group);
+  const TripletPlan plan = triplet_plan(offsets, group);
   Stream<Count> streams[2] = {};
   for (int s = 0; s < plan.streams; ++s) {
     const Region first = region_of(pair_range(plane, offsets[plan.a[s]]));
     if (plan.b[s] >= 0) {
-      Count* table = cells + 8 * kSmallSpacing + s * kJointSpacing;
+      Count* table = cells + 8 * kSmallSpacing + s * kTripletSpacing;
       const Region second = region_of(pair_range(plane, offsets[plan.b[s]]));
-      streams[s] = {intersection(first, second), kNoTriple, table, table};
+      streams[s] = {intersection(first, second), kNoTriplet, table, table};
     } else {
       Count* alone = cells + plan.a[s] * kSmallSpacing;
       streams[s] = {first, kNoPair, alone, alone + 4 * kSmallSpacing};
@@ -596,7 +599,7 @@ void count_joint(const LevelPlane& plane, const PixelOffset* offsets, int group,
   count_streams(plane, offsets, plan, streams, scratch);
   for (int s = 0; s < plan.streams; ++s) {
     if (plan.b[s] < 0) {
-      join_copies(streams[s].even, streams[s].odd, 1 << (2 * kJointShift));
+      join_copies(streams[s].even, streams[s].odd, 1 << (2 * kTripletShift));
       continue;
     }
     const Region& region = streams[s].region;
@@ -617,8 +620,8 @@ void count_joint(const LevelPlane& plane, const PixelOffset* offsets, int group,
     for (int k = 0; k < group; ++k) fold(cells + k * kSmallSpacing, plane);
 }
 
-// Counts the offsets group by group and hands each matrix to use(k, first copy, second copy or null), which must leave
-// both 0.
+// Counts the offsets, a group at a time, and calls use(k, first copy, second copy or null) with the matrix of each
+// offset k; use() must leave both copies 0.
 template <class Count, class Use>
 void for_each_matrix(const LevelPlane& plane, const PixelOffset* offsets, std::int32_t offset_count,
                      const GlcmShape& shape, bool symmetric, const GlcmScratch& scratch, const Use& use) {
@@ -629,9 +632,9 @@ void for_each_matrix(const LevelPlane& plane, const PixelOffset* offsets, std::i
     const std::int32_t left = offset_count - done;
     const std::int32_t group = small && left >= 4 ? 4 : left >= 2 ? 2 : 1;
     const PixelOffset* these = offsets + done;
-    const bool joint = left >= 2 && joint_pays(plane, shape);
-    if (joint)
-      count_joint<Count>(plane, these, group, symmetric, scratch);
+    const bool triplets = left >= 2 && triplets_pay(plane, shape);
+    if (triplets)
+      count_triplets<Count>(plane, these, group, symmetric, scratch);
     else if (group == 4)
       count_group<Count, 4, kSmallSpacing>(plane, these, shape, symmetric, scratch);
     else if (group == 2 && small)
@@ -644,7 +647,7 @@ void for_each_matrix(const LevelPlane& plane, const PixelOffset* offsets, std::i
       count_group<Count, 1, kLargeSpacing>(plane, these, shape, symmetric, scratch);
     for (std::int32_t k = 0; k < group; ++k) {
       Count* first = cells + k * spacing;
-      const bool copied = !joint && shape.copies == 2;
+      const bool copied = !triplets && shape.copies == 2;
       use(done + k, first, copied ? first + group * spacing : nullptr);
     }
     done += group;

@@ -1,4 +1,4 @@
-// Memory of one thread for pairs of gray levels, the kernels of the instruction set in use, and features of a plane.
+// What one thread needs to count pairs of gray levels: scratch memory, and the kernels of the instruction set in use.
 // Not for files that are compiled for each instruction set.
 #pragma once
 
@@ -19,20 +19,20 @@ struct GlcmKernels {
 
 GlcmKernels glcm_kernels(Isa isa);
 
-// T of core/haralick.h for counts below entropy_table_size(shift); made once for each shift, then shared.
+// T of core/haralick.h for counts below entropy_table_size(shift). Made once for each shift, for all threads.
 const std::uint64_t* entropy_table(std::int32_t shift);
 std::int64_t entropy_table_size(std::int32_t shift);
 
-class GlcmMemory {
+class GlcmThreadScratch {
  public:
-  explicit GlcmMemory(const GlcmKernels& kernels) : kernels_(kernels) {}
+  explicit GlcmThreadScratch(const GlcmKernels& kernels) : kernels_(kernels) {}
 
   const GlcmKernels& kernels() const { return kernels_; }
 
   // Valid until the next call with larger sizes.
   GlcmScratch scratch(std::int32_t levels, std::int64_t pixels);
 
-  // The plane of an image; valid until the next image.
+  // Makes the plane of an image, which is valid until the next call.
   QuantizeResult plane(const ImageView& image, const MaskView* mask, std::int32_t channels, PixelType type,
                        const Quantization& by);
 
@@ -44,7 +44,7 @@ class GlcmMemory {
 
  private:
   GlcmKernels kernels_;
-  std::vector<std::uint64_t> cells_;  // 64-bit, for its alignment; all 0 between calls
+  std::vector<std::uint64_t> cells_;  // 64-bit words for their alignment; all 0 between calls
   std::vector<std::uint16_t> pairs_;
   std::vector<std::uint8_t> pair_weights_;
   std::vector<float> strip_;
@@ -53,13 +53,13 @@ class GlcmMemory {
   std::vector<std::uint64_t> weights_;
   std::int32_t weight_levels_ = 0;
   std::int32_t weight_shift_ = 0;
-  std::int32_t weight_largest_ = -1;  // of the normalized ones
+  std::int32_t weight_largest_ = -1;  // largest level for which the normalized weights were made
   std::vector<GlcmSums> sums_;
 };
 
-// Features of the pairs of a plane, [offset_count, feature_count]. The plane's pixels, at most kMostGlcmPixels, bound
-// the number of pairs.
+// Writes the features of a plane's pairs, [offset_count, feature_count]. A plane has at most kMaxGlcmPixels pixels.
 void glcm_features_plane(const LevelPlane& plane, const PixelOffset* offsets, std::int32_t offset_count, bool symmetric,
-                         const GlcmFeature* features, std::int32_t feature_count, GlcmMemory& memory, double* values);
+                         const GlcmFeature* features, std::int32_t feature_count, GlcmThreadScratch& own,
+                         double* values);
 
 }  // namespace iuscore

@@ -1,12 +1,12 @@
-// The instruction sets for which files *_isa.cpp are compiled, each in a namespace of its own, and the choice among
-// them.
+// The instruction sets for which *_isa.cpp files are compiled, each in a namespace of its own, and the choice of one at
+// run time.
 #pragma once
 
 namespace iuscore {
 
 enum class Isa { baseline, avx2, avx512 };
 
-// The best instruction set of this CPU, at most what IUSCORE_CPU_ISA (baseline, avx2, avx512) allows.
+// The best instruction set of this CPU, limited by the environment variable IUSCORE_CPU_ISA (baseline, avx2, avx512).
 Isa current_isa();
 const char* isa_name(Isa isa);
 

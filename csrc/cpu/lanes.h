@@ -1,6 +1,6 @@
-// One vector register of floats. Included by files that are compiled for each instruction set only: its width is that
-// of the set. Intrinsics, because C++ has no fused multiplication and addition of vectors that a compiler may not take
-// apart; the plain form gives the same bits.
+// One vector register of floats, as wide as the instruction set's. Only for files that are compiled for each
+// instruction set. Intrinsics, because plain C++ has no vector multiply-add that the compiler must keep fused; the
+// scalar form at the end gives the same bits.
 #pragma once
 
 #include "core/mlp.h"
@@ -29,10 +29,10 @@ IUSCORE_HD Lanes subtract(Lanes a, Lanes b) { return _mm512_sub_ps(a, b); }
 IUSCORE_HD Lanes multiply(Lanes a, Lanes b) { return _mm512_mul_ps(a, b); }
 IUSCORE_HD Lanes larger(Lanes a, Lanes b) { return _mm512_maskz_max_ps(0xffff, a, b); }
 IUSCORE_HD Lanes multiply_add(Lanes a, Lanes b, Lanes sum) { return _mm512_fmadd_ps(a, b, sum); }
-// The second operand where one is NaN or both are zero: relu of core/mlp.h.
-// (Without a mask g++ 12 warns of an uninitialized register.)
+// As relu() of core/mlp.h: the instruction gives the second operand if one is NaN or both are zero.
+// (Without the mask g++ 12 warns about an uninitialized register.)
 IUSCORE_HD Lanes relu(Lanes z) { return _mm512_maskz_max_ps(0xffff, _mm512_setzero_ps(), z); }
-IUSCORE_HD Lanes gradient_through(Lanes h, Lanes gradient) {
+IUSCORE_HD Lanes relu_gradient(Lanes h, Lanes gradient) {
   return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(h, _mm512_setzero_ps(), _CMP_NLE_UQ), gradient);
 }
 
@@ -49,7 +49,7 @@ IUSCORE_HD Lanes multiply(Lanes a, Lanes b) { return _mm256_mul_ps(a, b); }
 IUSCORE_HD Lanes larger(Lanes a, Lanes b) { return _mm256_max_ps(a, b); }
 IUSCORE_HD Lanes multiply_add(Lanes a, Lanes b, Lanes sum) { return _mm256_fmadd_ps(a, b, sum); }
 IUSCORE_HD Lanes relu(Lanes z) { return _mm256_max_ps(_mm256_setzero_ps(), z); }
-IUSCORE_HD Lanes gradient_through(Lanes h, Lanes gradient) {
+IUSCORE_HD Lanes relu_gradient(Lanes h, Lanes gradient) {
   return _mm256_and_ps(_mm256_cmp_ps(h, _mm256_setzero_ps(), _CMP_NLE_UQ), gradient);
 }
 
@@ -76,7 +76,7 @@ IUSCORE_HD Lanes multiply(Lanes a, Lanes b) {
   for (int i = 0; i < kLanes; ++i) a.lane[i] *= b.lane[i];
   return a;
 }
-// The second operand where one is NaN, as the instructions do.
+// If one operand is NaN the second one, as the instructions do.
 IUSCORE_HD Lanes larger(Lanes a, Lanes b) {
   for (int i = 0; i < kLanes; ++i) a.lane[i] = a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i];
   return a;
@@ -89,8 +89,8 @@ IUSCORE_HD Lanes relu(Lanes z) {
   for (int i = 0; i < kLanes; ++i) z.lane[i] = iuscore::relu(z.lane[i]);
   return z;
 }
-IUSCORE_HD Lanes gradient_through(Lanes h, Lanes gradient) {
-  for (int i = 0; i < kLanes; ++i) gradient.lane[i] = iuscore::gradient_through(h.lane[i], gradient.lane[i]);
+IUSCORE_HD Lanes relu_gradient(Lanes h, Lanes gradient) {
+  for (int i = 0; i < kLanes; ++i) gradient.lane[i] = iuscore::relu_gradient(h.lane[i], gradient.lane[i]);
   return gradient;
 }
 

@@ -13,7 +13,7 @@
 namespace iuscore {
 
 // Calls body(worker, index) for every index in [0, count); each worker is one thread. The first exception is rethrown.
-// Where no more threads can be started, those that were do all the work.
+// If no more threads can be started, those that were started do all the work.
 template <class Body>
 void parallel_for(std::int64_t count, std::int32_t threads, const Body& body) {
   const auto workers = static_cast<std::int32_t>(std::min<std::int64_t>(threads, count));

@@ -17,9 +17,9 @@ void store(const float* planes, std::int64_t n, MapType type, std::uint16_t* out
     out[i] = type == MapType::f16 ? float_to_f16(planes[i]) : float_to_bf16(planes[i]);
 }
 
-struct Memory {
+struct Scratch {
   std::vector<float> strips;
-  std::vector<float> planes;  // only where the maps themselves are too narrow to hold the intermediate
+  std::vector<float> planes;  // only for 16-bit maps, which cannot hold intermediate values
 };
 
 }  // namespace
@@ -38,18 +38,18 @@ void perceptual_maps_cpu(const PerceptualMapsArgs& args) {
     most_taps = std::max<std::int64_t>(most_taps, taps.back().first.taps);
   }
   const std::int64_t size = std::int64_t{kMaps} * args.height * args.width;
-  const bool narrow = args.map_type != MapType::f32;
-  std::vector<Memory> memory(static_cast<std::size_t>(args.threads));
+  const bool is_half = args.map_type != MapType::f32;
+  std::vector<Scratch> scratch(static_cast<std::size_t>(args.threads));
   const auto kernel = IUSCORE_FOR_ISA(current_isa(), perceptual_maps_image);
   parallel_for(args.batch, args.threads, [&](std::int32_t worker, std::int64_t i) {
-    Memory& own = memory[static_cast<std::size_t>(worker)];
+    Scratch& own = scratch[static_cast<std::size_t>(worker)];
     own.strips.resize(static_cast<std::size_t>(perceptual_maps_strip_size(widest, most_taps, args.width)));
-    if (narrow) own.planes.resize(static_cast<std::size_t>(size));
+    if (is_half) own.planes.resize(static_cast<std::size_t>(size));
     const auto& [vertical, horizontal] = taps[static_cast<std::size_t>(i)];
-    float* planes = narrow ? own.planes.data() : static_cast<float*>(args.maps) + i * size;
+    float* planes = is_half ? own.planes.data() : static_cast<float*>(args.maps) + i * size;
     kernel({args.images[i], vertical, horizontal, args.channels, args.pixel_type, args.color, args.clean, args.height,
             args.width, planes, args.ranges + i * kMaps, own.strips.data()});
-    if (narrow) store(planes, size, args.map_type, static_cast<std::uint16_t*>(args.maps) + i * size);
+    if (is_half) store(planes, size, args.map_type, static_cast<std::uint16_t*>(args.maps) + i * size);
   });
 }
 

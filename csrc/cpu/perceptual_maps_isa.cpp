@@ -9,8 +9,7 @@
 
 namespace iuscore::IUSCORE_ISA {
 
-// Pass 1 of perceptual_maps_isa.cpp: the image at the maps' size, and the ranges of its channels. Included there once,
-// so that everything has internal linkage in each instruction set.
+// ---- First pass: resize the image to the size of the maps, and find the range of each channel
 
 namespace {
 
@@ -26,7 +25,7 @@ typedef float Lanes __attribute__((vector_size(kLanes * sizeof(float))));
 typedef float Float4 __attribute__((vector_size(16)));
 typedef std::int32_t Int4 __attribute__((vector_size(16)));
 
-// A range lane by lane: the lanes are folded once an image, not once a row.
+// A range in lanes, which are folded once for each image instead of once for each row.
 struct WideRange {
   Lanes low;
   Lanes high;
@@ -90,7 +89,7 @@ bool all_usable(const ImageView& image, std::int32_t channels) {
   return usable;
 }
 
-// Image rows as weighted sums of input rows, [width, 3] interleaved or [kept, width] planar, whichever the input is.
+// Rows that are weighted sums of input rows: [width, 3] interleaved if the input is, else [kept, width] planar.
 template <class Pixel>
 class Rows {
  public:
@@ -134,7 +133,7 @@ class Rows {
       accumulate<Pixel>(row + c * image_.stride_c, w, weight, first, sum_ + c * w);
   }
 
-  // Windows of taps only move down, so a ring of `taps` rows converts every input row once.
+  // Converts input rows to floats. Windows of taps only move down, so a ring of `taps` rows converts each row once.
   const float* staged(std::int32_t y) {
     const std::int64_t slot_size = kept_ * image_.width;
     while (next_ <= y) {
@@ -170,8 +169,8 @@ class Rows {
   std::int32_t next_ = 0;
 };
 
-// [in, 3] interleaved -> three rows of [out]: one vector holds a pixel's channels and a lane nobody reads. A number of
-// taps known to the compiler (0: it is not) unrolls the sum.
+// [in, 3] interleaved -> three rows of [out]. A vector holds the three channels of a pixel; its fourth lane is not
+// used. kTaps: the number of taps if it is known, so that the sum is unrolled; else 0.
 template <int kTaps>
 void resample_interleaved(const float* __restrict__ in, const TapTable& table, float* __restrict__ r,
                           float* __restrict__ g, float* __restrict__ b) {
@@ -216,7 +215,7 @@ void resample_row(const float* __restrict__ in, const TapTable& table, std::int3
 #define IUSCORE_SHUFFLE(a, b, i, j, k, l) __builtin_shuffle(a, b, Int4{i, j, k, l})
 #endif
 
-// Four taps, four outputs at once: their windows are transposed, so that the sums run across vectors, in order.
+// Four taps, four outputs at a time: their windows are transposed, so that one vector holds the same tap of all four.
 void resample_row_of_4(const float* __restrict__ in, const TapTable& table, float* __restrict__ out) {
   std::int32_t o = 0;
   for (; o + 4 <= table.out; o += 4) {
@@ -239,7 +238,7 @@ void resample_row_of_4(const float* __restrict__ in, const TapTable& table, floa
   resample_row(in, table, o, out);
 }
 
-// One row of the kept channels, resized in width, into their planes at `out`. A single tap is a copy.
+// Resizes one row of the kept channels in width, into their planes at `out`; copies it if the width stays.
 void resize_row(const PerceptualMapsJob& job, const float* in, bool interleaved, float* out) {
   const TapTable& table = job.columns;
   const std::int64_t plane = static_cast<std::int64_t>(job.height) * job.width;
@@ -260,7 +259,7 @@ void resize_row(const PerceptualMapsJob& job, const float* in, bool interleaved,
   }
 }
 
-// Writes the resized channels into the planes and widens their ranges. One kept channel goes to plane 3.
+// Writes the resized channels into the planes and finds their ranges. A single channel goes to plane 3.
 template <class Pixel>
 void resize(const PerceptualMapsJob& job, WideRange ranges[3]) {
   const std::int32_t kept = kept_channels(job.color, job.channels);
@@ -273,7 +272,7 @@ void resize(const PerceptualMapsJob& job, WideRange ranges[3]) {
   }
 }
 
-// Pass 2: maps.
+// ---- Second pass: maps
 
 void normalize_row(const float* in, std::int32_t n, Normalizer by, float* out) {
   for (std::int32_t i = 0; i < n; ++i) out[i] = normalized(in[i], by);
@@ -306,11 +305,11 @@ void sobel_row(const float* north, const float* center, const float* south, std:
     for (std::int32_t i = 0; i < n; ++i) out[i] = clean_coarse_fine(out[i]);
 }
 
-// The last eight gray rows and their horizontal Gaussians.
+// A ring of the last eight gray rows and of their horizontal Gaussians.
 class GrayRing {
  public:
-  GrayRing(float* memory, std::int32_t width, std::int32_t height)
-      : gray_(memory + 3), blurred_(memory + kRing * (width + 6)), width_(width), height_(height) {}
+  GrayRing(float* rows, std::int32_t width, std::int32_t height)
+      : gray_(rows + 3), blurred_(rows + kRing * (width + 6)), width_(width), height_(height) {}
 
   float* row(std::int32_t y) { return gray_ + (y & (kRing - 1)) * (width_ + 6); }
 
@@ -348,8 +347,8 @@ class GrayRing {
   std::int32_t height_;
 };
 
-// Walks the rows once. A plane's row is read before any map's row overwrites it: maps of row
-// y - 1 and y - 3 lag behind.
+// Computes the maps row by row, in place: row y of a plane is read before a map overwrites it. The coarse-fine map is
+// one row behind, and the light-dark map three.
 template <bool kClean>
 void maps(const PerceptualMapsJob& job, const Normalizer by[3], WideRange ranges[kMaps]) {
   const std::int32_t w = job.width;

@@ -1,5 +1,5 @@
-// One image on one thread. Compiled once for each instruction set; no std containers or templates with external linkage
-// inside.
+// The maps of one image, on one thread. Compiled once for each instruction set; no std containers or templates with
+// external linkage inside.
 #pragma once
 
 #include "core/resample.h"
@@ -8,7 +8,7 @@
 
 namespace iuscore {
 
-constexpr int kRing = 8;  // gray rows alive at once: 7 for the Gaussian, rounded up to a power of two
+constexpr int kRing = 8;  // gray rows that are kept: 7 for the Gaussian, rounded up to a power of two
 
 struct PerceptualMapsJob {
   ImageView image;
@@ -20,12 +20,12 @@ struct PerceptualMapsJob {
   bool clean;
   std::int32_t height;
   std::int32_t width;
-  float* planes;  // [4, height, width]: the result; holds the resized image on the way
+  float* planes;  // [4, height, width]: the maps; before that, the resized image
   float* ranges;  // [4]
   float* strips;  // perceptual_maps_strip_size() floats
 };
 
-// Floats of strip memory one thread needs for images of up to this width and number of vertical taps.
+// Size of `strips` for images of up to this width and number of vertical taps.
 IUSCORE_HD std::int64_t perceptual_maps_strip_size(std::int64_t image_width, std::int64_t row_taps,
                                                    std::int64_t map_width) {
   const std::int64_t source = 3 * image_width + 4;

@@ -13,10 +13,10 @@ namespace {
 
 #if defined(__AVX2__)
 
-constexpr std::int32_t kPixelTaps = 4;  // of a color pixel at a time: 12 bytes of one load
+constexpr std::int32_t kPixelTaps = 4;  // color pixels at a time: 12 bytes of one load
 constexpr std::int32_t kGrayTaps = 8;
 
-// A weight of an output, 0 beyond the last.
+// Weight j of output o; 0 beyond the last tap or output.
 std::int16_t weight_of(const ResizeTaps& taps, std::int32_t o, std::int32_t j) {
   return o < taps.out && j < taps.taps ? taps.weights[std::int64_t{o} * taps.taps + j] : std::int16_t{0};
 }
@@ -41,8 +41,8 @@ inline __attribute__((always_inline)) __m128i load_bytes(const std::uint8_t* fro
   return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
 }
 
-// Two outputs at a time, one in each half of a register: red, green and blue of two neighbors become pairs of words.
-// kFours: of taps, where that is known; else 0.
+// Two outputs at a time, one in each half of a register. Red, green and blue of two neighboring pixels become three
+// pairs of words. kFours: the number of groups of four taps if it is known, else 0.
 template <std::int32_t kFours>
 void color_columns_of(const ResizeTaps& taps, const std::uint8_t* row, const std::uint8_t* weights, std::uint8_t* out) {
   const __m256i first_two =
@@ -51,7 +51,7 @@ void color_columns_of(const ResizeTaps& taps, const std::uint8_t* row, const std
       _mm256_broadcastsi128_si256(_mm_setr_epi8(6, -1, 9, -1, 7, -1, 10, -1, 8, -1, 11, -1, -1, -1, -1, -1));
   const __m256i half = _mm256_set1_epi32(resize_half(taps.shift));
   const __m128i shift = _mm_cvtsi32_si128(taps.shift);
-  // Copies: what is written could be `taps` for all a compiler knows.
+  // Copies: to the compiler, `out` could alias `taps`.
   const std::int32_t* const start = taps.start;
   const std::int32_t fours = kFours > 0 ? kFours : (taps.taps + kPixelTaps - 1) / kPixelTaps;
   const std::int32_t last = taps.out - 1;
@@ -116,7 +116,7 @@ void gray_columns(const ResizeTaps& taps, const std::uint8_t* row, const std::ui
 
 using RowList = const std::uint8_t* const*;
 
-// n bytes, rounded up to 32.
+// Sums rows with weights: n bytes, rounded up to 32.
 void sum_rows(const std::int16_t* weights, std::int32_t taps, std::int32_t shift, std::int64_t n, RowList rows,
               std::uint8_t* out) {
   const __m256i zero = _mm256_setzero_si256();
@@ -172,7 +172,7 @@ void gray_columns(const ResizeTaps& taps, const std::uint8_t* row, const std::ui
 
 using RowList = const std::uint8_t* const*;
 
-// n bytes, rounded up to 64.
+// Sums rows with weights: n bytes, rounded up to 64.
 void sum_rows(const std::int16_t* weights, std::int32_t taps, std::int32_t shift, std::int64_t n, RowList rows,
               std::uint8_t* out) {
   constexpr std::int64_t kAtOnce = 64;
@@ -189,7 +189,7 @@ void sum_rows(const std::int16_t* weights, std::int32_t taps, std::int32_t shift
 
 #endif
 
-// A row of the image, its channels side by side.
+// Copies a row of the image, channels interleaved.
 void stage_row(const ImageView& image, std::int32_t channels, std::int64_t y, std::uint8_t* to) {
   const auto* row = static_cast<const std::uint8_t*>(image.data) + y * image.stride_h;
   if (image.stride_w == channels && (channels == 1 || image.stride_c == 1)) {
@@ -202,29 +202,29 @@ void stage_row(const ImageView& image, std::int32_t channels, std::int64_t y, st
 
 }  // namespace
 
-void resize_prepare(const ResizeArgs& args, const ResizeMemory&, std::uint8_t* memory) {
-  auto* weights = reinterpret_cast<std::int16_t*>(memory);
+void resize_prepare(const ResizeArgs& args, const ResizeScratch&, std::uint8_t* scratch) {
+  auto* weights = reinterpret_cast<std::int16_t*>(scratch);
   if (args.channels == 3)
     repeat_color_weights(args.columns, weights);
   else
     repeat_gray_weights(args.columns, weights);
 }
 
-void resize_image(const ResizeArgs& args, std::int64_t i, const ResizeMemory& at, std::uint8_t* memory) {
+void resize_image(const ResizeArgs& args, std::int64_t i, const ResizeScratch& at, std::uint8_t* scratch) {
   const ImageView& image = args.images[i];
   const ResizeTaps& rows = args.rows;
   const std::int64_t row_bytes = std::int64_t{args.columns.out} * args.channels;
-  const auto slot = [&](std::int64_t y) { return memory + at.ring + y % at.ring_rows * at.pitch; };
+  const auto slot = [&](std::int64_t y) { return scratch + at.ring + y % at.ring_rows * at.pitch; };
   const auto columns_done = [&](std::int64_t y) {
     if (args.columns.taps == 0) return stage_row(image, args.channels, y, slot(y));
-    stage_row(image, args.channels, y, memory + at.staged);
+    stage_row(image, args.channels, y, scratch + at.staged);
     if (args.channels == 3)
-      color_columns(args.columns, memory + at.staged, memory, slot(y));
+      color_columns(args.columns, scratch + at.staged, scratch, slot(y));
     else
-      gray_columns(args.columns, memory + at.staged, memory, slot(y));
+      gray_columns(args.columns, scratch + at.staged, scratch, slot(y));
   };
-  auto* used = reinterpret_cast<const std::uint8_t**>(memory + at.used);
-  std::int64_t done = 0;  // rows of the image before this one are in the ring, or were
+  auto* used = reinterpret_cast<const std::uint8_t**>(scratch + at.used);
+  std::int64_t done = 0;  // rows of the image that have been resized in width
   for (std::int32_t o = 0; o < rows.out; ++o) {
     const std::int64_t start = rows.taps > 0 ? rows.start[o] : o;
     const std::int64_t reach = start + at.ring_rows;
@@ -234,8 +234,8 @@ void resize_image(const ResizeArgs& args, std::int64_t i, const ResizeMemory& at
     const std::uint8_t* line = slot(start);
     if (rows.taps > 0) {
       for (std::int32_t j = 0; j < rows.taps; ++j) used[j] = slot(start + j < end ? start + j : end - 1);
-      sum_rows(rows.weights + std::int64_t{o} * rows.taps, rows.taps, rows.shift, row_bytes, used, memory + at.line);
-      line = memory + at.line;
+      sum_rows(rows.weights + std::int64_t{o} * rows.taps, rows.taps, rows.shift, row_bytes, used, scratch + at.line);
+      line = scratch + at.line;
     }
     std::memcpy(args.out[i] + o * row_bytes, line, static_cast<std::size_t>(row_bytes));
   }

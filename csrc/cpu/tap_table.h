@@ -1,4 +1,4 @@
-// Owned resampling tables and a cache of those one call needs.
+// Resampling tables that own their memory, and a cache of the tables that one call needs.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,7 @@ struct OwnedTaps {
   TapTable view() const { return {start.data(), weight.data(), taps, static_cast<std::int32_t>(start.size())}; }
 };
 
-// in == out gives one tap of weight 1 per output: a copy.
+// in == out: one tap of weight 1 for each output, which is a copy.
 inline OwnedTaps make_taps(std::int32_t in, std::int32_t out, bool antialias) {
   const std::int32_t taps = in == out ? 1 : resample_taps(in, out, antialias);
   OwnedTaps table{std::vector<std::int32_t>(static_cast<std::size_t>(out)),

@@ -105,7 +105,7 @@ class Worker {
     std::transform(values_.begin(), values_.end(), properties, [](double value) { return static_cast<float>(value); });
   }
 
-  // Of the plane of lightness, which is the first.
+  // Smallest and largest counted level of lightness, which is the first plane.
   std::pair<std::int32_t, std::int32_t> counted_levels() const {
     std::int32_t lowest = kCodes;
     std::int32_t highest = 0;
@@ -127,7 +127,7 @@ class Worker {
   std::vector<float> rows_;
   std::vector<std::uint32_t> copies_;
   std::vector<double> values_;
-  GlcmMemory glcm_;
+  GlcmThreadScratch glcm_;
 };
 
 }  // namespace

@@ -7,7 +7,7 @@
 namespace iuscore::IUSCORE_ISA {
 namespace {
 
-// One channel of one row, floating types clamped to [0, 1]; `valid` loses the pixels that are not finite.
+// Loads one channel of one row, floats clamped to [0, 1]; clears `valid` of pixels that are not finite.
 template <class Pixel>
 void load_row(const typename Pixel::Storage* __restrict__ source, std::int64_t stride, std::int64_t n,
               float* __restrict__ values, std::uint8_t* __restrict__ valid) {
@@ -23,13 +23,13 @@ void load_row(const typename Pixel::Storage* __restrict__ source, std::int64_t s
       }
     }
   };
-  // Constant strides let the compiler load whole vectors.
+  // With constant strides the compiler loads whole vectors.
   if (stride == 1) return load(1);
   if (stride == 3) return load(3);
   load(stride);
 }
 
-// Not inlined: among the rest of an image there are too few registers for it.
+// Not inlined: inlined, it would have too few registers.
 __attribute__((noinline)) void linear_row(const std::uint8_t* __restrict__ source, std::int64_t stride, std::int64_t n,
                                           const float* __restrict__ table, float* __restrict__ linear) {
   const auto look_up = [&](std::int64_t step) __attribute__((always_inline)) {
@@ -43,24 +43,24 @@ void linear_row(const float* __restrict__ values, std::int64_t n, float unit, fl
   for (std::int64_t x = 0; x < n; ++x) linear[x] = srgb_to_linear(values[x] * unit);
 }
 
-// What the color planes are made from, hues apart: integers as they are, so that hues can be exact; and the factor that
-// brings them to the unit scale.
+// How pixels are loaded for color planes. Integers stay as they are, so that hues can be exact; kUnit brings them to
+// the unit scale.
 template <class Pixel>
 struct ColorPixel {
   using Load = Pixel;
-  static constexpr std::int32_t kMost = 0;
+  static constexpr std::int32_t kMax = 0;
   static constexpr float kUnit = 1.0f;
 };
 template <>
 struct ColorPixel<UnitU8> {
   using Load = RawU8;
-  static constexpr std::int32_t kMost = 255;
+  static constexpr std::int32_t kMax = 255;
   static constexpr float kUnit = 1.0f / 255.0f;
 };
 template <>
 struct ColorPixel<UnitU16> {
   using Load = RawU16;
-  static constexpr std::int32_t kMost = 65535;
+  static constexpr std::int32_t kMax = 65535;
   static constexpr float kUnit = 1.0f / 65535.0f;
 };
 
@@ -83,8 +83,8 @@ void lab_codes(const Channels& linear, std::int64_t n, std::uint8_t* __restrict_
   }
 }
 
-// kMost: of integers their largest value; else 0, of values on the unit scale.
-template <std::int32_t kMost>
+// kMax: the largest value of the integer type, or 0 for values on the unit scale.
+template <std::int32_t kMax>
 void hsv_row(const Channels& values, std::int64_t n, std::uint8_t* __restrict__ saturation,
              std::uint8_t* __restrict__ hue, std::uint8_t* __restrict__ hue_valid) {
   const float* __restrict__ r = values.r;
@@ -92,8 +92,8 @@ void hsv_row(const Channels& values, std::int64_t n, std::uint8_t* __restrict__ 
   const float* __restrict__ b = values.b;
   for (std::int64_t x = 0; x < n; ++x) {
     HsvCodes codes;
-    if constexpr (kMost > 0)
-      codes = hsv_codes_of_integers<kMost>(r[x], g[x], b[x]);
+    if constexpr (kMax > 0)
+      codes = hsv_codes_of_integers<kMax>(r[x], g[x], b[x]);
     else
       codes = hsv_codes(r[x], g[x], b[x]);
     saturation[x] = codes.saturation;
@@ -163,7 +163,7 @@ class Image {
       using Color = ColorPixel<Pixel>;
       const Channels values = load<typename Color::Load>(y, valid);
       lab_codes(linear<Pixel>(y, values), width_, lightness, bytes_[0], bytes_[1]);
-      hsv_row<Color::kMost>(values, width_, bytes_[2], bytes_[3], bytes_[4]);
+      hsv_row<Color::kMax>(values, width_, bytes_[2], bytes_[3], bytes_[4]);
       count_row(lightness, valid, width_, plane(0));
       for (int k = 0; k < 3; ++k) count_row(bytes_[k], valid, width_, plane(k + 1));
       if (valid != nullptr) keep_both(valid, width_, bytes_[4]);
@@ -189,7 +189,7 @@ class Image {
     const std::uint8_t* __restrict__ codes = job_.lightness;
     std::uint8_t* __restrict__ level = job_.level;
     const std::int64_t pixels = job_.image.height * width_;
-    const std::int32_t levels = job_.levels;  // a copy: what is written could be `job_` for all a compiler knows
+    const std::int32_t levels = job_.levels;  // a copy: to the compiler, `level` could alias `job_`
     for (std::int64_t i = 0; i < pixels; ++i) level[i] = level_of_code(codes[i], levels);
   }
 
@@ -239,8 +239,8 @@ class Image {
     return {rows[0], rows[job_.channels == 3 ? 1 : 0], rows[job_.channels == 3 ? 2 : 0]};
   }
 
-  // Replicate border: the first and last column stand for the missing ones. Whole vectors are computed, some of them
-  // past the end of the row, into memory that is there for it.
+  // Replicated border: the first and the last column stand for their missing neighbors. Computes whole vectors, up to
+  // kRowSlack codes past the end of the row.
   void sobel_row(const std::uint8_t* __restrict__ above, const std::uint8_t* __restrict__ here,
                  const std::uint8_t* __restrict__ below, std::uint8_t* __restrict__ codes) {
     std::int16_t* __restrict__ smooth = sums_[0] + 1;  // vertical (1, 2, 1)
@@ -260,7 +260,7 @@ class Image {
 
   // Pixels of row y whose whole neighborhood inside the image is valid.
   const std::uint8_t* eroded(std::int64_t above, std::int64_t y, std::int64_t below) {
-    std::uint8_t* column = bytes_[1] + 1;  // one pixel of border on either side
+    std::uint8_t* column = bytes_[1] + 1;  // with a border of one pixel at each end
     std::uint8_t* all = bytes_[3];
     std::memcpy(column, job_.valid + y * width_, static_cast<std::size_t>(width_));
     keep_both(job_.valid + above * width_, width_, column);

@@ -8,7 +8,7 @@
 
 namespace iuscore {
 
-constexpr int kCopies = 4;  // of each histogram, so that equal neighbors do not wait for each other's count
+constexpr int kCopies = 4;  // of each histogram, so that the counts of equal neighbors do not wait for each other
 
 struct TextureCodesJob {
   ImageView image;
@@ -26,9 +26,9 @@ struct TextureCodesJob {
   float* rows;              // texture_codes_rows() floats
 };
 
-constexpr int kRowSlack = 32;  // a row may be computed up to a multiple of this
+constexpr int kRowSlack = 32;  // codes of a row are computed up to a multiple of this
 
-// Floats of row memory one thread needs for images of up to this width.
+// Size of `rows` for images of up to this width.
 IUSCORE_HD std::int64_t texture_codes_rows(std::int64_t width) { return 6 * width + 3 * (width + 2 + kRowSlack); }
 
 IUSCORE_IN_EVERY_ISA(void texture_codes_image(const TextureCodesJob& job);)

@@ -1,4 +1,4 @@
-// Memory of worker threads.
+// Scratch memory of worker threads.
 #pragma once
 
 #include <cstdint>
@@ -7,11 +7,11 @@
 
 namespace iuscore {
 
-// Floats that begin at a cache line, one piece a thread, made when the thread first asks; what they hold is not
-// defined.
-class Memory {
+// One piece of floats for each thread, allocated when the thread first asks for it. It begins at a cache line; its
+// content is undefined.
+class ThreadScratch {
  public:
-  explicit Memory(std::int32_t workers) : pieces_(static_cast<std::size_t>(workers)) {}
+  explicit ThreadScratch(std::int32_t workers) : pieces_(static_cast<std::size_t>(workers)) {}
 
   float* of(std::int32_t worker, std::int64_t floats) {
     Piece& piece = pieces_[static_cast<std::size_t>(worker)];

@@ -20,13 +20,13 @@ constexpr std::int32_t kCnnPoolRun = 8;       // pixels of a row that come out o
 constexpr std::int32_t kCnnRows = 8;          // images of a block of the first linear layer
 constexpr std::int32_t kCnnStep = kWarpSize * kCnnLanes;  // terms that a warp takes at a time
 constexpr std::int32_t kCnnStepsOfSlice = 4;
-constexpr std::int32_t kMostCnnSlices = 64;
+constexpr std::int32_t kMaxCnnSlices = 64;
 
 struct alignas(16) CnnVector {
   std::uint32_t pairs[kCnnLanes / 2];
 };
 
-constexpr float kMostHalf = 65504.0f;
+constexpr float kMaxHalf = 65504.0f;
 
 // Rounded to nearest even; with kRelu what is negative becomes 0.
 template <bool kRelu>
@@ -44,7 +44,7 @@ __device__ std::uint32_t half_pair(float low, float high) {
 #endif
 }
 
-__device__ inline void take_pair(std::uint32_t pair, float& low, float& high) {
+__device__ inline void load_pair(std::uint32_t pair, float& low, float& high) {
 #if defined(__CUDA_ARCH__)
   asm("{.reg .b16 l, h; mov.b32 {l, h}, %2; cvt.f32.f16 %0, l; cvt.f32.f16 %1, h;}"
       : "=f"(low), "=f"(high)
@@ -65,14 +65,14 @@ __device__ CnnVector packed(const float (&values)[kCnnLanes]) {
 
 __device__ inline void unpack(const CnnVector& vector, float (&values)[kCnnLanes]) {
   IUSCORE_UNROLLED
-  for (int i = 0; i < kCnnLanes / 2; ++i) take_pair(vector.pairs[i], values[2 * i], values[2 * i + 1]);
+  for (int i = 0; i < kCnnLanes / 2; ++i) load_pair(vector.pairs[i], values[2 * i], values[2 * i + 1]);
 }
 
 __device__ inline CnnVector vector_at(const std::uint16_t* values) {
   return *reinterpret_cast<const CnnVector*>(values);
 }
 
-__device__ inline void take_eight(const float* from, float (&values)[kCnnLanes]) {
+__device__ inline void load_eight(const float* from, float (&values)[kCnnLanes]) {
   IUSCORE_UNROLLED
   for (int i = 0; i < kCnnLanes / 4; ++i) {
     const Four<float> four = *reinterpret_cast<const Four<float>*>(from + 4 * i);
@@ -99,7 +99,7 @@ __device__ void widen(float& largest, const float (&values)[kCnnLanes]) {
   for (int i = 0; i < kCnnLanes; ++i) largest = max_or_nan(largest, kRelu ? values[i] : fabsf(values[i]));
 }
 
-__device__ inline bool beyond_half(float largest) { return !(largest <= kMostHalf); }
+__device__ inline bool beyond_half(float largest) { return !(largest <= kMaxHalf); }
 
 __device__ inline bool not_finite(float value) { return (bits_of(value) & 0x7f800000u) == 0x7f800000u; }
 
@@ -159,8 +159,8 @@ __global__ void __launch_bounds__(kCnnBlock, 4) additive_cnn_first_kernel(const 
   float taps[9][kCnnLanes];
   float bias[kCnnLanes];
   IUSCORE_UNROLLED
-  for (int t = 0; t < 9; ++t) take_eight(args.kernels + (g * 9 + t) * args.channels + place.channel, taps[t]);
-  take_eight(args.bias + g * args.channels + place.channel, bias);
+  for (int t = 0; t < 9; ++t) load_eight(args.kernels + (g * 9 + t) * args.channels + place.channel, taps[t]);
+  load_eight(args.bias + g * args.channels + place.channel, bias);
   const CnnColumns columns{
       args.maps + place.image % args.batch * args.stride_image + g * args.stride_group + place.row * args.stride_row,
       args.stride_row, args.width, place.row > 0, place.row + 1 < args.height};
@@ -169,12 +169,12 @@ __global__ void __launch_bounds__(kCnnBlock, 4) additive_cnn_first_kernel(const 
   float window[3][3];  // column, row
   columns.take(place.begin - 1, window[0]);
   columns.take(place.begin, window[1]);
-  bool broken = false;
+  bool nonfinite = false;
   float largest = 0.0f;
-  IUSCORE_PAIRED
+  IUSCORE_UNROLLED_BY_2
   for (std::int32_t x = place.begin; x < place.end; ++x) {
     columns.take(x + 1, window[2]);
-    broken |= not_finite(window[1][1]);
+    nonfinite |= not_finite(window[1][1]);
     float sums[kCnnLanes];
     IUSCORE_UNROLLED
     for (int i = 0; i < kCnnLanes; ++i) sums[i] = bias[i];
@@ -192,7 +192,7 @@ __global__ void __launch_bounds__(kCnnBlock, 4) additive_cnn_first_kernel(const 
       window[1][r] = window[2][r];
     }
   }
-  if (broken || beyond_half(largest)) atomicOr(args.broken + place.image, 1);
+  if (nonfinite || beyond_half(largest)) atomicOr(args.nonfinite + place.image, 1);
 }
 
 // ---- After a convolution
@@ -229,7 +229,7 @@ __global__ void __launch_bounds__(kCnnBlock, 8)
   std::uint16_t* at =
       args.in + ((place.image * args.height + place.row) * args.width + place.begin) * args.channels + place.channel;
   float largest = 0.0f;
-  IUSCORE_PAIRED
+  IUSCORE_UNROLLED_BY_2
   for (std::int32_t x = place.begin; x < place.end; ++x, at += args.channels) {
     float values[kCnnLanes];
     unpack(vector_at(at), values);
@@ -238,7 +238,7 @@ __global__ void __launch_bounds__(kCnnBlock, 8)
     widen<true>(largest, values);
     *reinterpret_cast<CnnVector*>(at) = packed<true>(values);
   }
-  if (beyond_half(largest)) atomicOr(args.broken + place.image, 1);
+  if (beyond_half(largest)) atomicOr(args.nonfinite + place.image, 1);
 }
 
 // The largest of four, then bias and ReLU, which keep the order: four times less of them.
@@ -255,7 +255,7 @@ __global__ void __launch_bounds__(kCnnBlock, 6) additive_cnn_pool_kernel(const _
   std::uint16_t* out =
       args.out + ((place.image * height + place.row) * width + place.begin) * args.channels + place.channel;
   float most = 0.0f;
-  IUSCORE_PAIRED
+  IUSCORE_UNROLLED_BY_2
   for (std::int32_t x = place.begin; x < place.end; ++x, from += 2 * args.channels, out += args.channels) {
     const CnnVector four[4] = {vector_at(from), vector_at(from + args.channels), vector_at(from + row),
                                vector_at(from + row + args.channels)};
@@ -274,7 +274,7 @@ __global__ void __launch_bounds__(kCnnBlock, 6) additive_cnn_pool_kernel(const _
     widen<false>(most, largest);
     *reinterpret_cast<CnnVector*>(out) = packed<false>(largest);
   }
-  if (beyond_half(most)) atomicOr(args.broken + place.image, 1);
+  if (beyond_half(most)) atomicOr(args.nonfinite + place.image, 1);
 }
 
 // ---- Linear layers
@@ -284,7 +284,7 @@ __global__ void __launch_bounds__(kCnnBlock, 6) additive_cnn_pool_kernel(const _
 IUSCORE_HD std::int32_t cnn_slices(std::int64_t terms) {
   const std::int64_t steps = (terms + kCnnStep - 1) / kCnnStep;
   const std::int64_t slices = (steps + kCnnStepsOfSlice - 1) / kCnnStepsOfSlice;
-  return static_cast<std::int32_t>(slices < kMostCnnSlices ? slices : kMostCnnSlices);
+  return static_cast<std::int32_t>(slices < kMaxCnnSlices ? slices : kMaxCnnSlices);
 }
 
 IUSCORE_HD std::int32_t cnn_units_in_fours(std::int32_t units) {
@@ -367,9 +367,9 @@ __global__ void __launch_bounds__(kCnnBlock) additive_cnn_finish_kernel(const __
   const std::int64_t step = std::int64_t{args.groups} * args.batch * padded;
   const float* sums = args.sums + (g * args.batch + image) * padded;
   const float* rest = args.rest + g * args.rest_floats;
-  const bool broken = args.broken[g * args.batch + image] != 0;
+  const bool nonfinite = args.nonfinite[g * args.batch + image] != 0;
   float* values = dynamic_shared();
-  float* next = values + kMostCnnUnits;
+  float* next = values + kMaxCnnUnits;
   std::int32_t before = 0;  // units of the layer before
   IUSCORE_ROLLED
   for (std::int32_t layer = 0; layer < args.n_linears; ++layer) {
@@ -385,7 +385,7 @@ __global__ void __launch_bounds__(kCnnBlock) additive_cnn_finish_kernel(const __
       for (std::int32_t k = 0; k < before; ++k)
         sum = multiply_add(weights[std::int64_t{k} * units + u], values[k], sum);
       if (is_last)
-        args.evidence[(image * args.groups + g) * units + u] = broken ? float_of(0x7fc00000u) : one_nan(sum);
+        args.evidence[(image * args.groups + g) * units + u] = nonfinite ? float_of(0x7fc00000u) : canonical_nan(sum);
       else
         next[u] = relu(sum);
     }
@@ -434,7 +434,7 @@ void additive_cnn_heads_cuda(const CnnHeadsArgs& args, std::int32_t device, void
   const std::int64_t tiles = std::int64_t{args.groups} * ((args.batch + kCnnRows - 1) / kCnnRows);
   launcher.launch(additive_cnn_dense_kernel, tiles * cnn_slices(args.terms), kCnnDenseBlock, 0, stream, args);
   launcher.launch(additive_cnn_finish_kernel, std::int64_t{args.groups} * args.batch, kCnnBlock,
-                  2 * kMostCnnUnits * static_cast<std::int64_t>(sizeof(float)), stream, args);
+                  2 * kMaxCnnUnits * static_cast<std::int64_t>(sizeof(float)), stream, args);
 }
 
 }  // namespace iuscore

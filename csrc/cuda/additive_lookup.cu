@@ -11,7 +11,7 @@ namespace iuscore {
 
 constexpr std::int32_t kLookupRows = 64;  // of a block
 
-__global__ void __launch_bounds__(kLargestLookupBlock)
+__global__ void __launch_bounds__(kMaxLookupBlock)
     additive_lookup_kernel(const __grid_constant__ AdditiveLookupArgs args) {
   const auto lane = static_cast<std::int32_t>(threadIdx.x) % kWarpSize;
   const auto warp = static_cast<std::int32_t>(threadIdx.x) / kWarpSize;
@@ -32,7 +32,7 @@ __global__ void __launch_bounds__(kLargestLookupBlock)
     const float* from = args.contributions + at / c * args.groups * c + at % c;
     float sum = *from;
     for (std::int32_t g = 1; g < args.groups; ++g) sum = sum + from[std::int64_t{g} * c];
-    args.total[at] = one_nan(sum);
+    args.total[at] = canonical_nan(sum);
   }
 }
 

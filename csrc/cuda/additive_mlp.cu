@@ -16,7 +16,7 @@ constexpr std::int32_t kSlabFloats = 2048;  // weights that are multiplied at a 
 constexpr std::int32_t kSlabs = 2;          // one is read while the next is written
 
 // In shared memory, in this order: two slabs of weights; values of the rows (inputs, hidden layers, outputs), each a
-// line of `pitch` floats; the backward pass's sums of one group. What does not fit lies elsewhere: values in the
+// line of `pitch` floats; the backward pass's sums of one group. What does not fit lies workspace: values in the
 // workspace, one piece a block, and sums where they go in the end.
 struct AdditiveMlpLayout {
   std::int32_t threads;
@@ -26,8 +26,8 @@ struct AdditiveMlpLayout {
   std::int32_t pitch;          // 4 more than rows: eight threads with neighboring lines meet eight bank quadruples
   std::int32_t slab_units;
   std::int32_t slab_terms;
-  bool values_on_chip;
-  bool sums_on_chip;
+  bool values_in_shared;
+  bool sums_in_shared;
   std::int64_t value_floats;
   std::int64_t sum_floats;  // of one group; 0 in the forward pass
   std::int64_t shared_bytes;
@@ -63,17 +63,17 @@ inline AdditiveMlpLayout additive_tile_layout(const AdditiveMlpCudaArgs& args, s
   layout.value_floats = lines * layout.pitch;
   layout.sum_floats = sum_floats;
   std::int64_t chip = shared_limit / static_cast<std::int64_t>(sizeof(float)) - kSlabs * kSlabFloats;
-  layout.values_on_chip = layout.value_floats <= chip;
-  if (layout.values_on_chip) chip -= layout.value_floats;
-  layout.sums_on_chip = sum_floats <= chip;
+  layout.values_in_shared = layout.value_floats <= chip;
+  if (layout.values_in_shared) chip -= layout.value_floats;
+  layout.sums_in_shared = sum_floats <= chip;
   layout.shared_bytes = static_cast<std::int64_t>(sizeof(float)) *
-                        (kSlabs * kSlabFloats + (layout.values_on_chip ? layout.value_floats : 0) +
-                         (layout.sums_on_chip ? sum_floats : 0));
+                        (kSlabs * kSlabFloats + (layout.values_in_shared ? layout.value_floats : 0) +
+                         (layout.sums_in_shared ? sum_floats : 0));
   return layout;
 }
 
 inline void set_blocks(AdditiveMlpLayout& layout, std::int32_t multiprocessors) {
-  const std::int64_t most = layout.values_on_chip ? 0x7fffffff : 2 * multiprocessors;
+  const std::int64_t most = layout.values_in_shared ? 0x7fffffff : 2 * multiprocessors;
   layout.blocks = static_cast<std::int32_t>(least(layout.items, most));
 }
 
@@ -104,7 +104,7 @@ inline AdditiveMlpLayout additive_mlp_backward_layout(const AdditiveMlpCudaArgs&
 
 // Floats of the workspace: sums of all items, then the values of all blocks.
 inline std::int64_t additive_workspace(const AdditiveMlpLayout& layout) {
-  return layout.sum_floats * layout.items + (layout.values_on_chip ? 0 : layout.value_floats * layout.blocks);
+  return layout.sum_floats * layout.items + (layout.values_in_shared ? 0 : layout.value_floats * layout.blocks);
 }
 
 // What a block of threads does with one tile of rows and one group: layers, sums over rows.
@@ -128,8 +128,8 @@ struct AdditiveGroup {
 
 // Values are lines of one tile's rows: line `unit`, position `row`. Each function is called by all threads of the
 // block.
-// kOnChip, where layout.values_on_chip, tells the compiler which kind of memory they are in.
-template <bool kOnChip>
+// kInShared, where layout.values_in_shared, tells the compiler which kind of memory they are in.
+template <bool kInShared>
 class AdditiveTile {
  public:
   float* x;    // [largest group][pitch]
@@ -137,9 +137,9 @@ class AdditiveTile {
   float* h2;   // [H2][pitch]
   float* out;  // [C][pitch]
 
-  __device__ AdditiveTile(const AdditiveMlpArgs& args, const AdditiveMlpLayout& layout, float* elsewhere)
+  __device__ AdditiveTile(const AdditiveMlpArgs& args, const AdditiveMlpLayout& layout, float* workspace)
       : args_(args), layout_(layout), slab_(dynamic_shared()) {
-    x = kOnChip ? slab_ + kSlabs * kSlabFloats : elsewhere + blockIdx.x * layout.value_floats;
+    x = kInShared ? slab_ + kSlabs * kSlabFloats : workspace + blockIdx.x * layout.value_floats;
     h1 = x + std::int64_t{args.largest_group} * layout.pitch;
     h2 = h1 + std::int64_t{args.hidden_1} * layout.pitch;
     out = h2 + std::int64_t{args.hidden_2} * layout.pitch;
@@ -151,7 +151,7 @@ class AdditiveTile {
 
   // `rows` rows of the group's inputs; zeros behind them. A warp takes 8 inputs of 4 rows at a time: whole sectors of
   // memory where rows are contiguous, and 32 banks.
-  __device__ void take_inputs(const AdditiveGroup& group, std::int64_t first_row, std::int32_t rows) {
+  __device__ void load_inputs(const AdditiveGroup& group, std::int64_t first_row, std::int32_t rows) {
     const float* from = args_.x + first_row * args_.stride_row + group.first * args_.stride_input;
     for (std::int32_t k = lane() % 8; k < group.inputs; k += 8)
       for (std::int32_t row = warp() * 4 + lane() / 8; row < layout_.rows; row += warps() * 4)
@@ -159,7 +159,7 @@ class AdditiveTile {
   }
 
   // Lines of x, now gradients, to where they go.
-  __device__ void give_inputs(const AdditiveGroup& group, std::int64_t first_row, std::int32_t rows, float* to) const {
+  __device__ void write_inputs(const AdditiveGroup& group, std::int64_t first_row, std::int32_t rows, float* to) const {
     to += first_row * args_.inputs + group.first;
     for (std::int32_t k = lane() % 8; k < group.inputs; k += 8)
       for (std::int32_t row = warp() * 4 + lane() / 8; row < rows; row += warps() * 4)
@@ -209,7 +209,7 @@ class AdditiveTile {
       for (std::int32_t term = 0; term < w.terms; term += layout_.slab_terms) {
         const std::int32_t terms = w.terms - term < layout_.slab_terms ? w.terms - term : layout_.slab_terms;
         float* slab = slab_ + kSlabFloats * (turn_ ^= 1);
-        take_slab(w, term, terms, first, slab);
+        load_slab(w, term, terms, first, slab);
         __syncthreads();  // no thread still reads the slab before the last
         const float* in = from + std::int64_t{term} * layout_.pitch + row;
         const float* weights = slab + unit;
@@ -240,9 +240,9 @@ class AdditiveTile {
   };
   __device__ void add_products(const Lines& one, const Lines& two, std::int32_t rows, bool fresh, float* to) const {
     if (two.count < 4)
-      add_narrow(one, two, rows, fresh, to);
+      add_few(one, two, rows, fresh, to);
     else
-      add_wide(one, two, rows, fresh, to);
+      add_many(one, two, rows, fresh, to);
   }
 
   // to[i] += sum of line i.
@@ -269,7 +269,7 @@ class AdditiveTile {
   __device__ static Four<float> four_of(const float* from) { return *reinterpret_cast<const Four<float>*>(from); }
 
   // A slab has as many units as divide the number of threads, so a thread keeps its unit.
-  __device__ void take_slab(const LayerWeights& w, std::int32_t term, std::int32_t terms, std::int32_t first,
+  __device__ void load_slab(const LayerWeights& w, std::int32_t term, std::int32_t terms, std::int32_t first,
                             float* slab) const {
     const std::int32_t u = thread() % layout_.slab_units;
     const bool real = first + u < w.units;
@@ -279,7 +279,7 @@ class AdditiveTile {
   }
 
   // A thread an element.
-  __device__ void add_narrow(const Lines& one, const Lines& two, std::int32_t rows, bool fresh, float* to) const {
+  __device__ void add_few(const Lines& one, const Lines& two, std::int32_t rows, bool fresh, float* to) const {
     for (std::int32_t a = thread(); a < one.count; a += threads())
       for (std::int32_t b = 0; b < two.count; ++b) {
         float& here = to[a * one.stride + b * two.stride];
@@ -298,7 +298,7 @@ class AdditiveTile {
 
   // A warp 32 by 16 elements, a thread 4 by 4: neighbors in a are 8 apart, in b 4, so that loads of four rows each meet
   // different banks.
-  __device__ void add_wide(const Lines& one, const Lines& two, std::int32_t rows, bool fresh, float* to) const {
+  __device__ void add_many(const Lines& one, const Lines& two, std::int32_t rows, bool fresh, float* to) const {
     const auto across = static_cast<std::int32_t>(ceil_div(one.count, 32));
     const auto items = static_cast<std::int32_t>(across * ceil_div(two.count, 16));
     IUSCORE_ROLLED
@@ -345,14 +345,14 @@ class AdditiveTile {
 };
 
 // Ends of a layer: what becomes of the value that was there and the sum.
-struct AsItIs {
+struct Identity {
   __device__ float operator()(float, float sum) const { return sum; }
 };
 struct Relu {
   __device__ float operator()(float, float sum) const { return relu(sum); }
 };
-struct Through {
-  __device__ float operator()(float h, float sum) const { return gradient_through(h, sum); }
+struct ReluGradient {
+  __device__ float operator()(float h, float sum) const { return relu_gradient(h, sum); }
 };
 
 // The additive model's networks. Sums are taken in the order of the CPU kernel (docs/additive_mlp.md): equal bits.
@@ -363,13 +363,13 @@ struct Through {
 // --------------------------------------
 
 // Contributions of one group from h2, and, where the block has all groups, the total so far.
-template <bool kOnChip>
-__device__ void give_contributions(const AdditiveMlpArgs& args, const AdditiveMlpLayout& layout,
-                                   AdditiveTile<kOnChip>& tile, const AdditiveGroup& group, std::int64_t first_row,
-                                   std::int32_t rows) {
+template <bool kInShared>
+__device__ void write_contributions(const AdditiveMlpArgs& args, const AdditiveMlpLayout& layout,
+                                    AdditiveTile<kInShared>& tile, const AdditiveGroup& group, std::int64_t first_row,
+                                    std::int32_t rows) {
   const LayerWeights w = tile.third_layer(group);
   const bool wide = w.units >= 4;
-  if (wide) tile.layer(tile.h2, w, tile.out, AsItIs());
+  if (wide) tile.layer(tile.h2, w, tile.out, Identity());
   __syncthreads();
   const std::int32_t row = tile.thread() % layout.rows;  // rows divide the threads: a total is one thread's
   if (row >= rows) return;
@@ -382,18 +382,18 @@ __device__ void give_contributions(const AdditiveMlpArgs& args, const AdditiveMl
       for (std::int32_t k = 0; k < w.terms; ++k)
         sum = multiply_add(w.data[k * w.term + c], tile.h2[k * layout.pitch + row], sum);
     }
-    args.contributions[((first_row + row) * args.groups + group.index) * w.units + c] = one_nan(sum);
+    args.contributions[((first_row + row) * args.groups + group.index) * w.units + c] = canonical_nan(sum);
     if (layout.slices > 1) continue;
     float& total = args.total[(first_row + row) * w.units + c];
-    total = one_nan(group.index == 0 ? sum : total + sum);
+    total = canonical_nan(group.index == 0 ? sum : total + sum);
   }
 }
 
-template <bool kOnChip>
-__global__ void __launch_bounds__(kLargestAdditiveBlock, 2)
+template <bool kInShared>
+__global__ void __launch_bounds__(kMaxMlpBlock, 2)
     additive_mlp_kernel(const __grid_constant__ AdditiveMlpArgs args, const __grid_constant__ AdditiveMlpLayout layout,
-                        float* elsewhere) {
-  AdditiveTile<kOnChip> tile(args, layout, elsewhere);
+                        float* workspace) {
+  AdditiveTile<kInShared> tile(args, layout, workspace);
   IUSCORE_ROLLED
   for (std::int64_t item = blockIdx.x; item < layout.items; item += gridDim.x) {
     const std::int64_t first_row = item / layout.slices * layout.rows;
@@ -403,23 +403,23 @@ __global__ void __launch_bounds__(kLargestAdditiveBlock, 2)
     IUSCORE_ROLLED
     for (std::int64_t g = slice * args.groups / layout.slices; g < last; ++g) {
       const AdditiveGroup group = tile.group(g);
-      tile.take_inputs(group, first_row, rows);
+      tile.load_inputs(group, first_row, rows);
       tile.layer(tile.x, tile.first_layer(group), tile.h1, Relu());
       tile.layer(tile.h1, tile.second_layer(group), tile.h2, Relu());
-      give_contributions(args, layout, tile, group, first_row, rows);
+      write_contributions(args, layout, tile, group, first_row, rows);
     }
   }
 }
 
 // The total where several blocks had a row's groups: a thread a sum.
-__global__ void __launch_bounds__(kLargestAdditiveBlock)
+__global__ void __launch_bounds__(kMaxMlpBlock)
     additive_mlp_total_kernel(const __grid_constant__ AdditiveMlpArgs args) {
   const std::int64_t step = std::int64_t{gridDim.x} * blockDim.x;
   for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < args.rows * args.outputs; i += step) {
     const float* from = args.contributions + i / args.outputs * args.groups * args.outputs + i % args.outputs;
     float sum = *from;
     for (std::int32_t g = 1; g < args.groups; ++g) sum = sum + from[std::int64_t{g} * args.outputs];
-    args.total[i] = one_nan(sum);
+    args.total[i] = canonical_nan(sum);
   }
 }
 
@@ -441,9 +441,9 @@ struct AdditiveSums {
 };
 
 // The gradient of the group's contributions to the outputs' lines; zeros behind the rows.
-template <bool kOnChip>
-__device__ void take_incoming(const AdditiveMlpArgs& args, const AdditiveMlpLayout& layout,
-                              const AdditiveMlpGradients& gradients, AdditiveTile<kOnChip>& tile,
+template <bool kInShared>
+__device__ void load_incoming(const AdditiveMlpArgs& args, const AdditiveMlpLayout& layout,
+                              const AdditiveMlpGradients& gradients, AdditiveTile<kInShared>& tile,
                               const AdditiveGroup& group, std::int64_t first_row, std::int32_t rows) {
   const std::int32_t row = tile.thread() % layout.rows;
   for (std::int32_t c = tile.thread() / layout.rows; c < args.outputs; c += tile.threads() / layout.rows) {
@@ -463,9 +463,9 @@ __device__ void take_incoming(const AdditiveMlpArgs& args, const AdditiveMlpLayo
 }
 
 // Adds one tile's rows to the sums and writes its gradient of x.
-template <bool kOnChip>
+template <bool kInShared>
 __device__ void tile_gradients(const AdditiveMlpArgs& args, const AdditiveMlpLayout& layout,
-                               const AdditiveMlpGradients& gradients, AdditiveTile<kOnChip>& tile,
+                               const AdditiveMlpGradients& gradients, AdditiveTile<kInShared>& tile,
                                const AdditiveGroup& group, std::int64_t first_row, std::int32_t rows, bool fresh,
                                const AdditiveSums& sums) {
   const std::int32_t h1 = args.hidden_1;
@@ -475,51 +475,51 @@ __device__ void tile_gradients(const AdditiveMlpArgs& args, const AdditiveMlpLay
   const LayerWeights second = tile.second_layer(group);
   const LayerWeights third = tile.third_layer(group);
   __syncthreads();  // the tile before is still read
-  tile.take_inputs(group, first_row, rows);
-  take_incoming(args, layout, gradients, tile, group, first_row, rows);
+  tile.load_inputs(group, first_row, rows);
+  load_incoming(args, layout, gradients, tile, group, first_row, rows);
   tile.layer(tile.x, first, tile.h1, Relu());
   tile.layer(tile.h1, second, tile.h2, Relu());
   __syncthreads();
   tile.add_products({tile.h2, h2, c}, {tile.out, c, 1}, rows, fresh, sums.w3);
   tile.add_lines(tile.out, c, rows, fresh, sums.b3);
-  tile.layer(tile.out, {third.data, 1, c, nullptr, c, h2}, tile.h2, Through());
+  tile.layer(tile.out, {third.data, 1, c, nullptr, c, h2}, tile.h2, ReluGradient());
   __syncthreads();
   tile.add_products({tile.h1, h1, h2}, {tile.h2, h2, 1}, rows, fresh, sums.w2);
   tile.add_lines(tile.h2, h2, rows, fresh, sums.b2);
-  tile.layer(tile.h2, {second.data, 1, h2, nullptr, h2, h1}, tile.h1, Through());
+  tile.layer(tile.h2, {second.data, 1, h2, nullptr, h2, h1}, tile.h1, ReluGradient());
   __syncthreads();
   tile.add_products({tile.h1, h1, 1}, {tile.x, group.inputs, h1}, rows, fresh, sums.w1);
   tile.add_lines(tile.h1, h1, rows, fresh, sums.b1);
   if (gradients.x == nullptr) return;
-  tile.layer(tile.h1, {first.data, 1, h1, nullptr, h1, group.inputs}, tile.x, AsItIs());
+  tile.layer(tile.h1, {first.data, 1, h1, nullptr, h1, group.inputs}, tile.x, Identity());
   __syncthreads();
-  tile.give_inputs(group, first_row, rows, gradients.x);
+  tile.write_inputs(group, first_row, rows, gradients.x);
 }
 
 // workspace: the items' sums, then the values of blocks that have none on chip. Items: chunks from `chunk` on, groups.
-template <bool kOnChip>
-__global__ void __launch_bounds__(kLargestAdditiveBlock, 1)
+template <bool kInShared>
+__global__ void __launch_bounds__(kMaxMlpBlock, 1)
     additive_mlp_backward_kernel(const __grid_constant__ AdditiveMlpArgs args,
                                  const __grid_constant__ AdditiveMlpGradients gradients,
                                  const __grid_constant__ AdditiveMlpLayout layout, std::int64_t chunk,
                                  float* workspace) {
-  AdditiveTile<kOnChip> tile(args, layout, workspace + layout.sum_floats * layout.chunks_at_once * args.groups);
-  float* on_chip = dynamic_shared() + kSlabs * kSlabFloats + (kOnChip ? layout.value_floats : 0);
+  AdditiveTile<kInShared> tile(args, layout, workspace + layout.sum_floats * layout.chunks_at_once * args.groups);
+  float* in_shared = dynamic_shared() + kSlabs * kSlabFloats + (kInShared ? layout.value_floats : 0);
   IUSCORE_ROLLED
   for (std::int64_t item = blockIdx.x; item < layout.items; item += gridDim.x) {
     const AdditiveGroup group = tile.group(item % args.groups);
     const std::int64_t begin = (chunk + item / args.groups) * kGradientRows;
     const std::int64_t end = least(begin + kGradientRows, args.rows);
     float* result = workspace + item * layout.sum_floats;
-    const AdditiveSums sums(args, group.inputs, layout.sums_on_chip ? on_chip : result);
+    const AdditiveSums sums(args, group.inputs, layout.sums_in_shared ? in_shared : result);
     IUSCORE_ROLLED
     for (std::int64_t row = begin; row < end; row += layout.rows)
       tile_gradients(args, layout, gradients, tile, group, row,
                      static_cast<std::int32_t>(least(layout.rows, end - row)), row == begin, sums);
-    if (!layout.sums_on_chip) continue;
+    if (!layout.sums_in_shared) continue;
     __syncthreads();
     const std::int64_t floats = sums.b3 + args.outputs - sums.w1;
-    for (std::int64_t i = tile.thread(); i < floats; i += tile.threads()) result[i] = on_chip[i];
+    for (std::int64_t i = tile.thread(); i < floats; i += tile.threads()) result[i] = in_shared[i];
     __syncthreads();
   }
 }
@@ -543,7 +543,7 @@ __device__ inline float* gradient_at(const AdditiveMlpArgs& args, const Additive
 
 // Adds the sums of `chunks` chunks to the gradients, in order, a thread a gradient. Before the first chunk there is
 // nothing; without any, gradients are 0.
-__global__ void __launch_bounds__(kLargestAdditiveBlock)
+__global__ void __launch_bounds__(kMaxMlpBlock)
     additive_mlp_add_kernel(const __grid_constant__ AdditiveMlpArgs args,
                             const __grid_constant__ AdditiveMlpGradients gradients, const float* sums,
                             std::int64_t sum_floats, std::int64_t chunks, bool first) {
@@ -567,11 +567,11 @@ using AdditiveMlpBackwardKernel = void (*)(AdditiveMlpArgs, AdditiveMlpGradients
                                            float*);
 
 inline AdditiveMlpKernel additive_mlp_kernel_of(const AdditiveMlpLayout& layout) {
-  return layout.values_on_chip ? additive_mlp_kernel<true> : additive_mlp_kernel<false>;
+  return layout.values_in_shared ? additive_mlp_kernel<true> : additive_mlp_kernel<false>;
 }
 
 inline AdditiveMlpBackwardKernel additive_mlp_backward_kernel_of(const AdditiveMlpLayout& layout) {
-  return layout.values_on_chip ? additive_mlp_backward_kernel<true> : additive_mlp_backward_kernel<false>;
+  return layout.values_in_shared ? additive_mlp_backward_kernel<true> : additive_mlp_backward_kernel<false>;
 }
 
 namespace {
@@ -608,8 +608,8 @@ void additive_mlp_cuda(const AdditiveMlpCudaArgs& args, void* stream) {
   launcher.launch(additive_mlp_kernel_of(layout), layout.blocks, layout.threads, layout.shared_bytes, stream, mlp,
                   layout, args.workspace);
   if (layout.slices == 1) return;
-  launcher.launch(additive_mlp_total_kernel, ceil_div(mlp.rows * mlp.outputs, kLargestAdditiveBlock),
-                  kLargestAdditiveBlock, 0, stream, mlp);
+  launcher.launch(additive_mlp_total_kernel, ceil_div(mlp.rows * mlp.outputs, kMaxMlpBlock), kMaxMlpBlock, 0, stream,
+                  mlp);
 }
 
 void additive_mlp_backward_cuda(const AdditiveMlpCudaArgs& args, const AdditiveMlpGradients& gradients, void* stream) {
@@ -619,7 +619,7 @@ void additive_mlp_backward_cuda(const AdditiveMlpCudaArgs& args, const AdditiveM
   const AdditiveMlpLayout layout = backward_layout(launcher, args);
   launcher.check_workspace(kFloat * additive_workspace(layout), args.workspace_bytes);
   const std::int64_t chunks = ceil_div(mlp.rows, kGradientRows);
-  const std::int64_t adders = ceil_div(layout.sum_floats * mlp.groups, kLargestAdditiveBlock);
+  const std::int64_t adders = ceil_div(layout.sum_floats * mlp.groups, kMaxMlpBlock);
   for (std::int64_t chunk = 0; chunk == 0 || chunk < chunks; chunk += layout.chunks_at_once) {
     AdditiveMlpLayout some = layout;
     const std::int64_t here = least(layout.chunks_at_once, chunks - chunk);
@@ -627,7 +627,7 @@ void additive_mlp_backward_cuda(const AdditiveMlpCudaArgs& args, const AdditiveM
     if (here > 0)
       launcher.launch(additive_mlp_backward_kernel_of(layout), least(layout.blocks, some.items), layout.threads,
                       layout.shared_bytes, stream, mlp, gradients, some, chunk, args.workspace);
-    launcher.launch(additive_mlp_add_kernel, adders, kLargestAdditiveBlock, 0, stream, mlp, gradients,
+    launcher.launch(additive_mlp_add_kernel, adders, kMaxMlpBlock, 0, stream, mlp, gradients,
                     static_cast<const float*>(args.workspace), layout.sum_floats, here, chunk == 0);
     if (here == 0) return;
   }

@@ -18,14 +18,14 @@ constexpr unsigned kAllLanes = 0xffffffffu;
 // Before a loop over pixels: a body as long as these gains nothing from being repeated and would spill registers.
 #if defined(__CUDACC__)
 #define IUSCORE_ROLLED _Pragma("unroll 1")
-#define IUSCORE_PAIRED _Pragma("unroll 2")
+#define IUSCORE_UNROLLED_BY_2 _Pragma("unroll 2")
 #define IUSCORE_UNROLLED _Pragma("unroll")
-#define IUSCORE_APART __noinline__ static  // its registers are not held while something else runs
+#define IUSCORE_NOINLINE __noinline__ static  // its registers are not held while something else runs
 #else
 #define IUSCORE_ROLLED
-#define IUSCORE_PAIRED
+#define IUSCORE_UNROLLED_BY_2
 #define IUSCORE_UNROLLED
-#define IUSCORE_APART static
+#define IUSCORE_NOINLINE static
 #endif
 
 // Four consecutive values moved by one load or store.

@@ -38,7 +38,7 @@ IUSCORE_HD std::int64_t histogram_size(const BinAxis (&axes)[3], ColorSpace spac
   return size;
 }
 
-constexpr std::int64_t kFewestPixelsOfABlock = 1 << 14;
+constexpr std::int64_t kMinPixelsOfABlock = 1 << 14;
 
 // shared_limit: the most bytes of shared memory a block may have.
 inline ColorHistogramLayout color_histogram_layout(const ColorHistogramCudaArgs& args, std::int64_t shared_limit,
@@ -51,7 +51,7 @@ inline ColorHistogramLayout color_histogram_layout(const ColorHistogramCudaArgs&
   for (int c = 0; c < channels; ++c) layout.edge_words += args.axes[c].bins + 1;
   layout.key_words = adds_keys(args.pixel_type, args.space, args.joint) ? 3 * 256 : 0;
   const std::int64_t slots =
-      histogram_size(args.axes, args.space, args.joint) + (args.joint ? 1 : channels) * kOutsideSlots;
+      histogram_size(args.axes, args.space, args.joint) + (args.joint ? 1 : channels) * kExtraSlots;
   layout.histogram_words =
       static_cast<std::int32_t>(counts_bytes(args.pixel_type, args.space, args.joint) ? channels * 256 : slots);
   const std::int64_t room = shared_limit / 4 - layout.edge_words - layout.key_words;
@@ -60,7 +60,7 @@ inline ColorHistogramLayout color_histogram_layout(const ColorHistogramCudaArgs&
       4 * (std::int64_t{layout.edge_words} + layout.key_words + std::int64_t{layout.copies} * layout.histogram_words);
   const std::int64_t pixels = args.image.height * args.image.width;
   const std::int64_t wanted = (2 * std::int64_t{multiprocessors} + args.batch - 1) / larger(args.batch, 1);
-  const std::int64_t bands = larger(1, smaller(smaller(wanted, pixels / kFewestPixelsOfABlock), args.image.height));
+  const std::int64_t bands = larger(1, smaller(smaller(wanted, pixels / kMinPixelsOfABlock), args.image.height));
   layout.band_rows = static_cast<std::int32_t>((args.image.height + bands - 1) / bands);
   layout.bands = static_cast<std::int32_t>((args.image.height + layout.band_rows - 1) / layout.band_rows);
   layout.blocks = static_cast<std::int32_t>(smaller(args.batch * layout.bands, 8 * std::int64_t{multiprocessors}));
@@ -96,10 +96,10 @@ class ColorHistogramBlock {
     for (int c = 0; c < kChannels; ++c) {
       axes_[c] = args.axes[c];
       axes_[c].edges = edges;
-      for (std::int32_t i = first(); i <= axes_[c].bins; i += step()) edges[i] = args.axes[c].edges[i];
+      for (std::int32_t i = thread(); i <= axes_[c].bins; i += threads()) edges[i] = args.axes[c].edges[i];
       edges += axes_[c].bins + 1;
     }
-    const std::int32_t warp = first() / kWarpSize;
+    const std::int32_t warp = thread() / kWarpSize;
     own_ = counters_ + (layout.copies > 0 ? warp % layout.copies : 0) * layout.histogram_words;
     __syncthreads();
     if (layout.key_words > 0) make_keys();
@@ -114,7 +114,7 @@ class ColorHistogramBlock {
     pixels_ = static_cast<const Storage*>(args_.image.data) + image_ * args_.batch_stride + row * args_.image.stride_h;
     mask_ = args_.mask.data;
     if (mask_ != nullptr) mask_ += image_ * args_.mask_batch_stride + row * args_.mask.stride_h;
-    for (std::int32_t i = first(); i < layout_.copies * layout_.histogram_words; i += step()) counters_[i] = 0;
+    for (std::int32_t i = thread(); i < layout_.copies * layout_.histogram_words; i += threads()) counters_[i] = 0;
     __syncthreads();
     if constexpr (kBytes) {
       if (raw_) {
@@ -142,7 +142,7 @@ class ColorHistogramBlock {
     const ImageView& image = args_.image;
     const bool dense = image.stride_h == width * image.stride_w && mask_ == nullptr;
     IUSCORE_ROLLED
-    for (std::int32_t i = begin + first(); i < n; i += step()) {
+    for (std::int32_t i = begin + thread(); i < n; i += threads()) {
       if (dense) {
         each(pixels_ + i * image.stride_w);
         continue;
@@ -186,9 +186,9 @@ class ColorHistogramBlock {
     const auto blocks = static_cast<std::int32_t>((n - head) / static_cast<std::int64_t>(sizeof(Words)));
     const std::int64_t tail = head + blocks * static_cast<std::int64_t>(sizeof(Words));
     const auto* words = reinterpret_cast<const Words*>(p + head);
-    if (first() < head) add(counters + first() % kPeriod * 256 + p[first()]);
+    if (thread() < head) add(counters + thread() % kPeriod * 256 + p[thread()]);
     IUSCORE_ROLLED
-    for (std::int32_t i = first(); i < blocks; i += step()) {
+    for (std::int32_t i = thread(); i < blocks; i += threads()) {
       const Words four = words[i];
       const std::int32_t phase = (head + i) % kPeriod;  // 16 i = i modulo 3
       std::uint32_t* of_channel[3];
@@ -196,7 +196,7 @@ class ColorHistogramBlock {
       IUSCORE_UNROLLED
       for (int k = 0; k < 16; ++k) add(of_channel[k % kPeriod] + (four.values[k / 4] >> (8 * (k % 4)) & 0xffu));
     }
-    if (tail + first() < n) add(counters + (tail + first()) % kPeriod * 256 + p[tail + first()]);
+    if (tail + thread() < n) add(counters + (tail + thread()) % kPeriod * 256 + p[tail + thread()]);
   }
 
   __device__ void write_bytes() const {
@@ -205,7 +205,7 @@ class ColorHistogramBlock {
     for (int c = 0; c < kChannels; ++c) {
       const BinAxis& axis = axes_[c];
       const std::int32_t from = args_.channels == 3 ? c * 256 : 0;
-      for (std::int32_t i = first(); i < axis.bins + kOutsideKinds; i += step()) {
+      for (std::int32_t i = thread(); i < axis.bins + kOutOfRangeSlots; i += threads()) {
         const std::int32_t kind = i - axis.bins;
         const std::int32_t begin = kind < 0         ? bytes_below(axis.edges[i])
                                    : kind == kAbove ? bytes_below(axis.edges[axis.bins])
@@ -217,7 +217,7 @@ class ColorHistogramBlock {
         std::uint32_t sum = 0;
         for (std::int32_t v = begin; v < end; ++v) sum += total(from + v);
         kind < 0 ? store(args_.counts + image_ * size_ + at + i, sum)
-                 : store(args_.outside + (image_ * kChannels + c) * kOutsideKinds + kind, sum);
+                 : store(args_.out_of_range + (image_ * kChannels + c) * kOutOfRangeSlots + kind, sum);
       }
       at += axis.bins;
     }
@@ -229,7 +229,7 @@ class ColorHistogramBlock {
     std::int32_t stride = 1;
     IUSCORE_UNROLLED
     for (int c = kChannels - 1; c >= 0; --c) {
-      for (std::int32_t v = first(); v < 256; v += step())
+      for (std::int32_t v = thread(); v < 256; v += threads())
         keys_[256 * c + v] = key_of_slot(slot_of(static_cast<float>(v), axes_[c]), axes_[c].bins, stride);
       stride *= axes_[c].bins;
     }
@@ -255,7 +255,7 @@ class ColorHistogramBlock {
         IUSCORE_UNROLLED
         for (int c = 0; c < kChannels; ++c) {
           add(own_ + at + slots[c]);
-          at += axes_[c].bins + kOutsideSlots;
+          at += axes_[c].bins + kExtraSlots;
         }
       });
     }
@@ -268,7 +268,7 @@ class ColorHistogramBlock {
     const auto* words = reinterpret_cast<const Words*>(pixels_);
     const auto blocks = static_cast<std::int32_t>(rows_ * args_.image.width / 16);
     IUSCORE_ROLLED
-    for (std::int32_t i = first(); i < blocks; i += step()) {
+    for (std::int32_t i = thread(); i < blocks; i += threads()) {
       const Words found[3] = {words[3 * i], words[3 * i + 1], words[3 * i + 2]};
       const auto byte = [&](int k) { return found[k / 16].values[k / 4 % 4] >> (8 * (k % 4)) & 0xffu; };
       IUSCORE_UNROLLED
@@ -307,7 +307,8 @@ class ColorHistogramBlock {
   __device__ void add_slot(std::uint32_t slot) const {
     if (layout_.copies > 0) return add(own_ + slot);
     const auto size = static_cast<std::uint32_t>(size_);
-    atomicAdd(slot < size ? args_.counts + image_ * size_ + slot : args_.outside + image_ * kOutsideKinds + slot - size,
+    atomicAdd(slot < size ? args_.counts + image_ * size_ + slot
+                          : args_.out_of_range + image_ * kOutOfRangeSlots + slot - size,
               1);
   }
 
@@ -316,7 +317,7 @@ class ColorHistogramBlock {
     std::int32_t written = 0;
     IUSCORE_UNROLLED
     for (int c = 0; c < kChannels; ++c) {
-      write_histogram(written + c * kOutsideSlots, written, axes_[c].bins, c, kChannels);
+      write_histogram(written + c * kExtraSlots, written, axes_[c].bins, c, kChannels);
       written += axes_[c].bins;
     }
   }
@@ -325,10 +326,10 @@ class ColorHistogramBlock {
   __device__ void write_histogram(std::int32_t from, std::int32_t written, std::int32_t bins, std::int32_t which,
                                   std::int32_t all) const {
     IUSCORE_ROLLED
-    for (std::int32_t i = first(); i < bins; i += step())
+    for (std::int32_t i = thread(); i < bins; i += threads())
       store(args_.counts + image_ * size_ + written + i, total(from + i));
-    if (first() < kOutsideKinds)
-      store(args_.outside + (image_ * all + which) * kOutsideKinds + first(), total(from + bins + first()));
+    if (thread() < kOutOfRangeSlots)
+      store(args_.out_of_range + (image_ * all + which) * kOutOfRangeSlots + thread(), total(from + bins + thread()));
   }
 
   // Counters.
@@ -349,8 +350,8 @@ class ColorHistogramBlock {
     }
   }
 
-  __device__ static std::int32_t first() { return static_cast<std::int32_t>(threadIdx.x); }
-  __device__ static std::int32_t step() { return static_cast<std::int32_t>(blockDim.x); }
+  __device__ static std::int32_t thread() { return static_cast<std::int32_t>(threadIdx.x); }
+  __device__ static std::int32_t threads() { return static_cast<std::int32_t>(blockDim.x); }
 
   using Words = Four<std::uint32_t>;
 
@@ -370,7 +371,7 @@ class ColorHistogramBlock {
 };
 
 template <class Pixel, ColorSpace kSpace>
-__global__ void __launch_bounds__(kLargestHistogramBlock, 2)
+__global__ void __launch_bounds__(kMaxHistogramBlock, 2)
     color_histogram_kernel(const __grid_constant__ ColorHistogramCudaArgs args,
                            const __grid_constant__ ColorHistogramLayout layout) {
   ColorHistogramBlock<Pixel, kSpace> block(args, layout);
@@ -411,10 +412,10 @@ void color_histogram_cuda(const ColorHistogramCudaArgs& args, void* stream) {
   const ColorHistogramLayout layout = color_histogram_layout(args, launcher.shared_limit(), launcher.multiprocessors());
   if (adds_to_counts(layout)) {
     const auto words = static_cast<std::size_t>(args.batch * histogram_size(args.axes, args.space, args.joint));
-    const auto outside = static_cast<std::size_t>(args.batch * (args.joint ? 1 : histogram_channels(args.space)));
+    const auto out_of_range = static_cast<std::size_t>(args.batch * (args.joint ? 1 : histogram_channels(args.space)));
     auto* const on = static_cast<cudaStream_t>(stream);
     launcher.check(cudaMemsetAsync(args.counts, 0, words * sizeof(std::int32_t), on), "cannot clear the counts");
-    launcher.check(cudaMemsetAsync(args.outside, 0, outside * kOutsideKinds * sizeof(std::int32_t), on),
+    launcher.check(cudaMemsetAsync(args.out_of_range, 0, out_of_range * kOutOfRangeSlots * sizeof(std::int32_t), on),
                    "cannot clear the counts");
   }
   launcher.launch(color_histogram_kernel_of(args), layout.blocks, layout.threads, layout.shared_bytes, stream, args,

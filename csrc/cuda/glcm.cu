@@ -25,7 +25,7 @@ __device__ void write_glcm(const GlcmMatrix<kFew>& matrix, std::int32_t count, s
   IUSCORE_ROLLED
   for (std::int32_t k = 0; k < count; ++k) {
     std::int32_t* out = counts + k * n * n;
-    IUSCORE_PAIRED
+    IUSCORE_UNROLLED_BY_2
     for (std::uint32_t i = threadIdx.x; i < n * n; i += blockDim.x) {
       const std::uint32_t row = i / n;
       const std::uint32_t column = i - row * n;
@@ -35,7 +35,7 @@ __device__ void write_glcm(const GlcmMatrix<kFew>& matrix, std::int32_t count, s
 }
 
 template <bool kFew>
-__global__ void __launch_bounds__(kLargestGlcmBlock, 2)
+__global__ void __launch_bounds__(kMaxGlcmBlock, 2)
     glcm_kernel(const __grid_constant__ GlcmImages images, const __grid_constant__ GlcmLayout layout, bool symmetric,
                 std::int32_t* counts) {
   const std::int32_t levels = images.quantization.levels;

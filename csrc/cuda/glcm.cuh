@@ -19,13 +19,13 @@ namespace iuscore {
 //                rows where shared memory does not hold it at once (a GPU with 99 KB a block, 256 levels)
 
 constexpr std::int32_t kFewLevels = 64;
-constexpr std::int32_t kSmallestGlcmBlock = 128;
+constexpr std::int32_t kMinGlcmBlock = 128;
 constexpr std::int64_t kGlcmFirstsAt = 512;  // before: widen_over_block of one range, largest level, Quantizer
-constexpr std::int64_t kGlcmScratchBytes = kGlcmFirstsAt + 4 * kMostLevels;  // first_of_level
+constexpr std::int64_t kGlcmScratchBytes = kGlcmFirstsAt + 4 * kMaxLevels;  // first_of_level
 constexpr std::int64_t kWholeImageBytes = 64 * 1024;  // an image that takes less is kept as a whole
 constexpr std::int64_t kStripBytes = 40 * 1024;       // else strips of about this size
 constexpr std::int64_t kMatricesBytes = 72 * 1024;    // of one pass, so that several blocks share a multiprocessor
-constexpr std::int64_t kMultiprocessorThreads = 2 * kLargestGlcmBlock;
+constexpr std::int64_t kMultiprocessorThreads = 2 * kMaxGlcmBlock;
 constexpr std::int32_t kLineSlots = 5;  // times levels: rows, columns, |i - j|, i + j
 
 // An offset with rows >= 0: the other direction counts the transposed matrix. rows >= height where no pair exists.
@@ -55,8 +55,8 @@ struct GlcmLayout {
   std::int64_t matrix_at;
   std::int64_t codes_at;
   std::int64_t shared_bytes;
-  std::int16_t band_start[kMostLevels + 1];  // rows of the matrix
-  GlcmStep steps[kMostOffsets];
+  std::int16_t band_start[kMaxLevels + 1];  // rows of the matrix
+  GlcmStep steps[kMaxOffsets];
 };
 
 struct GlcmTask {
@@ -188,7 +188,7 @@ inline GlcmLayout glcm_layout(const GlcmTask& task, std::int64_t shared_limit, s
 
   const std::int64_t neighbors = larger(shared_limit / layout.shared_bytes, 1);
   const std::int64_t share = kMultiprocessorThreads / neighbors / 32 * 32;
-  layout.threads = static_cast<std::int32_t>(larger(smaller(share, kLargestGlcmBlock), kSmallestGlcmBlock));
+  layout.threads = static_cast<std::int32_t>(larger(smaller(share, kMaxGlcmBlock), kMinGlcmBlock));
   if (task.threads > 0) layout.threads = task.threads;
   layout.blocks = smaller(task.batch * layout.jobs, 0x7fffffff);
   return layout;
@@ -271,7 +271,7 @@ class GlcmCodes {
 
   // Before the first begin(): columns outside of any image are never counted.
   __device__ void clear() {
-    for (std::int32_t i = first(); i < layout_.code_words; i += step()) words_[i] = kNotCounted;
+    for (std::int32_t i = thread(); i < layout_.code_words; i += threads()) words_[i] = kNotCounted;
   }
 
   // Another image: finds out how it is quantised. No thread may still be in count().
@@ -287,7 +287,7 @@ class GlcmCodes {
     const Quantizer by = quantizer_of(images_.quantization, counted);
     if (threadIdx.x == 0) *quantizer_ = by;
     IUSCORE_ROLLED
-    for (std::int32_t level = 1 + first(); level < images_.quantization.levels; level += step())
+    for (std::int32_t level = 1 + thread(); level < images_.quantization.levels; level += threads())
       firsts_[level] = first_of_level(level, by);
     __syncthreads();
   }
@@ -315,8 +315,8 @@ class GlcmCodes {
   // The largest level of the image's counted pixels, once a barrier has followed count().
   __device__ std::uint32_t largest() const { return *largest_; }
 
-  __device__ static std::int32_t first() { return static_cast<std::int32_t>(threadIdx.x); }
-  __device__ static std::int32_t step() { return static_cast<std::int32_t>(blockDim.x); }
+  __device__ static std::int32_t thread() { return static_cast<std::int32_t>(threadIdx.x); }
+  __device__ static std::int32_t threads() { return static_cast<std::int32_t>(blockDim.x); }
 
  private:
   // Levels of the strip that begins at `row`, and of the rows below that its pairs reach.
@@ -334,7 +334,7 @@ class GlcmCodes {
   __device__ void pairs(std::int32_t row, std::int32_t offset, std::int32_t count, Add& add) const {
     const std::int32_t rows = layout_.strip_rows < height_ - row ? layout_.strip_rows : height_ - row;
     IUSCORE_ROLLED
-    for (std::int32_t item = first(); item < rows * groups_; item += step()) {
+    for (std::int32_t item = thread(); item < rows * groups_; item += threads()) {
       const std::int32_t r = item / groups_;
       const std::uint32_t* here = words() + r * layout_.pitch + (item - r * groups_);
       const std::uint32_t one = *here;
@@ -367,7 +367,7 @@ class GlcmCodes {
     with_pixels([&](const auto& pixels) {
       const std::int64_t all = std::int64_t{height_} * width_;
       IUSCORE_ROLLED
-      for (std::int64_t item = first(); item < all; item += step()) {
+      for (std::int64_t item = thread(); item < all; item += threads()) {
         const auto row = static_cast<std::int32_t>(item / width_);
         const auto column = static_cast<std::int32_t>(item - std::int64_t{row} * width_);
         float value;
@@ -413,7 +413,7 @@ class GlcmCodes {
   __device__ void find_range(const Pixels& pixels, Range& counted) const {
     const std::int64_t all = std::int64_t{height_} * width_;
     IUSCORE_ROLLED
-    for (std::int64_t item = first(); item < all; item += step()) {
+    for (std::int64_t item = thread(); item < all; item += threads()) {
       const auto row = static_cast<std::int32_t>(item / width_);
       float value;
       if (pixels.load(row, static_cast<std::int32_t>(item - std::int64_t{row} * width_), value)) widen(counted, value);
@@ -427,7 +427,7 @@ class GlcmCodes {
       if (pixels.in_sixteens()) return fill_from_sixteens(pixels, row, rows);
     }
     IUSCORE_ROLLED
-    for (std::int32_t item = first(); item < rows * groups_; item += step()) {
+    for (std::int32_t item = thread(); item < rows * groups_; item += threads()) {
       const std::int32_t r = item / groups_;
       const std::int32_t column = (item - r * groups_) * kPerWord;
       std::uint32_t word = kNotCounted;
@@ -445,7 +445,7 @@ class GlcmCodes {
     std::uint32_t largest = 0;
     const std::int32_t loads = width_ / 16;
     IUSCORE_ROLLED
-    for (std::int32_t item = first(); item < rows * loads; item += step()) {
+    for (std::int32_t item = thread(); item < rows * loads; item += threads()) {
       const std::int32_t r = item / loads;
       const std::int32_t at = item - r * loads;
       const auto* p = pixels.data + (row + r) * pixels.view.stride_h + at * 16;

@@ -65,7 +65,7 @@ __device__ inline void add_cell(GlcmJoint& to, std::uint32_t count, bool symmetr
   to.largest = count > to.largest ? count : to.largest;
 }
 // Makes a diagonal cell out of one that add_cell took as symmetric.
-__device__ inline void mend_diagonal(GlcmJoint& to, std::uint32_t count, const GlcmTerms& terms) {
+__device__ inline void correct_diagonal(GlcmJoint& to, std::uint32_t count, const GlcmTerms& terms) {
   if (terms.need(kNeedsJointEntropy)) to.terms += std::uint64_t{count} << terms.context.entropy_shift;
   to.square += 2 * (std::uint64_t{count} * count);
   to.largest = 2 * count > to.largest ? 2 * count : to.largest;
@@ -210,7 +210,7 @@ __device__ inline void write_glcm_sums(const GlcmLines& lines, const GlcmJoint* 
 // More levels: the histograms of i + j and |i - j| are counted beside the matrix, which is read only for its own sums
 // (entropy, squares, largest), and not counted where no feature asks for those.
 
-constexpr std::uint32_t kMostTerms = 4096;
+constexpr std::uint32_t kMaxTerms = 4096;
 constexpr std::int64_t kRecordsBytes = std::int64_t{128} << 20;  // of one round of launches
 constexpr std::int32_t kMatrixThreads = 256;                     // of the kernel for given matrices
 
@@ -239,9 +239,9 @@ inline GlcmWorkspace glcm_workspace(const GlcmFeaturesCudaArgs& args) {
   const bool given = args.counts != nullptr;
   if (!given) {
     const std::int64_t counts = 2 * args.image.height * args.image.width + 1;
-    at.term_count = counts < kMostTerms ? static_cast<std::uint32_t>(counts) : kMostTerms;
+    at.term_count = counts < kMaxTerms ? static_cast<std::uint32_t>(counts) : kMaxTerms;
   }
-  at.joint_count = given ? kMatrixThreads / 32 : glcm_joint_count(levels, kLargestGlcmBlock);
+  at.joint_count = given ? kMatrixThreads / 32 : glcm_joint_count(levels, kMaxGlcmBlock);
   at.record_words = (at.joint_count * static_cast<std::int32_t>(sizeof(GlcmJoint)) + 4 * kLineSlots * levels + 7) / 8;
   const std::int64_t of_image = std::int64_t{args.offset_count} * (at.record_words + kGlcmSums);
   at.round = kRecordsBytes / 8 / of_image;
@@ -340,7 +340,7 @@ class GlcmFewCells {
       total += count;
       if (symmetric && j < i) continue;
       add_cell(found, symmetric && j > i ? count + at(j, i) : count, symmetric, terms);
-      if (symmetric && j == i) mend_diagonal(found, count, terms);
+      if (symmetric && j == i) correct_diagonal(found, count, terms);
     }
     return total;
   }
@@ -442,7 +442,7 @@ class GlcmSumsBlock {
     const bool transposed = layout_.steps[offset].transposed;
     std::uint32_t* own = reinterpret_cast<std::uint32_t*>(dynamic_shared()) + layout_.lines_at / 4;
     const GlcmLines lines = glcm_lines(own, levels_);
-    for (auto i = codes_.first(); i < kLineSlots * levels_; i += codes_.step()) own[i] = 0;
+    for (auto i = codes_.thread(); i < kLineSlots * levels_; i += codes_.threads()) own[i] = 0;
     GlcmJoint found{};
     for (std::int32_t band = 0; band < (joint ? layout_.bands : 1); ++band) {
       if (joint) matrix_.begin(offset, 1, band);
@@ -451,7 +451,7 @@ class GlcmSumsBlock {
       __syncthreads();
       if (joint) add_band_cells(found, terms);
       if (band == 0)
-        for (auto i = codes_.first(); i < kLineSlots * levels_; i += codes_.step()) task_.lines(record)[i] = own[i];
+        for (auto i = codes_.thread(); i < kLineSlots * levels_; i += codes_.threads()) task_.lines(record)[i] = own[i];
       __syncthreads();
     }
     found = warp_joint(found);
@@ -461,11 +461,11 @@ class GlcmSumsBlock {
   __device__ void add_band_cells(GlcmJoint& found, const GlcmTerms& terms) const {
     const bool symmetric = terms.context.symmetric;
     const std::uint32_t cells = matrix_.band_cells();
-    IUSCORE_PAIRED
+    IUSCORE_UNROLLED_BY_2
     for (std::uint32_t i = threadIdx.x; i < cells; i += blockDim.x) add_cell(found, matrix_.cell(i), symmetric, terms);
     if (!symmetric) return;
     for (std::uint32_t i = matrix_.first_row() + threadIdx.x; i < matrix_.end_row(); i += blockDim.x)
-      if (const std::uint32_t count = matrix_.at(0, i, i); count > 0) mend_diagonal(found, count, terms);
+      if (const std::uint32_t count = matrix_.at(0, i, i); count > 0) correct_diagonal(found, count, terms);
   }
 
   const GlcmLayout& layout_;
@@ -477,7 +477,7 @@ class GlcmSumsBlock {
 
 // `batch` images of a round, the first of which is image `round_begin`.
 template <bool kFew>
-__global__ void __launch_bounds__(kLargestGlcmBlock, 2)
+__global__ void __launch_bounds__(kMaxGlcmBlock, 2)
     glcm_count_kernel(const __grid_constant__ GlcmImages images, const __grid_constant__ GlcmLayout layout,
                       const __grid_constant__ GlcmSumsTask task, std::int64_t round_begin, std::int64_t batch) {
   GlcmSumsBlock<kFew> block(images, layout, task);
@@ -559,7 +559,7 @@ class GlcmGiven {
       for (std::int32_t j = (symmetric ? i : 0) + lane_; j < levels_; j += kWarpSize) {
         const std::uint32_t count = cell(i, j);
         add_cell(found, symmetric && j > i ? count + cell(j, i) : count, symmetric, terms);
-        if (symmetric && j == i) mend_diagonal(found, count, terms);
+        if (symmetric && j == i) correct_diagonal(found, count, terms);
       }
     }
     return warp_joint(found);
@@ -678,7 +678,7 @@ inline GlcmFinish glcm_finish(const GlcmFeaturesCudaArgs& args, const GlcmSumsTa
 
 namespace {
 
-constexpr std::int64_t kMostBlocks = 0x7fffffff;
+constexpr std::int64_t kMaxBlocks = 0x7fffffff;
 
 std::int64_t smaller_of(std::int64_t x, std::int64_t y) { return x < y ? x : y; }
 
@@ -688,7 +688,7 @@ std::int32_t launch_records(const Launcher& launcher, const GlcmFeaturesCudaArgs
   const std::int32_t levels = args.quantization.levels;
   if (args.counts != nullptr) {
     const std::int64_t matrices = batch * args.offset_count;
-    launcher.launch(glcm_given_kernel, smaller_of(matrices, kMostBlocks), kMatrixThreads,
+    launcher.launch(glcm_given_kernel, smaller_of(matrices, kMaxBlocks), kMatrixThreads,
                     glcm_matrix_shared_bytes(levels), stream, args.counts, begin * args.offset_count, matrices,
                     args.offset_count, task);
     return task.at.joint_count;

@@ -17,8 +17,8 @@ namespace iuscore {
 struct PerceptualMapsLayout {
   std::int32_t threads;
   std::int32_t blocks;
-  bool strip_on_chip;
-  bool planes_on_chip;
+  bool strip_in_shared;
+  bool planes_in_shared;
   std::int64_t strip_floats;
   std::int64_t plane_floats;
   std::int64_t shared_bytes;
@@ -43,20 +43,20 @@ inline PerceptualMapsLayout perceptual_maps_layout(const PerceptualMapsCudaArgs&
   PerceptualMapsLayout layout{};
   layout.plane_floats = pixels * (args.clean && kept == 1 ? 2 : 3);
   std::int64_t chip = shared_limit / static_cast<std::int64_t>(sizeof(float)) - kScratchFloats;
-  layout.planes_on_chip = layout.plane_floats <= chip;
-  if (layout.planes_on_chip) chip -= layout.plane_floats;
+  layout.planes_in_shared = layout.plane_floats <= chip;
+  if (layout.planes_in_shared) chip -= layout.plane_floats;
   if (pitch > 0) {
     const std::int64_t wanted = smaller(args.height, pitch < kStripFloats ? kStripFloats / pitch : 1) * pitch;
-    layout.strip_on_chip = pitch <= chip;
-    layout.strip_floats = layout.strip_on_chip ? smaller(wanted, chip / pitch * pitch) : wanted;
+    layout.strip_in_shared = pitch <= chip;
+    layout.strip_floats = layout.strip_in_shared ? smaller(wanted, chip / pitch * pitch) : wanted;
   }
-  const std::int64_t strip_here = layout.strip_on_chip ? layout.strip_floats : 0;
-  const std::int64_t planes_here = layout.planes_on_chip ? layout.plane_floats : 0;
+  const std::int64_t strip_here = layout.strip_in_shared ? layout.strip_floats : 0;
+  const std::int64_t planes_here = layout.planes_in_shared ? layout.plane_floats : 0;
   layout.shared_bytes = static_cast<std::int64_t>(sizeof(float)) * (kScratchFloats + strip_here + planes_here);
   layout.workspace_floats = round_up(layout.strip_floats - strip_here + layout.plane_floats - planes_here, 4);
   // As many threads on a multiprocessor as registers allow, shared among the blocks whose planes fit beside each other.
-  std::int64_t neighbors = layout.planes_on_chip ? shared_limit / layout.shared_bytes : 1;
-  layout.threads = kLargestCudaBlock;
+  std::int64_t neighbors = layout.planes_in_shared ? shared_limit / layout.shared_bytes : 1;
+  layout.threads = kMaxMapsBlock;
   for (; neighbors > 1 && layout.threads > 192; neighbors /= 2) layout.threads /= 2;
   layout.threads = static_cast<std::int32_t>(smaller(layout.threads, round_up(pixels, 32)));
   if (args.threads > 0) layout.threads = args.threads;
@@ -149,10 +149,10 @@ class PerceptualMapsBlock {
   __device__ PerceptualMapsBlock(const PerceptualMapsCudaArgs& args, const PerceptualMapsLayout& layout)
       : args_(args), layout_(layout), scratch_(dynamic_shared()), pixels_(args.height * args.width) {
     float* chip = scratch_ + kScratchFloats;
-    float* elsewhere = args.workspace + blockIdx.x * layout.workspace_floats;
-    strip_ = layout.strip_on_chip ? chip : elsewhere;
-    gray_ = layout.planes_on_chip ? chip : elsewhere;
-    if (layout.strip_on_chip == layout.planes_on_chip) gray_ += layout.strip_floats;
+    float* workspace = args.workspace + blockIdx.x * layout.workspace_floats;
+    strip_ = layout.strip_in_shared ? chip : workspace;
+    gray_ = layout.planes_in_shared ? chip : workspace;
+    if (layout.strip_in_shared == layout.planes_in_shared) gray_ += layout.strip_floats;
   }
 
   __device__ void image(std::int64_t index) {
@@ -163,7 +163,7 @@ class PerceptualMapsBlock {
     const Source<Pixel> source(view, shift, args_.channels, kColor);
     index_ = index;
     if constexpr (Pixel::kCanBeNonFinite) {
-      if (__syncthreads_or(sees_unusable(source))) return give_nan();
+      if (__syncthreads_or(sees_unusable(source))) return write_nan();
     }
     Range ranges[3] = {empty_range(), empty_range(), empty_range()};
     resize(source, taps, ranges);
@@ -195,10 +195,10 @@ class PerceptualMapsBlock {
     return !usable;
   }
 
-  __device__ void give_nan() {
+  __device__ void write_nan() {
     noise_ = false;
     for (int map = 0; map < kMaps; ++map) {
-      for (std::int32_t i = first(); i < pixels_; i += step()) store(map, i, NAN);
+      for (std::int32_t i = thread(); i < pixels_; i += threads()) store(map, i, NAN);
       note(map, {NAN, NAN});
     }
   }
@@ -248,7 +248,7 @@ class PerceptualMapsBlock {
   template <int kKept>
   __device__ void copy(const Source<Pixel>& source, Range (&ranges)[3]) {
     IUSCORE_ROLLED
-    for (std::int32_t i = first(); i < pixels_; i += step()) {
+    for (std::int32_t i = thread(); i < pixels_; i += threads()) {
       const std::int32_t y = i / args_.width;
       const auto* p = source.data + y * source.stride_h + (i - y * args_.width) * source.stride_w;
       for (int c = 0; c < kKept; ++c) {
@@ -267,13 +267,13 @@ class PerceptualMapsBlock {
     const std::int32_t* start = args_.starts + taps.row_start + row;
     const float* weights = args_.weights + taps.row_weight + row;
     IUSCORE_ROLLED
-    for (std::int32_t item = first(); item < rows * groups; item += step()) {
+    for (std::int32_t item = thread(); item < rows * groups; item += threads()) {
       const std::int32_t r = item / groups;
       const std::int32_t element = (item - r * groups) * kGroup;
       const auto* p = source.data + start[r] * source.stride_h + source.offset(element);
       Four<float> sum{};
       bool empty = true;
-      IUSCORE_PAIRED
+      IUSCORE_UNROLLED_BY_2
       for (std::int32_t j = 0; j < taps.row_taps; ++j, p += source.stride_h) {
         const float weight = weights[static_cast<std::int64_t>(j) * args_.height + r];
         if (weight == 0.0f) continue;
@@ -298,14 +298,14 @@ class PerceptualMapsBlock {
     const std::int32_t step_x = source.step_x();
     const std::int32_t step_c = source.step_c();
     IUSCORE_ROLLED
-    for (std::int32_t item = first(); item < rows * args_.width; item += step()) {
+    for (std::int32_t item = thread(); item < rows * args_.width; item += threads()) {
       const std::int32_t r = item / args_.width;
       const std::int32_t o = item - r * args_.width;
       const float* p = strip_ + r * pitch + args_.starts[taps.column_start + o] * step_x;
       const float* weight = args_.weights + taps.column_weight + o;
       float sum[kKept];
       for (int c = 0; c < kKept; ++c) sum[c] = *weight * p[c * step_c];
-      IUSCORE_PAIRED
+      IUSCORE_UNROLLED_BY_2
       for (std::int32_t j = 1; j < taps.column_taps; ++j) {
         p += step_x;
         weight += args_.width;
@@ -327,7 +327,7 @@ class PerceptualMapsBlock {
     const Normalizer blue = image_normalizer(image[2], kClean);
     Range ranges[2] = {empty_range(), empty_range()};
     IUSCORE_ROLLED
-    for (std::int32_t i = first(); i < pixels_; i += step()) {
+    for (std::int32_t i = thread(); i < pixels_; i += threads()) {
       const float r = normalized(gray_[i], red);
       const float g = kept == 3 ? normalized(second()[i], green) : r;
       const float b = kept == 3 ? normalized(third()[i], blue) : r;
@@ -345,7 +345,7 @@ class PerceptualMapsBlock {
     const Normalizer by = image_normalizer(image, kClean);
     Range ranges[2] = {empty_range(), empty_range()};
     IUSCORE_ROLLED
-    for (std::int32_t i = first(); i < pixels_; i += step()) {
+    for (std::int32_t i = thread(); i < pixels_; i += threads()) {
       const float gray = normalized(gray_[i], by);
       const float one = band_one(gray);
       const float two = band_two(gray);
@@ -364,7 +364,7 @@ class PerceptualMapsBlock {
   __device__ void coarse_and_light(int map) {
     Range ranges[2] = {empty_range(), empty_range()};
     IUSCORE_ROLLED
-    for (std::int32_t i = first(); i < pixels_; i += step()) {
+    for (std::int32_t i = thread(); i < pixels_; i += threads()) {
       const std::int32_t y = i / args_.width;
       const std::int32_t x = i - y * args_.width;
       const float* row = gray_ + y * args_.width;
@@ -375,7 +375,7 @@ class PerceptualMapsBlock {
       plain(map, i, kClean ? clean_coarse_fine(edge) : edge, third(), ranges[0]);
     }
     __syncthreads();
-    for (std::int32_t i = first(); i < pixels_; i += step()) plain(map + 1, i, blurred_column(i), gray_, ranges[1]);
+    for (std::int32_t i = thread(); i < pixels_; i += threads()) plain(map + 1, i, blurred_column(i), gray_, ranges[1]);
     widen_over_block<2>(ranges, scratch_);
     finish(map, ranges, third(), gray_);
   }
@@ -411,7 +411,7 @@ class PerceptualMapsBlock {
       const Normalizer by_one = min_max(ranges[0]);
       const Normalizer by_two = min_max(ranges[1]);
       IUSCORE_ROLLED
-      for (std::int32_t i = first(); i < pixels_; i += step()) {
+      for (std::int32_t i = thread(); i < pixels_; i += threads()) {
         store(map, i, normalized(one[i], by_one));
         store(map + 1, i, normalized(two[i], by_two));
       }
@@ -419,7 +419,7 @@ class PerceptualMapsBlock {
   }
 
   __device__ void note(int map, const Range& range) {
-    if (threadIdx.x == 0) args_.ranges[index_ * kMaps + map] = noise_ ? 0.0f : one_nan(range.high - range.low);
+    if (threadIdx.x == 0) args_.ranges[index_ * kMaps + map] = noise_ ? 0.0f : canonical_nan(range.high - range.low);
   }
 
   __device__ void store(int map, std::int32_t i, float value) {
@@ -432,8 +432,8 @@ class PerceptualMapsBlock {
     }
   }
 
-  __device__ static std::int32_t first() { return static_cast<std::int32_t>(threadIdx.x); }
-  __device__ static std::int32_t step() { return static_cast<std::int32_t>(blockDim.x); }
+  __device__ static std::int32_t thread() { return static_cast<std::int32_t>(threadIdx.x); }
+  __device__ static std::int32_t threads() { return static_cast<std::int32_t>(blockDim.x); }
   __device__ float* plane(int c) const { return gray_ + c * pixels_; }
   __device__ float* second() const { return plane(1); }
   __device__ float* third() const { return plane(2); }
@@ -449,7 +449,7 @@ class PerceptualMapsBlock {
 };
 
 template <class Pixel, bool kColor, bool kClean>
-__global__ void __launch_bounds__(kLargestCudaBlock, 1)
+__global__ void __launch_bounds__(kMaxMapsBlock, 1)
     perceptual_maps_kernel(const __grid_constant__ PerceptualMapsCudaArgs args,
                            const __grid_constant__ PerceptualMapsLayout layout) {
   PerceptualMapsBlock<Pixel, kColor, kClean> block(args, layout);

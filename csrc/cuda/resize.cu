@@ -40,7 +40,7 @@ IUSCORE_HD ResizeLayout resize_layout(const ResizeCudaArgs& args, std::int64_t s
   layout.bands = static_cast<std::int32_t>((args.rows.out + band - 1) / band);
   layout.shared_bytes = bytes_of(band);
   layout.blocks = args.batch * layout.bands;
-  layout.threads = args.threads > 0 ? args.threads : kResizeBlock;
+  layout.threads = args.threads > 0 ? args.threads : kMaxResizeBlock;
   return layout;
 }
 
@@ -63,7 +63,7 @@ __device__ std::uint8_t resized_column(const ResizeCudaArgs& args, const std::ui
 }
 
 template <int kChannels>
-__global__ void __launch_bounds__(kResizeBlock) resize_kernel(ResizeCudaArgs args, ResizeLayout layout) {
+__global__ void __launch_bounds__(kMaxResizeBlock) resize_kernel(ResizeCudaArgs args, ResizeLayout layout) {
   auto* done = reinterpret_cast<std::uint8_t*>(dynamic_shared());
   const auto row_bytes = args.columns.out * kChannels;
   const auto thread = static_cast<std::int32_t>(threadIdx.x);

@@ -65,9 +65,9 @@ inline TextureStatsLayout texture_stats_layout(const TextureStatsCudaArgs& args,
   const std::int64_t matrix_bytes = texture_matrix_cells(args) * 4;
   // Matrices are on the chip where a strip of a few rows fits beside them.
   const std::int64_t least = row_bytes * (layout.halo + 1) + 32;
-  const bool on_chip = at + matrix_bytes + 16 + least <= most_shared;
-  layout.matrices = on_chip ? take(matrix_bytes) : -1;
-  layout.workspace_bytes = on_chip ? 0 : matrix_bytes;
+  const bool in_shared = at + matrix_bytes + 16 + least <= most_shared;
+  layout.matrices = in_shared ? take(matrix_bytes) : -1;
+  layout.workspace_bytes = in_shared ? 0 : matrix_bytes;
   const std::int64_t room = most_shared - at - 32;
   std::int64_t rows = layout.halo + 16;  // a strip of 16 rows leaves room for several blocks on a multiprocessor
   if (rows > height) rows = height;
@@ -76,8 +76,8 @@ inline TextureStatsLayout texture_stats_layout(const TextureStatsCudaArgs& args,
   layout.codes = take(rows * args.image.width);
   layout.valid = all_valid ? -1 : take(rows * args.image.width);
   layout.shared_bytes = at;
-  layout.threads = args.threads > 0 ? args.threads : kLargestTextureBlock;
-  const std::int64_t most_blocks = std::int64_t{multiprocessors} * (on_chip ? 16 : 4);
+  layout.threads = args.threads > 0 ? args.threads : kMaxTextureBlock;
+  const std::int64_t most_blocks = std::int64_t{multiprocessors} * (in_shared ? 16 : 4);
   layout.blocks = static_cast<std::int32_t>(args.batch < most_blocks ? args.batch : most_blocks);
   return layout;
 }
@@ -91,8 +91,8 @@ __device__ void add_over_warp(Values&... values) {
 }
 
 // fine: shared, uint32 [256]. histogram: [bins]; statistics: [8]; counted: one.
-__device__ IUSCORE_APART void finish_plane(const std::uint32_t* fine, std::int32_t lane, std::int32_t bins,
-                                           std::int32_t* histogram, float* statistics, std::int32_t* counted) {
+__device__ IUSCORE_NOINLINE void finish_plane(const std::uint32_t* fine, std::int32_t lane, std::int32_t bins,
+                                              std::int32_t* histogram, float* statistics, std::int32_t* counted) {
   constexpr int kOwn = kCodes / kWarpSize;  // consecutive codes of a lane
   for (int bin = lane; bin < bins; bin += kWarpSize) {
     std::int32_t pixels = 0;
@@ -137,8 +137,8 @@ __device__ IUSCORE_APART void finish_plane(const std::uint32_t* fine, std::int32
 
 // matrix: shared or global, uint32 [levels, levels + 1], pairs in the order of their offset; the properties are those
 // of the symmetric matrix. weights: glcm_weight(kHomogeneity, k). properties: [10].
-__device__ IUSCORE_APART void finish_offset(const std::uint32_t* matrix, const std::uint64_t* weights,
-                                            GlcmContext context, std::int32_t lane, float* properties) {
+__device__ IUSCORE_NOINLINE void finish_offset(const std::uint32_t* matrix, const std::uint64_t* weights,
+                                               GlcmContext context, std::int32_t lane, float* properties) {
   const std::int32_t levels = context.levels;
   GlcmSums sums{};
   IUSCORE_ROLLED
@@ -227,7 +227,7 @@ class TextureStatsBlock {
   __device__ std::uint8_t* codes() const { return shared<std::uint8_t>(layout_.codes); }
   __device__ std::uint8_t* valid() const { return shared<std::uint8_t>(layout_.valid); }
   __device__ bool all_valid() const { return layout_.valid < 0; }
-  __device__ bool matrices_on_chip() const { return layout_.matrices >= 0; }
+  __device__ bool matrices_in_shared() const { return layout_.matrices >= 0; }
   __device__ std::uint32_t* shared_matrices() const { return shared<std::uint32_t>(layout_.matrices); }
   __device__ std::uint32_t* global_matrices() const {
     auto* workspace = static_cast<std::uint8_t*>(args_.workspace) + blockIdx.x * layout_.workspace_bytes;
@@ -239,7 +239,7 @@ class TextureStatsBlock {
 
   __device__ void clear() {
     for (std::int32_t i = thread_; i < kPlanes * kCodes; i += threads_) histograms()[i] = 0;
-    if (matrices_on_chip()) {
+    if (matrices_in_shared()) {
       for (std::int64_t i = thread_; i < texture_matrix_cells(args_); i += threads_) shared_matrices()[i] = 0;
     } else {
       for (std::int64_t i = thread_; i < texture_matrix_cells(args_); i += threads_) global_matrices()[i] = 0;
@@ -373,7 +373,7 @@ class TextureStatsBlock {
         if (!is_valid(place)) continue;
         const std::int32_t first = level_of_code(codes()[place], args_.levels);
         const std::int32_t cell = (o * args_.levels + first) * pitch + second;
-        if (matrices_on_chip())
+        if (matrices_in_shared())
           atomicAdd(shared_matrices() + cell, 1u);
         else
           atomicAdd(global_matrices() + cell, 1u);
@@ -449,7 +449,7 @@ class TextureStatsBlock {
       } else {
         const std::int64_t offset = work - kPlanes;
         finish_offset(
-            (matrices_on_chip() ? shared_matrices() : global_matrices()) + offset * args_.levels * (args_.levels + 1),
+            (matrices_in_shared() ? shared_matrices() : global_matrices()) + offset * args_.levels * (args_.levels + 1),
             weights(), context(), lane, args_.properties + (index * args_.n_offsets + offset) * kTextureProperties);
       }
     }
@@ -475,7 +475,7 @@ class TextureStatsBlock {
 };
 
 template <class Pixel, bool kColor>
-__global__ void __launch_bounds__(kLargestTextureBlock, 2)
+__global__ void __launch_bounds__(kMaxTextureBlock, 2)
     texture_stats_kernel(const __grid_constant__ TextureStatsCudaArgs args,
                          const __grid_constant__ TextureStatsLayout layout) {
   TextureStatsBlock<Pixel, kColor> block(args, layout);

@@ -11,8 +11,8 @@ namespace iuscore {
 
 constexpr std::int32_t kCnnLanes = 8;  // float16 values in 16 bytes
 constexpr std::int32_t kCnnUnits = 4;  // units of the first linear layer stand in multiples of this
-constexpr std::int32_t kMostCnnLinears = 8;
-constexpr std::int32_t kMostCnnUnits = 4096;  // of a linear layer
+constexpr std::int32_t kMaxCnnLinears = 8;
+constexpr std::int32_t kMaxCnnUnits = 4096;  // of a linear layer
 
 // The first convolution of all networks, bias and ReLU.
 struct CnnFirstArgs {
@@ -25,10 +25,10 @@ struct CnnFirstArgs {
   std::int32_t height;
   std::int32_t width;
   std::int32_t channels;
-  const float* kernels;  // [G, 9, channels]
-  const float* bias;     // [G, channels]
-  std::uint16_t* out;    // [G, batch, height, width, channels]
-  std::int32_t* broken;  // [G, batch], 0 before; 1 after where a map or what came of it is no float16
+  const float* kernels;     // [G, 9, channels]
+  const float* bias;        // [G, channels]
+  std::uint16_t* out;       // [G, batch, height, width, channels]
+  std::int32_t* nonfinite;  // [G, batch], 0 before; 1 after where a map or what came of it is no float16
 };
 
 // What follows a convolution without bias: bias and ReLU, in place; or those, 2x2 max pooling and batch norm.
@@ -46,7 +46,7 @@ struct CnnEpilogueArgs {
   const float* weight;  // null: 1
   const float* shift;   // null: 0
   float eps;
-  std::int32_t* broken;  // [images], as above
+  std::int32_t* nonfinite;  // [images], as above
 };
 
 // The linear layers of all networks, ReLU after all but the last.
@@ -55,14 +55,14 @@ struct CnnHeadsArgs {
   std::int32_t batch;             // >= 0
   std::int32_t groups;            // batch * G < 2^31
   std::int64_t terms;             // a multiple of kCnnLanes
-  std::int32_t n_linears;         // 1..kMostCnnLinears
-  std::int32_t units[kMostCnnLinears];
+  std::int32_t n_linears;         // 1..kMaxCnnLinears
+  std::int32_t units[kMaxCnnLinears];
   const std::uint16_t* weights;  // of the first: [G, units in fours, terms]
   const float* rest;             // [G, rest_floats]: the first's bias; weights [in, out] and bias of each other
   std::int64_t rest_floats;
-  const std::int32_t* broken;  // [G, batch]
-  float* sums;                 // additive_cnn_heads_workspace(args) floats of memory for the time being
-  float* evidence;             // [batch, G, units of the last]; NaN where broken
+  const std::int32_t* nonfinite;  // [G, batch]
+  float* sums;                    // additive_cnn_heads_workspace(args) floats of memory for the time being
+  float* evidence;                // [batch, G, units of the last]; NaN where nonfinite
 };
 
 // Floats; depends on the sizes alone.
@@ -83,22 +83,22 @@ constexpr std::int64_t kCnnPanel = 32;
 constexpr std::int64_t kCnnTile = 4;
 constexpr std::int64_t kCnnPatch = 6;
 constexpr std::int64_t kCnnPoints = kCnnPatch * kCnnPatch;
-// A number of a narrow patch is at most this. Sums of products with a narrow kernel fit 32 bits: where kernels are
-// packed, their magnitudes add up to (2^31 - 1) / kCnnNarrow at most.
-constexpr std::int32_t kCnnNarrow = 4095;
+// A number of a quantized patch is at most this. Sums of products with a quantized kernel fit 32 bits: where kernels
+// are packed, their magnitudes add up to (2^31 - 1) / kCnnMaxPatch at most.
+constexpr std::int32_t kCnnMaxPatch = 4095;
 
 // A 3x3 convolution with ReLU. in and out are the real numbers of channels.
 struct CnnConvolution {
   std::int32_t in;
   std::int32_t out;
   bool pooled;          // then 2x2 max pooling, and value * scale + shift
-  bool narrow;          // kernels are 16-bit integers, and so are patches; products are summed in 32 bits, exactly
+  bool quantized;       // kernels are 16-bit integers, and so are patches; products are summed in 32 bits, exactly
   const void* kernels;  // [G] times 36 packed matrices [in rounded up to even, out], float or int16
-  const float* unit;    // [G, 36, out in whole vectors]: what 1 stands for in narrow kernels; null where they are not
-  const float* bias;    // [G, out in whole vectors]
-  const float* scale;   // the same; null where not pooled
-  const float* shift;   // the same
-  std::int64_t step;    // values of `kernels` from one network to the next
+  const float* unit;   // [G, 36, out in whole vectors]: what 1 stands for in quantized kernels; null where they are not
+  const float* bias;   // [G, out in whole vectors]
+  const float* scale;  // the same; null where not pooled
+  const float* shift;  // the same
+  std::int64_t step;   // values of `kernels` from one network to the next
 };
 
 // A matrix and bias. relu follows all but the last one.
@@ -126,12 +126,12 @@ struct AdditiveCnnArgs {
   float* evidence;  // [batch, G, out of the last linear]; NaN of a map that is not finite
 };
 
-// Whether this CPU adds up products of 16-bit integers by one instruction, so that a convolution may be narrow.
-bool additive_cnn_has_narrow();
+// Whether this CPU adds up products of 16-bit integers by one instruction, so that a convolution may be quantized.
+bool additive_cnn_has_vnni();
 // Whether this CPU fuses multiplication and addition. Where not, results have the same bits but take very long.
 bool additive_cnn_has_fma();
 
-// Throws std::runtime_error where a convolution is narrow and may not be.
+// Throws std::runtime_error where a convolution is quantized and may not be.
 void additive_cnn_cpu(const AdditiveCnnArgs& args, std::int32_t threads);
 
 }  // namespace iuscore

@@ -5,7 +5,7 @@
 
 namespace iuscore {
 
-constexpr std::int32_t kMostKnots = 1 << 24;  // their numbers are exact floats
+constexpr std::int32_t kMaxKnots = 1 << 24;  // their numbers are exact floats
 
 // G functions of one variable each, as tables. CPU: host memory; CUDA: device memory, all of it.
 struct AdditiveLookupArgs {
@@ -14,7 +14,7 @@ struct AdditiveLookupArgs {
   std::int64_t stride_group;  // in elements
   std::int64_t rows;          // >= 0
   std::int32_t groups;        // G >= 1
-  std::int32_t knots;         // P of 2..kMostKnots
+  std::int32_t knots;         // P of 2..kMaxKnots
   std::int32_t outputs;       // C >= 1
   const float* values;        // [G, P, C], contiguous, G P C < 2^31
   const float* low;           // [G], x of the first knot
@@ -28,10 +28,10 @@ void additive_lookup_cpu(const AdditiveLookupArgs& args, std::int32_t threads);
 struct AdditiveLookupCudaArgs {
   AdditiveLookupArgs lookup;
   std::int32_t device;   // ordinal; becomes the calling thread's current device
-  std::int32_t threads;  // of a block: a multiple of 32 up to kLargestLookupBlock, or 0 to have it chosen
+  std::int32_t threads;  // of a block: a multiple of 32 up to kMaxLookupBlock, or 0 to have it chosen
 };
 
-constexpr std::int32_t kLargestLookupBlock = 256;
+constexpr std::int32_t kMaxLookupBlock = 256;
 
 // Queues the kernel on `stream` (a cudaStream_t). Throws std::runtime_error with CUDA's reason.
 void additive_lookup_cuda(const AdditiveLookupCudaArgs& args, void* stream);

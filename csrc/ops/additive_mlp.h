@@ -50,10 +50,10 @@ struct AdditiveMlpCudaArgs {
   float* workspace;              // the workspace function's bytes; not read where that is 0
   std::int64_t workspace_bytes;  // of `workspace`
   std::int32_t device;           // ordinal; becomes the calling thread's current device
-  std::int32_t threads;          // of a block: a multiple of 32 up to kLargestAdditiveBlock, or 0 to have it chosen
+  std::int32_t threads;          // of a block: a multiple of 32 up to kMaxMlpBlock, or 0 to have it chosen
 };
 
-constexpr std::int32_t kLargestAdditiveBlock = 256;
+constexpr std::int32_t kMaxMlpBlock = 256;
 
 // Queue the kernels on `stream` (a cudaStream_t). Throw std::runtime_error with CUDA's reason.
 void additive_mlp_cuda(const AdditiveMlpCudaArgs& args, void* stream);

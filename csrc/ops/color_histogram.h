@@ -19,12 +19,12 @@ struct ColorHistogramArgs {
   std::int32_t channels;    // 1 or 3
   PixelType pixel_type;
   ColorSpace space;
-  bool joint;             // one histogram over three channels; not with gray
-  std::int32_t bins[3];   // per channel of the space: 1..1024, joint 1..32
-  const float* edges[3];  // [bins + 1]: core/histogram.h
-  std::int32_t* counts;   // [batch, sum of bins], channel after channel; joint: [batch, product of bins]
-  std::int32_t* outside;  // [batch, C, 3]: below, above, not a number; joint: [batch, 1, 3]
-  std::int32_t threads;   // >= 1
+  bool joint;                  // one histogram over three channels; not with gray
+  std::int32_t bins[3];        // per channel of the space: 1..1024, joint 1..32
+  const float* edges[3];       // [bins + 1]: core/histogram.h
+  std::int32_t* counts;        // [batch, sum of bins], channel after channel; joint: [batch, product of bins]
+  std::int32_t* out_of_range;  // [batch, C, 3]: below, above, not a number; joint: [batch, 1, 3]
+  std::int32_t threads;        // >= 1
 };
 
 void color_histogram_cpu(const ColorHistogramArgs& args);
@@ -39,15 +39,15 @@ struct ColorHistogramCudaArgs {
   std::int32_t channels;  // 1 or 3
   PixelType pixel_type;
   ColorSpace space;
-  bool joint;             // as in ColorHistogramArgs
-  BinAxis axes[3];        // per channel of the space
-  std::int32_t* counts;   // as in ColorHistogramArgs; need not be cleared
-  std::int32_t* outside;  // the same
-  std::int32_t device;    // ordinal; becomes the calling thread's current device
-  std::int32_t threads;   // of a block: a multiple of 32 up to kLargestHistogramBlock, or 0 to have it chosen
+  bool joint;                  // as in ColorHistogramArgs
+  BinAxis axes[3];             // per channel of the space
+  std::int32_t* counts;        // as in ColorHistogramArgs; need not be cleared
+  std::int32_t* out_of_range;  // the same
+  std::int32_t device;         // ordinal; becomes the calling thread's current device
+  std::int32_t threads;        // of a block: a multiple of 32 up to kMaxHistogramBlock, or 0 to have it chosen
 };
 
-constexpr std::int32_t kLargestHistogramBlock = 512;
+constexpr std::int32_t kMaxHistogramBlock = 512;
 
 // Queues the kernel on `stream` (a cudaStream_t). Throws std::runtime_error with CUDA's reason.
 void color_histogram_cuda(const ColorHistogramCudaArgs& args, void* stream);

@@ -16,22 +16,22 @@ struct PixelOffset {
 
 // Pixels of an image: a count is then at most 2^30. One of a symmetric matrix is below 2^31, but for this many pixels
 // beside themselves (offset 0, 0), which `glcm` is not given.
-constexpr std::int64_t kMostGlcmPixels = std::int64_t{1} << 30;
-constexpr std::int32_t kMostOffsets = 64;  // of one call
+constexpr std::int64_t kMaxGlcmPixels = std::int64_t{1} << 30;
+constexpr std::int32_t kMaxOffsets = 64;  // of one call
 
 // Threads of a block. At two such blocks a multiprocessor the kernels keep all they need in registers; at 512 threads
 // they would not.
-constexpr std::int32_t kLargestGlcmBlock = 384;
+constexpr std::int32_t kMaxGlcmBlock = 384;
 
 struct GlcmArgs {
-  const ImageView* images;  // [batch], sizes may differ, at most kMostGlcmPixels pixels each
+  const ImageView* images;  // [batch], sizes may differ, at most kMaxGlcmPixels pixels each
   const MaskView* masks;    // [batch], or null: every finite pixel is counted
   std::int64_t batch;       // >= 0
   std::int32_t channels;    // 1 or 3
   PixelType pixel_type;
   Quantization quantization;   // mode levels: one channel of u8 or u16
   const PixelOffset* offsets;  // [offset_count]; may reach beyond the image
-  std::int32_t offset_count;   // 1 .. kMostOffsets
+  std::int32_t offset_count;   // 1 .. kMaxOffsets
   bool symmetric;              // adds the transpose
   std::int32_t* counts;        // [batch, offset_count, levels, levels], contiguous; all of it is written
   // Mode levels: receives the largest counted value of all images, which is too large where it is >= levels (such
@@ -54,11 +54,11 @@ struct GlcmCudaArgs {
   PixelType pixel_type;
   Quantization quantization;
   const PixelOffset* offsets;  // [offset_count], host memory
-  std::int32_t offset_count;   // 1 .. kMostOffsets
+  std::int32_t offset_count;   // 1 .. kMaxOffsets
   bool symmetric;
   std::int32_t* counts;  // [batch, offset_count, levels, levels], contiguous; all of it is written
   std::int32_t device;   // ordinal; becomes the calling thread's current device
-  std::int32_t threads;  // of a block: a multiple of 32 up to kLargestGlcmBlock, or 0 to have it chosen
+  std::int32_t threads;  // of a block: a multiple of 32 up to kMaxGlcmBlock, or 0 to have it chosen
 };
 
 // Queues the kernel on `stream` (a cudaStream_t). Throws std::runtime_error with CUDA's reason.

@@ -11,17 +11,17 @@ namespace iuscore {
 // From images, or from matrices where `counts` is not null; then images, masks, channels, pixel_type, quantization
 // (but for its levels) and offsets (but for their count) are not read.
 struct GlcmFeaturesArgs {
-  const ImageView* images;  // [batch], sizes may differ, at most kMostGlcmPixels pixels each
+  const ImageView* images;  // [batch], sizes may differ, at most kMaxGlcmPixels pixels each
   const MaskView* masks;    // [batch], or null
   std::int64_t batch;       // >= 0
   std::int32_t channels;    // 1 or 3
   PixelType pixel_type;
   Quantization quantization;
   const PixelOffset* offsets;   // [offset_count]
-  std::int32_t offset_count;    // 1 .. kMostOffsets
+  std::int32_t offset_count;    // 1 .. kMaxOffsets
   bool symmetric;               // features of the matrix with its transpose added
   const std::int32_t* counts;   // null, or [batch, offset_count, levels, levels], contiguous, >= 0, a sum of at most
-                                // kMostGlcmPixels each
+                                // kMaxGlcmPixels each
   const GlcmFeature* features;  // [feature_count]
   std::int32_t feature_count;   // >= 1
   bool wide;                    // values are double, else float
@@ -45,7 +45,7 @@ struct GlcmFeaturesCudaArgs {
   PixelType pixel_type;
   Quantization quantization;
   const PixelOffset* offsets;  // [offset_count], host memory
-  std::int32_t offset_count;   // 1 .. kMostOffsets
+  std::int32_t offset_count;   // 1 .. kMaxOffsets
   bool symmetric;
   const std::int32_t* counts;   // null, or [batch, offset_count, levels, levels], contiguous
   const GlcmFeature* features;  // [feature_count], host memory
@@ -55,7 +55,7 @@ struct GlcmFeaturesCudaArgs {
   void* workspace;              // glcm_features_cuda_workspace() bytes; not read where that is 0
   std::int64_t workspace_bytes;
   std::int32_t device;   // ordinal; becomes the calling thread's current device
-  std::int32_t threads;  // of a block: a multiple of 32 up to kLargestGlcmBlock, or 0 to have it chosen
+  std::int32_t threads;  // of a block: a multiple of 32 up to kMaxGlcmBlock, or 0 to have it chosen
 };
 
 // Queues the kernel on `stream` (a cudaStream_t). Throws std::runtime_error with CUDA's reason.

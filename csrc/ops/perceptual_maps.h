@@ -9,6 +9,8 @@ namespace iuscore {
 
 enum class MapType : std::int32_t { f32, f16, bf16 };
 
+constexpr std::int32_t kMinMapSide = 4;  // of the maps: the Gaussian reflects three pixels at the border
+
 struct PerceptualMapsArgs {
   const ImageView* images;  // [batch], sizes may differ
   std::int64_t batch;       // >= 0
@@ -16,8 +18,8 @@ struct PerceptualMapsArgs {
   PixelType pixel_type;
   bool color;           // color maps, else gray maps
   bool clean;           // clean mode, else the published one
-  std::int32_t height;  // of the maps, >= 4
-  std::int32_t width;   // of the maps, >= 4
+  std::int32_t height;  // of the maps, >= kMinMapSide
+  std::int32_t width;   // of the maps, >= kMinMapSide
   void* maps;           // [batch, 4, height, width], contiguous, map_type
   MapType map_type;
   float* ranges;         // [batch, 4]
@@ -53,21 +55,21 @@ struct PerceptualMapsCudaArgs {
   PixelType pixel_type;
   bool color;           // color maps, else gray maps
   bool clean;           // clean mode, else the published one
-  std::int32_t height;  // of the maps, >= 4
-  std::int32_t width;   // of the maps, >= 4; height * width <= kLargestCudaMap
+  std::int32_t height;  // of the maps, >= kMinMapSide
+  std::int32_t width;   // of the maps, >= kMinMapSide; height * width <= kMaxMapPixels
   void* maps;           // [batch, 4, height, width], contiguous, map_type
   MapType map_type;
   float* ranges;                 // [batch, 4]
   float* workspace;              // perceptual_maps_cuda_workspace() bytes; not read where that is 0
   std::int64_t workspace_bytes;  // of `workspace`
   std::int32_t device;           // ordinal; becomes the calling thread's current device
-  std::int32_t threads;          // of a block: a multiple of 32 up to kLargestCudaBlock, or 0 to have it chosen
+  std::int32_t threads;          // of a block: a multiple of 32 up to kMaxMapsBlock, or 0 to have it chosen
 };
 
-constexpr std::int64_t kLargestCudaMap = std::int64_t{1} << 29;  // pixels are counted in 32 bits on the device
+constexpr std::int64_t kMaxMapPixels = std::int64_t{1} << 29;  // pixels are counted in 32 bits on the device
 
 // Threads of a block. The kernels take up to 80 registers without spilling; 1024 threads would leave them 64.
-constexpr std::int32_t kLargestCudaBlock = 768;
+constexpr std::int32_t kMaxMapsBlock = 768;
 
 // Queues the kernel on `stream` (a cudaStream_t). Throws std::runtime_error with CUDA's reason.
 void perceptual_maps_cuda(const PerceptualMapsCudaArgs& args, void* stream);

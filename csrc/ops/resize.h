@@ -7,8 +7,8 @@
 
 namespace iuscore {
 
-constexpr std::int32_t kLeastResizeShift = 1;
-constexpr std::int32_t kMostResizeShift = 22;
+constexpr std::int32_t kMinResizeShift = 1;
+constexpr std::int32_t kMaxResizeShift = 22;
 
 // One direction, made by ops/_taps.py: output o = sum over j < taps of weights[o, j] * input[start[o] + j], rounded.
 // Weights beyond the last input are 0, and nothing is read there.
@@ -32,7 +32,7 @@ struct ResizeArgs {
 
 void resize_cpu(const ResizeArgs& args);
 
-constexpr std::int32_t kResizeBlock = 256;  // threads of a block
+constexpr std::int32_t kMaxResizeBlock = 256;  // threads of a block
 
 // Images of one size: image i is `image` moved by i * batch_stride elements. All addresses are device memory.
 struct ResizeCudaArgs {
@@ -44,7 +44,7 @@ struct ResizeCudaArgs {
   ResizeTaps rows;
   std::uint8_t* out;     // [batch, rows.out, columns.out, channels]
   std::int32_t device;   // ordinal; becomes the calling thread's current device
-  std::int32_t threads;  // of a block: a multiple of 32, 32..kResizeBlock, or 0 to have it chosen
+  std::int32_t threads;  // of a block: a multiple of 32, 32..kMaxResizeBlock, or 0 to have it chosen
 };
 
 // Queues the kernel on `stream` (a cudaStream_t). Throws std::runtime_error with CUDA's reason.

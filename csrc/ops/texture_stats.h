@@ -38,7 +38,7 @@ IUSCORE_HD GlcmFeature texture_property(std::int32_t k) {
 }
 
 struct TextureStatsArgs {
-  const ImageView* images;  // [batch], sizes may differ; at most kMostGlcmPixels pixels each
+  const ImageView* images;  // [batch], sizes may differ; at most kMaxGlcmPixels pixels each
   const MaskView* masks;    // [batch] or null
   std::int64_t batch;       // >= 0
   std::int32_t channels;    // 1 or 3
@@ -59,32 +59,32 @@ struct TextureStatsArgs {
 void texture_stats_cpu(const TextureStatsArgs& args);
 
 // Threads of a block. Two blocks a multiprocessor leave a thread 64 registers, which is what the kernels take.
-constexpr std::int32_t kLargestTextureBlock = 512;
+constexpr std::int32_t kMaxTextureBlock = 512;
 
 // Images of one size: image i is `image` moved by i * batch_stride elements, its mask `mask` moved by
 // i * mask_batch_stride. All addresses but `offsets` are device memory.
 struct TextureStatsCudaArgs {
-  ImageView image;  // at most kMostGlcmPixels pixels
+  ImageView image;  // at most kMaxGlcmPixels pixels
   std::int64_t batch_stride;
   MaskView mask;  // data null: every finite pixel is counted
   std::int64_t mask_batch_stride;
   std::int64_t batch;     // >= 0
   std::int32_t channels;  // 1 or 3
   PixelType pixel_type;
-  bool color;                         // color planes, else gray planes
-  std::int32_t bins;                  // a power of two, 2..256
-  std::int32_t levels;                // 2..256
-  PixelOffset offsets[kMostOffsets];  // rows >= 0: the first pixel of a pair is not below the second
-  std::int32_t n_offsets;             // 0..kMostOffsets
-  std::int32_t* histograms;           // [batch, planes, bins]
-  float* statistics;                  // [batch, planes, 8]
-  std::int32_t* counted;              // [batch, planes]
-  float* properties;                  // [batch, n_offsets, 10]
-  float* blocks;                      // [batch, 8, 8]
-  void* workspace;                    // texture_stats_cuda_workspace() bytes; not read where that is 0
+  bool color;                        // color planes, else gray planes
+  std::int32_t bins;                 // a power of two, 2..256
+  std::int32_t levels;               // 2..256
+  PixelOffset offsets[kMaxOffsets];  // rows >= 0: the first pixel of a pair is not below the second
+  std::int32_t n_offsets;            // 0..kMaxOffsets
+  std::int32_t* histograms;          // [batch, planes, bins]
+  float* statistics;                 // [batch, planes, 8]
+  std::int32_t* counted;             // [batch, planes]
+  float* properties;                 // [batch, n_offsets, 10]
+  float* blocks;                     // [batch, 8, 8]
+  void* workspace;                   // texture_stats_cuda_workspace() bytes; not read where that is 0
   std::int64_t workspace_bytes;
   std::int32_t device;   // ordinal; becomes the calling thread's current device
-  std::int32_t threads;  // of a block: a multiple of 32, 64..kLargestTextureBlock, or 0 to have it chosen
+  std::int32_t threads;  // of a block: a multiple of 32, 64..kMaxTextureBlock, or 0 to have it chosen
 };
 
 // Queues the kernel on `stream` (a cudaStream_t). Throws std::runtime_error with CUDA's reason.

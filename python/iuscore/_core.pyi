@@ -40,7 +40,7 @@ def additive_cnn(
     ],
     channels: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
     pooled: collections.abc.Sequence[bool],
-    narrow: collections.abc.Sequence[bool],
+    quantized: collections.abc.Sequence[bool],
     units: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
     buffers: collections.abc.Sequence[
         tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex]
@@ -128,11 +128,11 @@ def color_histogram(
     joint: bool,
     edges: collections.abc.Sequence[typing.Annotated[numpy.typing.ArrayLike, numpy.float32]],
     counts: typing.SupportsInt | typing.SupportsIndex,
-    outside: typing.SupportsInt | typing.SupportsIndex,
+    out_of_range: typing.SupportsInt | typing.SupportsIndex,
     threads: typing.SupportsInt | typing.SupportsIndex,
 ) -> None:
     """
-    Writes int32 counts [B, bins] and outside [B, C, 3] to the addresses `counts` and `outside`.
+    Writes int32 counts [B, bins] and out_of_range [B, C, 3] to the addresses `counts` and `out_of_range`.
     """
 
 def glcm(

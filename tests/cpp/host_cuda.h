@@ -113,7 +113,7 @@ void start(void (*kernel)(Parameters...), std::int64_t blocks, std::int32_t thre
   const bool more = granted.count(reinterpret_cast<const void*>(kernel)) > 0;
   if (blocks < 1 || blocks > 0x7fffffff || threads < 1 || threads > 1024) {
     last = cudaErrorInvalidConfiguration;
-  } else if (shared_bytes < 0 || shared_bytes > (more ? kMostShared : kGrantedShared)) {
+  } else if (shared_bytes < 0 || shared_bytes > (more ? kMaxShared : kGrantedShared)) {
     last = cudaErrorInvalidValue;
   } else {
     widths.push_back(threads);

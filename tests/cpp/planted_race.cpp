@@ -28,7 +28,7 @@ __global__ void counts(int* out) {
   out[0] = before + 1;
 }
 
-// One thread waits for its warp, which waits for it elsewhere.
+// One thread waits for its warp, which waits for it workspace.
 __global__ void stuck(int* out) {
   if (threadIdx.x == 0) return static_cast<void>(out[0] = __shfl_xor_sync(0xffffffffu, 1, 1));
   __syncthreads();

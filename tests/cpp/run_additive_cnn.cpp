@@ -67,9 +67,9 @@ bool first(int largest, Random& random) {
   const std::int64_t images = std::int64_t{args.batch} * args.groups;
   const std::int64_t size = images * args.height * args.width * args.channels;
   Aligned<std::uint16_t> out(size);
-  std::vector<std::int32_t> broken(static_cast<std::size_t>(images), 0);
+  std::vector<std::int32_t> nonfinite(static_cast<std::size_t>(images), 0);
   args.maps = maps.data(), args.kernels = kernels.data(), args.bias = bias.data(), args.out = out.data();
-  args.broken = broken.data();
+  args.nonfinite = nonfinite.data();
   const unsigned threads = threads_of(random, largest);
   const auto blocks = images * cnn_blocks_of_image(args.height, args.width, args.channels, kCnnRun, threads);
   host_cuda::launch(additive_cnn_first_kernel, {static_cast<unsigned>(blocks)}, {threads}, 0, args);
@@ -87,7 +87,7 @@ bool first(int largest, Random& random) {
       sum = multiply_add(kernels[(g * 9 + t) * args.channels + c], inside ? map[row * args.stride_row + column] : 0.0f,
                          sum);
     }
-    wrong[static_cast<std::size_t>(image)] = wrong[static_cast<std::size_t>(image)] || !(sum <= kMostHalf);
+    wrong[static_cast<std::size_t>(image)] = wrong[static_cast<std::size_t>(image)] || !(sum <= kMaxHalf);
     if (!same("first", at, f16_to_float(out[at]), rounded(relu(sum)))) return false;
   }
   for (std::int64_t image = 0; image < images; ++image) {
@@ -95,7 +95,7 @@ bool first(int largest, Random& random) {
     bool finite = !wrong[static_cast<std::size_t>(image)];
     for (std::int64_t i = 0; i < args.height * args.width; ++i)
       finite &= std::isfinite(map[i / args.width * args.stride_row + i % args.width]);
-    if (!same("first, broken", image, static_cast<float>(broken[static_cast<std::size_t>(image)]),
+    if (!same("first, nonfinite", image, static_cast<float>(nonfinite[static_cast<std::size_t>(image)]),
               finite ? 0.0f : 1.0f))
       return false;
   }
@@ -118,8 +118,8 @@ bool epilogue(int largest, Random& random) {
   for (std::int64_t i = 0; i < size; ++i) in[i] = float_to_f16(drawn(random));
   if (random() % 3 == 0)
     in[static_cast<std::int64_t>(random() % size) / args.channels * args.channels] = 0x7c00;  // inf
-  std::vector<std::int32_t> broken(static_cast<std::size_t>(args.images), 0), wrong = broken;
-  args.broken = broken.data();
+  std::vector<std::int32_t> nonfinite(static_cast<std::size_t>(args.images), 0), wrong = nonfinite;
+  args.nonfinite = nonfinite.data();
   std::vector<std::uint16_t> before(in.data(), in.data() + size);
   args.in = in.data(), args.bias = bias.data(), args.mean = mean.data(), args.variance = variance.data();
   args.weight = random() % 3 ? weight.data() : nullptr, args.shift = random() % 3 ? shift.data() : nullptr;
@@ -145,10 +145,10 @@ bool epilogue(int largest, Random& random) {
       const float offset = (args.shift ? shift[k] : 0.0f) - mean[k] * scale;
       expected = multiply_add(relu(most + bias[k]), scale, offset);
     }
-    if (!(std::fabs(expected) <= kMostHalf)) wrong[static_cast<std::size_t>(from / row / args.height)] = 1;
+    if (!(std::fabs(expected) <= kMaxHalf)) wrong[static_cast<std::size_t>(from / row / args.height)] = 1;
     if (!same(pooled ? "pool" : "rectify", at, f16_to_float((pooled ? out : in)[at]), rounded(expected))) return false;
   }
-  if (broken == wrong) return true;
+  if (nonfinite == wrong) return true;
   std::puts("FAILED epilogue: what has no place in float16 was not noticed");
   return false;
 }
@@ -178,7 +178,7 @@ Floats heads_of(CnnHeadsArgs& args, std::int64_t g, std::int64_t image) {
       }
       for (std::int64_t k = 0; k < terms; ++k)
         sum = multiply_add(rest[k * units + u], values[static_cast<std::size_t>(k)], sum);
-      next.push_back(layer + 1 < args.n_linears ? relu(sum) : one_nan(sum));
+      next.push_back(layer + 1 < args.n_linears ? relu(sum) : canonical_nan(sum));
     }
     values = next;
     rest = bias + units;
@@ -200,22 +200,22 @@ bool heads(int largest, Random& random) {
   for (std::int64_t i = 0; i < maps * args.terms; ++i) features[i] = float_to_f16(drawn(random));
   for (std::int64_t i = 0; i < args.groups * padded * args.terms; ++i) weights[i] = float_to_f16(drawn(random));
   const Floats rest = drawn(random, args.groups * args.rest_floats);
-  std::vector<std::int32_t> broken(static_cast<std::size_t>(maps), 0);
-  if (random() % 2) broken[random() % broken.size()] = 1;
+  std::vector<std::int32_t> nonfinite(static_cast<std::size_t>(maps), 0);
+  if (random() % 2) nonfinite[random() % nonfinite.size()] = 1;
   Floats sums(static_cast<std::size_t>(cnn_slices(args.terms) * maps * padded), NAN);
   Floats evidence(static_cast<std::size_t>(maps * args.units[args.n_linears - 1]), 77.0f);
   args.features = features.data(), args.weights = weights.data(), args.rest = rest.data();
-  args.broken = broken.data(), args.sums = sums.data(), args.evidence = evidence.data();
+  args.nonfinite = nonfinite.data(), args.sums = sums.data(), args.evidence = evidence.data();
   const unsigned threads = threads_of(random, largest);
   const auto tiles = static_cast<unsigned>(args.groups * ((args.batch + kCnnRows - 1) / kCnnRows));
   host_cuda::launch(additive_cnn_dense_kernel, {tiles * static_cast<unsigned>(cnn_slices(args.terms))}, {threads}, 0,
                     args);
   host_cuda::launch(additive_cnn_finish_kernel, {static_cast<unsigned>(maps)}, {threads},
-                    2 * kMostCnnUnits * sizeof(float), args);
+                    2 * kMaxCnnUnits * sizeof(float), args);
   for (std::int64_t g = 0; g < args.groups; ++g)
     for (std::int64_t image = 0; image < args.batch; ++image) {
       const Floats expected = heads_of(args, g, image);
-      const bool is_broken = broken[static_cast<std::size_t>(g * args.batch + image)] != 0;
+      const bool is_broken = nonfinite[static_cast<std::size_t>(g * args.batch + image)] != 0;
       for (std::size_t u = 0; u < expected.size(); ++u) {
         const std::size_t at = static_cast<std::size_t>(image * args.groups + g) * expected.size() + u;
         if (!same("heads", static_cast<std::int64_t>(at), evidence[at], is_broken ? NAN : expected[u])) return false;

@@ -25,21 +25,21 @@ struct Case {
   bool spread_mask;
   std::int32_t threads;
   std::int32_t band_rows;  // 0: one band an image
-  bool on_chip;
+  bool in_shared;
 
   int channels() const { return histogram_channels(space); }
   std::int64_t size() const {
     if (joint) return std::int64_t{bins[0]} * bins[1] * bins[2];
     return std::int64_t{bins[0]} + (channels() == 3 ? bins[1] + bins[2] : 0);
   }
-  std::int64_t outside_size() const { return (joint ? 1 : channels()) * kOutsideKinds; }
+  std::int64_t out_of_range_size() const { return (joint ? 1 : channels()) * kOutOfRangeSlots; }
 
   std::string text() const {
     char line[300];
     std::snprintf(line, sizeof line, ", space %d%s, bins %d %d %d from %g to %g, mask %d%s, %d threads, bands of %d%s",
                   static_cast<int>(space), joint ? " joint" : "", bins[0], bins[1], bins[2], low[0], high[0],
                   static_cast<int>(masked), spread_mask ? " spread" : "", threads, band_rows,
-                  on_chip ? "" : ", off chip");
+                  in_shared ? "" : ", off chip");
     return images.text() + line;
   }
 };
@@ -83,7 +83,7 @@ Case draw(unsigned index, std::int32_t largest_block, Random& random) {
   const Size size =
       pick(random, {Size{1, 1}, Size{1, 16}, Size{5, 3}, Size{13, 17}, Size{16, 16}, Size{3, 80}, Size{48, 70}});
   c.band_rows = random() % 2 == 0 ? 0 : 1 + static_cast<std::int32_t>(random() % 4);
-  c.on_chip = !c.joint || random() % 3 != 0;
+  c.in_shared = !c.joint || random() % 3 != 0;
   for (unsigned i = 0, n = 1 + random() % 3; i < n; ++i) {
     images.sizes.push_back(size);
     images.contents.push_back(draw_content(random, images.pixel_type));
@@ -104,10 +104,10 @@ std::vector<float> edges_of(double low, double high, std::int32_t bins) {
 }
 
 struct Output {
-  std::vector<std::int32_t> counts, outside;
+  std::vector<std::int32_t> counts, out_of_range;
   explicit Output(const Case& c)
       : counts(c.images.sizes.size() * static_cast<std::size_t>(c.size()), -7),
-        outside(c.images.sizes.size() * static_cast<std::size_t>(c.outside_size()), -7) {}
+        out_of_range(c.images.sizes.size() * static_cast<std::size_t>(c.out_of_range_size()), -7) {}
   bool operator==(const Output&) const = default;
 };
 
@@ -115,7 +115,7 @@ void run_on_host(const Case& c, const ColorHistogramCudaArgs& args, Output& got)
   const ColorHistogramLayout everything = color_histogram_layout(args, 227 * 1024, 2);
   // What a histogram off the chip leaves in shared memory.
   const std::int64_t least = 4 * std::int64_t{everything.edge_words + everything.key_words};
-  ColorHistogramLayout layout = color_histogram_layout(args, c.on_chip ? 227 * 1024 : least, 2);
+  ColorHistogramLayout layout = color_histogram_layout(args, c.in_shared ? 227 * 1024 : least, 2);
   if (c.band_rows > 0) {
     const auto height = static_cast<std::int32_t>(args.image.height);
     layout.band_rows = c.band_rows;
@@ -124,7 +124,7 @@ void run_on_host(const Case& c, const ColorHistogramCudaArgs& args, Output& got)
   layout.blocks = 2;  // one block works on several tasks
   if (adds_to_counts(layout)) {
     std::fill(got.counts.begin(), got.counts.end(), 0);
-    std::fill(got.outside.begin(), got.outside.end(), 0);
+    std::fill(got.out_of_range.begin(), got.out_of_range.end(), 0);
   }
   host_cuda::launch(color_histogram_kernel_of(args), {static_cast<unsigned>(layout.blocks)},
                     {static_cast<unsigned>(layout.threads)}, static_cast<std::size_t>(layout.shared_bytes), args,
@@ -154,7 +154,7 @@ bool equal_counts(const Case& c, Random& random) {
   on_cpu.space = args.space = c.space;
   on_cpu.joint = args.joint = c.joint;
   on_cpu.counts = expected.counts.data();
-  on_cpu.outside = expected.outside.data();
+  on_cpu.out_of_range = expected.out_of_range.data();
   on_cpu.threads = 1;
   color_histogram_cpu(on_cpu);
   args.image = pixels.views[0];
@@ -162,7 +162,7 @@ bool equal_counts(const Case& c, Random& random) {
   if (!masks.views.empty()) args.mask = masks.views[0];
   args.mask_batch_stride = masks.batch_stride;
   args.counts = got.counts.data();
-  args.outside = got.outside.data();
+  args.out_of_range = got.out_of_range.data();
   args.threads = c.threads;
   run_on_host(c, args, got);
   if (got == expected) return true;
@@ -172,9 +172,9 @@ bool equal_counts(const Case& c, Random& random) {
       std::printf("count %zu of %zu: %d instead of %d\n", i, got.counts.size(), got.counts[i], expected.counts[i]);
       break;
     }
-  for (std::size_t i = 0; i < got.outside.size(); ++i)
-    if (got.outside[i] != expected.outside[i])
-      std::printf("outside %zu: %d instead of %d\n", i, got.outside[i], expected.outside[i]);
+  for (std::size_t i = 0; i < got.out_of_range.size(); ++i)
+    if (got.out_of_range[i] != expected.out_of_range[i])
+      std::printf("out_of_range %zu: %d instead of %d\n", i, got.out_of_range[i], expected.out_of_range[i]);
   return false;
 }
 

@@ -84,7 +84,7 @@ Case draw(unsigned number, int largest_block, Random& random) {
     const auto rows = static_cast<std::int32_t>(random() % (n == 1 ? 50 : 5));
     c.offsets.push_back({rows, static_cast<std::int32_t>(random() % 9) - (rows > 0 ? 4 : 0)});
   }
-  const auto widest = static_cast<unsigned>(std::min(largest_block, kLargestTextureBlock));
+  const auto widest = static_cast<unsigned>(std::min(largest_block, kMaxTextureBlock));
   c.threads = 64 + 32 * static_cast<std::int32_t>(random() % ((widest - 32) / 32));
   // Room for everything; for strips of a few rows; for no matrix.
   c.most_shared = pick(random, {std::int64_t{220000}, std::int64_t{0}, std::int64_t{1}});

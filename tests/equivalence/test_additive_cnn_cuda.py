@@ -141,9 +141,9 @@ def test_what_follows_a_convolution(
     if not pooled:  # and the same again: bias and ReLU, then what is pooled
         layers.append(_cuda.Layer(kernels, torch.zeros(used), (torch.zeros(used), torch.ones(used), None, None, 0.0)))
     out = torch.empty(batch, height // 2, width // 2, channels, dtype=HALF)
-    broken = torch.zeros(batch, dtype=torch.int32)
-    _cuda._network(layers, F.pad(x, [0, channels - used]), out, broken)
-    assert not broken.any()
+    nonfinite = torch.zeros(batch, dtype=torch.int32)
+    _cuda._network(layers, F.pad(x, [0, channels - used]), out, nonfinite)
+    assert not nonfinite.any()
     expected = (x.double() + bias.double()).relu().permute(0, 3, 1, 2)
     expected = F.max_pool2d(expected, 2) if batch else expected[..., : height // 2, : width // 2]
     size = expected + bias.abs().double()[:, None, None]

@@ -271,13 +271,13 @@ def test_nothing_in_nothing_out() -> None:
 
 
 def test_custom_op_passes_opcheck() -> None:
-    for narrow in {ops.chosen_precision(p) == "fast" for p in ("exact", "fast")}:
-        packed = _native.packed_of(WIDE, (9, 8), narrow)
+    for quantized in {ops.chosen_precision(p) == "fast" for p in ("exact", "fast")}:
+        packed = _native.packed_of(WIDE, (9, 8), quantized)
         torch.library.opcheck(_native.additive_cnn_packed, (WIDE_MAPS, packed.parts, *packed.shape))
 
 
 GOOD: dict[str, Any] = {
-    "maps": (64, 1, 1, 4, 4), "channels": [2, 3], "pooled": [False, True], "narrow": [False] * 2, "units": [1],
+    "maps": (64, 1, 1, 4, 4), "channels": [2, 3], "pooled": [False, True], "quantized": [False] * 2, "units": [1],
     "evidence": 64,
     "buffers": [(64, 9 * 16), (64, 16), (64, 36 * 2 * 16), (0, 0), *[(64, 16)] * 3, (64, 4 * 16 * 16), (64, 16)],
     "threads": 1,
@@ -292,8 +292,8 @@ GOOD: dict[str, Any] = {
         ({"maps": (0, 1, 1, 4, 4)}, "maps or evidence: null address"),
         ({"channels": [2]}, "channels: expected at least 2 numbers of 1..2^20"),
         ({"units": [0]}, "units: expected at least 1 numbers of 1..2^20"),
-        ({"narrow": [False]}, "pooled, narrow: expected one a convolution, false for the first"),
-        ({"pooled": [True, True]}, "pooled, narrow: expected one a convolution, false for the first"),
+        ({"quantized": [False]}, "pooled, quantized: expected one a convolution, false for the first"),
+        ({"pooled": [True, True]}, "pooled, quantized: expected one a convolution, false for the first"),
         ({"buffers": GOOD["buffers"][:-1]}, "buffers: too few"),
         ({"buffers": [*GOOD["buffers"], (64, 1)]}, "buffers: too many"),
         ({"buffers": [(66, 9 * 16), *GOOD["buffers"][1:]]}, "buffers: null or misaligned address of the first kernels"),

@@ -92,11 +92,11 @@ def test_inference_weights_are_packed_at_every_call() -> None:
 @pytest.mark.parametrize(("base", "side", "images"), [(64, 128, 64), (32, 128, 128), (8, 32, 256), (512, 1024, 1)])
 def test_large_batches_are_taken_in_slices(base: int, side: int, images: int) -> None:
     plan: Any = SimpleNamespace(first=torch.empty(4, 9, base, device="meta"), size=(side, side))
-    assert _cuda.Plan.most_images.fget(plan) == images  # type: ignore[attr-defined]
+    assert _cuda.Plan.max_images.fget(plan) == images  # type: ignore[attr-defined]
 
 
 def test_slices_are_put_together(monkeypatch: pytest.MonkeyPatch, networks: list[ops.CnnNetwork]) -> None:
-    monkeypatch.setattr(_cuda, "MOST_IMAGES", 4)
+    monkeypatch.setattr(_cuda, "MAX_IMAGES", 4)
     monkeypatch.setattr(_cuda, "forward", lambda plan, maps: maps.flatten(2)[..., :2])
     maps = torch.randn(11, 2, 9, 8)
     with torch.inference_mode():
@@ -268,9 +268,9 @@ def test_networks_fork_from_the_current_stream_and_join_it(monkeypatch: pytest.M
         SimpleNamespace(name=n, wait_stream=lambda s, n=n: fake.said.append(f"{n} waits for {s.name}")) for n in "ab"
     ]
     monkeypatch.setattr(_cuda, "_streams", lambda device: streams)
-    monkeypatch.setattr(_cuda, "_first", lambda plan, maps, broken: torch.zeros(2, 3, 4, 4, 8))
+    monkeypatch.setattr(_cuda, "_first", lambda plan, maps, nonfinite: torch.zeros(2, 3, 4, 4, 8))
     monkeypatch.setattr(_cuda, "_network", lambda *arguments: fake.said.append(f"network on {fake.current[-1]}"))
-    monkeypatch.setattr(_cuda, "_heads", lambda plan, features, broken: fake.said.append("heads"))
+    monkeypatch.setattr(_cuda, "_heads", lambda plan, features, nonfinite: fake.said.append("heads"))
     shape = SimpleNamespace(pooled=(False, True))
     plan: Any = SimpleNamespace(shape=shape, size=(4, 4), dense=torch.zeros(2, 4, 32), layers=[[], []])
     _cuda.forward(plan, torch.zeros(3, 2, 4, 4))
@@ -350,15 +350,15 @@ def test_a_scorer_knows_what_a_precision_comes_to_on_a_gpu(monkeypatch: pytest.M
 
 FIRST: dict[str, Any] = {
     "device": 0, "stream": 0, "maps": (64, 1, 1, 4, 4, 16, 16, 4), "channels": 8, "kernels": 64, "bias": 64, "out": 64,
-    "broken": 64,
+    "nonfinite": 64,
 }  # fmt: skip
 POOL: dict[str, Any] = {
     "device": 0, "stream": 0, "values": (64, 1, 4, 4, 8), "used": 8, "bias": 64, "mean": 64, "variance": 64,
-    "weight": 0, "shift": 0, "eps": 0.1, "out": 64, "broken": 64,
+    "weight": 0, "shift": 0, "eps": 0.1, "out": 64, "nonfinite": 64,
 }  # fmt: skip
 HEADS: dict[str, Any] = {
     "device": 0, "stream": 0, "features": (64, 1, 1, 8), "units": [2, 1], "weights": 64, "rest": (64, 2 + 2 + 1),
-    "broken": 64, "sums": 64, "evidence": 64,
+    "nonfinite": 64, "sums": 64, "evidence": 64,
 }  # fmt: skip
 
 

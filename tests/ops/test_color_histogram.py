@@ -169,7 +169,7 @@ def test_the_kernel_refuses_what_it_cannot_read() -> None:
     out = torch.zeros(2, 100, dtype=torch.int32)
     good: dict[str, Any] = {
         "channels": 3, "pixel_type": "uint8", "space": "rgb", "joint": False, "edges": [edges] * 3,
-        "counts": out.data_ptr(), "outside": out.data_ptr(), "threads": 1,
+        "counts": out.data_ptr(), "out_of_range": out.data_ptr(), "threads": 1,
     }  # fmt: skip
     views, masks = view_table(RGB), mask_table(MASK)
     for changed, text in [

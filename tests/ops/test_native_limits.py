@@ -54,7 +54,7 @@ WRITERS: dict[str, tuple[Callable[[int], tuple[list[Any], dict[str, Any]]], dict
             [VIEWS[:batch], NO_MASKS],
             {**PIXELS, "space": "rgb", "joint": False, "edges": [np.array([0, 1], np.float32)] * 3},
         ),
-        {"counts": 4, "outside": 4},
+        {"counts": 4, "out_of_range": 4},
     ),
     "glcm": (lambda batch: ([VIEWS[:batch], NO_MASKS], {**PIXELS, **PAIRS}), {"counts": 4}),
     "glcm_features": (lambda batch: ([VIEWS[:batch], NO_MASKS], {**PIXELS, **PAIRS, **FEATURES}), {"values": 8}),

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from iuscore.engine.shard import Fetched
 from iuscore.models import TextureModel
-from iuscore.ops._on_device import OnDevice, sent
+from iuscore.ops._on_device import OnDevice, to_device
 from iuscore.scoring import Scores
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
@@ -58,7 +58,7 @@ def test_tables_are_made_once_a_device_and_key() -> None:
 
 
 def test_those_used_last_are_kept() -> None:
-    kept = OnDevice(most=2)
+    kept = OnDevice(capacity=2)
     for key in "abaca":
         kept(key, CPU, Maker())
     again = Maker()
@@ -69,7 +69,7 @@ def test_those_used_last_are_kept() -> None:
 
 def test_what_a_graph_may_read_never_goes(capturing: list[bool]) -> None:
     """Not even where it was there before the capture; others still make room for each other."""
-    kept, make = OnDevice(most=2), Maker()
+    kept, make = OnDevice(capacity=2), Maker()
     (before,) = kept("graph", GPU, make)
     capturing[0] = True
     kept("graph", GPU, make)
@@ -97,7 +97,7 @@ def test_tables_are_of_use_outside_of_inference_mode() -> None:
 
 
 def test_threads_share_tables() -> None:
-    kept, make = OnDevice(most=4), Maker()
+    kept, make = OnDevice(capacity=4), Maker()
     with ThreadPoolExecutor(8) as threads:
         found = list(threads.map(lambda i: kept(i % 4, CPU, make)[0], range(400)))
     assert make.made == 4
@@ -119,11 +119,11 @@ def test_a_table_of_one_call_is_sent_without_waiting(capturing: list[bool], monk
 
     table = torch.ones(2).as_subclass(Sent)
     for device in (GPU, CPU):
-        sent(table, device)
+        to_device(table, device)
     assert said == ["pinned", True, False]
     capturing[0] = True
     with pytest.raises(RuntimeError, match="Lists of images and one target per image"):
-        sent(table, GPU)
+        to_device(table, GPU)
     assert said == ["pinned", True, False]
 
 

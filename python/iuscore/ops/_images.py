@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from iuscore.ops._arguments import check_dense, shown
+from iuscore.ops._constants import MAX_SIDE
 
 Layout: TypeAlias = Literal["NHWC", "NCHW"]
 Form: TypeAlias = Literal["NHWC", "NCHW", "NHW", "HW"]
@@ -20,9 +21,6 @@ ArrayLike: TypeAlias = "Tensor | npt.NDArray[np.generic]"
 Images: TypeAlias = "ArrayLike | Sequence[ArrayLike]"
 
 PIXEL_TYPES = (torch.uint8, torch.uint16, torch.float16, torch.bfloat16, torch.float32)
-LONGEST_SIDE = 2**24
-"""Of maps, of what `resize` makes, and of the images that maps are made of, in pixels: resizing counts pixels in
-float32, which has no odd numbers beyond."""
 
 _NAMES = "uint8, uint16, float16, bfloat16 or float32"
 _INTEGERS = ("int8", "int16", "int32", "int64", "uint32", "uint64")
@@ -33,7 +31,7 @@ def checked_size(size: Sequence[int], least: int) -> tuple[int, int]:
     pair = isinstance(size, Sequence) and not isinstance(size, str) and len(size) == 2
     if not pair or any(isinstance(n, bool) or not isinstance(n, int | np.integer) or n < least for n in size):
         raise ValueError(f"size: expected (height, width), two integers of at least {least}, got {shown(size)}")
-    if max(size) > LONGEST_SIDE:
+    if max(size) > MAX_SIDE:
         raise ValueError(f"size: expected (height, width) of at most 2^24 each, got {shown(size)}; ask for less")
     return int(size[0]), int(size[1])
 

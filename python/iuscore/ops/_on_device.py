@@ -27,11 +27,11 @@ class OnDevice:
     """Tables by device and key. Those used last are kept, and all that were handed out while a graph was captured.
 
     Args:
-        most: keys that are kept beside the captured ones.
+        capacity: number of keys that are kept, beside those that a captured graph reads.
     """
 
-    def __init__(self, most: int = 256) -> None:
-        self.most = most
+    def __init__(self, capacity: int = 256) -> None:
+        self.capacity = capacity
         self._kept: OrderedDict[tuple[torch.device, Hashable], _Entry] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -49,7 +49,7 @@ class OnDevice:
                 # Of use outside of inference mode, too. This copy is waited for, so other streams find it finished.
                 with torch.inference_mode(False):
                     entry = _Entry(tuple(table.to(device) for table in make()), False)
-                for oldest in [kept for kept, found in self._kept.items() if not found.captured][: 1 - self.most]:
+                for oldest in [kept for kept, found in self._kept.items() if not found.captured][: 1 - self.capacity]:
                     del self._kept[oldest]
             self._kept[place] = entry = _Entry(entry.tables, entry.captured or capturing)
             self._kept.move_to_end(place)
@@ -62,7 +62,7 @@ class OnDevice:
 on_device = OnDevice()
 
 
-def sent(table: Tensor, device: torch.device) -> Tensor:
+def to_device(table: Tensor, device: torch.device) -> Tensor:
     """A copy on ``device`` that nobody waits for; of a table that is needed once.
 
     Raises:

@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from iuscore.ops._constants import MAX_LEVELS, MIN_LEVELS
+
 Quantize: TypeAlias = Literal["range", "minmax", "width", "levels"]
 ValueRange: TypeAlias = "tuple[float, float | None]"
 
 MODES: tuple[Quantize, ...] = ("range", "minmax", "width", "levels")
-FEWEST_LEVELS, MOST_LEVELS = 2, 256
 _LARGEST_PIXEL = torch.finfo(torch.float32).max
 _HIGH = {torch.uint8: 256.0, torch.uint16: 65536.0}  # of floating types 1
 
@@ -48,8 +49,8 @@ def quantization(
     """
     if isinstance(levels, bool) or not isinstance(levels, int | np.integer):
         raise TypeError(f"levels: expected an integer, got {type(levels).__name__}")
-    if not FEWEST_LEVELS <= levels <= MOST_LEVELS:
-        raise ValueError(f"levels: expected {FEWEST_LEVELS}..{MOST_LEVELS}, got {levels}")
+    if not MIN_LEVELS <= levels <= MAX_LEVELS:
+        raise ValueError(f"levels: expected {MIN_LEVELS}..{MAX_LEVELS}, got {levels}")
     if quantize not in MODES:
         raise ValueError(f"quantize: expected one of {', '.join(MODES)}, got {quantize!r}")
     if value_range is not None and quantize not in ("range", "width"):

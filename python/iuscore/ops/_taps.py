@@ -8,9 +8,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from iuscore.ops._constants import MAX_RESIZE_SHIFT
+
 _CUBIC = -0.5  # Keys' parameter with which the kernel is Catmull-Rom's
 _REACH = 2.0  # pixels that the kernel reaches to either side where nothing shrinks
-_MOST_SHIFT = 22
 
 
 class Taps(NamedTuple):
@@ -51,7 +52,7 @@ def taps(size: int, out: int) -> Taps:
     values *= (1.0 / total)[:, None]
     largest = values.max()
     shift = 0
-    while shift < _MOST_SHIFT and int(0.5 + largest * (1 << (shift + 1))) < 1 << 15:
+    while shift < MAX_RESIZE_SHIFT and int(0.5 + largest * (1 << (shift + 1))) < 1 << 15:
         shift += 1
     scaled = values * (1 << shift)
     weights = np.trunc(scaled + np.where(scaled < 0, -0.5, 0.5)).astype(np.int16)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 import iuscore.ops as ops
 from iuscore.ops._backend import check_backend
+from iuscore.ops._constants import TEXTURE_GRID
 from iuscore.ops._groups import Masks, batch_and_mask, views_and_masks
 from iuscore.ops._images import ArrayLike, Images, Layout, batch_and_form, in_form, is_batch, views_and_forms
 from iuscore.ops._operators import Call, Operator, fold_rows, refuse_native
@@ -25,7 +26,6 @@ from iuscore.ops.glcm_features import matrix_of
 from iuscore.ops.resize import check_bytes, common_form
 from iuscore.ops.texture_stats import ANGLES, PLANES, PROPERTIES, STATISTICS, TextureStats
 
-GRID = 8  # blocks of `texture_stats` in each direction
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _HEAD = 3  # numbers that say how many images and masks there are
 How = tuple[Any, Any, Any, Any]
@@ -119,8 +119,8 @@ def _shapes_of_histogram(call: Call) -> Sequence[Tensor]:
     counts = tuple(bins) if joint else (len(bins), bins[0]) if len(set(bins)) == 1 else (sum(bins),)
     others = (n,) if joint else (n, len(bins))
     kind = torch.float32 if normalize else torch.int32
-    outside = [first.new_empty(others, dtype=torch.int32) for _ in range(3)]
-    return first.new_empty((n, *counts), dtype=kind), *outside
+    out_of_range = [first.new_empty(others, dtype=torch.int32) for _ in range(3)]
+    return first.new_empty((n, *counts), dtype=kind), *out_of_range
 
 
 def color_histogram(images: Images, mask: Masks | None, bins: tuple[int, ...], space: str,
@@ -255,7 +255,7 @@ def _shapes_of_stats(call: Call) -> Sequence[Tensor]:
         made(planes, len(STATISTICS)),
         made(planes, kind=torch.int32),
         made(len(distances), len(ANGLES), len(PROPERTIES)),
-        made(GRID, GRID),
+        made(TEXTURE_GRID, TEXTURE_GRID),
     )
 
 

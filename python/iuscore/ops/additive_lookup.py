@@ -12,6 +12,7 @@ from torch import Tensor
 
 from iuscore.ops._arguments import dense, is_real, is_whole, shown
 from iuscore.ops._backend import Backend, choose, traced
+from iuscore.ops._constants import MAX_KNOTS
 from iuscore.ops._native import additive_lookup as _native
 from iuscore.ops._torch import additive_lookup as _torch
 from iuscore.ops._torch.additive_tables import Network, additive_table
@@ -20,7 +21,6 @@ from iuscore.ops.additive_mlp import AdditiveOutput, AdditiveWeights, check_weig
 Implementation: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 _POINTS = [2**k + 1 for k in range(4, 17)]  # tried in turn until the tolerance is met
-_MOST_POINTS = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,8 @@ def additive_tables(
             raise ValueError(f"low, high: expected finite numbers, low below high, got {a:g} and {b:g} for group {g}")
     if (points is None) == (tolerance is None):
         raise ValueError("points, tolerance: expected one of the two")
-    if points is not None and not (is_whole(points) and 2 <= points <= _MOST_POINTS):
-        raise ValueError(f"points: expected an integer, 2 to {_MOST_POINTS}, got {shown(points)}")
+    if points is not None and not (is_whole(points) and 2 <= points <= MAX_KNOTS):
+        raise ValueError(f"points: expected an integer, 2 to {MAX_KNOTS}, got {shown(points)}")
     if tolerance is not None and not (is_real(tolerance) and tolerance > 0.0):
         raise ValueError(f"tolerance: expected a positive number, got {shown(tolerance)}")
     for count in _POINTS if points is None else [points]:

@@ -17,7 +17,7 @@ from iuscore.ops._torch import additive_mlp as _torch
 
 Implementation: TypeAlias = Callable[..., tuple[Tensor, Tensor]]
 
-MOST_INPUTS = 2**31 - 1
+MAX_INPUTS = 2**31 - 1
 _FIELDS = ("w1", "b1", "w2", "b2", "w3", "b3")
 
 
@@ -67,9 +67,9 @@ class AdditiveWeights:
         """
         groups = group_sizes(groups)
         pair = isinstance(hidden, Sequence) and not isinstance(hidden, str | bytes) and len(hidden) == 2
-        if not pair or not all(is_whole(units) and 1 <= units <= MOST_INPUTS for units in hidden):
+        if not pair or not all(is_whole(units) and 1 <= units <= MAX_INPUTS for units in hidden):
             raise ValueError(f"hidden: expected (H1, H2), two integers of at least 1, got {shown(hidden)}")
-        if not is_whole(outputs) or not 1 <= outputs <= MOST_INPUTS:
+        if not is_whole(outputs) or not 1 <= outputs <= MAX_INPUTS:
             raise ValueError(f"outputs: expected an integer of at least 1, got {shown(outputs)}")
         n, (h1, h2) = len(groups), hidden
         weights = AdditiveWeights(
@@ -171,7 +171,7 @@ def group_sizes(groups: object) -> tuple[int, ...]:
         sizes = tuple(operator.index(size) for size in groups)
     except TypeError:
         raise TypeError(f"groups: expected integers, got {shown(groups)}") from None
-    if not sizes or min(sizes) < 1 or sum(sizes) > MOST_INPUTS:
+    if not sizes or min(sizes) < 1 or sum(sizes) > MAX_INPUTS:
         raise ValueError(f"groups: expected sizes of at least 1, got {shown(groups)}")
     return sizes
 

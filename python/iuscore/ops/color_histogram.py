@@ -12,6 +12,7 @@ from torch import Tensor
 
 from iuscore.ops._arguments import flag, is_real, is_whole, one_of, shown
 from iuscore.ops._backend import Backend, choose, traced
+from iuscore.ops._constants import MAX_BINS, MAX_JOINT_BINS
 from iuscore.ops._groups import Group, Masks, image_groups, in_order
 from iuscore.ops._images import Images, Layout
 from iuscore.ops._native import color_histogram as _native
@@ -29,7 +30,6 @@ CHANNELS: dict[Space, tuple[str, ...]] = {
 }
 """Names of a color space's channels in their order."""
 
-_MOST_BINS, _MOST_JOINT_BINS = 1024, 32
 _RANGES: dict[str, tuple[Range, ...]] = {
     "hsv": ((0.0, 1.0),) * 3,
     "lab": ((0.0, 100.0), (-110.0, 110.0), (-110.0, 110.0)),
@@ -137,19 +137,19 @@ def color_histogram(
         _run(group, choice.implementation != "torch", space, joint, n, given or _default(space, group.images.dtype))
         for group in groups
     ]
-    counts, outside = (in_order(part, groups) for part in zip(*parts, strict=True))
+    counts, out_of_range = (in_order(part, groups) for part in zip(*parts, strict=True))
     if joint:
-        return _result(counts.view(-1, *n), outside[:, 0], (1, 2, 3), normalize)
+        return _result(counts.view(-1, *n), out_of_range[:, 0], (1, 2, 3), normalize)
     if len(set(n)) == 1:
-        return _result(counts.view(-1, channels, n[0]), outside, (2,), normalize)
+        return _result(counts.view(-1, channels, n[0]), out_of_range, (2,), normalize)
     if normalize:
         shares = [_torch.fractions(part, (1,)) for part in torch.split(counts, list(n), dim=1)]
-        return ColorHistogram(torch.cat(shares, 1), *outside.unbind(-1))
-    return _result(counts, outside, (1,), False)
+        return ColorHistogram(torch.cat(shares, 1), *out_of_range.unbind(-1))
+    return _result(counts, out_of_range, (1,), False)
 
 
-def _result(counts: Tensor, outside: Tensor, dims: tuple[int, ...], normalize: bool) -> ColorHistogram:
-    return ColorHistogram(_torch.fractions(counts, dims) if normalize else counts, *outside.unbind(-1))
+def _result(counts: Tensor, out_of_range: Tensor, dims: tuple[int, ...], normalize: bool) -> ColorHistogram:
+    return ColorHistogram(_torch.fractions(counts, dims) if normalize else counts, *out_of_range.unbind(-1))
 
 
 def _run(
@@ -169,7 +169,7 @@ def _default(space: Space, dtype: torch.dtype) -> Sequence[Range]:
 
 
 def _bins(bins: Any, channels: int, joint: bool) -> tuple[int, ...]:
-    most = _MOST_JOINT_BINS if joint else _MOST_BINS
+    most = MAX_JOINT_BINS if joint else MAX_BINS
     bins = bins.tolist() if isinstance(bins, np.ndarray) else bins
     found = tuple(bins) if isinstance(bins, Sequence) and not isinstance(bins, str | bytes) else (bins,) * channels
     if len(found) != channels or not all(is_whole(n) for n in found) or not all(1 <= n <= most for n in found):

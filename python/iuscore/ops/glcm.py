@@ -9,6 +9,7 @@ from torch import Tensor
 
 from iuscore.ops._arguments import flag, is_float, is_real, low_and_high, one_of, shown
 from iuscore.ops._backend import Backend, Choice, choose, traced
+from iuscore.ops._constants import MAX_GLCM_PIXELS
 from iuscore.ops._groups import Group, Masks, image_groups, in_order
 from iuscore.ops._images import Images, Layout
 from iuscore.ops._native import glcm as _native
@@ -16,8 +17,6 @@ from iuscore.ops._pairs import FOUR_ANGLES, Offset, pair_offsets
 from iuscore.ops._quantize import MODES, Quantization, Quantize, ValueRange, check_levels, largest_counted, quantization
 from iuscore.ops._range import warn_of_range
 from iuscore.ops._torch import glcm as _torch
-
-MOST_PIXELS = 2**30
 
 
 def glcm(
@@ -125,7 +124,7 @@ def checked_groups(images: Images, mask: Masks | None, layout: Layout | None) ->
 def check_pixels(images: Tensor) -> None:
     """ValueError where images [..., H, W, C] are too large to count."""
     height, width = images.shape[-3:-1]
-    if height * width > MOST_PIXELS:
+    if height * width > MAX_GLCM_PIXELS:
         raise ValueError(f"images: expected at most 2^30 pixels each, got {height} x {width}")
 
 
@@ -149,7 +148,7 @@ def check_counts_fit(height: int, width: int, pairs: Sequence[Offset], symmetric
 
     Only a pixel beside itself makes as many pairs as there are pixels, and the transpose doubles them.
     """
-    if symmetric and (0, 0) in pairs and height * width >= MOST_PIXELS:
+    if symmetric and (0, 0) in pairs and height * width >= MAX_GLCM_PIXELS:
         raise ValueError(
             "images: expected fewer than 2^30 pixels each with symmetric=True and offset (0, 0), got "
             f"{height} x {width}: a count could be 2^31, which int32 does not hold; pass symmetric=False"

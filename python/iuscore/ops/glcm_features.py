@@ -14,15 +14,15 @@ from torch import Tensor
 
 from iuscore.ops._arguments import check_dense, flag, shown
 from iuscore.ops._backend import Backend, Choice, choose, traced
+from iuscore.ops._constants import MAX_GLCM_PIXELS, MAX_LEVELS
 from iuscore.ops._groups import Group, Masks, in_order
 from iuscore.ops._haralick import GLCM_FEATURES, GLCM_PRESETS, WITH_TRANSPOSE, Preset, feature_names
 from iuscore.ops._images import Images, Layout, tensor_of
 from iuscore.ops._native import glcm_features as _native
 from iuscore.ops._pairs import FOUR_ANGLES, Offset, pair_offsets
-from iuscore.ops._quantize import MOST_LEVELS, Quantization, Quantize, ValueRange
+from iuscore.ops._quantize import Quantization, Quantize, ValueRange
 from iuscore.ops._torch import glcm_features as _torch
 from iuscore.ops.glcm import (
-    MOST_PIXELS,
     check_group_levels,
     check_quantization,
     checked_groups,
@@ -234,9 +234,9 @@ def matrix_of(matrices: object) -> Tensor:
         got = str(tensor.dtype).removeprefix("torch.")
         raise TypeError(f"images: expected matrices of dtype int32, float32 or float64, got {got}")
     shape = list(tensor.shape)
-    if tensor.ndim < 3 or shape[-1] != shape[-2] or not 2 <= shape[-1] <= MOST_LEVELS or 0 in shape[1:]:
+    if tensor.ndim < 3 or shape[-1] != shape[-2] or not 2 <= shape[-1] <= MAX_LEVELS or 0 in shape[1:]:
         raise ValueError(
-            f"images: expected matrices [B, ..., L, L], L = 2..{MOST_LEVELS}, with levels=None, got {shape}"
+            f"images: expected matrices [B, ..., L, L], L = 2..{MAX_LEVELS}, with levels=None, got {shape}"
         )
     return tensor
 
@@ -245,5 +245,5 @@ def _check_counts(matrix: Tensor) -> None:
     if not matrix.numel() or torch._C._functorch.is_functorch_wrapped_tensor(matrix):  # whose values vmap hides
         return
     total = matrix.sum((-1, -2), dtype=None if matrix.is_floating_point() else torch.int64)
-    if bool((matrix < 0).any()) or (not matrix.is_floating_point() and int(total.max()) > MOST_PIXELS):
+    if bool((matrix < 0).any()) or (not matrix.is_floating_point() and int(total.max()) > MAX_GLCM_PIXELS):
         raise ValueError("images: expected counts >= 0, and a sum of at most 2^30 in each matrix")

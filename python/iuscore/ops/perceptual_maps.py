@@ -10,8 +10,8 @@ from torch import Tensor
 
 from iuscore.ops._arguments import check_dense, flag, one_of, shown
 from iuscore.ops._backend import Backend, choose, traced
+from iuscore.ops._constants import MAX_SIDE, MIN_MAP_SIDE
 from iuscore.ops._images import (
-    LONGEST_SIDE,
     ArrayLike,
     Images,
     Layout,
@@ -197,12 +197,12 @@ def _check(kind: str, mode: str, size: Sequence[int], dtype: torch.dtype) -> tup
     one_of("mode", mode, ("clean", "paper"), "'clean' or 'paper'")
     if not isinstance(dtype, torch.dtype) or dtype not in _DTYPES:
         raise TypeError(f"dtype: expected torch.float32, float16 or bfloat16, got {shown(dtype)}")
-    return checked_size(size, 4)
+    return checked_size(size, MIN_MAP_SIDE)
 
 
 def check_sides(sides: Sequence[int], name: str) -> None:
     """ValueError where a side is longer than 2^24."""
-    if max(sides) > LONGEST_SIDE:
+    if max(sides) > MAX_SIDE:
         got = " x ".join(map(str, sides))
         raise ValueError(f"{name}: expected height and width of at most 2^24, got {got}; crop or shrink it first")
 

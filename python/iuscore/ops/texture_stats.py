@@ -11,6 +11,7 @@ from torch import Tensor
 
 from iuscore.ops._arguments import is_whole, shown
 from iuscore.ops._backend import Backend, choose, traced
+from iuscore.ops._constants import MAX_GLCM_PIXELS, MAX_LEVELS, MAX_OFFSETS, MIN_LEVELS
 from iuscore.ops._groups import Group, Masks, image_groups, in_order
 from iuscore.ops._images import Images, Layout
 from iuscore.ops._native import texture_stats as _native
@@ -35,8 +36,7 @@ ANGLES = ("0", "45", "90", "135")
 """Directions of the pairs in degrees, in their order."""
 
 
-MOST_DISTANCES = 16
-MOST_PIXELS = 2**30  # a count of pairs and its transpose is then below 2^32
+MAX_DISTANCES = MAX_OFFSETS // 4  # four directions each
 
 
 class TextureStats(NamedTuple):
@@ -121,7 +121,7 @@ def texture_stats(
         if torch.is_grad_enabled() and group.images.requires_grad:
             raise ValueError("images: expected images without a gradient, as counts have none; pass images.detach()")
         _, height, width, _ = group.images.shape
-        if height * width > MOST_PIXELS:
+        if height * width > MAX_GLCM_PIXELS:
             raise ValueError(f"images: expected at most 2^30 pixels each, got {height} x {width}")
     warn_of_range(group.images for group in groups)
     parts = [_run(group, kind == "color", bins, levels, offsets, backend) for group in groups]
@@ -150,11 +150,11 @@ def _check(kind: str, bins: int, levels: int, distances: Sequence[int]) -> list[
     check_kind(kind)
     if not is_whole(bins) or bins not in (2, 4, 8, 16, 32, 64, 128, 256):
         raise ValueError(f"bins: expected a power of two from 2 to 256, got {shown(bins)}")
-    if not is_whole(levels) or not 2 <= levels <= 256:
-        raise ValueError(f"levels: expected an integer from 2 to 256, got {shown(levels)}")
+    if not is_whole(levels) or not MIN_LEVELS <= levels <= MAX_LEVELS:
+        raise ValueError(f"levels: expected an integer from {MIN_LEVELS} to {MAX_LEVELS}, got {shown(levels)}")
     whole = isinstance(distances, Sequence | np.ndarray) and all(map(is_whole, distances))
-    if not whole or not all(1 <= d <= 65535 for d in distances) or len(distances) > MOST_DISTANCES:
+    if not whole or not all(1 <= d <= 65535 for d in distances) or len(distances) > MAX_DISTANCES:
         raise ValueError(
-            f"distances: expected at most {MOST_DISTANCES} integers, each from 1 to 65535, got {shown(distances)}"
+            f"distances: expected at most {MAX_DISTANCES} integers, each from 1 to 65535, got {shown(distances)}"
         )
     return list(pair_offsets([int(d) for d in distances], FOUR_ANGLES, None)[0]) if len(distances) else []

@@ -19,7 +19,7 @@ from iuscore.models import Ensemble, ModelRecord, Space, load_model
 from iuscore.ops import Precision
 from iuscore.ops._blocks import in_blocks
 from iuscore.ops._images import Layout, image_views
-from iuscore.ops._on_device import on_device, sent
+from iuscore.ops._on_device import on_device, to_device
 from iuscore.ops._range import range_is_known, said_once
 from iuscore.scoring._masks import masks_of_all, masks_of_some
 from iuscore.scoring.baseline import feature_profiles_of, profiles_of
@@ -346,7 +346,7 @@ class Scorer:
         if len(set(names)) == 1:
             which = torch.full((len(names),), place[names[0]], dtype=torch.int64, device=device)
         else:
-            which = sent(torch.tensor([place[name] for name in names], dtype=torch.int64), device)
+            which = to_device(torch.tensor([place[name] for name in names], dtype=torch.int64), device)
         return tables[0][which], tables[1][which]
 
 

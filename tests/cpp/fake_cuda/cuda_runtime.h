@@ -17,13 +17,13 @@ using cudaStream_t = void*;
 namespace fake_cuda {
 
 constexpr std::int64_t kGrantedShared = 48 * 1024;  // bytes that every block has
-constexpr std::int64_t kMostShared = 227 * 1024;    // and after cudaFuncSetAttribute
+constexpr std::int64_t kMaxShared = 227 * 1024;     // and after cudaFuncSetAttribute
 inline int current = 0;
 inline int switches = 0;
 inline int multiprocessors = 132;
 inline cudaError_t last = cudaSuccess;
 inline std::vector<int> widths;        // threads of the blocks that were started
-inline std::set<const void*> granted;  // kernels that may have kMostShared
+inline std::set<const void*> granted;  // kernels that may have kMaxShared
 
 inline cudaError_t answer(cudaError_t error) { return error == cudaSuccess ? error : last = error; }
 
@@ -77,13 +77,13 @@ inline const char* cudaGetErrorString(cudaError_t error) {
 
 inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr which, int device) {
   if (device < 0 || device > 3) return fake_cuda::answer(cudaErrorInvalidDevice);
-  *value = which == cudaDevAttrMultiProcessorCount ? fake_cuda::multiprocessors : int{fake_cuda::kMostShared};
+  *value = which == cudaDevAttrMultiProcessorCount ? fake_cuda::multiprocessors : int{fake_cuda::kMaxShared};
   return cudaSuccess;
 }
 
 template <class Kernel>
 cudaError_t cudaFuncSetAttribute(Kernel* kernel, cudaFuncAttribute, int bytes) {
-  if (bytes > fake_cuda::kMostShared) return fake_cuda::answer(cudaErrorInvalidValue);
+  if (bytes > fake_cuda::kMaxShared) return fake_cuda::answer(cudaErrorInvalidValue);
   fake_cuda::granted.insert(reinterpret_cast<const void*>(kernel));
   return cudaSuccess;
 }

@@ -17,14 +17,12 @@ from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
 from iuscore.ops._cnn import CnnBlock, CnnNetwork, CnnShape, identity_of, shape_of, tensors_of
+from iuscore.ops._constants import CNN_LANES, CNN_MAX_LINEARS, CNN_MAX_UNITS, CNN_UNITS
 from iuscore.ops._native.calls import cuda, stream_of
 from iuscore.ops._native.cuda_graphs import Graphs, side_streams
 
-LANES = 8  # channels stand in multiples of this, units of the first linear layer of UNITS: csrc/ops/additive_cnn.h
-UNITS = 4
-MOST_LINEARS, MOST_UNITS = 8, 4096
-MOST_IMAGES = 256  # at a time, where their values take no more than MOST_BYTES
-MOST_BYTES = 1 << 31
+MAX_IMAGES = 256  # at a time, where their values take no more than MAX_BYTES
+MAX_BYTES = 1 << 31
 
 
 class Layer(NamedTuple):
@@ -51,12 +49,12 @@ class Plan:
     graphs: Graphs = field(default_factory=Graphs)
 
     @property
-    def most_images(self) -> int:
+    def max_images(self) -> int:
         """A power of two: full slices of large batches have one size, and so one graph."""
         groups, _, channels = self.first.shape
         # the first block's: what goes into a convolution, what comes out, and a quarter of it after pooling
         of_image = groups * self.size[0] * self.size[1] * channels * 2 * 9 // 4
-        return 1 << (max(1, min(MOST_IMAGES, MOST_BYTES // of_image)).bit_length() - 1)
+        return 1 << (max(1, min(MAX_IMAGES, MAX_BYTES // of_image)).bit_length() - 1)
 
 
 _kept: Any = WeakIdKeyDictionary()  # first tensor of the first network -> Plan
@@ -65,8 +63,8 @@ _kept: Any = WeakIdKeyDictionary()  # first tensor of the first network -> Plan
 def why_not(networks: Sequence[CnnNetwork]) -> str:
     """Why the kernels cannot take these networks; empty where they can."""
     linears = networks[0].linears
-    if len(linears) > MOST_LINEARS or any(len(weight) > MOST_UNITS for weight, _ in linears):
-        return f"its kernels take up to {MOST_LINEARS} linear layers of up to {MOST_UNITS} units"
+    if len(linears) > CNN_MAX_LINEARS or any(len(weight) > CNN_MAX_UNITS for weight, _ in linears):
+        return f"its kernels take up to {CNN_MAX_LINEARS} linear layers of up to {CNN_MAX_UNITS} units"
     return ""
 
 
@@ -81,7 +79,7 @@ def additive_cnn(maps: Tensor, networks: Sequence[CnnNetwork]) -> Tensor:
     ):
         plan = plan_of(networks, tuple(maps.shape[2:]))
         work = functools.partial(forward, plan)
-        most = plan.most_images
+        most = plan.max_images
         parts = [plan.graphs(work, maps[i : i + most]) for i in range(0, max(1, len(maps)), most)]
         return torch.cat(parts) if len(parts) > 1 else parts[0]
 
@@ -124,7 +122,7 @@ def pack(networks: Sequence[CnnNetwork], size: tuple[int, ...], identity: list[o
     for network in networks:
         (weight, bias), *others = [(weight.detach(), bias.detach()) for weight, bias in network.linears]
         places = weight.reshape(-1, shape.channels[-1], height, width).permute(0, 2, 3, 1)
-        dense.append(_in(UNITS, _in(LANES, places, 3).flatten(1), 0))
+        dense.append(_in(CNN_UNITS, _in(CNN_LANES, places, 3).flatten(1), 0))
         parts = [bias, *(part for weight, bias in others for part in (weight.T.reshape(-1), bias))]
         rest.append(torch.cat(parts))
     layers, half = [_layers(network) for network in networks], torch.stack(dense).to(torch.float16)
@@ -136,8 +134,8 @@ def pack(networks: Sequence[CnnNetwork], size: tuple[int, ...], identity: list[o
     return Plan(
         shape,
         size,
-        torch.stack([_in(LANES, kernels.flatten(1).T, 1) for kernels, _ in stems]),
-        torch.stack([_in(LANES, bias, 0) for _, bias in stems]),
+        torch.stack([_in(CNN_LANES, kernels.flatten(1).T, 1) for kernels, _ in stems]),
+        torch.stack([_in(CNN_LANES, bias, 0) for _, bias in stems]),
         layers,
         half,
         torch.stack([part + zero for part, zero in zip(rest, spoiled, strict=True)]),
@@ -155,7 +153,7 @@ def _layers(network: CnnNetwork) -> list[Layer]:
     layers = []
     for block in network.blocks:
         for i, (kernels, bias) in enumerate(zip(block.kernels, block.biases, strict=True)):
-            wide = _in(LANES, _in(LANES, kernels.detach(), 0), 1)
+            wide = _in(CNN_LANES, _in(CNN_LANES, kernels.detach(), 0), 1)
             half = wide.to(torch.float16, memory_format=torch.channels_last)
             last = i + 1 == len(block.kernels)
             layers.append(Layer(half, bias.detach().contiguous(), _norm(block) if last else None))
@@ -174,18 +172,18 @@ def forward(plan: Plan, maps: Tensor) -> Tensor:
     """Evidence [B, G, K] of maps [B, G, h, w]; queued, networks on streams of their own, joined to the current one."""
     batch, groups = maps.shape[:2]
     height, width = (side >> sum(plan.shape.pooled) for side in plan.size)
-    broken = maps.new_zeros((groups, batch), dtype=torch.int32)
-    values = _first(plan, maps, broken)
+    nonfinite = maps.new_zeros((groups, batch), dtype=torch.int32)
+    values = _first(plan, maps, nonfinite)
     terms = plan.dense.shape[2]
     features = values.new_empty((groups, batch, height, width, terms // (height * width)))
     streams = _streams(maps.device)
     for g in range(groups):
         with _forked(streams[g % len(streams)]):
-            _network(plan.layers[g], values[g], features[g], broken[g])
+            _network(plan.layers[g], values[g], features[g], nonfinite[g])
     for stream in streams[:groups]:
         if stream is not None:
             torch.cuda.current_stream().wait_stream(stream)
-    return _heads(plan, features.view(groups, batch, terms), broken)
+    return _heads(plan, features.view(groups, batch, terms), nonfinite)
 
 
 def _streams(device: torch.device) -> list[torch.cuda.Stream | None]:
@@ -203,23 +201,23 @@ def _forked(stream: torch.cuda.Stream | None) -> Iterator[None]:
         yield
 
 
-def _network(layers: Sequence[Layer], values: Tensor, features: Tensor, broken: Tensor) -> None:
+def _network(layers: Sequence[Layer], values: Tensor, features: Tensor, nonfinite: Tensor) -> None:
     """Channels last throughout: values [B, h, w, C] of the first convolution -> features [B, h', w', C']."""
     for i, layer in enumerate(layers):
         # no bias: cuDNN's fused form would add it in float16, and 0 times memory that nobody wrote
         planes = F.conv2d(values.permute(0, 3, 1, 2), layer.kernels, padding=1)
         values = planes.permute(0, 2, 3, 1).contiguous()
-        values = _epilogue(values, layer, broken, features if i + 1 == len(layers) else None)
+        values = _epilogue(values, layer, nonfinite, features if i + 1 == len(layers) else None)
 
 
-def _epilogue(values: Tensor, layer: Layer, broken: Tensor, out: Tensor | None = None) -> Tensor:
+def _epilogue(values: Tensor, layer: Layer, nonfinite: Tensor, out: Tensor | None = None) -> Tensor:
     """[B, h, w, C] with bias and ReLU, in place; or [B, h // 2, w // 2, C] with pooling and batch norm too."""
     batch, height, width, channels = values.shape
     arguments: dict[str, Any] = {
         "values": (values.data_ptr(), *values.shape),
         "used": len(layer.bias),
         "bias": layer.bias.data_ptr(),
-        "broken": broken.data_ptr(),
+        "nonfinite": nonfinite.data_ptr(),
     }
     if layer.norm is None:
         _call("rectify", values, **arguments)
@@ -246,7 +244,7 @@ def _call(kernel: str, like: Tensor, **arguments: Any) -> None:
     getattr(cuda(), f"additive_cnn_{kernel}")(device=device.index or 0, stream=stream, **arguments)
 
 
-def _first(plan: Plan, maps: Tensor, broken: Tensor) -> Tensor:
+def _first(plan: Plan, maps: Tensor, nonfinite: Tensor) -> Tensor:
     """[G, B, h, w, C] of the first convolution, bias and ReLU."""
     maps = maps if maps.stride(3) == 1 else maps.contiguous()
     batch, groups, height, width = maps.shape
@@ -260,12 +258,12 @@ def _first(plan: Plan, maps: Tensor, broken: Tensor) -> Tensor:
         kernels=plan.first.data_ptr(),
         bias=plan.first_bias.data_ptr(),
         out=out.data_ptr(),
-        broken=broken.data_ptr(),
+        nonfinite=nonfinite.data_ptr(),
     )
     return out
 
 
-def _heads(plan: Plan, features: Tensor, broken: Tensor) -> Tensor:
+def _heads(plan: Plan, features: Tensor, nonfinite: Tensor) -> Tensor:
     """Evidence of features [G, B, terms]."""
     groups, batch, terms = features.shape
     units = list(plan.shape.units)
@@ -279,7 +277,7 @@ def _heads(plan: Plan, features: Tensor, broken: Tensor) -> Tensor:
         units=units,
         weights=plan.dense.data_ptr(),
         rest=(plan.rest.data_ptr(), plan.rest.shape[1]),
-        broken=broken.data_ptr(),
+        nonfinite=nonfinite.data_ptr(),
         sums=sums.data_ptr(),
         evidence=evidence.data_ptr(),
     )

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from iuscore.ops._native import additive_mlp_cuda
-from iuscore.ops._native.calls import core
+from iuscore.ops._native.calls import core, cuda, stream_of
 from iuscore.ops._native.library import define, fake
+from iuscore.ops._on_device import on_device
 
 Weights = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 Gradients = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
@@ -62,7 +62,7 @@ def additive_mlp(
         "total": total.data_ptr(),
     }
     if x.device.type == "cuda":
-        additive_mlp_cuda.additive_mlp(groups, x, arguments)
+        _run_cuda("additive_mlp", 0, groups, x, arguments)
     else:
         core().additive_mlp(**arguments, threads=torch.get_num_threads())
     return contributions, total
@@ -90,7 +90,7 @@ def additive_mlp_backward(
         "gradients": tuple(g.data_ptr() for g in gradients[1:]),
     }
     if x.device.type == "cuda":
-        additive_mlp_cuda.additive_mlp_backward(groups, x, arguments)
+        _run_cuda("additive_mlp_backward", 1, groups, x, arguments)
     else:
         core().additive_mlp_backward(**arguments, threads=torch.get_num_threads())
     return gradients
@@ -113,3 +113,25 @@ def _gradients(x: Tensor, weights: Weights, needs_x: bool) -> Gradients:
     """Memory for them; that of x is empty where it is not needed."""
     w1, b1, w2, b2, w3, b3 = (part.new_empty(part.shape) for part in weights)
     return x.new_empty(x.shape if needs_x else (0, x.shape[1])), w1, b1, w2, b2, w3, b3
+
+
+def _first_inputs(groups: tuple[int, ...]) -> tuple[Tensor]:
+    return (torch.from_numpy(np.cumsum([0, *groups], dtype=np.int32)),)
+
+
+def _run_cuda(kernel: str, which: int, groups: Sequence[int], x: Tensor, arguments: dict[str, Any]) -> None:
+    """``arguments``: what the CPU kernel takes, without threads; ``which``: 0 forward, 1 backward."""
+    device = x.device.index
+    sizes = {name: arguments[name] for name in ("first_input", "sizes")}
+    needed = cuda().additive_mlp_workspace(device=device, rows=len(x), **sizes)[which]
+    workspace = x.new_empty(max(needed, 1), dtype=torch.uint8)
+    key = tuple(groups)
+    (first_inputs,) = on_device(("groups", key), x.device, lambda: _first_inputs(key))
+    getattr(cuda(), kernel)(
+        device=device,
+        stream=stream_of(x.device),
+        first_input_device=first_inputs.data_ptr(),
+        workspace=workspace.data_ptr(),
+        workspace_bytes=needed,
+        **arguments,
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -57,3 +58,18 @@ def mask_table(mask: Tensor | None) -> npt.NDArray[np.int64]:
     table[:, 0] = mask.data_ptr() + np.arange(len(mask), dtype=np.int64) * step
     table[:, 1:] = strides
     return table
+
+
+def image_batch(images: Tensor, mask: Tensor | None) -> dict[str, Any]:
+    """What kernels on a GPU take of images [B, H, W, C] of one size and of their masks [B, H, W]."""
+    step, *strides = images.stride()
+    mask_step, *mask_strides = (0, 0, 0) if mask is None else mask.stride()
+    return {
+        "device": images.device.index,
+        "stream": stream_of(images.device),
+        "batch": len(images),
+        "image": (images.data_ptr(), *images.shape[1:3], *strides),
+        "batch_stride": step,
+        "mask": (0 if mask is None else mask.data_ptr(), *mask_strides),
+        "mask_batch_stride": mask_step,
+    }

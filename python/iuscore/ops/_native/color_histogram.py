@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from iuscore.ops._edges import float32_edges
-from iuscore.ops._native import color_histogram_cuda
-from iuscore.ops._native.calls import core, dtype_name, mask_table, view_table
+from iuscore.ops._native.calls import core, cuda, dtype_name, image_batch, mask_table, view_table
 from iuscore.ops._native.library import define, fake, implement
+from iuscore.ops._on_device import on_device
 
 
 def _outputs(images: Tensor, joint: bool, bins: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -38,7 +38,7 @@ def color_histogram(
     low: Sequence[float],
     high: Sequence[float],
 ) -> tuple[Tensor, Tensor]:
-    counts, outside = _outputs(images, joint, bins)
+    counts, out_of_range = _outputs(images, joint, bins)
     if len(images):
         core().color_histogram(
             view_table(images),
@@ -49,10 +49,10 @@ def color_histogram(
             joint=joint,
             edges=_edges(bins, low, high),
             counts=counts.data_ptr(),
-            outside=outside.data_ptr(),
+            out_of_range=out_of_range.data_ptr(),
             threads=torch.get_num_threads(),
         )
-    return counts, outside
+    return counts, out_of_range
 
 
 @fake("color_histogram")
@@ -78,7 +78,22 @@ def _(
     low: Sequence[float],
     high: Sequence[float],
 ) -> tuple[Tensor, Tensor]:
-    counts, outside = _outputs(images, joint, bins)
-    if len(images):
-        color_histogram_cuda.color_histogram(images, mask, space, joint, _edges(bins, low, high), counts, outside)
-    return counts, outside
+    counts, out_of_range = _outputs(images, joint, bins)
+    if not len(images):
+        return counts, out_of_range
+    edges = _edges(bins, low, high)
+    packed = np.concatenate(edges)
+    (bounds,) = on_device(("edges", packed.tobytes()), images.device, lambda: (torch.from_numpy(packed),))
+    cuda().color_histogram(
+        **image_batch(images, mask),
+        channels=images.shape[3],
+        pixel_type=dtype_name(images.dtype),
+        space=space,
+        joint=joint,
+        bins=list(bins),
+        axes=[core().guessed_axis(part) for part in edges],
+        edges=bounds.data_ptr(),
+        counts=counts.data_ptr(),
+        out_of_range=out_of_range.data_ptr(),
+    )
+    return counts, out_of_range

@@ -15,8 +15,8 @@ from torch import Tensor
 log = logging.getLogger("iuscore")
 
 Work = Callable[[Tensor], Tensor]
-MOST_GRAPHS = 4
-MOST_SIDES = 8  # PyTorch deals its 32 streams in turn, so 2 * 8 + 1 drawn at once are different ones
+MAX_GRAPHS = 4
+MAX_SIDES = 8  # PyTorch deals its 32 streams in turn, so 2 * 8 + 1 drawn at once are different ones
 
 _capturing = threading.Lock()  # PyTorch knows one capture at a time in a process
 
@@ -37,8 +37,8 @@ def streams_of(device: torch.device) -> Streams:
     """The same ones at every call."""
     with _drawing:
         if device not in _streams:
-            drawn: list[Any] = [torch.cuda.Stream(device) for _ in range(2 * MOST_SIDES + 1)]  # type: ignore[no-untyped-call]
-            _streams[device] = Streams(drawn[:MOST_SIDES], drawn[MOST_SIDES], drawn[MOST_SIDES + 1 :])
+            drawn: list[Any] = [torch.cuda.Stream(device) for _ in range(2 * MAX_SIDES + 1)]  # type: ignore[no-untyped-call]
+            _streams[device] = Streams(drawn[:MAX_SIDES], drawn[MAX_SIDES], drawn[MAX_SIDES + 1 :])
         return _streams[device]
 
 
@@ -119,7 +119,7 @@ class Graphs:
         seen = size in self._found
         graph = self._found.setdefault(size, None)
         self._found.move_to_end(size)
-        while len(self._found) > MOST_GRAPHS:
+        while len(self._found) > MAX_GRAPHS:
             self._found.popitem(last=False)
         if graph is None and seen:
             try:

@@ -10,12 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from iuscore.ops._native import glcm_cuda
-from iuscore.ops._native.calls import core, dtype_name, mask_table, view_table
+from iuscore.ops._constants import MAX_OFFSETS
+from iuscore.ops._native.calls import core, cuda, dtype_name, image_batch, mask_table, view_table
 from iuscore.ops._native.library import define, fake, implement
 from iuscore.ops._quantize import Quantization, check_levels
-
-MOST_OFFSETS = 64  # of one call of the kernels
 
 
 def quantization_arguments(by: Quantization) -> tuple[str, int, float | None, float | None]:
@@ -70,7 +68,7 @@ def _(images: Tensor, mask: Tensor | None, mode: str, levels: int, low: float | 
     counts = _output(images, levels, offsets)
     if len(images):
         arguments = image_arguments(images, mode, levels, low, divisor, offsets, symmetric)
-        glcm_cuda.glcm(images, mask, arguments, counts)
+        cuda().glcm(**image_batch(images, mask), **arguments, counts=counts.data_ptr())
     return counts
 
 
@@ -78,7 +76,7 @@ def run(images: Tensor, mask: Tensor | None, by: Quantization, offsets: Sequence
         symmetric: bool) -> Tensor:  # fmt: skip
     """Counts int32 [B, O, L, L] of images [B, H, W, C] for any number of offsets."""
     parts: list[Tensor] = []
-    for i in range(0, len(offsets), MOST_OFFSETS):
-        flat = [x for offset in offsets[i : i + MOST_OFFSETS] for x in offset]
+    for i in range(0, len(offsets), MAX_OFFSETS):
+        flat = [x for offset in offsets[i : i + MAX_OFFSETS] for x in offset]
         parts.append(glcm(images, mask, *quantization_arguments(by), flat, symmetric))
     return parts[0] if len(parts) == 1 else torch.cat(parts, 1)

@@ -3,20 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from iuscore.ops._constants import MAX_OFFSETS
 from iuscore.ops._haralick import GLCM_FEATURES
-from iuscore.ops._native import glcm, glcm_cuda
-from iuscore.ops._native.calls import core, mask_table, view_table
+from iuscore.ops._native import glcm
+from iuscore.ops._native.calls import core, cuda, image_batch, mask_table, stream_of, view_table
 from iuscore.ops._native.library import define, fake, implement
 from iuscore.ops._quantize import Quantization, check_levels
 
 
 def _output(like: Tensor, offsets: int, features: Sequence[int], dtype: torch.dtype) -> Tensor:
     return like.new_empty((like.shape[0], offsets, len(features)), dtype=dtype)
+
+
+def _cuda_output(
+    values: Tensor, features: Sequence[int], height: int, width: int, levels: int
+) -> tuple[dict[str, Any], Tensor]:
+    """The workspace is returned as well: it must live until the kernels are queued."""
+    batch, offsets, _ = values.shape
+    needed = cuda().glcm_features_workspace(batch=batch, height=height, width=width, offsets=offsets, levels=levels)
+    workspace = values.new_empty(needed, dtype=torch.uint8)
+    return {
+        "features": np.array(features, np.int32),
+        "wide": values.dtype == torch.float64,
+        "values": values.data_ptr(),
+        "workspace": workspace.data_ptr(),
+        "workspace_bytes": needed,
+    }, workspace
 
 
 @define("glcm_features", "cpu")
@@ -50,7 +68,8 @@ def _(images: Tensor, mask: Tensor | None, mode: str, levels: int, low: float | 
     values = _output(images, len(offsets) // 2, features, dtype)
     if len(images):
         arguments = glcm.image_arguments(images, mode, levels, low, divisor, offsets, symmetric)
-        glcm_cuda.glcm_features(images, mask, arguments, features, values)
+        output, _workspace = _cuda_output(values, features, images.shape[1], images.shape[2], levels)
+        cuda().glcm_features(**image_batch(images, mask), **arguments, **output)
     return values
 
 
@@ -82,7 +101,18 @@ def _(counts: Tensor, symmetric: bool, features: Sequence[int], dtype: torch.dty
 def _(counts: Tensor, symmetric: bool, features: Sequence[int], dtype: torch.dtype) -> Tensor:
     values = _output(counts, counts.shape[1], features, dtype)
     if len(counts):
-        glcm_cuda.glcm_matrix_features(counts, symmetric, features, values)
+        batch, offsets, levels, _ = counts.shape
+        output, _workspace = _cuda_output(values, features, 0, 0, levels)
+        cuda().glcm_matrix_features(
+            device=counts.device.index,
+            stream=stream_of(counts.device),
+            counts=counts.data_ptr(),
+            batch=batch,
+            offsets=offsets,
+            levels=levels,
+            symmetric=symmetric,
+            **output,
+        )
     return values
 
 
@@ -91,8 +121,8 @@ def run(images: Tensor, mask: Tensor | None, by: Quantization, offsets: Sequence
     """[B, O, F] of images [B, H, W, C], for any number of offsets and names that the kernels know."""
     numbers, columns = _numbers(names)
     parts: list[Tensor] = []
-    for i in range(0, len(offsets), glcm.MOST_OFFSETS):
-        flat = [x for offset in offsets[i : i + glcm.MOST_OFFSETS] for x in offset]
+    for i in range(0, len(offsets), MAX_OFFSETS):
+        flat = [x for offset in offsets[i : i + MAX_OFFSETS] for x in offset]
         options = glcm.quantization_arguments(by)
         parts.append(glcm_features(images, mask, *options, flat, symmetric, numbers, dtype))
     return _columns(parts[0] if len(parts) == 1 else torch.cat(parts, 1), columns)

@@ -8,22 +8,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from iuscore.ops._constants import (
+    TEXTURE_COLOR_PLANES,
+    TEXTURE_GRAY_PLANES,
+    TEXTURE_GRID,
+    TEXTURE_PROPERTIES,
+    TEXTURE_STATISTICS,
+)
 from iuscore.ops._native.calls import core, cuda, dtype_name, mask_table, stream_of, view_table
 from iuscore.ops._native.library import define, fake, implement
 
-GRID = 8
-N_STATISTICS = 8
-N_PROPERTIES = 10
-
 
 def _outputs(images: Tensor, color: bool, bins: int, pairs: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    batch, planes = images.shape[0], 6 if color else 2
+    batch, planes = images.shape[0], TEXTURE_COLOR_PLANES if color else TEXTURE_GRAY_PLANES
     return (
         images.new_empty((batch, planes, bins), dtype=torch.int32),
-        images.new_empty((batch, planes, N_STATISTICS), dtype=torch.float32),
+        images.new_empty((batch, planes, TEXTURE_STATISTICS), dtype=torch.float32),
         images.new_empty((batch, planes), dtype=torch.int32),
-        images.new_empty((batch, pairs, N_PROPERTIES), dtype=torch.float32),
-        images.new_empty((batch, GRID, GRID), dtype=torch.float32),
+        images.new_empty((batch, pairs, TEXTURE_PROPERTIES), dtype=torch.float32),
+        images.new_empty((batch, TEXTURE_GRID, TEXTURE_GRID), dtype=torch.float32),
     )
 
 

@@ -17,8 +17,8 @@ def additive_cnn(maps: Tensor, networks: Sequence[CnnNetwork]) -> Tensor:
     """Evidence [B, G, K] of maps [B, G, h, w]."""
     with _full_float32(maps.device):
         evidence = torch.stack([_one(maps[:, g : g + 1], network) for g, network in enumerate(networks)], dim=1)
-    broken = ~torch.isfinite(maps).flatten(2).all(2)
-    return evidence.masked_fill(broken[..., None], float("nan"))
+    nonfinite = ~torch.isfinite(maps).flatten(2).all(2)
+    return evidence.masked_fill(nonfinite[..., None], float("nan"))
 
 
 def _full_float32(device: torch.device) -> contextlib.AbstractContextManager[Any]:

@@ -11,7 +11,7 @@ from iuscore.ops._edges import float32_edges
 from iuscore.ops._torch import _color
 
 Range = tuple[float, float]
-OUTSIDE = 3  # below, above, not a number; one more slot is for masked pixels
+OUT_OF_RANGE = 3  # below, above, not a number; one more slot is for masked pixels
 _CHUNK_PIXELS = 1 << 22
 _INTEGERS = (torch.uint8, torch.uint16)
 
@@ -19,15 +19,15 @@ _INTEGERS = (torch.uint8, torch.uint16)
 def color_histogram(
     images: Tensor, mask: Tensor | None, space: str, joint: bool, bins: Sequence[int], ranges: Sequence[Range]
 ) -> tuple[Tensor, Tensor]:
-    """Images [B, H, W, C] -> int32 counts [B, sum or product of bins] and outside [B, channels or 1, 3]."""
+    """Images [B, H, W, C] -> int32 counts [B, sum or product of bins] and out_of_range [B, channels or 1, 3]."""
     batch, height, width, _ = images.shape
     step = max(1, _CHUNK_PIXELS // (height * width))
     parts = [
         _chunk(images[i : i + step], None if mask is None else mask[i : i + step], space, joint, bins, ranges)
         for i in range(0, max(batch, 1), step)
     ]
-    counts, outside = (torch.cat(part) for part in zip(*parts, strict=True))
-    return counts, outside
+    counts, out_of_range = (torch.cat(part) for part in zip(*parts, strict=True))
+    return counts, out_of_range
 
 
 def fractions(counts: Tensor, dims: Sequence[int]) -> Tensor:
@@ -48,10 +48,10 @@ def _chunk(
         slots.append(slot if mask is None else torch.where(mask != 0, slot, n + 3))
     if joint:
         slots, bins = [_joined(slots, bins)], [bins[0] * bins[1] * bins[2]]
-    found = [_count(slot, n + OUTSIDE + 1) for slot, n in zip(slots, bins, strict=True)]
+    found = [_count(slot, n + OUT_OF_RANGE + 1) for slot, n in zip(slots, bins, strict=True)]
     counts = torch.cat([f[:, :n] for f, n in zip(found, bins, strict=True)], dim=1)
-    outside = torch.stack([f[:, n : n + OUTSIDE] for f, n in zip(found, bins, strict=True)], dim=1)
-    return counts.to(torch.int32), outside.to(torch.int32)
+    out_of_range = torch.stack([f[:, n : n + OUT_OF_RANGE] for f, n in zip(found, bins, strict=True)], dim=1)
+    return counts.to(torch.int32), out_of_range.to(torch.int32)
 
 
 def _slots(values: Tensor, bins: int, limits: Range) -> Tensor:
@@ -86,10 +86,10 @@ def _channels(images: Tensor, space: str) -> tuple[tuple[Tensor, ...], Tensor | 
 
 
 def _joined(slots: Sequence[Tensor], bins: Sequence[int]) -> Tensor:
-    """Cells, or behind them the slot that stands last among those of the channels outside."""
-    outside = torch.stack([slot - n for slot, n in zip(slots, bins, strict=True)]).amax(0)
+    """Cells, or behind them the slot that stands last among those of the channels out of range."""
+    out_of_range = torch.stack([slot - n for slot, n in zip(slots, bins, strict=True)]).amax(0)
     cell = (slots[0] * bins[1] + slots[1]) * bins[2] + slots[2]
-    return torch.where(outside >= 0, bins[0] * bins[1] * bins[2] + outside, cell)
+    return torch.where(out_of_range >= 0, bins[0] * bins[1] * bins[2] + out_of_range, cell)
 
 
 def _count(slots: Tensor, n: int) -> Tensor:

@@ -11,12 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from iuscore.ops._constants import TEXTURE_GRID as GRID
 from iuscore.ops._haralick import GLCM_PRESETS
 from iuscore.ops._torch import _color
 from iuscore.ops._torch.glcm import count_pairs
 from iuscore.ops._torch.glcm_features import matrix_features
 
-GRID = 8
 PROPERTIES = GLCM_PRESETS["skimage"]
 PERCENTILES = (5, 50, 95)
 LEAST_HUE = 1.0 / 16.0  # saturation and value below which a hue is noise
