@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 
@@ -109,6 +109,21 @@ def traced(*arguments: object) -> bool:
     Then the op runs as one operator (``iuscore.ops._traced``), as neither can look inside.
     """
     return torch.compiler.is_compiling() or (under_torch_func() and any(map(_stands_for_many, arguments)))
+
+
+_PUBLIC: dict[str, Callable[..., Any]] = {}
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def public_op(function: _F) -> _F:
+    """Hands an op's public function over to `iuscore.ops._traced`, which calls it by name; returns it unchanged."""
+    _PUBLIC[function.__name__] = function
+    return function
+
+
+def public(name: str) -> Callable[..., Any]:
+    """The public function that `public_op` was given."""
+    return _PUBLIC[name]
 
 
 def under_torch_func() -> bool:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from iuscore.ops._arguments import check_dense
+from iuscore.ops._constants import MAX_GLCM_PIXELS
 from iuscore.ops._images import (
     ArrayLike,
     Images,
@@ -153,3 +154,10 @@ def _mask(mask: object, images: Tensor, name: str) -> Tensor:
     if tensor.device != images.device:
         raise ValueError(f"{name}: expected the images' device {images.device}, got {tensor.device}")
     return tensor
+
+
+def check_pixels(images: Tensor) -> None:
+    """ValueError where images [..., H, W, C] are too large to count."""
+    height, width = images.shape[-3:-1]
+    if height * width > MAX_GLCM_PIXELS:
+        raise ValueError(f"images: expected at most 2^30 pixels each, got {height} x {width}")

@@ -211,3 +211,17 @@ def tensor_of(array: npt.NDArray[Any], name: str, expected: str) -> Tensor:
 def is_masked(array: object) -> bool:
     """Whether it is a NumPy array of which something is masked."""
     return type(array) is not np.ndarray and isinstance(array, np.ma.MaskedArray) and bool(np.ma.is_masked(array))
+
+
+def common_form(forms: Sequence[Form]) -> Form:
+    """That of all images of a list; "NHWC" where they differ."""
+    return forms[0] if len(set(forms)) == 1 else "NHWC"
+
+
+def check_bytes(images: Tensor, name: str) -> None:
+    """TypeError where it is not uint8."""
+    if images.dtype != torch.uint8:
+        raise TypeError(
+            f"{name}: expected dtype uint8, got {str(images.dtype)[6:]}; "
+            "floats go through torch.nn.functional.interpolate(..., mode='bicubic', antialias=True)"
+        )

@@ -9,13 +9,14 @@ from torch import Tensor
 
 from iuscore.errors import UserError
 from iuscore.ops._arguments import dense, shown
-from iuscore.ops._backend import Backend, choose, extension, traced, why_not_cuda
+from iuscore.ops._backend import Backend, choose, extension, public_op, traced, why_not_cuda
 from iuscore.ops._cnn import PRECISIONS, CnnNetwork, Precision, check_parts, shape_of, tensors_of
 from iuscore.ops._native import additive_cnn as _native
 from iuscore.ops._native import additive_cnn_cuda as _cuda
 from iuscore.ops._torch import additive_cnn as _torch
 
 
+@public_op
 def additive_cnn(
     maps: Tensor, networks: Sequence[CnnNetwork], *, precision: Precision = "exact", backend: Backend = "auto"
 ) -> Tensor:
@@ -54,9 +55,9 @@ def additive_cnn(
     _check(maps, networks)
     _check_precision(precision)
     if traced(maps, *(tensor for network in networks for _, tensor in tensors_of(network))):
-        from iuscore.ops import _traced_models
+        from iuscore.ops._traced import additive_cnn as _traced
 
-        return _traced_models.additive_cnn(maps, networks, precision, backend)
+        return _traced.additive_cnn(maps, networks, precision, backend)
     wants_grad = torch.is_grad_enabled() and (
         maps.requires_grad or any(tensor.requires_grad for network in networks for _, tensor in tensors_of(network))
     )

@@ -4,45 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import TypeAlias, cast
 
 import torch
 from torch import Tensor
 
+from iuscore.ops._additive import AdditiveOutput, AdditiveTables, AdditiveWeights
 from iuscore.ops._arguments import dense, is_real, is_whole, shown
-from iuscore.ops._backend import Backend, choose, traced
+from iuscore.ops._backend import Backend, choose, public_op, traced
 from iuscore.ops._constants import MAX_KNOTS
 from iuscore.ops._native import additive_lookup as _native
 from iuscore.ops._torch import additive_lookup as _torch
 from iuscore.ops._torch.additive_tables import Network, additive_table
-from iuscore.ops.additive_mlp import AdditiveOutput, AdditiveWeights, check_weights
+from iuscore.ops.additive_mlp import check_weights
 
 Implementation: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 _POINTS = [2**k + 1 for k in range(4, 17)]  # tried in turn until the tolerance is met
-
-
-@dataclass(frozen=True)
-class AdditiveTables:
-    """G functions of one variable, each linear between evenly spaced knots; float32 but for `error`.
-
-    Attributes:
-        values: [G, P, C] at the knots.
-        low: [G], x of the first knot; below it a function keeps the value it has there.
-        high: [G], x of the last knot; above it, alike.
-        error: [G, C] float64: for every float32 x, `additive_lookup` differs from the network in real numbers, at x
-            clamped to [low, high], by at most this.
-    """
-
-    values: Tensor
-    low: Tensor
-    high: Tensor
-    error: Tensor
-
-    def to(self, device: torch.device | str) -> AdditiveTables:
-        """The same tables on another device."""
-        return AdditiveTables(*(getattr(self, field.name).to(device) for field in fields(self)))
 
 
 def additive_tables(
@@ -109,6 +88,7 @@ def additive_tables(
     )
 
 
+@public_op
 def additive_lookup(x: Tensor, tables: AdditiveTables, *, backend: Backend = "auto") -> AdditiveOutput:
     """What `additive_mlp` gives for groups of one input, from tables.
 
@@ -143,9 +123,9 @@ def additive_lookup(x: Tensor, tables: AdditiveTables, *, backend: Backend = "au
     if x.device != tables.values.device:
         raise ValueError(f"x: expected on the tables' device, {tables.values.device}, got {x.device}")
     if traced(x, tables.values, tables.low, tables.high):
-        from iuscore.ops import _traced_models
+        from iuscore.ops._traced import additive_lookup as _traced
 
-        return _traced_models.additive_lookup(x, tables, backend)
+        return _traced.additive_lookup(x, tables, backend)
     needs_grad = torch.is_grad_enabled() and x.requires_grad
     choice = choose("additive_lookup", x.device, needs_grad=needs_grad, backend=backend)
     run = _torch.additive_lookup if choice.implementation == "torch" else cast(Implementation, _native.additive_lookup)

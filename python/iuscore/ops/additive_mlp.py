@@ -2,101 +2,24 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias, cast
+from collections.abc import Callable, Sequence
+from typing import TypeAlias, cast
 
 import torch
 from torch import Tensor
 
-from iuscore.ops._arguments import dense, is_whole, shown
-from iuscore.ops._backend import Backend, choose, traced, under_torch_func
+from iuscore.ops._additive import AdditiveOutput, AdditiveWeights, group_sizes
+from iuscore.ops._arguments import dense
+from iuscore.ops._backend import Backend, choose, public_op, traced, under_torch_func
 from iuscore.ops._native import additive_mlp as _native
 from iuscore.ops._torch import additive_mlp as _torch
 
 Implementation: TypeAlias = Callable[..., tuple[Tensor, Tensor]]
 
-MAX_INPUTS = 2**31 - 1
 _FIELDS = ("w1", "b1", "w2", "b2", "w3", "b3")
 
 
-@dataclass(frozen=True)
-class AdditiveWeights:
-    """Weights of G networks with two hidden layers; all float32, on one device.
-
-    Attributes:
-        w1: [F, H1]; row f belongs to the group that has input f.
-        b1: [G, H1].
-        w2: [G, H1, H2].
-        b2: [G, H2].
-        w3: [G, H2, C].
-        b3: [G, C].
-
-    Example:
-        >>> import torch, iuscore
-        >>> iuscore.ops.AdditiveWeights.random((1, 1, 32), hidden=(8, 4), outputs=2).w1.shape
-        torch.Size([34, 8])
-    """
-
-    w1: Tensor
-    b1: Tensor
-    w2: Tensor
-    b2: Tensor
-    w3: Tensor
-    b3: Tensor
-
-    @staticmethod
-    def random(
-        groups: Sequence[int],
-        *,
-        hidden: tuple[int, int],
-        outputs: int = 1,
-        generator: torch.Generator | None = None,
-    ) -> AdditiveWeights:
-        """Normal weights of variance 2 / inputs (He et al., ICCV 2015), biases 0.
-
-        Args:
-            groups: number of inputs of each group.
-            hidden: (H1, H2), units of the hidden layers.
-            outputs: C.
-            generator: of the random numbers; torch's own when None.
-
-        Raises:
-            TypeError: groups that are no integers. ValueError: a number below 1.
-        """
-        groups = group_sizes(groups)
-        pair = isinstance(hidden, Sequence) and not isinstance(hidden, str | bytes) and len(hidden) == 2
-        if not pair or not all(is_whole(units) and 1 <= units <= MAX_INPUTS for units in hidden):
-            raise ValueError(f"hidden: expected (H1, H2), two integers of at least 1, got {shown(hidden)}")
-        if not is_whole(outputs) or not 1 <= outputs <= MAX_INPUTS:
-            raise ValueError(f"outputs: expected an integer of at least 1, got {shown(outputs)}")
-        n, (h1, h2) = len(groups), hidden
-        weights = AdditiveWeights(
-            torch.empty(sum(groups), h1),
-            torch.zeros(n, h1),
-            torch.empty(n, h1, h2),
-            torch.zeros(n, h2),
-            torch.empty(n, h2, outputs),
-            torch.zeros(n, outputs),
-        )
-        if not weights.b1.is_meta:  # where nothing can be drawn, trying imports PyTorch's compiler
-            scale = torch.tensor([(2.0 / size) ** 0.5 for size in groups for _ in range(size)])
-            weights.w1.normal_(generator=generator).mul_(scale[:, None])
-            weights.w2.normal_(generator=generator).mul_((2.0 / h1) ** 0.5)
-            weights.w3.normal_(generator=generator).mul_((2.0 / h2) ** 0.5)
-        return weights
-
-
-class AdditiveOutput(NamedTuple):
-    """What each group adds, and the sum."""
-
-    contributions: Tensor
-    """[B, G, C] float32."""
-    total: Tensor
-    """[B, C] float32: the contributions added up in the order of the groups."""
-
-
+@public_op
 def additive_mlp(
     x: Tensor, groups: Sequence[int], weights: AdditiveWeights, *, backend: Backend = "auto"
 ) -> AdditiveOutput:
@@ -134,9 +57,9 @@ def additive_mlp(
     sizes = _check(x, groups, weights)
     parts = weights.w1, weights.b1, weights.w2, weights.b2, weights.w3, weights.b3
     if traced(x, *parts):
-        from iuscore.ops import _traced_models
+        from iuscore.ops._traced import additive_mlp as _traced
 
-        return _traced_models.additive_mlp(x, sizes, weights, backend)
+        return _traced.additive_mlp(x, sizes, weights, backend)
     # The kernels' gradient is unknown to torch.func; PyTorch's operations have one there.
     transformed = under_torch_func() and any(map(torch._C._functorch.is_functorch_wrapped_tensor, (x, *parts)))
     choice = choose("additive_mlp", x.device, needs_grad=transformed, backend=backend)
@@ -156,23 +79,6 @@ def _check(x: Tensor, groups: Sequence[int], weights: AdditiveWeights) -> tuple[
     if x.ndim != 2 or x.shape[1] != sum(sizes):
         raise ValueError(f"x: expected [B, {sum(sizes)}] for groups that add up to it, got {list(x.shape)}")
     check_weights(weights, sizes)
-    return sizes
-
-
-def group_sizes(groups: object) -> tuple[int, ...]:
-    """The sizes of groups as integers.
-
-    Raises:
-        TypeError: no integers. ValueError: none, or one below 1.
-    """
-    if isinstance(groups, str | bytes) or not isinstance(groups, Iterable):
-        raise TypeError(f"groups: expected integers, got {shown(groups)}")
-    try:
-        sizes = tuple(operator.index(size) for size in groups)
-    except TypeError:
-        raise TypeError(f"groups: expected integers, got {shown(groups)}") from None
-    if not sizes or min(sizes) < 1 or sum(sizes) > MAX_INPUTS:
-        raise ValueError(f"groups: expected sizes of at least 1, got {shown(groups)}")
     return sizes
 
 

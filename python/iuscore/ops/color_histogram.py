@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from iuscore.ops._arguments import flag, is_real, is_whole, one_of, shown
-from iuscore.ops._backend import Backend, choose, traced
+from iuscore.ops._backend import Backend, choose, public_op, traced
 from iuscore.ops._constants import MAX_BINS, MAX_JOINT_BINS
 from iuscore.ops._groups import Group, Masks, image_groups, in_order
 from iuscore.ops._images import Images, Layout
@@ -57,6 +57,7 @@ class ColorHistogram(NamedTuple):
     nan: Tensor
 
 
+@public_op
 def color_histogram(
     images: Images,
     *,
@@ -122,9 +123,11 @@ def color_histogram(
     n = _bins(bins, channels, joint)
     given = None if range is None else _ranges(range, channels)
     if traced(images, mask):
-        from iuscore.ops import _traced
+        from iuscore.ops._traced import color_histogram as _traced
 
-        return _traced.color_histogram(images, mask, n, space, given, joint, normalize, layout, backend)
+        return ColorHistogram(
+            *_traced.color_histogram(images, mask, n, space, given, joint, normalize, layout, backend)
+        )
     groups = image_groups(images, mask, layout)
     if torch.is_grad_enabled() and any(group.images.requires_grad for group in groups):
         raise ValueError("images: expected images without a gradient, as counts have none; pass images.detach()")

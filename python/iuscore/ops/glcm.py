@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from iuscore.ops._arguments import flag, is_float, is_real, low_and_high, one_of, shown
-from iuscore.ops._backend import Backend, Choice, choose, traced
+from iuscore.ops._backend import Backend, Choice, choose, public_op, traced
 from iuscore.ops._constants import MAX_GLCM_PIXELS
-from iuscore.ops._groups import Group, Masks, image_groups, in_order
+from iuscore.ops._groups import Group, Masks, check_pixels, image_groups, in_order
 from iuscore.ops._images import Images, Layout
 from iuscore.ops._native import glcm as _native
 from iuscore.ops._pairs import FOUR_ANGLES, Offset, pair_offsets
@@ -19,6 +19,7 @@ from iuscore.ops._range import warn_of_range
 from iuscore.ops._torch import glcm as _torch
 
 
+@public_op
 def glcm(
     images: Images,
     *,
@@ -93,7 +94,7 @@ def glcm(
     pairs, axes = pair_offsets(distances, angles, offsets)
     check_quantization(quantize, range, width)
     if traced(images, mask):
-        from iuscore.ops import _traced
+        from iuscore.ops._traced import glcm as _traced
 
         how = (quantize, levels, range, width)
         counts = _traced.glcm(images, mask, pairs, symmetric, how, layout, backend)
@@ -119,13 +120,6 @@ def checked_groups(images: Images, mask: Masks | None, layout: Layout | None) ->
             raise ValueError("images: expected images without a gradient, as counts have none; pass images.detach()")
         check_pixels(group.images)
     return groups
-
-
-def check_pixels(images: Tensor) -> None:
-    """ValueError where images [..., H, W, C] are too large to count."""
-    height, width = images.shape[-3:-1]
-    if height * width > MAX_GLCM_PIXELS:
-        raise ValueError(f"images: expected at most 2^30 pixels each, got {height} x {width}")
 
 
 def check_quantization(quantize: object, value_range: object, width: object) -> None:

@@ -7,17 +7,17 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
-import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from iuscore.ops._arguments import check_dense, flag, shown
-from iuscore.ops._backend import Backend, Choice, choose, traced
-from iuscore.ops._constants import MAX_GLCM_PIXELS, MAX_LEVELS
+from iuscore.ops._arguments import flag, shown
+from iuscore.ops._backend import Backend, Choice, choose, public_op, traced
+from iuscore.ops._constants import MAX_GLCM_PIXELS
 from iuscore.ops._groups import Group, Masks, in_order
 from iuscore.ops._haralick import GLCM_FEATURES, GLCM_PRESETS, WITH_TRANSPOSE, Preset, feature_names
-from iuscore.ops._images import Images, Layout, tensor_of
+from iuscore.ops._images import Images, Layout
+from iuscore.ops._matrices import matrix_of
 from iuscore.ops._native import glcm_features as _native
 from iuscore.ops._pairs import FOUR_ANGLES, Offset, pair_offsets
 from iuscore.ops._quantize import Quantization, Quantize, ValueRange
@@ -44,6 +44,7 @@ class GlcmFeatures(NamedTuple):
     names: tuple[str, ...]
 
 
+@public_op
 def glcm_features(
     images: Images | Tensor | npt.NDArray[Any],
     *,
@@ -114,14 +115,14 @@ def glcm_features(
     if levels is None:
         _refuse_for_matrices(offsets=offsets, mask=mask, range=range, width=width, layout=layout)
         if traced(images):
-            from iuscore.ops import _traced
+            from iuscore.ops._traced import glcm_features as _traced
 
             return GlcmFeatures(_traced.matrix_features(images, symmetric, names, dtype, backend), names)
         return GlcmFeatures(_of_matrices(images, symmetric, names, dtype, backend), names)
     pairs, axes = pair_offsets(distances, angles, offsets)
     check_quantization(quantize, range, width)
     if traced(images, mask):
-        from iuscore.ops import _traced
+        from iuscore.ops._traced import glcm_features as _traced
 
         how = (quantize, levels, range, width)
         values = _traced.glcm_features(images, mask, pairs, symmetric, how, names, dtype, layout, backend)
@@ -216,29 +217,6 @@ def _refuse_for_matrices(**given: object) -> None:
     for name, value in given.items():
         if value is not None:
             raise ValueError(f"{name}: expected None for matrices (levels=None), got {shown(value)}")
-
-
-def matrix_of(matrices: object) -> Tensor:
-    """[B, ..., L, L], of a dtype that features are made of.
-
-    Raises:
-        TypeError: another type or dtype. ValueError: another shape.
-    """
-    tensor = matrices
-    if isinstance(matrices, np.ndarray):
-        tensor = tensor_of(matrices, "images", "int32, float32 or float64")
-    if not isinstance(tensor, Tensor):
-        raise TypeError(f"images: expected matrices as a torch.Tensor or numpy.ndarray, got {type(matrices).__name__}")
-    check_dense("images", tensor)
-    if tensor.dtype not in (torch.int32, torch.float32, torch.float64):
-        got = str(tensor.dtype).removeprefix("torch.")
-        raise TypeError(f"images: expected matrices of dtype int32, float32 or float64, got {got}")
-    shape = list(tensor.shape)
-    if tensor.ndim < 3 or shape[-1] != shape[-2] or not 2 <= shape[-1] <= MAX_LEVELS or 0 in shape[1:]:
-        raise ValueError(
-            f"images: expected matrices [B, ..., L, L], L = 2..{MAX_LEVELS}, with levels=None, got {shape}"
-        )
-    return tensor
 
 
 def _check_counts(matrix: Tensor) -> None:

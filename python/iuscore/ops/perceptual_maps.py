@@ -9,17 +9,9 @@ import torch
 from torch import Tensor
 
 from iuscore.ops._arguments import check_dense, flag, one_of, shown
-from iuscore.ops._backend import Backend, choose, traced
+from iuscore.ops._backend import Backend, choose, public_op, traced
 from iuscore.ops._constants import MAX_SIDE, MIN_MAP_SIDE
-from iuscore.ops._images import (
-    ArrayLike,
-    Images,
-    Layout,
-    batch_view,
-    checked_size,
-    image_views,
-    is_batch,
-)
+from iuscore.ops._images import ArrayLike, Images, Layout, batch_view, checked_size, image_views, is_batch
 from iuscore.ops._native import perceptual_maps as _native
 from iuscore.ops._range import warn_of_range
 from iuscore.ops._torch import perceptual_maps as _torch
@@ -74,6 +66,7 @@ def perceptual_maps(
     backend: Backend = ...,
     return_ranges: Literal[True],
 ) -> Result: ...
+@public_op
 def perceptual_maps(
     images: Images,
     *,
@@ -134,7 +127,7 @@ def perceptual_maps(
     flag("return_ranges", return_ranges)
     options = (kind == "color", mode == "clean", height, width, dtype)
     if traced(images):
-        from iuscore.ops import _traced
+        from iuscore.ops._traced import perceptual_maps as _traced
 
         maps, ranges = _traced.perceptual_maps(images, options, layout, backend)
     elif is_batch(images):

@@ -8,14 +8,16 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from iuscore.ops._backend import Backend, choose, traced
+from iuscore.ops._backend import Backend, choose, public_op, traced
 from iuscore.ops._images import (
     ArrayLike,
     Form,
     Images,
     Layout,
     batch_and_form,
+    check_bytes,
     checked_size,
+    common_form,
     in_form,
     is_batch,
     views_and_forms,
@@ -24,6 +26,7 @@ from iuscore.ops._native import resize as _native
 from iuscore.ops._torch import resize as _torch
 
 
+@public_op
 def resize(images: Images, size: Sequence[int], *, layout: Layout | None = None, backend: Backend = "auto") -> Tensor:
     """Bring images of bytes to one size: bicubic, with antialias where they shrink.
 
@@ -61,7 +64,7 @@ def resize(images: Images, size: Sequence[int], *, layout: Layout | None = None,
     """
     height, width = checked_size(size, 1)
     if traced(images):
-        from iuscore.ops import _traced
+        from iuscore.ops._traced import resize as _traced
 
         return _traced.resize(images, height, width, layout, backend)
     groups, form = _groups(images, layout)
@@ -99,17 +102,3 @@ def _groups(images: Images, layout: Layout | None) -> tuple[dict[torch.Size, lis
     if len({shape[2] for shape in groups}) > 1:
         raise ValueError("images: expected all with 1 channel or all with 3, got some of each")
     return groups, common_form([form for _, form in found])
-
-
-def common_form(forms: Sequence[Form]) -> Form:
-    """That of all images of a list; "NHWC" where they differ."""
-    return forms[0] if len(set(forms)) == 1 else "NHWC"
-
-
-def check_bytes(images: Tensor, name: str) -> None:
-    """TypeError where it is not uint8."""
-    if images.dtype != torch.uint8:
-        raise TypeError(
-            f"{name}: expected dtype uint8, got {str(images.dtype)[6:]}; "
-            "floats go through torch.nn.functional.interpolate(..., mode='bicubic', antialias=True)"
-        )

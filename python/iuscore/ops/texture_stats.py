@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from iuscore.ops._arguments import is_whole, shown
-from iuscore.ops._backend import Backend, choose, traced
+from iuscore.ops._backend import Backend, choose, public_op, traced
 from iuscore.ops._constants import MAX_GLCM_PIXELS, MAX_LEVELS, MAX_OFFSETS, MIN_LEVELS
 from iuscore.ops._groups import Group, Masks, image_groups, in_order
 from iuscore.ops._images import Images, Layout
@@ -57,6 +57,7 @@ class TextureStats(NamedTuple):
     blocks: Tensor
 
 
+@public_op
 def texture_stats(
     images: Images,
     *,
@@ -113,9 +114,9 @@ def texture_stats(
     offsets = _check(kind, bins, levels, far)
     bins, levels = int(bins), int(levels)
     if traced(images, mask):
-        from iuscore.ops import _traced
+        from iuscore.ops._traced import texture_stats as _traced
 
-        return _traced.texture_stats(images, mask, kind, bins, levels, far, layout, backend)
+        return TextureStats(*_traced.texture_stats(images, mask, kind, bins, levels, far, layout, backend))
     groups = image_groups(images, mask, layout)
     for group in groups:
         if torch.is_grad_enabled() and group.images.requires_grad:
