@@ -27,7 +27,7 @@ using CnnBuffers = std::vector<std::tuple<std::uintptr_t, std::int64_t>>;
 
 std::int64_t in_vectors(std::int64_t n) { return (n + kCnnVector - 1) / kCnnVector * kCnnVector; }
 
-// Gives out the buffers one after another, each with as many values as are expected there.
+// Hands out the buffers one after another, and checks the number of values of each.
 class Reader {
  public:
   explicit Reader(const CnnBuffers& buffers) : buffers_(buffers) {}
@@ -59,7 +59,7 @@ void check_sizes(const std::vector<std::int32_t>& sizes, const char* name, std::
     throw py::value_error(std::string(name) + ": expected at least " + std::to_string(least) + " numbers of 1..2^20");
 }
 
-// What args points to besides the buffers.
+// Layers that args points to.
 struct Layers {
   std::vector<CnnConvolution> convolutions;
   std::vector<CnnLinear> linears;
@@ -150,7 +150,7 @@ float* floats(Address value, const char* name, std::size_t alignment = alignof(f
 
 std::uint16_t* halves(Address value, const char* name) { return checked_address<std::uint16_t>(value, name, 16); }
 
-// So that blocks of threads can be counted in 31 bits, and elements in 63.
+// So that the number of blocks fits 31 bits, and the number of elements 63.
 void check_sizes(std::int64_t images, std::int64_t height, std::int64_t width, std::int32_t channels) {
   if (images < 0 || height < 1 || width < 1) throw py::value_error("expected at least 0 images of 1 x 1 pixels");
   if (channels < kCnnLanes || channels % kCnnLanes != 0 || channels > (1 << 20))

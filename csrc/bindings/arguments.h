@@ -29,7 +29,7 @@ using MaskNumbers = std::array<std::int64_t, 3>;   // address (0: all pixels are
 // Address, rows, columns, stride of rows, stride of columns.
 using FloatMatrix = std::tuple<std::uintptr_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t>;
 
-// For what is read or written: not where a batch is empty, as the address may be null there.
+// The address of what is read or written. Not for empty batches, whose address may be null.
 template <class T>
 T* checked_address(std::uintptr_t value, const char* name, std::uintptr_t alignment = alignof(T)) {
   if (value == 0 || value % alignment != 0)
@@ -38,7 +38,7 @@ T* checked_address(std::uintptr_t value, const char* name, std::uintptr_t alignm
   return reinterpret_cast<T*>(value);
 }
 
-// Of arrays of floats, whose strides need no larger alignment; null only where there are no rows to read or write.
+// The address of an array of floats; null is allowed if there are no rows.
 inline float* float_address(std::uintptr_t value, const char* name, std::int64_t rows = 1) {
   if (value == 0 && rows > 0) throw pybind11::value_error(std::string(name) + ": null address");
   if (value % alignof(float) != 0) throw pybind11::value_error(std::string(name) + ": misaligned address");
@@ -69,7 +69,7 @@ inline PixelType pixel_type_of(const std::string& name) {
   throw pybind11::value_error("pixel_type: expected uint8, uint16, float16, bfloat16 or float32, got " + name);
 }
 
-// One row an image: address, height, width, and the strides of rows, columns and channels in elements.
+// A row for each image: address, height, width, strides of rows, columns and channels.
 inline std::vector<ImageView> views_of(const ViewTable& table) {
   if (table.ndim() != 2 || table.shape(1) != 6) throw pybind11::value_error("views: expected an int64 array [B, 6]");
   const auto rows = table.unchecked<2>();
@@ -87,7 +87,7 @@ inline std::vector<ImageView> views_of(const ViewTable& table) {
   return views;
 }
 
-// One row an image: address (0: all pixels count), and the strides of rows and columns in elements. No row: no masks.
+// A row for each image: address (0: all pixels are counted), strides of rows and columns; or no row, without masks.
 inline std::vector<MaskView> masks_of(const MaskTable& table, std::size_t batch) {
   if (table.ndim() != 2 || table.shape(1) != 3) throw pybind11::value_error("masks: expected an int64 array [B, 3]");
   const auto rows = table.unchecked<2>();
@@ -122,7 +122,7 @@ inline std::int32_t checked_levels(std::int32_t levels) {
   return levels;
 }
 
-// low, divisor: NaN where they come from each image.
+// low, divisor: NaN if they depend on the image.
 inline Quantization quantization_of(const std::string& mode, std::int32_t levels, double low, double divisor) {
   const bool has_low = !std::isnan(low);
   const bool has_divisor = divisor > 0.0;
@@ -143,7 +143,7 @@ inline std::vector<PixelOffset> offsets_of(const OffsetTable& table) {
   return offsets;
 }
 
-// Of `glcm`, whose counts are int32.
+// For `glcm`, whose counts are int32.
 inline void check_counts_fit(const std::vector<ImageView>& images, const std::vector<PixelOffset>& offsets,
                              bool symmetric) {
   bool in_place = false;

@@ -8,7 +8,7 @@ namespace py = pybind11;
 
 namespace {
 
-// Never raises: a machine without a driver is an answer, not an error.
+// Never raises: that a machine has no driver is a result, not an error.
 py::dict status() {
   using namespace py::literals;
   int runtime = 0;
@@ -17,7 +17,7 @@ py::dict status() {
   cudaError_t error = cudaRuntimeGetVersion(&runtime);
   if (error == cudaSuccess) error = cudaDriverGetVersion(&driver);
   if (error == cudaSuccess) error = cudaGetDeviceCount(&devices);
-  static_cast<void>(cudaGetLastError());  // so that no later check finds this one's error
+  static_cast<void>(cudaGetLastError());  // clears the error, which a later check would find
   py::object text = py::none();
   if (error != cudaSuccess) text = py::str(std::string(cudaGetErrorName(error)) + ": " + cudaGetErrorString(error));
   return py::dict("runtime"_a = runtime, "driver"_a = driver, "devices"_a = devices, "error"_a = text);

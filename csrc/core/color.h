@@ -10,8 +10,8 @@
 
 namespace iuscore {
 
-// Cube root and the power 2.4 on the narrow ranges CIELab needs, in multiplications and additions only: the same bits
-// on every instruction set and on the device, and a loop over them vectorises.
+// The cube root and the power 2.4, on the ranges that CIELab needs. They use multiplications and additions only, so
+// that all instruction sets and GPUs give the same bits, and loops over them vectorise.
 
 // Cube root for x in [2^-7, 4]: r ~ x^(-1/3) by a linear guess on the exponent bits and two Newton steps
 // r <- r (4 - x r^3) / 3, then y = x r^2 and one step y - (y^3 - x) / (3 y^2). Relative error at most 1.62 x 2^-24.
@@ -44,7 +44,7 @@ struct OpponentColor {
 
 IUSCORE_HD float gray_of(float r, float g, float b) { return 0.299f * r + 0.587f * g + 0.114f * b; }
 
-// One channel as the gray value of R = G = B: the weights add up to 1, but the sum rounds, as that of an RGB copy does.
+// Gray of R = G = B = v. The weights add up to 1, but the sum is rounded, as it is for an RGB copy of the image.
 IUSCORE_HD float gray_of(float v) { return gray_of(v, v, v); }
 
 template <class Pixel>
@@ -54,7 +54,7 @@ struct OneAsGray {
   IUSCORE_HD float load(Storage v) { return gray_of(Pixel::load(v)); }
 };
 
-// Both branches are evaluated and one is selected, so that loops vectorise; the clamp keeps the unused one in range.
+// Both branches are computed and one is selected, so that loops vectorise; the clamp keeps the other one in range.
 IUSCORE_HD float srgb_to_linear(float value) {
   const float curved = pow_2_4(larger((value + 0.055f) * 0.94786730f, 0.0904f));
   return value > 0.04045f ? curved : value * 0.07739938f;
@@ -71,7 +71,7 @@ struct Lab {
   float b;
 };
 
-// Of linear values.
+// r, g, b linear.
 IUSCORE_HD Lab lab_of_linear(float lr, float lg, float lb) {
   // Rows of the sRGB to XYZ matrix divided by the white point (0.95047, 1, 1.08883).
   const float fx = lab_f(0.43394636f * lr + 0.37621387f * lg + 0.18982503f * lb);
@@ -96,7 +96,7 @@ struct Hsv {
   float value;       // max
 };
 
-// Selections instead of branches, so that loops vectorise. Where two channels are largest the formulas of both give the
+// Selections instead of branches, so that loops vectorise. If two channels are equally large, both formulas give the
 // same hue.
 IUSCORE_HD Hsv hsv_of(float r, float g, float b) {
   const float high = larger(larger(r, g), b);

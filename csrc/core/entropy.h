@@ -1,5 +1,5 @@
-// Entropies of counts from sums of integers: order never matters, and host and device agree in every bit. Logarithm and
-// exponential are written in +, -, *, / of doubles, which are correctly rounded everywhere.
+// Entropies of counts, as sums of integers: the order of the sums does not matter, and host and device give the same
+// bits. Logarithm and exponential use only +, -, *, / of doubles, which every processor rounds correctly.
 #pragma once
 
 #include <cstdint>
@@ -84,9 +84,9 @@ IUSCORE_HD std::uint64_t entropy_term(std::uint32_t count, std::int32_t shift) {
   return static_cast<std::uint64_t>(c * log2_of(c) * power_of_two(shift) + 0.5);
 }
 
-// Entropy in bits, more + log2(total) - sum c log2 c / total, of counts that add up to total >= 1; terms: the sum of
-// their entropy_term. The smallest that is not 0 is that of counts 1 and total - 1: at least (log2(total) + 1) / total,
-// and above 16.2 / 2^30 for totals up to 2^31. What is below 16 / 2^30 is rounding.
+// more + log2(total) - sum c log2 c / total: the entropy in bits of counts c that add up to total >= 1. terms: the sum
+// of their entropy_term. Counts 1 and total - 1 have the smallest entropy that is not 0: at least (log2(total) + 1) /
+// total, and more than 16.2 / 2^30 for totals up to 2^31. A result below 16 / 2^30 is a rounding error, and becomes 0.
 IUSCORE_HD double entropy_of(std::uint64_t total, std::uint64_t terms, std::int32_t shift, double more) {
   const auto n = static_cast<double>(total);
   const double entropy = more + (log2_of(n) - static_cast<double>(terms) * power_of_two(-shift) / n);

@@ -1,8 +1,9 @@
 // Co-occurrence features from integer sums. Names, formulas and sources: docs/glcm_features.md.
 //
-// c[i, j] counts pairs with level i at the first and j at the second pixel, N their number, levels 0 .. L - 1. All sums
-// are integers, so neither their order nor the number of threads shows. `symmetric`: features of c + c^T, whose sum is
-// 2N. Then pairs may be counted without order (as c[min, max]); each sum below says what it is of.
+// c[i, j] is the number of pairs with level i at the first and j at the second pixel; N is the number of all pairs;
+// levels are 0 .. L - 1. All sums are integers, so that the bits depend neither on their order nor on the number of
+// threads. `symmetric` asks for features of c + c^T, whose sum is 2N. Then pairs may be counted unordered, as c[min,
+// max].
 #pragma once
 
 #include <cmath>
@@ -50,7 +51,7 @@ constexpr std::int32_t kGlcmFeatures = 29;
 enum GlcmWeight : std::int32_t { kHomogeneity, kInverse, kInverseNormalized, kMomentNormalized, kInverseSquare };
 constexpr std::int32_t kGlcmWeights = 5;
 
-// What a feature needs besides the plain sums, as bits; the weight w is kNeedsWeight << w.
+// Bits for what a feature needs besides the plain sums; weight w is the bit kNeedsWeight << w.
 constexpr std::uint32_t kNeedsJoint = 1;             // joint_square, joint_largest
 constexpr std::uint32_t kNeedsJointEntropy = 2;      // joint_entropy
 constexpr std::uint32_t kNeedsMarginalEntropy = 4;   // row_entropy, column_entropy
@@ -95,10 +96,10 @@ IUSCORE_HD std::uint32_t glcm_needs(GlcmFeature feature) {
   }
 }
 
-// All additive but joint_largest. T is entropy_term with the context's shift.
+// Sums over a matrix c. All are additive, except joint_largest. T is entropy_term() with the context's shift.
 struct GlcmSums {
   std::uint64_t pairs;                   // N
-  std::uint64_t row, row_square;         // sum c i, sum c i^2. Pairs without order: only row + column counts
+  std::uint64_t row, row_square;         // sum c i, sum c i^2; of unordered pairs only row + column means something
   std::uint64_t column, column_square;   // sum c j, sum c j^2
   std::int64_t sum1, sum2, sum3, sum4;   // sum c t^n, t = i + j - (L - 1)
   std::uint64_t difference, contrast;    // sum c |i - j|, sum c (i - j)^2
@@ -118,8 +119,8 @@ struct GlcmContext {
   bool symmetric;
   std::int32_t entropy_shift;  // of T
   std::int32_t weight_shift;   // of glcm_weight
-  // Largest level among the counted pixels of the image, paired or not (of a matrix: with a count in any of its
-  // offsets); read by difference_variance_of_bins, and by the normalized weights: with 1 it is IBSI's Ng.
+  // Largest level of the image's counted pixels, whether they are in a pair or not; of matrices, the largest level with
+  // a count in any offset. largest_level + 1 is IBSI's Ng, used by difference_variance_of_bins and normalized weights.
   std::int32_t largest_level;
 };
 
@@ -130,7 +131,7 @@ IUSCORE_HD GlcmContext glcm_context(std::int32_t levels, bool symmetric, std::ui
   return {levels, symmetric, shift, shift + 4 < 52 ? shift + 4 : 52, 0};
 }
 
-// Weights that depend on the largest level and so on the image.
+// Whether a weight depends on the largest level, and so on the image.
 IUSCORE_HD bool is_normalized(std::int32_t which) { return which == kInverseNormalized || which == kMomentNormalized; }
 
 // round(weight 2^shift), weight <= 1; one IEEE division.
@@ -161,7 +162,7 @@ IUSCORE_HD std::uint64_t glcm_weight(std::int32_t which, std::int32_t k, const G
   return static_cast<std::uint64_t>(above * power_of_two(context.weight_shift) / below + 0.5);
 }
 
-// Adding a histogram's entry to the sums; `term` = T(count), 0 where no entropy is asked for.
+// Add one count of a histogram to the sums. term: T(count), or 0 if no entropy is asked for.
 
 IUSCORE_HD void add_row(GlcmSums& to, std::int32_t level, std::uint32_t count) {
   const auto i = static_cast<std::uint64_t>(level);
@@ -187,7 +188,7 @@ IUSCORE_HD void add_sum(GlcmSums& to, std::int32_t k, std::uint32_t count, std::
   to.sum_entropy += term;
 }
 
-// k = |i - j|; the weighted sums apart.
+// k = |i - j|; without the weighted sums.
 IUSCORE_HD void add_difference(GlcmSums& to, std::int32_t k, std::uint32_t count, std::uint64_t term) {
   const auto d = static_cast<std::uint64_t>(k);
   to.difference += d * count;

@@ -5,8 +5,8 @@
 
 namespace iuscore {
 
-// Of integers x with n values, sum s1 and sum of squares s2: mean and variance without cancellation, because the sums
-// are first moved, exactly, to the integer nearest to the mean. Unsigned products may wrap; the moved sums do not.
+// Mean and variance of n integers x with sum s1 and sum of squares s2. The sums are first shifted, exactly, by the
+// integer nearest to the mean, so that nothing cancels. Unsigned products may wrap around; the shifted sums fit.
 struct Moments {
   double n;
   std::int64_t center;  // integer nearest to the mean
@@ -28,7 +28,7 @@ IUSCORE_HD Moments moments_of(std::uint64_t n, std::int64_t s1, std::uint64_t s2
           (static_cast<double>(square) - r * r / total) / total};
 }
 
-// Of the first and second level of the matrix whose features are asked for (with its transpose where symmetric).
+// Moments of the first and the second level of the pairs; of a symmetric matrix, with its transpose.
 struct JointMoments {
   Moments row;
   Moments column;
@@ -49,7 +49,7 @@ IUSCORE_HD JointMoments joint_moments(const GlcmSums& s, bool symmetric) {
 IUSCORE_HD double correlation_of(const GlcmSums& s, bool symmetric) {
   const JointMoments m = joint_moments(s, symmetric);
   if (m.row.variance == 0.0 || m.column.variance == 0.0) return 1.0;
-  // sum (i - a)(j - b) for the integer centers a and b, exact in wrapping arithmetic.
+  // sum (i - a)(j - b) for the integer centers a and b: exact although unsigned products may wrap around.
   const auto a = static_cast<std::uint64_t>(m.row.center);
   const auto b = static_cast<std::uint64_t>(m.column.center);
   const std::uint64_t row = a * m.total + static_cast<std::uint64_t>(m.row.rest);
@@ -73,7 +73,7 @@ IUSCORE_HD ClusterMoments cluster_moments(const GlcmSums& s) {
   const auto s2 = static_cast<std::uint64_t>(s.sum2);
   const auto s3 = static_cast<std::uint64_t>(s.sum3);
   const auto s4 = static_cast<std::uint64_t>(s.sum4);
-  // Moved to the center, exactly; the fourth is below 2^63 for any 2^30 sums of two levels.
+  // Shifted to the center, exactly. The fourth power is below 2^63 for any 2^30 pairs.
   const std::uint64_t square = s2 - 2 * c * s1 + c * c * s.pairs;
   const std::uint64_t cube = s3 - 3 * c * s2 + 3 * c * c * s1 - c * c * c * s.pairs;
   const std::uint64_t power4 = s4 - 4 * c * s3 + 6 * c * c * s2 - 4 * c * c * c * s1 + c * c * c * c * s.pairs;
@@ -95,7 +95,8 @@ IUSCORE_HD Information information_of(const GlcmSums& s, const GlcmContext& cont
   if (!context.symmetric)
     return {entropy_of(s.pairs, s.joint_entropy, shift, 0.0), entropy_of(s.pairs, s.row_entropy, shift, 0.0),
             entropy_of(s.pairs, s.column_entropy, shift, 0.0)};
-  // A cell u off the diagonal stands twice, one on it is 2u: log2(2N) - sum (u log2 u + [diagonal] u) / N.
+  // In c + c^T a cell u off the diagonal occurs twice, and one on it is 2u: log2(2N) - sum (u log2 u + [diagonal] u) /
+  // N.
   const double joint = entropy_of(s.pairs, s.joint_entropy, shift, 1.0);
   const double both = entropy_of(2 * s.pairs, s.row_entropy, shift, 0.0);
   return {joint, both, both};
@@ -111,7 +112,7 @@ IUSCORE_HD double imc2_of(const Information& h) {
   return shared > 0.0 ? sqrt(one_minus_exp(2.0 * shared)) : 0.0;
 }
 
-// Variance of the entries, not of the differences, of the difference histogram over 0 .. largest_level.
+// Variance of the entries p[k] of the difference histogram, k = 0 .. largest_level; not of the differences k.
 IUSCORE_HD double variance_of_bins(const GlcmSums& s, const GlcmContext& context) {
   const auto n = static_cast<double>(s.pairs);
   const double bins = static_cast<double>(context.largest_level) + 1.0;

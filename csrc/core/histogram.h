@@ -1,4 +1,4 @@
-// Which bin a value falls into. Bins are [edge[i], edge[i + 1]), the last one closed, with equally spaced float64
+// The bin of a value. Bins are [edge[i], edge[i + 1]), the last one closed, with equally spaced float64
 // edges. `edges` holds, for i < bins, the smallest float32 >= edge i, and at `bins` the smallest float32 > the last
 // edge: then edges[i] <= v < edges[i + 1] says of every float32 v exactly what the float64 edges say.
 #pragma once
@@ -14,8 +14,8 @@ constexpr std::int32_t kMaxBins = 1024;       // of a channel
 constexpr std::int32_t kMaxJointBins = 32;    // of a channel of a joint histogram
 constexpr std::int32_t kOutOfRangeSlots = 3;  // below, above, not a number
 
-// Where a value is counted: its bin, or one of four slots behind the bins. In a joint histogram the slot that stands
-// last among those of the pixel's channels is the pixel's.
+// The slot in which a value is counted: its bin, or one of four slots that follow the bins. In a joint histogram a
+// pixel with channels out of range is counted in the last of their slots, in this order.
 enum ExtraSlot : std::int32_t { kBelow, kAbove, kNotANumber, kMasked, kExtraSlots };
 
 struct BinAxis {
@@ -23,10 +23,10 @@ struct BinAxis {
   float low;
   float scale;  // bins per unit
   std::int32_t bins;
-  bool close;  // (v - low) * scale is never further than one bin from the truth
+  bool close;  // whether guessed_bin() is never more than one bin off
 };
 
-// Monotone in v; 0 for NaN.
+// Monotonic in v; 0 for NaN.
 IUSCORE_HD std::int32_t guessed_bin(float v, const BinAxis& axis) {
   const float x = larger((v - axis.low) * axis.scale, 0.0f);
   return static_cast<std::int32_t>(smaller(x, static_cast<float>(axis.bins - 1)));
@@ -42,7 +42,7 @@ IUSCORE_HD std::int32_t searched_bin(float v, const BinAxis& axis) {
   return low;
 }
 
-// -1 (below) .. bins (above) -> the slot.
+// bin: -1 (below) .. bins (above).
 IUSCORE_HD std::int32_t slot_of_bin(std::int32_t bin, float v, std::int32_t bins) {
   const std::int32_t inside = bin < 0 ? bins + kBelow : bin == bins ? bins + kAbove : bin;
   return v != v ? bins + kNotANumber : inside;
@@ -70,7 +70,7 @@ IUSCORE_HD float next_below(float v) {
   return v == 0.0f ? float_of(0x80000001u) : float_of(v > 0.0f ? bits - 1u : bits + 1u);
 }
 
-// Tries the guess at both ends of every bin: in between it is monotone.
+// Tries both ends of each bin; in between the guess is monotonic.
 IUSCORE_HD bool guesses_are_close(const BinAxis& axis) {
   for (std::int32_t i = -1; i <= axis.bins; ++i) {
     const bool has_first = i >= 0;
@@ -89,15 +89,15 @@ IUSCORE_HD BinAxis bin_axis(const float* edges, std::int32_t bins) {
   return axis;
 }
 
-// A value of the unit scale, clamped to it; NaN becomes 1.
+// Clamped to [0, 1]; NaN becomes 1.
 IUSCORE_HD float clamped_unit(float v) { return larger(smaller(v, 1.0f), 0.0f); }
 
-// Gray of three integers, to nearest, halves up.
+// Gray of three integers, rounded to nearest, halves up.
 IUSCORE_HD float rounded_gray(float r, float g, float b) {
   return static_cast<float>(static_cast<std::int32_t>(gray_of(r, g, b) + 0.5f));
 }
 
-// Cell of a joint histogram, or a slot behind its cells, from the slots of the three channels.
+// The cell of a joint histogram, or a slot that follows the cells, from the slots of three channels.
 IUSCORE_HD std::int32_t joint_slot(const std::int32_t (&slots)[3], const std::int32_t (&bins)[3]) {
   std::int32_t out_of_range = slots[0] - bins[0];
   for (int c = 1; c < 3; ++c) out_of_range = slots[c] - bins[c] > out_of_range ? slots[c] - bins[c] : out_of_range;
@@ -105,8 +105,8 @@ IUSCORE_HD std::int32_t joint_slot(const std::int32_t (&slots)[3], const std::in
   return out_of_range >= 0 ? bins[0] * bins[1] * bins[2] + out_of_range : cell;
 }
 
-// A joint histogram of bytes adds one number per channel: the sum is a cell, or above these a multiple of one of them,
-// up to three times, and something.
+// In a joint histogram of bytes each channel has a key, and the sum of three keys gives the slot: the cell if all are
+// in range. Up to three times kKeyBelow, and up to three times kKeyAbove, can be in the sum without overlap.
 constexpr std::uint32_t kKeyBelow = 1u << 16;
 constexpr std::uint32_t kKeyAbove = 1u << 18;
 

@@ -1,5 +1,5 @@
-// A function of one variable as a table of values at evenly spaced knots, linear between them. No fused operations:
-// PyTorch, which has none, is to give the same bits.
+// A function of one variable as a table of values at evenly spaced knots, linear between them. Without fused
+// operations, which PyTorch does not have: so PyTorch gives the same bits.
 #pragma once
 
 #include <cstdint>
@@ -11,10 +11,11 @@ namespace iuscore {
 
 struct TablePlace {
   std::int32_t cell;  // between knots cell and cell + 1
-  float part;         // of the way, in [0, 1]
+  float part;         // how far between the two knots, in [0, 1]
 };
 
-// Outside the table, the nearest end; NaN somewhere. scale: knots per unit of x; last: number of the last knot, >= 1.
+// x outside the table is moved to its nearest end; for NaN any valid cell. scale: knots per unit of x; last: number of
+// the last knot, >= 1.
 IUSCORE_HD TablePlace table_place(float x, float low, float scale, std::int32_t last) {
   const auto end = static_cast<float>(last);
   const float at = (x - low) * scale;

@@ -1,8 +1,8 @@
 // Qualifiers that make one inline function serve the host compiler and nvcc.
 #pragma once
 
-// Internal linkage on purpose: the instruction sets compile these headers with different instruction sets, and a
-// function with external linkage compiled for AVX-512 could be the one the linker keeps for every caller.
+// Internal linkage on purpose: files for several instruction sets include these headers. Of a function with external
+// linkage the linker keeps one copy for all callers, and that could be the one compiled for AVX-512.
 #if defined(__CUDACC__)
 #define IUSCORE_HD static __host__ __device__ __forceinline__
 #else

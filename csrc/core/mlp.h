@@ -1,5 +1,5 @@
-// The additive model's arithmetic. A sum of products starts from its start value and takes its terms one by one, in
-// ascending order, each by one fused multiplication and addition: one rounding a term, wherever it is computed.
+// Arithmetic of networks. A sum of products begins with a start value, and adds its terms in ascending order with one
+// fused multiply-add each: one rounding for each term, on every processor.
 #pragma once
 
 #include <cmath>
@@ -10,8 +10,8 @@
 
 namespace iuscore {
 
-// Rows whose products are summed before the sum is added to the sum of the rows before: fixed, so that gradients of
-// weights depend neither on the number of threads nor on the device.
+// Gradients of weights are sums over chunks of this many rows; then the sums of the chunks are added in order. The
+// number is fixed, so that gradients depend neither on the number of threads nor on the device.
 constexpr std::int32_t kGradientRows = 512;
 
 IUSCORE_HD float multiply_add(float a, float b, float sum) {
@@ -25,10 +25,10 @@ IUSCORE_HD float multiply_add(float a, float b, float sum) {
 // NaN stays NaN, -0 stays -0.
 IUSCORE_HD float relu(float z) { return 0.0f > z ? 0.0f : z; }
 
-// What a ReLU lets through of a gradient; h is its output. A NaN there lets all through.
+// The gradient before a ReLU, from that after it; h: output of the ReLU. If h is NaN the gradient stays.
 IUSCORE_HD float relu_gradient(float h, float gradient) { return h <= 0.0f ? 0.0f : gradient; }
 
-// Processors differ in the bits of the NaN they make.
+// The same NaN everywhere: processors differ in the bits of the NaN that they make.
 IUSCORE_HD float canonical_nan(float value) { return value != value ? float_of(0x7fc00000u) : value; }
 
 }  // namespace iuscore

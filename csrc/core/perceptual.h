@@ -8,12 +8,12 @@
 namespace iuscore {
 
 constexpr int kMaps = 4;
-constexpr float kMaxMagnitude = 1e30f;  // beyond it, on the 0..255 scale, a value counts as not finite
+constexpr float kMaxMagnitude = 1e30f;  // on the 0..255 scale; a larger value counts as not finite
 constexpr float kMinMaxEpsilon = 1e-6f;
 constexpr float kMinImageRange = 255.0f / 4096.0f;
 
-// Channels that are resized and normalised: one where the input has one, and where gray maps of RGB input need its gray
-// value only, which is taken before resizing.
+// Channels that are resized and normalised: three for color maps of RGB images, else one. Gray maps of RGB images need
+// the gray value only, which is computed before resizing.
 IUSCORE_HD std::int32_t kept_channels(bool color, std::int32_t channels) { return color && channels == 3 ? 3 : 1; }
 
 // Pixel types -> float32 on the 0..255 scale.
@@ -52,7 +52,7 @@ struct Normalizer {
 
 IUSCORE_HD float normalized(float x, Normalizer by) { return (x - by.low) / by.divisor; }
 
-// Of -0 and +0 either may be found as the smallest value, by the order of the search; as a subtrahend both must be one.
+// +0 for -0: which of the two is found as the smallest value depends on the order of the search, and x - low must not.
 IUSCORE_HD float positive_zero(float low) { return low + 0.0f; }
 
 // The published min-max, of a channel or a map.
@@ -60,13 +60,14 @@ IUSCORE_HD Normalizer min_max(Range range) {
   return {positive_zero(range.low), range.high - range.low + kMinMaxEpsilon};
 }
 
-// Of the image before its maps are taken.
+// Normalizes the image before its maps are computed.
 IUSCORE_HD Normalizer image_normalizer(Range range, bool clean) {
   if (!clean) return min_max(range);
   return {positive_zero(range.low), larger(range.high - range.low, kMinImageRange)};
 }
 
-// A channel whose whole range is rounding of the resize; the published min-max stretches it to full range.
+// Whether a channel's whole range is rounding errors of the resize. The published min-max would stretch them to full
+// range.
 IUSCORE_HD bool is_rounding_noise(Range range) {
   const float magnitude = larger(range.high, -range.low);
   return range.high > range.low && range.high - range.low < 1e-5f * magnitude;

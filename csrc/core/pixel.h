@@ -6,8 +6,8 @@
 
 namespace iuscore {
 
-// Products, not quotients: torch divides by a constant as a product on a GPU, and the bits are to be the same.
-// 255 and 65535 give exactly 1.
+// Products, not quotients: on a GPU, PyTorch divides by a constant with a product, and the bits must be equal. 255 and
+// 65535 give exactly 1.
 struct UnitU8 {
   using Storage = std::uint8_t;
   static constexpr bool kCanBeNonFinite = false;

@@ -21,8 +21,8 @@ enum class QuantizeMode : std::int32_t { range, minmax, width, levels };
 // What is known before the image is seen. position = factor (x - low) / divisor, level = floor(position) clamped to
 // 0 .. levels - 1, with factor = levels and divisor = high - low, or factor = 1 and divisor = width: IBSI's fixed bin
 // number and fixed bin size. Everything is double, each operation rounded once and in this order, and float pixels are
-// converted first. So of pixels, lows, highs and widths that are integers the level is that of the rational number:
-// a quotient of integers below 2^44 that is no integer is farther from the next one than its rounding moves it.
+// converted first. If pixels, low, high and width are integers, the level is exactly that of the rational number: a
+// quotient of integers below 2^44 that is not an integer is farther from the next integer than its rounding error.
 struct Quantization {
   QuantizeMode mode;
   std::int32_t levels;  // kMinLevels .. kMaxLevels
@@ -31,27 +31,27 @@ struct Quantization {
   double divisor;       // range: high - low; width: width
 };
 
-// Divisions in double are slow, so the position is guessed in float first. It lies within
-// guess +- (doubt |guess| + offset_doubt); where both ends have one level, that is the level.
+// Divisions in double are slow, so the position is guessed in float first. The true position is within
+// guess +- (doubt |guess| + offset_doubt); if both ends of this interval have the same level, that is the level.
 struct Quantizer {
   float low;
   float scale;
   float top;           // levels - 1
-  float doubt;         // both 0 where the guess is known to give every level right
-  float offset_doubt;  // infinity where no float guess is possible
+  float doubt;         // this and offset_doubt are 0 if the guess gives every level right
+  float offset_doubt;  // infinity if no guess in float is possible
   double exact_low;
   double factor;
   double divisor;
 };
 
-// Whether the image's smallest and largest counted value must be known first.
+// Whether levels depend on the image's smallest and largest counted value.
 IUSCORE_HD bool needs_range(const Quantization& by) {
   return by.mode == QuantizeMode::minmax || (by.mode == QuantizeMode::width && !by.has_low);
 }
 
 // The guess is (x - low) scale in float. Subtraction, scale and product are rounded by 2^-24 each; low moves it by
-// scale |low - float(low)|. The doubt of 2^-21 also covers the rounding of the two ends. For positions below 0 the ends
-// are too near together, which shows in no level as long as offset_doubt is below 1.
+// scale |low - float(low)|. The doubt of 2^-21 also covers the rounding of the two ends. For positions below 0 the
+// interval is too small, which changes no level as long as offset_doubt is below 1.
 IUSCORE_HD Quantizer guessing_quantizer(double low, double factor, double divisor, float top) {
   Quantizer by{0.0f, 0.0f, top, 0.0f, INFINITY, low, factor, divisor};
   const double scale = factor / divisor;
@@ -65,13 +65,13 @@ IUSCORE_HD Quantizer guessing_quantizer(double low, double factor, double diviso
   by.scale = static_cast<float>(scale);
   by.doubt = 4.76837158203125e-7f;
   by.offset_doubt = static_cast<float>(offset_doubt);
-  // A power of two times x is exact.
+  // Multiplying by a power of two is exact.
   const bool exact_scale = (bits_of(by.scale) & 0x007fffffu) == 0 && static_cast<double>(by.scale) * divisor == factor;
   if (low == 0.0 && exact_scale) by.doubt = 0.0f;
   return by;
 }
 
-// counted: range of the image's counted values, empty_range() where there is none; read only where needs_range().
+// counted: range of the image's counted values, empty_range() if there are none; read only if needs_range().
 IUSCORE_HD Quantizer quantizer_of(const Quantization& by, Range counted) {
   const auto top = static_cast<float>(by.levels - 1);
   const auto levels = static_cast<double>(by.levels);
@@ -84,8 +84,8 @@ IUSCORE_HD Quantizer quantizer_of(const Quantization& by, Range counted) {
   return guessing_quantizer(smallest, levels, static_cast<double>(counted.high) - smallest, top);
 }
 
-// Clamped before it is cut to an integer, which then is the floor; a loop over it vectorises. Of a value that is not
-// finite: some level; such a pixel is not counted.
+// Clamps, then truncates, which for positions >= 0 is the floor; a loop over it vectorises. NaN gets some level: such a
+// pixel is not counted.
 template <class Float>
 IUSCORE_HD std::int32_t level_at(Float position, float top) {
   position = position > Float(0) ? position : Float(0);
@@ -104,14 +104,14 @@ struct LevelEnds {
   std::int32_t most;
 };
 
-// Equal where the guess decides.
+// Levels at the ends of the guess's interval; equal if the guess decides.
 IUSCORE_HD LevelEnds guessed_levels(float x, const Quantizer& by) {
   const float guess = guess_of(x, by);
   const float doubt = guess * by.doubt + by.offset_doubt;
   return {level_at(guess - doubt, by.top), level_at(guess + doubt, by.top)};
 }
 
-// Floats but NaN in their order, as integers that follow each other.
+// Numbers the floats, except NaN, by consecutive integers in their order.
 IUSCORE_HD std::int32_t place_of_float(float x) {
   const auto bits = static_cast<std::int32_t>(bits_of(x));
   return bits < 0 ? bits ^ 0x7fffffff : bits;
@@ -121,8 +121,8 @@ IUSCORE_HD float float_at_place(std::int32_t place) {
   return float_of(static_cast<std::uint32_t>(place < 0 ? place ^ 0x7fffffff : place));
 }
 
-// Smallest float whose level is at least `level` > 0, infinity where there is none: no level is lower than that of a
-// smaller value. Found beside the edge; where low is large and the edge near 0 it may be farther away.
+// The smallest float whose level is at least `level` > 0; infinity if there is none. Levels are monotonic. It is next
+// to the edge of the level, except if low is large and the edge near 0: then all floats are searched.
 IUSCORE_HD float first_of_level(std::int32_t level, const Quantizer& by) {
   const double edge = by.exact_low + level * (by.divisor / by.factor);
   const double inside = edge > -kMaxFloat ? (edge < kMaxFloat ? edge : kMaxFloat) : -kMaxFloat;
@@ -147,8 +147,7 @@ IUSCORE_HD float first_of_level(std::int32_t level, const Quantizer& by) {
   return float_at_place(static_cast<std::int32_t>(first));
 }
 
-// The level, where firsts[k] = first_of_level(k) for 0 < k < levels. In float alone, for processors whose double is
-// slow.
+// The level; firsts[k] = first_of_level(k) for 0 < k < levels. Only float arithmetic, for processors with slow double.
 IUSCORE_HD std::int32_t level_of(float x, const Quantizer& by, const float* firsts) {
   LevelEnds ends = guessed_levels(x, by);
   while (ends.least != ends.most) {
@@ -167,13 +166,13 @@ IUSCORE_HD std::int32_t level_of(float x, const Quantizer& by) {
   return ends.least == ends.most ? ends.least : exact_level_of(x, by);
 }
 
-// Raw values are what is quantised: integers as they are (core/pixel.h), and floating types too.
+// Raw values, which are quantised: integers as they are stored (core/pixel.h), and so are floats.
 using RawF16 = UnitF16;
 using RawBF16 = UnitBF16;
 using RawF32 = UnitF32;
 
-// Three channels become gray first. Of integers it is rounded to the nearest, so that R = G = B = v counts as v and a
-// gray file gives the same levels as its RGB copy.
+// The gray of three channels; of integers rounded to nearest, so that R = G = B = v gives v, and an RGB copy of a gray
+// image has the same levels.
 template <class Pixel>
 struct RawGray {
   IUSCORE_HD float of(float r, float g, float b) {

@@ -1,4 +1,4 @@
-// Smallest and largest of many values, exact in any order.
+// The smallest and the largest of many values; the same in any order.
 #pragma once
 
 #include <cmath>
@@ -25,7 +25,7 @@ IUSCORE_HD void widen(Range& range, float low, float high) {
 
 IUSCORE_HD void widen(Range& range, float value) { widen(range, value, value); }
 
-// Gives all three the range of all values.
+// Replaces each range by that of all three together.
 IUSCORE_HD void merge(Range (&ranges)[3]) {
   for (int c = 1; c < 3; ++c) widen(ranges[0], ranges[c].low, ranges[c].high);
   ranges[1] = ranges[2] = ranges[0];

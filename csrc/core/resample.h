@@ -7,11 +7,11 @@
 
 namespace iuscore {
 
-// The longest side of an image or a map: up to here float32 holds every index of a pixel.
+// The longest side of an image or a map: float32 holds every pixel index up to here.
 constexpr std::int32_t kMaxSide = 1 << 24;
 
 // Weights of one direction: output o = sum over j < taps of weight[j * out + o] * input[start[o] + j], ascending j.
-// Outputs with fewer taps are filled up with weight 0; start[o] + taps <= in always.
+// An output with fewer taps has weights 0 at the end; start[o] + taps <= in.
 struct TapTable {
   const std::int32_t* start;  // [out]
   const float* weight;        // [taps, out]

@@ -1,4 +1,4 @@
-// Taps of the two neighbourhood maps.
+// The two maps that depend on neighboring pixels: Gaussian and Sobel magnitude.
 #pragma once
 
 #include <cmath>
@@ -22,7 +22,7 @@ IUSCORE_HD float gaussian_7(float p0, float p1, float p2, float p3, float p4, fl
   return sum;
 }
 
-// Border without repeating the edge pixel: -1 -> 1, n -> n - 2. Needs |overhang| < n.
+// Reflected border, without repeating the edge pixel: -1 -> 1, n -> n - 2. index: -n < index < 2 n - 1.
 IUSCORE_HD std::int32_t reflect(std::int32_t index, std::int32_t n) {
   if (index < 0) return -index;
   return index < n ? index : 2 * n - 2 - index;

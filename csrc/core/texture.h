@@ -14,7 +14,7 @@ constexpr int kColorPlanes = 6;  // lightness, red-green, blue-yellow, saturatio
 constexpr int kGrayPlanes = 2;   // lightness, coarse-fine
 constexpr int kStatistics = 8;
 constexpr int kGrid = 8;
-constexpr float kMinHue = 1.0f / 16.0f;  // of saturation and value; below, a hue is noise
+constexpr float kMinHue = 1.0f / 16.0f;  // saturation and value below which a hue is noise
 
 // floor(x) within 0 .. 255.
 IUSCORE_HD std::uint8_t code_of(float x) { return static_cast<std::uint8_t>(smaller(larger(x, 0.0f), 255.0f)); }
@@ -22,13 +22,13 @@ IUSCORE_HD std::uint8_t code_of(float x) { return static_cast<std::uint8_t>(smal
 IUSCORE_HD float unit_clamped(float x) { return smaller(larger(x, 0.0f), 1.0f); }
 
 IUSCORE_HD std::uint8_t lightness_code(const Lab& lab) { return code_of(lab.lightness * 2.56f); }
-// Black, whose a* and b* are 0, lies on the edge of two codes. In both planes it has the code of the other grays, whose
-// a* is a little below 0 and whose b* a little above: 110 times the rounded factor is just below 128.
+// Black has a* = b* = 0, on the edge between two codes. In both planes it gets the code of the other grays, whose a* is
+// slightly below 0 and whose b* is slightly above: 110 times the rounded factor is just below 128.
 IUSCORE_HD std::uint8_t red_green_code(float a) { return code_of((a + 110.0f) * (256.0f / 220.0f)); }
 IUSCORE_HD std::uint8_t blue_yellow_code(float b) { return code_of(b * (256.0f / 220.0f) + 128.0f); }
 IUSCORE_HD std::uint8_t gray_code(float r, float g, float b) { return code_of(gray_of(r, g, b) * 256.0f); }
 
-// Red in the middle, so that a sum over codes does not tear it apart.
+// Turned so that red is in the middle: sums over codes then treat reds as neighbors.
 IUSCORE_HD std::uint8_t hue_code(float hue) {
   const float turned = hue + 0.5f;
   return code_of((turned >= 1.0f ? turned - 1.0f : turned) * 256.0f);
@@ -46,11 +46,11 @@ IUSCORE_HD HsvCodes hsv_codes(float r, float g, float b) {
   return {code_of(hsv.saturation * 256.0f), hue_code(hsv.hue), hsv.saturation >= kMinHue && hsv.value >= kMinHue};
 }
 
-// Of integers r, g, b in 0 .. kMax, exactly floor(256 S), floor(256 frac(H + 1/2)), S >= 1/16 and V >= 1/16. Both
-// codes are floors of one quotient of integers. Its rounding reaches no whole number from below where the quotient's
-// distance from it, at least 1 over the divisor, exceeds half a unit in the last place, 2^-17 below 256: so for
-// divisors up to 65,535 of saturations and 765 of hues of bytes, but not for 196,605 of hues of 16 bits, which are put
-// right.
+// For integers r, g, b in 0 .. kMax: exactly floor(256 S), floor(256 frac(H + 1/2)), and whether S >= 1/16 and V >=
+// 1/16. Each code is the floor of a quotient of integers. A quotient that is not an integer differs from the next
+// integer by at least 1 / divisor. Rounding cannot reach that integer if 1 / divisor exceeds half a unit in the last
+// place, 2^-17 below 256. That holds for divisors of saturations, up to 65,535, and of hues of bytes, up to 765; hues
+// of 16-bit integers have divisors up to 196,605 and are corrected.
 template <std::int32_t kMax>
 IUSCORE_HD HsvCodes hsv_codes_of_integers(float r, float g, float b) {
   const float high = larger(larger(r, g), b);
@@ -66,7 +66,8 @@ IUSCORE_HD HsvCodes hsv_codes_of_integers(float r, float g, float b) {
           16.0f * spread >= high && 16.0f * high >= static_cast<float>(kMax)};
 }
 
-// Of the Sobel sums of lightness codes, each at most 1020 in magnitude; half the range is reached at 13 codes a pixel.
+// From the Sobel sums of lightness codes, each at most 1020 in magnitude. An edge of 13 codes a pixel gets half the
+// range.
 IUSCORE_HD std::uint8_t coarse_fine_code(std::int32_t gx, std::int32_t gy) {
   const float magnitude = sqrtf(static_cast<float>(gx * gx + gy * gy)) * 0.125f;
   return code_of(magnitude * 256.0f / (magnitude + 13.0f));
@@ -74,10 +75,10 @@ IUSCORE_HD std::uint8_t coarse_fine_code(std::int32_t gx, std::int32_t gy) {
 
 // Level of a code among `levels`.
 IUSCORE_HD std::uint8_t level_of_code(std::uint8_t code, std::int32_t levels) {
-  return static_cast<std::uint8_t>(static_cast<std::uint16_t>(code * levels) >> 8);  // 16 bits, for twice the lanes
+  return static_cast<std::uint8_t>(static_cast<std::uint16_t>(code * levels) >> 8);  // 16 bits: twice as many lanes
 }
 
-// First row or column of block i of the grid over `size` of them.
+// First row or column of block i, of `size` rows or columns.
 IUSCORE_HD std::int64_t block_start(std::int64_t size, int i) { return i * size / kGrid; }
 
 struct BlockSum {
@@ -85,13 +86,13 @@ struct BlockSum {
   std::int64_t count;
 };
 
-// 0 where nothing is counted.
+// Mean lightness in [0, 1]; 0 if nothing is counted.
 IUSCORE_HD float block_mean(const BlockSum& block) {
   if (block.count == 0) return 0.0f;
   return static_cast<float>((static_cast<double>(block.sum) / static_cast<double>(block.count) + 0.5) / 256.0);
 }
 
-// Sums over a histogram of codes about `center`, from which the moments follow. int64: 255^4 times 2^31 pixels fit.
+// Sums of powers of code - center over a histogram, from which the moments follow. 255^4 times 2^31 pixels fit int64.
 struct CodeSums {
   std::int64_t count;
   std::int64_t center;  // the mean, rounded to a code
@@ -119,7 +120,7 @@ IUSCORE_HD void code_moments(const CodeSums& sums, float* statistics) {
   statistics[3] = flat ? 0.0f : static_cast<float>(m4 / (variance * variance) - 3.0);
 }
 
-// Whether `cumulative` of `count` values reach the 5th, 50th or 95th percentile.
+// Whether the first `cumulative` of `count` values reach the 5th, 50th or 95th percentile.
 constexpr int kPercentiles = 3;
 IUSCORE_HD bool reaches(std::int64_t cumulative, std::int64_t count, int which) {
   return cumulative * 100 >= count * (5 + 45 * which);
@@ -127,7 +128,7 @@ IUSCORE_HD bool reaches(std::int64_t cumulative, std::int64_t count, int which) 
 
 IUSCORE_HD float code_value(std::int64_t code) { return static_cast<float>((static_cast<double>(code) + 0.5) / 256.0); }
 
-// All statistics of a plane with count > 0. terms: sum of entropy_term; ranks: codes that do not reach each percentile.
+// All statistics of a plane with count > 0. terms: sum of entropy_term(); ranks: number of codes below each percentile.
 IUSCORE_HD void plane_statistics(const CodeSums& sums, std::uint64_t terms, std::int32_t shift,
                                  const std::int64_t* ranks, float* statistics) {
   code_moments(sums, statistics);

@@ -1,4 +1,6 @@
-// Launchers.
+// The parts of EPU-CNN's forward pass that libraries compute slowly: the convolution of one channel, what follows a
+// convolution, and the linear layers. Values between kernels are float16, channels last; all arithmetic is float. A
+// thread has 8 channels, which are 16 bytes, so that neighboring threads read and write neighboring memory.
 #include <cmath>
 
 #include "core/half.h"
@@ -9,14 +11,10 @@
 
 namespace iuscore {
 
-// What libraries leave slow of EPU-CNN's forward pass: the convolution of one channel, what follows a convolution, and
-// the linear layers. Values between kernels are float16, channels last; all arithmetic is float. A thread has 8
-// channels, which are 16 bytes, so neighboring threads read and write neighboring memory.
-
 constexpr std::int32_t kCnnBlock = 128;       // threads
 constexpr std::int32_t kCnnDenseBlock = 256;  // of the first linear layer
-constexpr std::int32_t kCnnRun = 32;          // pixels of a row that a thread of the first convolution goes along
-constexpr std::int32_t kCnnPoolRun = 8;       // pixels of a row that come out of a thread of the epilogue
+constexpr std::int32_t kCnnRun = 32;          // pixels of a row that a thread of the first convolution computes
+constexpr std::int32_t kCnnPoolRun = 8;       // pixels of a row that a thread of the epilogue writes
 constexpr std::int32_t kCnnRows = 8;          // images of a block of the first linear layer
 constexpr std::int32_t kCnnStep = kWarpSize * kCnnLanes;  // terms that a warp takes at a time
 constexpr std::int32_t kCnnStepsOfSlice = 4;
@@ -28,7 +26,7 @@ struct alignas(16) CnnVector {
 
 constexpr float kMaxHalf = 65504.0f;
 
-// Rounded to nearest even; with kRelu what is negative becomes 0.
+// Rounded to nearest even; with kRelu after a ReLU.
 template <bool kRelu>
 __device__ std::uint32_t half_pair(float low, float high) {
 #if defined(__CUDA_ARCH__)
@@ -81,7 +79,7 @@ __device__ inline void load_eight(const float* from, float (&values)[kCnnLanes])
   }
 }
 
-// fmaxf would pass NaN over, and with it what spoiled an image.
+// NaN if a or b is NaN. (fmaxf would ignore it, and a nonfinite image would not be noticed.)
 __device__ inline float max_or_nan(float a, float b) {
 #if defined(__CUDA_ARCH__)
   float most;
@@ -92,7 +90,7 @@ __device__ inline float max_or_nan(float a, float b) {
 #endif
 }
 
-// The largest of what is written so far, or NaN, to see whether something has no place in float16.
+// Takes values into `largest`, the largest magnitude written so far, or NaN: to see whether all are finite in float16.
 template <bool kRelu>
 __device__ void widen(float& largest, const float (&values)[kCnnLanes]) {
   IUSCORE_UNROLLED
@@ -103,7 +101,7 @@ __device__ inline bool beyond_half(float largest) { return !(largest <= kMaxHalf
 
 __device__ inline bool not_finite(float value) { return (bits_of(value) & 0x7f800000u) == 0x7f800000u; }
 
-// A thread's run of pixels of one image, and its channels. Blocks stand image after image.
+// The run of pixels of one image, and the channels, of a thread. Blocks are numbered image by image.
 struct CnnPlace {
   std::int64_t image;
   std::int32_t row;
@@ -118,7 +116,7 @@ IUSCORE_HD std::int64_t cnn_blocks_of_image(std::int32_t height, std::int32_t wi
   return (runs + threads - 1) / threads;
 }
 
-// False of a thread behind the last run.
+// Finds the place of this thread; returns false if there are fewer runs than threads and none is left for it.
 __device__ inline bool find_place(std::int32_t height, std::int32_t width, std::int32_t channels, std::int32_t run,
                                   CnnPlace& place) {
   const auto blocks = static_cast<std::uint32_t>(cnn_blocks_of_image(height, width, channels, run, blockDim.x));
@@ -134,10 +132,9 @@ __device__ inline bool find_place(std::int32_t height, std::int32_t width, std::
   return place.row < height;
 }
 
-// ---- First convolution: bias, then nine fma, taps ascending
-// -----------------------------------------------------------
+// ---- First convolution. A sum begins with the bias, then has nine multiply-adds, taps ascending.
 
-// The three values of a column above, at and below a row; 0 outside of the map.
+// The three values of a column above, in and below a row; 0 outside the map.
 struct CnnColumns {
   const float* row;
   std::int64_t stride;
@@ -195,10 +192,9 @@ __global__ void __launch_bounds__(kCnnBlock, 4) additive_cnn_first_kernel(const 
   if (nonfinite || beyond_half(largest)) atomicOr(args.nonfinite + place.image, 1);
 }
 
-// ---- After a convolution
-// ----------------------------------------------------------------------------------------------
+// ---- Epilogues of a convolution
 
-// Eight channels' numbers; those that fill up become 0.
+// Bias, scale and shift of eight channels; 0 for channels that fill up.
 struct CnnChannels {
   float bias[kCnnLanes];
   float scale[kCnnLanes];
@@ -241,7 +237,7 @@ __global__ void __launch_bounds__(kCnnBlock, 8)
   if (beyond_half(largest)) atomicOr(args.nonfinite + place.image, 1);
 }
 
-// The largest of four, then bias and ReLU, which keep the order: four times less of them.
+// 2x2 max pooling first: bias and ReLU are monotonic, so the result is the same at a quarter of the work.
 __global__ void __launch_bounds__(kCnnBlock, 6) additive_cnn_pool_kernel(const __grid_constant__ CnnEpilogueArgs args) {
   CnnPlace place;
   const std::int32_t height = args.height / 2;
@@ -278,9 +274,9 @@ __global__ void __launch_bounds__(kCnnBlock, 6) additive_cnn_pool_kernel(const _
 }
 
 // ---- Linear layers
-// ----------------------------------------------------------------------------------------------------
 
-// The first one's terms are cut into slices, whose number depends on the terms alone: so do the bits of a sum.
+// The terms of the first layer are cut into slices. Their number depends on the number of terms alone, so that the bits
+// of a sum do.
 IUSCORE_HD std::int32_t cnn_slices(std::int64_t terms) {
   const std::int64_t steps = (terms + kCnnStep - 1) / kCnnStep;
   const std::int64_t slices = (steps + kCnnStepsOfSlice - 1) / kCnnStepsOfSlice;
@@ -291,7 +287,7 @@ IUSCORE_HD std::int32_t cnn_units_in_fours(std::int32_t units) {
   return (units + kCnnUnits - 1) / kCnnUnits * kCnnUnits;
 }
 
-// Lane i is given the sum of value i over the warp's lanes, in values[0].
+// Gives lane i, in values[0], the sum of values[i] over all lanes of the warp.
 template <int kHalf>
 __device__ void sum_of_each(float (&values)[kWarpSize], std::int32_t lane) {
   if constexpr (kHalf > 0) {
@@ -305,7 +301,7 @@ __device__ void sum_of_each(float (&values)[kWarpSize], std::int32_t lane) {
   }
 }
 
-// A block has a slice of the terms, 8 images and a network; a warp 4 units at a time.
+// First layer. A block computes a slice of the terms of 8 images of one network; a warp computes 4 units at a time.
 // sums: [slices, G, batch, units in fours].
 __global__ void __launch_bounds__(kCnnDenseBlock, 2)
     additive_cnn_dense_kernel(const __grid_constant__ CnnHeadsArgs args) {
@@ -334,7 +330,7 @@ __global__ void __launch_bounds__(kCnnDenseBlock, 2)
       float w[kCnnUnits][kCnnLanes];
       IUSCORE_UNROLLED
       for (int b = 0; b < kCnnRows; ++b) {
-        const std::int64_t image = first + b < last ? first + b : last;  // behind the last one again
+        const std::int64_t image = first + b < last ? first + b : last;  // after the last image, that image again
         rows[b] = vector_at(args.features + (g * args.batch + image) * args.terms + t);
       }
       IUSCORE_UNROLLED
@@ -358,7 +354,7 @@ __global__ void __launch_bounds__(kCnnDenseBlock, 2)
   }
 }
 
-// A block has one map of one image: the slices' sums ascending, and the other layers, terms ascending.
+// A block adds the sums of the slices of one map of one image, in order, and computes the other layers.
 __global__ void __launch_bounds__(kCnnBlock) additive_cnn_finish_kernel(const __grid_constant__ CnnHeadsArgs args) {
   const std::int64_t g = blockIdx.x / static_cast<std::uint32_t>(args.batch);
   const std::int64_t image = blockIdx.x % static_cast<std::uint32_t>(args.batch);
@@ -370,7 +366,7 @@ __global__ void __launch_bounds__(kCnnBlock) additive_cnn_finish_kernel(const __
   const bool nonfinite = args.nonfinite[g * args.batch + image] != 0;
   float* values = dynamic_shared();
   float* next = values + kMaxCnnUnits;
-  std::int32_t before = 0;  // units of the layer before
+  std::int32_t before = 0;  // units of the previous layer
   IUSCORE_ROLLED
   for (std::int32_t layer = 0; layer < args.n_linears; ++layer) {
     const std::int32_t units = args.units[layer];

@@ -1,4 +1,5 @@
-// Launcher.
+// Tables of functions. Each warp looks up a row at a time, its lanes neighboring groups; then each thread adds up a
+// row.
 #include "core/lookup.h"
 #include "core/mlp.h"
 #include "cuda/block.cuh"
@@ -6,8 +7,6 @@
 #include "ops/additive_lookup.h"
 
 namespace iuscore {
-
-// Tables instead of networks: a warp has a row and its lanes neighboring groups; then a thread adds up a row.
 
 constexpr std::int32_t kLookupRows = 64;  // of a block
 

@@ -1,4 +1,5 @@
-// Launchers: how many blocks, and what runs after what.
+// The networks of additive models. Sums are taken in the order of the CPU kernel (docs/additive_mlp.md), so that the
+// bits are equal.
 #include "core/macros.h"
 #include "core/mlp.h"
 #include "cuda/block.cuh"
@@ -7,23 +8,23 @@
 
 namespace iuscore {
 
-// How the kernels of additive_mlp are cut and where their floats live.
+// ---- How the work is divided, and where values are kept
 
-// A warp multiplies kWarpRows rows of x by kWarpUnits hidden units, a thread 4 by 4 of them.
+// A warp computes kWarpRows rows of kWarpUnits units, and each of its threads 4 rows of 4 units.
 constexpr std::int32_t kWarpRows = 32;
 constexpr std::int32_t kWarpUnits = 16;
-constexpr std::int32_t kSlabFloats = 2048;  // weights that are multiplied at a time
+constexpr std::int32_t kSlabFloats = 2048;  // weights that are in shared memory at a time
 constexpr std::int32_t kSlabs = 2;          // one is read while the next is written
 
-// In shared memory, in this order: two slabs of weights; values of the rows (inputs, hidden layers, outputs), each a
-// line of `pitch` floats; the backward pass's sums of one group. What does not fit lies workspace: values in the
-// workspace, one piece a block, and sums where they go in the end.
+// Shared memory holds, in this order: two slabs of weights; values of the rows (inputs, hidden layers, outputs), each a
+// line of `pitch` floats; the sums of one group in the backward pass. Values that do not fit are in the workspace, a
+// piece for each block; sums that do not fit are where they are written to in the end.
 struct AdditiveMlpLayout {
   std::int32_t threads;
   std::int32_t blocks;
-  std::int32_t warps_in_rows;  // the other warps stand side by side in units
+  std::int32_t warps_in_rows;  // warps with different rows; the others have the same rows and different units
   std::int32_t rows;           // of a tile
-  std::int32_t pitch;          // 4 more than rows: eight threads with neighboring lines meet eight bank quadruples
+  std::int32_t pitch;          // rows + 4: eight threads with neighboring lines then use different banks
   std::int32_t slab_units;
   std::int32_t slab_terms;
   bool values_in_shared;
@@ -39,14 +40,14 @@ struct AdditiveMlpLayout {
 IUSCORE_HD std::int64_t ceil_div(std::int64_t n, std::int64_t by) { return (n + by - 1) / by; }
 IUSCORE_HD std::int64_t least(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
 
-// Floats of one group's gradients: w1, b1, w2, b2, w3, b3. In whole fours, for what lies behind them.
+// Floats of one group's gradients (w1, b1, w2, b2, w3, b3), rounded up to a multiple of four for what follows them.
 IUSCORE_HD std::int64_t additive_sums(const AdditiveMlpArgs& args) {
   const std::int64_t h1 = args.hidden_1;
   const std::int64_t h2 = args.hidden_2;
   return ceil_div((args.largest_group + 1) * h1 + (h1 + 1) * h2 + (h2 + 1) * args.outputs, 4) * 4;
 }
 
-// What forward and backward share. A tile has as many rows as make one pass over the second hidden layer's units.
+// What both passes share. A tile has as many rows that the units of the second hidden layer are computed in one pass.
 inline AdditiveMlpLayout additive_tile_layout(const AdditiveMlpCudaArgs& args, std::int64_t shared_limit,
                                               std::int64_t sum_floats) {
   const AdditiveMlpArgs& mlp = args.mlp;
@@ -82,7 +83,7 @@ inline AdditiveMlpLayout additive_mlp_layout(const AdditiveMlpCudaArgs& args, st
                                              std::int32_t multiprocessors) {
   AdditiveMlpLayout layout = additive_tile_layout(args, shared_limit, 0);
   const std::int64_t tiles = ceil_div(args.mlp.rows, layout.rows);
-  // One slice where there are tiles enough for all multiprocessors: then the same kernel adds up the total.
+  // One slice if there are enough tiles for all multiprocessors: the same kernel then adds up the totals.
   const std::int64_t busy = 4 * std::int64_t{multiprocessors};
   layout.slices = static_cast<std::int32_t>(tiles >= busy || tiles == 0 ? 1 : least(args.mlp.groups, busy / tiles));
   layout.items = tiles * layout.slices;
@@ -107,7 +108,7 @@ inline std::int64_t additive_workspace(const AdditiveMlpLayout& layout) {
   return layout.sum_floats * layout.items + (layout.values_in_shared ? 0 : layout.value_floats * layout.blocks);
 }
 
-// What a block of threads does with one tile of rows and one group: layers, sums over rows.
+// ---- What a block does with one tile of rows and one group: layers, and sums over rows
 
 // A matrix of weights as a layer sees it: [terms, units] by strides.
 struct LayerWeights {
@@ -119,16 +120,15 @@ struct LayerWeights {
   std::int32_t units;
 };
 
-// One group's place among inputs and weights.
+// One group: where its inputs and weights are.
 struct AdditiveGroup {
   std::int64_t index;
   std::int32_t first;  // column of x
   std::int32_t inputs;
 };
 
-// Values are lines of one tile's rows: line `unit`, position `row`. Each function is called by all threads of the
-// block.
-// kInShared, where layout.values_in_shared, tells the compiler which kind of memory they are in.
+// Values of one tile: line `unit`, position `row`. All threads of the block call each function. kInShared is
+// layout.values_in_shared, as a constant: so the compiler knows the memory that values are in.
 template <bool kInShared>
 class AdditiveTile {
  public:
@@ -149,8 +149,8 @@ class AdditiveTile {
     return {g, args_.first_input[g], args_.first_input[g + 1] - args_.first_input[g]};
   }
 
-  // `rows` rows of the group's inputs; zeros behind them. A warp takes 8 inputs of 4 rows at a time: whole sectors of
-  // memory where rows are contiguous, and 32 banks.
+  // Loads `rows` rows of the group's inputs, and zeros for the rest of the tile. A warp loads 8 inputs of 4 rows at a
+  // time: if rows are contiguous these are whole sectors of memory, and 32 different banks.
   __device__ void load_inputs(const AdditiveGroup& group, std::int64_t first_row, std::int32_t rows) {
     const float* from = args_.x + first_row * args_.stride_row + group.first * args_.stride_input;
     for (std::int32_t k = lane() % 8; k < group.inputs; k += 8)
@@ -158,7 +158,7 @@ class AdditiveTile {
         x[k * layout_.pitch + row] = row < rows ? from[row * args_.stride_row + k * args_.stride_input] : 0.0f;
   }
 
-  // Lines of x, now gradients, to where they go.
+  // Writes the lines of x, which are now gradients, to `to`.
   __device__ void write_inputs(const AdditiveGroup& group, std::int64_t first_row, std::int32_t rows, float* to) const {
     to += first_row * args_.inputs + group.first;
     for (std::int32_t k = lane() % 8; k < group.inputs; k += 8)
@@ -191,8 +191,8 @@ class AdditiveTile {
             args_.outputs};
   }
 
-  // to[unit][row] = end(to[unit][row], bias[unit] + sum over terms of w[term, unit] * from[term][row]). What other
-  // threads wrote to `from` and `to` before is seen; what is written here is seen after the next barrier.
+  // to[unit][row] = end(to[unit][row], bias[unit] + sum over terms of w[term, unit] * from[term][row]). Has a barrier
+  // after earlier writes to `from` and `to`; the caller needs one before the results are read.
   template <class End>
   __device__ void layer(const float* from, const LayerWeights& w, float* to, const End& end) {
     const std::int32_t row = warp() % layout_.warps_in_rows * kWarpRows + lane() % 8 * 4;
@@ -210,7 +210,7 @@ class AdditiveTile {
         const std::int32_t terms = w.terms - term < layout_.slab_terms ? w.terms - term : layout_.slab_terms;
         float* slab = slab_ + kSlabFloats * (turn_ ^= 1);
         load_slab(w, term, terms, first, slab);
-        __syncthreads();  // no thread still reads the slab before the last
+        __syncthreads();  // also: no thread still reads the slab that is overwritten next
         const float* in = from + std::int64_t{term} * layout_.pitch + row;
         const float* weights = slab + unit;
         for (std::int32_t k = 0; k < terms; ++k) {
@@ -231,8 +231,8 @@ class AdditiveTile {
     }
   }
 
-  // to[a][b] += sum over the first `rows` rows of line a of `one` times line b of `two`, where `fresh` from 0.
-  // Neighbors in `to` by strides. An element belongs to the same thread in every call.
+  // to[a][b] += sum over the first `rows` rows of line a of `one` times line b of `two`; `fresh`: the sums begin with
+  // 0. `to` has the strides of the lines. The same thread computes an element in every call.
   struct Lines {
     const float* data;
     std::int32_t count;
@@ -268,7 +268,7 @@ class AdditiveTile {
  private:
   __device__ static Four<float> four_of(const float* from) { return *reinterpret_cast<const Four<float>*>(from); }
 
-  // A slab has as many units as divide the number of threads, so a thread keeps its unit.
+  // slab_units divides the number of threads, so that a thread loads one unit.
   __device__ void load_slab(const LayerWeights& w, std::int32_t term, std::int32_t terms, std::int32_t first,
                             float* slab) const {
     const std::int32_t u = thread() % layout_.slab_units;
@@ -278,7 +278,7 @@ class AdditiveTile {
       slab[k * layout_.slab_units + u] = real ? from[k * w.term] : 0.0f;
   }
 
-  // A thread an element.
+  // Each thread computes an element at a time.
   __device__ void add_few(const Lines& one, const Lines& two, std::int32_t rows, bool fresh, float* to) const {
     for (std::int32_t a = thread(); a < one.count; a += threads())
       for (std::int32_t b = 0; b < two.count; ++b) {
@@ -296,8 +296,8 @@ class AdditiveTile {
       }
   }
 
-  // A warp 32 by 16 elements, a thread 4 by 4: neighbors in a are 8 apart, in b 4, so that loads of four rows each meet
-  // different banks.
+  // A warp computes 32 by 16 elements, a thread 4 by 4. A thread's elements are 8 apart in a and 4 apart in b, so that
+  // loads of four rows use different banks.
   __device__ void add_many(const Lines& one, const Lines& two, std::int32_t rows, bool fresh, float* to) const {
     const auto across = static_cast<std::int32_t>(ceil_div(one.count, 32));
     const auto items = static_cast<std::int32_t>(across * ceil_div(two.count, 16));
@@ -344,7 +344,7 @@ class AdditiveTile {
   std::int32_t turn_ = 0;
 };
 
-// Ends of a layer: what becomes of the value that was there and the sum.
+// What a layer writes, from the previous value and the sum.
 struct Identity {
   __device__ float operator()(float, float sum) const { return sum; }
 };
@@ -355,14 +355,11 @@ struct ReluGradient {
   __device__ float operator()(float h, float sum) const { return relu_gradient(h, sum); }
 };
 
-// The additive model's networks. Sums are taken in the order of the CPU kernel (docs/additive_mlp.md): equal bits.
+// The second number of the launch bounds: without it ptxas spills registers although there are enough.
 
-// The second number of the launch bounds keeps ptxas from saving registers it need not save, by spilling.
+// ---- Forward pass: a block computes a tile of rows, for a slice of the groups
 
-// ---- Forward: a block has a tile of rows and goes through a slice of the groups
-// --------------------------------------
-
-// Contributions of one group from h2, and, where the block has all groups, the total so far.
+// Computes contributions of one group from h2, and adds them to the total if the block has all groups.
 template <bool kInShared>
 __device__ void write_contributions(const AdditiveMlpArgs& args, const AdditiveMlpLayout& layout,
                                     AdditiveTile<kInShared>& tile, const AdditiveGroup& group, std::int64_t first_row,
@@ -371,7 +368,7 @@ __device__ void write_contributions(const AdditiveMlpArgs& args, const AdditiveM
   const bool wide = w.units >= 4;
   if (wide) tile.layer(tile.h2, w, tile.out, Identity());
   __syncthreads();
-  const std::int32_t row = tile.thread() % layout.rows;  // rows divide the threads: a total is one thread's
+  const std::int32_t row = tile.thread() % layout.rows;  // one thread adds up a total, as rows divides the threads
   if (row >= rows) return;
   for (std::int32_t c = tile.thread() / layout.rows; c < w.units; c += tile.threads() / layout.rows) {
     float sum;
@@ -411,7 +408,7 @@ __global__ void __launch_bounds__(kMaxMlpBlock, 2)
   }
 }
 
-// The total where several blocks had a row's groups: a thread a sum.
+// Totals if several blocks computed the groups of a row: each thread adds up one at a time.
 __global__ void __launch_bounds__(kMaxMlpBlock)
     additive_mlp_total_kernel(const __grid_constant__ AdditiveMlpArgs args) {
   const std::int64_t step = std::int64_t{gridDim.x} * blockDim.x;
@@ -423,8 +420,7 @@ __global__ void __launch_bounds__(kMaxMlpBlock)
   }
 }
 
-// ---- Backward: a block has one group and a chunk of rows
-// -------------------------------------------------------------
+// ---- Backward pass: a block computes one group and a chunk of rows
 
 // One group's sums: w1 [d, H1], b1, w2 [H1, H2], b2, w3 [H2, C], b3, one after another.
 struct AdditiveSums {
@@ -440,7 +436,7 @@ struct AdditiveSums {
   }
 };
 
-// The gradient of the group's contributions to the outputs' lines; zeros behind the rows.
+// Loads the gradient of the group's contributions into the lines of outputs; zeros for the rest of the tile.
 template <bool kInShared>
 __device__ void load_incoming(const AdditiveMlpArgs& args, const AdditiveMlpLayout& layout,
                               const AdditiveMlpGradients& gradients, AdditiveTile<kInShared>& tile,
@@ -474,7 +470,7 @@ __device__ void tile_gradients(const AdditiveMlpArgs& args, const AdditiveMlpLay
   const LayerWeights first = tile.first_layer(group);
   const LayerWeights second = tile.second_layer(group);
   const LayerWeights third = tile.third_layer(group);
-  __syncthreads();  // the tile before is still read
+  __syncthreads();  // the previous tile may still be read
   tile.load_inputs(group, first_row, rows);
   load_incoming(args, layout, gradients, tile, group, first_row, rows);
   tile.layer(tile.x, first, tile.h1, Relu());
@@ -496,7 +492,8 @@ __device__ void tile_gradients(const AdditiveMlpArgs& args, const AdditiveMlpLay
   tile.write_inputs(group, first_row, rows, gradients.x);
 }
 
-// workspace: the items' sums, then the values of blocks that have none on chip. Items: chunks from `chunk` on, groups.
+// workspace: sums of all items, then values of all blocks if they are not in shared memory. An item is a chunk, from
+// `chunk` on, and a group.
 template <bool kInShared>
 __global__ void __launch_bounds__(kMaxMlpBlock, 1)
     additive_mlp_backward_kernel(const __grid_constant__ AdditiveMlpArgs args,
@@ -524,7 +521,7 @@ __global__ void __launch_bounds__(kMaxMlpBlock, 1)
   }
 }
 
-// Where the i-th of one group's sums goes; null behind the last.
+// Where the i-th sum of group g is written; null if the group has fewer.
 __device__ inline float* gradient_at(const AdditiveMlpArgs& args, const AdditiveMlpGradients& to, std::int64_t g,
                                      std::int64_t i) {
   const std::int64_t h1 = args.hidden_1;
@@ -541,8 +538,8 @@ __device__ inline float* gradient_at(const AdditiveMlpArgs& args, const Additive
   return nullptr;
 }
 
-// Adds the sums of `chunks` chunks to the gradients, in order, a thread a gradient. Before the first chunk there is
-// nothing; without any, gradients are 0.
+// Adds the sums of `chunks` chunks to the gradients, in order; each thread adds up one gradient at a time. `first`:
+// these are the first chunks, so gradients are overwritten; without any chunk they become 0.
 __global__ void __launch_bounds__(kMaxMlpBlock)
     additive_mlp_add_kernel(const __grid_constant__ AdditiveMlpArgs args,
                             const __grid_constant__ AdditiveMlpGradients gradients, const float* sums,

@@ -1,4 +1,4 @@
-// What a block of threads does together. Every function here is called by all threads of the block.
+// What the threads of a block do together. All threads of the block call each function.
 #pragma once
 
 #include <cstdint>
@@ -15,12 +15,12 @@ namespace iuscore {
 constexpr std::int32_t kWarpSize = 32;
 constexpr unsigned kAllLanes = 0xffffffffu;
 
-// Before a loop over pixels: a body as long as these gains nothing from being repeated and would spill registers.
+// Before loops. ROLLED: the bodies of loops over pixels are long; unrolled they gain nothing and spill registers.
 #if defined(__CUDACC__)
 #define IUSCORE_ROLLED _Pragma("unroll 1")
 #define IUSCORE_UNROLLED_BY_2 _Pragma("unroll 2")
 #define IUSCORE_UNROLLED _Pragma("unroll")
-#define IUSCORE_NOINLINE __noinline__ static  // its registers are not held while something else runs
+#define IUSCORE_NOINLINE __noinline__ static  // so that its registers do not add to those of the caller
 #else
 #define IUSCORE_ROLLED
 #define IUSCORE_UNROLLED_BY_2
@@ -60,15 +60,15 @@ __device__ inline std::uint64_t sum_over_warp(std::uint64_t value) {
   return static_cast<std::uint64_t>(sum_over_warp(static_cast<std::int64_t>(value)));
 }
 
-// Gives every thread the first kRanges ranges over the block. Whatever the threads wrote before is visible to all of
-// them after. scratch: shared, [kRanges, 2, kWarpSize].
+// Widens the first kRanges ranges of each thread to those of the block. Has a barrier: all threads see what the others
+// wrote before. scratch: shared, [kRanges, 2, kWarpSize].
 template <int kRanges>
 __device__ void widen_over_block(Range* ranges, float* scratch) {
   const auto warp = static_cast<std::int32_t>(threadIdx.x) / kWarpSize;
   const auto lane = static_cast<std::int32_t>(threadIdx.x) % kWarpSize;
   const auto warps = static_cast<std::int32_t>(blockDim.x) / kWarpSize;
   for (int r = 0; r < kRanges; ++r) widen_over_warp(ranges[r]);
-  __syncthreads();  // scratch may still be read on behalf of an earlier call
+  __syncthreads();  // scratch of an earlier call may still be read
   if (lane == 0) {
     for (int r = 0; r < kRanges; ++r) {
       scratch[2 * r * kWarpSize + warp] = ranges[r].low;

@@ -1,4 +1,7 @@
-// Launcher: where things live.
+// Color histograms: a block counts a band of rows of an image in shared memory, then writes or adds its counts. Bytes
+// of rgb and gray are counted as bytes, 16 of them with one load, and sorted into bins at the end. An atomic addition
+// whose result is not used merges the lanes of a warp that add to the same counter, so flat images are no slower than
+// others.
 #include "core/color.h"
 #include "core/histogram.h"
 #include "core/pixel.h"
@@ -8,18 +11,18 @@
 
 namespace iuscore {
 
-// How the work of color_histogram is cut into blocks, and what of it lies in shared memory.
+// ---- How the work is divided, and what is in shared memory
 
 // A task is a band of rows of an image. Shared memory, in words: edges, keys, `copies` histograms.
 struct ColorHistogramLayout {
   std::int32_t threads;
   std::int32_t blocks;
-  std::int32_t bands;  // of an image; more than one add to counts that were cleared
+  std::int32_t bands;  // of an image; several bands add to counts that were cleared before
   std::int32_t band_rows;
   std::int32_t edge_words;
   std::int32_t key_words;
   std::int32_t histogram_words;  // of one copy
-  std::int32_t copies;           // warps add to them in turn; 0: the histogram is too large and lies in global memory
+  std::int32_t copies;           // shared among the warps; 0: the histogram is too large and is in global memory
   std::int64_t shared_bytes;
 };
 
@@ -67,13 +70,8 @@ inline ColorHistogramLayout color_histogram_layout(const ColorHistogramCudaArgs&
   return layout;
 }
 
-// Whether blocks add to counts, which are to be cleared before.
+// Whether blocks add to counts, which must be cleared before.
 inline bool adds_to_counts(const ColorHistogramLayout& layout) { return layout.bands > 1 || layout.copies == 0; }
-
-// Color histograms: a block counts a band of rows of an image in shared memory, then writes or adds what it found.
-// Bytes of rgb and gray are counted as they are, 16 of them by one load, and put into bins at the end. An addition
-// whose result is not used merges the lanes of a warp that add to the same counter, so flat images are no slower than
-// others.
 
 template <class Pixel, ColorSpace kSpace>
 class ColorHistogramBlock {
@@ -132,9 +130,9 @@ class ColorHistogramBlock {
   }
 
  private:
-  // Walking over the band.
+  // ---- Pixels of the band
 
-  // Calls each(address of a pixel) for the pixels that count; the threads of the block share them from `begin` on.
+  // Calls each(address) for each pixel from number `begin` on that is counted, in the threads of the block in turns.
   template <class Each>
   __device__ void for_pixels(std::int32_t begin, const Each& each) const {
     const auto width = static_cast<std::int32_t>(args_.image.width);
@@ -154,7 +152,7 @@ class ColorHistogramBlock {
     }
   }
 
-  // Bytes as they are.
+  // ---- Bytes, counted as bytes
 
   __device__ bool dense_rows(std::int64_t stride_w) const {
     return mask_ == nullptr && args_.image.stride_w == stride_w && args_.image.stride_h == stride_w * args_.image.width;
@@ -178,7 +176,8 @@ class ColorHistogramBlock {
     }
   }
 
-  // n consecutive bytes, of kPeriod channels in turn; up to 15 before and after those that are loaded by 16.
+  // Counts n consecutive bytes, of kPeriod channels in turns: 16 with one load; up to 15 bytes before and after one by
+  // one.
   template <int kPeriod>
   __device__ void count_span(const std::uint8_t* p, std::int64_t n, std::uint32_t* counters) const {
     const auto to_alignment = static_cast<std::int64_t>(-reinterpret_cast<std::uintptr_t>(p) % sizeof(Words));
@@ -206,24 +205,24 @@ class ColorHistogramBlock {
       const BinAxis& axis = axes_[c];
       const std::int32_t from = args_.channels == 3 ? c * 256 : 0;
       for (std::int32_t i = thread(); i < axis.bins + kOutOfRangeSlots; i += threads()) {
-        const std::int32_t kind = i - axis.bins;
-        const std::int32_t begin = kind < 0         ? bytes_below(axis.edges[i])
-                                   : kind == kAbove ? bytes_below(axis.edges[axis.bins])
-                                                    : 0;
-        const std::int32_t end = kind < 0         ? bytes_below(axis.edges[i + 1])
-                                 : kind == kBelow ? bytes_below(axis.edges[0])
-                                 : kind == kAbove ? 256
-                                                  : 0;
+        const std::int32_t extra = i - axis.bins;  // slot out of range, or negative: a bin
+        const std::int32_t begin = extra < 0         ? bytes_below(axis.edges[i])
+                                   : extra == kAbove ? bytes_below(axis.edges[axis.bins])
+                                                     : 0;
+        const std::int32_t end = extra < 0         ? bytes_below(axis.edges[i + 1])
+                                 : extra == kBelow ? bytes_below(axis.edges[0])
+                                 : extra == kAbove ? 256
+                                                   : 0;
         std::uint32_t sum = 0;
         for (std::int32_t v = begin; v < end; ++v) sum += total(from + v);
-        kind < 0 ? store(args_.counts + image_ * size_ + at + i, sum)
-                 : store(args_.out_of_range + (image_ * kChannels + c) * kOutOfRangeSlots + kind, sum);
+        extra < 0 ? store(args_.counts + image_ * size_ + at + i, sum)
+                  : store(args_.out_of_range + (image_ * kChannels + c) * kOutOfRangeSlots + extra, sum);
       }
       at += axis.bins;
     }
   }
 
-  // Slots.
+  // ---- Slots
 
   __device__ void make_keys() {
     std::int32_t stride = 1;
@@ -261,7 +260,7 @@ class ColorHistogramBlock {
     }
   }
 
-  // 16 interleaved pixels by three loads, where they lie aligned; returns how many pixels were counted.
+  // Counts 16 interleaved pixels with three loads, if pixels are aligned; returns the number of pixels counted.
   __device__ std::int32_t count_key_blocks() const {
     const bool aligned = reinterpret_cast<std::uintptr_t>(pixels_) % sizeof(Words) == 0;
     if (args_.channels != 3 || args_.image.stride_c != 1 || !dense_rows(3) || !aligned) return 0;
@@ -303,7 +302,7 @@ class ColorHistogramBlock {
     return rounded_gray(Pixel::load(p[0]), Pixel::load(p[stride_c_]), Pixel::load(p[2 * stride_c_]));
   }
 
-  // Into a joint histogram, in shared or in global memory.
+  // Counts a slot of a joint histogram, in shared or in global memory.
   __device__ void add_slot(std::uint32_t slot) const {
     if (layout_.copies > 0) return add(own_ + slot);
     const auto size = static_cast<std::uint32_t>(size_);
@@ -322,7 +321,8 @@ class ColorHistogramBlock {
     }
   }
 
-  // The one whose counters begin at `from`, as number `which` of the image's `all`; `written` counts stand before its.
+  // Writes the histogram whose counters begin at `from`. It is number `which` of the image's `all` histograms, and
+  // `written` counts of the result precede it.
   __device__ void write_histogram(std::int32_t from, std::int32_t written, std::int32_t bins, std::int32_t which,
                                   std::int32_t all) const {
     IUSCORE_ROLLED
@@ -332,7 +332,7 @@ class ColorHistogramBlock {
       store(args_.out_of_range + (image_ * all + which) * kOutOfRangeSlots + thread(), total(from + bins + thread()));
   }
 
-  // Counters.
+  // ---- Counters
 
   __device__ static void add(std::uint32_t* counter) { atomicAdd(counter, 1u); }
 
@@ -380,7 +380,7 @@ __global__ void __launch_bounds__(kMaxHistogramBlock, 2)
 
 using ColorHistogramKernel = void (*)(ColorHistogramCudaArgs, ColorHistogramLayout);
 
-// rgb and gray start from what is stored, hsv and lab from unit values.
+// rgb and gray start from the stored values, hsv and lab from values on the unit scale.
 template <class Raw, class Unit>
 ColorHistogramKernel color_histogram_kernel_for(ColorSpace space) {
   if (space == ColorSpace::rgb) return color_histogram_kernel<Raw, ColorSpace::rgb>;

@@ -9,8 +9,8 @@
 
 namespace iuscore {
 
-// Throws in words where CUDA refused something. The runtime keeps what it refused as its last error, and the next
-// launch of any op would find it there.
+// Throws std::runtime_error with CUDA's reason if there is an error. Clears the runtime's last error, which the next
+// launch of any op would report otherwise.
 inline void check_cuda(cudaError_t error, const char* op, const char* what) {
   if (error == cudaSuccess) return;
   static_cast<void>(cudaGetLastError());
@@ -18,8 +18,8 @@ inline void check_cuda(cudaError_t error, const char* op, const char* what) {
                            cudaGetErrorString(error));
 }
 
-// Makes a device current while in scope. Runtime calls of this library and of PyTorch act on one current device per
-// thread, so the caller's is put back, also when an exception passes.
+// Makes a device current while in scope. The runtime has one current device for each thread, which PyTorch uses as
+// well; so the caller's device is restored, also after an exception.
 class CurrentDevice {
  public:
   CurrentDevice(std::int32_t device, const char* op) : device_(device) {

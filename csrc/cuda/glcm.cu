@@ -1,4 +1,4 @@
-// Launcher of `glcm`.
+// Co-occurrence matrices. A block counts an image, or some of its offsets, in shared memory, then writes the matrices.
 #include "cuda/glcm.cuh"
 #include "cuda/launch.h"
 
@@ -17,7 +17,7 @@ inline GlcmTask glcm_task(const GlcmCudaArgs& args) {
           args.threads};
 }
 
-// Writes the pass's band of the matrices of `count` offsets; counts: of the first of them.
+// Writes the band of this pass, of the matrices of `count` offsets. counts: matrix of the first one.
 template <bool kFew>
 __device__ void write_glcm(const GlcmMatrix<kFew>& matrix, std::int32_t count, std::int32_t levels, bool symmetric,
                            std::int32_t* counts) {

@@ -1,4 +1,4 @@
-// Co-occurrence matrices, one block an image or some of its offsets: counted in shared memory, then written.
+// What `glcm` and `glcm_features` share on a GPU: from images to levels, to pairs, to matrices in shared memory.
 #pragma once
 
 #include <cstdint>
@@ -9,30 +9,31 @@
 
 namespace iuscore {
 
-// How the co-occurrence kernels are cut: threads, what an image's levels and counters take of shared memory, and in how
-// many passes the matrices are counted.
+// ---- How the work is divided: threads, shared memory for levels and for counters, passes over the image
 //
-// Levels of a strip of rows lie in shared memory as words: four bytes where levels are few, else two halves. Columns
-// outside the image hold `not counted`, so a pair needs no test of its columns. Counters are 32-bit, so none overflows:
-//   few levels   the whole matrices of as many offsets as fit, first level times pitch plus second
-//   more levels  one offset at a time; symmetric matrices as the triangle first >= second, else the square; in bands of
-//                rows where shared memory does not hold it at once (a GPU with 99 KB a block, 256 levels)
+// The levels of a strip of rows are in shared memory, in words: four levels of a byte if there are few levels, else two
+// of 16 bits. Columns outside the image hold `not counted`, so that columns of a pair need no test. Counters have 32
+// bits, so that none overflows:
+//   few levels   whole matrices of as many offsets as fit; cell = first level * pitch + second level
+//   more levels  one offset at a time: the triangle first >= second of a symmetric matrix, else the square; in bands of
+//                rows if the matrix does not fit (256 levels on a GPU with 99 KB for a block)
 
 constexpr std::int32_t kFewLevels = 64;
 constexpr std::int32_t kMinGlcmBlock = 128;
-constexpr std::int64_t kGlcmFirstsAt = 512;  // before: widen_over_block of one range, largest level, Quantizer
+constexpr std::int64_t kGlcmFirstsAt = 512;  // after scratch of widen_over_block<1>, largest level and Quantizer
 constexpr std::int64_t kGlcmScratchBytes = kGlcmFirstsAt + 4 * kMaxLevels;  // first_of_level
-constexpr std::int64_t kWholeImageBytes = 64 * 1024;  // an image that takes less is kept as a whole
-constexpr std::int64_t kStripBytes = 40 * 1024;       // else strips of about this size
+constexpr std::int64_t kWholeImageBytes = 64 * 1024;  // levels of an image that takes less are kept as a whole
+constexpr std::int64_t kStripBytes = 40 * 1024;       // other images: strips of about this size
 constexpr std::int64_t kMatricesBytes = 72 * 1024;    // of one pass, so that several blocks share a multiprocessor
 constexpr std::int64_t kMultiprocessorThreads = 2 * kMaxGlcmBlock;
-constexpr std::int32_t kLineSlots = 5;  // times levels: rows, columns, |i - j|, i + j
+constexpr std::int32_t kLineSlots = 5;  // times levels: counts of rows, columns, |i - j| and i + j
 
-// An offset with rows >= 0: the other direction counts the transposed matrix. rows >= height where no pair exists.
+// An offset with rows >= 0. An offset with negative rows is turned round, and its matrix is transposed. rows >= height
+// if there is no pair.
 struct GlcmStep {
   std::int32_t rows;
   std::int32_t columns;
-  std::int32_t delta;  // words from one pixel's to the word in which the other's begins, `bits` into it
+  std::int32_t delta;  // from the word of one pixel to the word of the other, in which the other begins at bit `bits`
   std::int32_t bits;
   bool transposed;
 };
@@ -43,15 +44,15 @@ struct GlcmLayout {
   std::int32_t offset_count;
   std::int32_t jobs;          // of an image; a job is the work of one block
   std::int32_t job_offsets;   // consecutive offsets of a job
-  std::int32_t pass_offsets;  // of them counted at once
+  std::int32_t pass_offsets;  // offsets of a job that are counted at a time
   std::int32_t bands;         // of a matrix; pass_offsets is 1 where there are several
-  std::int32_t strip_rows;    // 0: levels are not kept but found again for every pair
-  std::int32_t halo;          // rows below a strip that its pairs reach
+  std::int32_t strip_rows;    // 0: levels are not kept, but computed for every pair
+  std::int32_t halo;          // rows below a strip that its pairs need
   std::int32_t pitch;         // words of a row
   std::int32_t front;         // words before the first row
   std::int32_t code_words;
   std::int32_t matrix_cells;  // of one offset or one band
-  std::int64_t lines_at;      // bytes from the begin of shared memory, as the others
+  std::int64_t lines_at;      // byte offset in shared memory, as the next two
   std::int64_t matrix_at;
   std::int64_t codes_at;
   std::int64_t shared_bytes;
@@ -82,7 +83,7 @@ IUSCORE_HD std::int32_t cells_before(std::int32_t row, std::int32_t levels, bool
 
 inline std::int64_t round_up_to(std::int64_t n, std::int64_t step) { return (n + step - 1) / step * step; }
 
-// Fills steps, halo and the columns' padding.
+// Sets steps and halo; returns the largest number of columns of an offset.
 inline std::int64_t set_glcm_steps(const GlcmTask& task, GlcmLayout& layout) {
   const std::int32_t per_word = has_few_levels(task.levels) ? 4 : 2;
   std::int64_t padding = 0;
@@ -97,7 +98,7 @@ inline std::int64_t set_glcm_steps(const GlcmTask& task, GlcmLayout& layout) {
     step.rows = static_cast<std::int32_t>(rows);
     step.columns = static_cast<std::int32_t>(columns);
     const std::int32_t in_word = ((step.columns % per_word) + per_word) % per_word;
-    step.delta = (step.columns - in_word) / per_word;  // the rows' share follows once their pitch is known
+    step.delta = (step.columns - in_word) / per_word;  // rows * pitch is added once the pitch is known
     step.bits = in_word * (32 / per_word);
     if (rows == task.height) continue;
     if (rows > layout.halo) layout.halo = static_cast<std::int32_t>(rows);
@@ -106,7 +107,7 @@ inline std::int64_t set_glcm_steps(const GlcmTask& task, GlcmLayout& layout) {
   return padding;
 }
 
-// Rows of each band, as many as `cells` hold; at least one.
+// Sets the bands: each has as many rows as fit `cells` cells, and at least one.
 inline void set_glcm_bands(const GlcmTask& task, std::int64_t cells, GlcmLayout& layout) {
   const bool triangle = is_triangle(task);
   layout.bands = 0;
@@ -123,8 +124,8 @@ inline void set_glcm_bands(const GlcmTask& task, std::int64_t cells, GlcmLayout&
   layout.band_start[layout.bands] = static_cast<std::int16_t>(task.levels);
 }
 
-// shared_limit: the most bytes of shared memory a block may have; at least 32 KB. most_code_bytes: of an image that is
-// kept as a whole; tests ask for less, to cut small images as large ones are.
+// shared_limit: largest shared memory of a block, in bytes, at least 32 KB. most_code_bytes: largest levels of an image
+// that are kept as a whole; tests pass less, so that small images are cut as large ones are.
 inline GlcmLayout glcm_layout(const GlcmTask& task, std::int64_t shared_limit, std::int32_t multiprocessors,
                               std::int64_t most_code_bytes = kWholeImageBytes) {
   const auto smaller = [](std::int64_t x, std::int64_t y) { return x < y ? x : y; };
@@ -133,7 +134,7 @@ inline GlcmLayout glcm_layout(const GlcmTask& task, std::int64_t shared_limit, s
   const bool few = has_few_levels(task.levels);
   const std::int64_t padding = set_glcm_steps(task, layout);
   layout.offset_count = task.offset_count;
-  // Few images: their offsets go to different blocks.
+  // With few images their offsets are shared among blocks.
   const std::int64_t wanted_jobs = (2 * std::int64_t{multiprocessors} + task.batch - 1) / task.batch;
   layout.job_offsets = static_cast<std::int32_t>(larger(task.offset_count / larger(wanted_jobs, 1), 1));
   layout.jobs = (task.offset_count + layout.job_offsets - 1) / layout.job_offsets;
@@ -152,7 +153,7 @@ inline GlcmLayout glcm_layout(const GlcmTask& task, std::int64_t shared_limit, s
   std::int64_t codes = code_bytes(task.height);
   layout.strip_rows = static_cast<std::int32_t>(task.height);
   if (codes > smaller(codes_limit, most_code_bytes)) {
-    // Rows that one strip needs and the next one too are read twice: not more than a quarter of all.
+    // Rows that two strips need are read twice: a strip has enough rows that these are at most a quarter.
     const std::int64_t wanted = larger(smaller(kStripBytes, most_code_bytes), code_bytes(4 * (layout.halo + 1)));
     const std::int64_t most = most_code_bytes > 0 ? smaller(codes_limit, wanted) : 0;
     const std::int64_t fitting = (most / 4 - 2 * slack - 4) / pitch;
@@ -194,9 +195,9 @@ inline GlcmLayout glcm_layout(const GlcmTask& task, std::int64_t shared_limit, s
   return layout;
 }
 
-// From an image to the levels of a strip of its rows in shared memory, and from these to pairs.
+// ---- From an image to the levels of a strip of its rows, and to pairs
 
-// What GlcmCudaArgs and GlcmFeaturesCudaArgs say of the images, as the kernels take it.
+// The images of GlcmCudaArgs or GlcmFeaturesCudaArgs.
 struct GlcmImages {
   ImageView image;
   std::int64_t batch_stride;
@@ -225,7 +226,7 @@ struct GlcmPixels {
         mask_view(images.mask),
         three(images.channels == 3) {}
 
-  // Whether the pixel is counted, and its value.
+  // Loads the value of a pixel; returns whether the pixel is counted.
   __device__ bool load(std::int32_t row, std::int32_t column, float& value) const {
     const Storage* p = data + row * view.stride_h + column * view.stride_w;
     value =
@@ -235,7 +236,7 @@ struct GlcmPixels {
     return counted && (!Pixel::kCanBeNonFinite || is_finite(value));
   }
 
-  // Of bytes: whether rows can be read sixteen at a time.
+  // Whether bytes can be loaded sixteen at a time.
   __device__ bool in_sixteens() const {
     return !three && mask == nullptr && view.stride_w == 1 && view.stride_h % 16 == 0 && view.width % 16 == 0 &&
            reinterpret_cast<std::uintptr_t>(data) % 16 == 0;
@@ -248,7 +249,7 @@ struct GlcmPixels {
   bool three;
 };
 
-// Code: std::uint8_t for few levels, else std::uint16_t. The highest bit says `not counted`.
+// Code: std::uint8_t for few levels, else std::uint16_t. The highest bit means `not counted`.
 template <class Code>
 class GlcmCodes {
  public:
@@ -269,12 +270,12 @@ class GlcmCodes {
         width_(static_cast<std::int32_t>(images.image.width)),
         groups_((width_ + kPerWord - 1) / kPerWord) {}
 
-  // Before the first begin(): columns outside of any image are never counted.
+  // Before the first begin(): marks the columns outside the image as not counted.
   __device__ void clear() {
     for (std::int32_t i = thread(); i < layout_.code_words; i += threads()) words_[i] = kNotCounted;
   }
 
-  // Another image: finds out how it is quantised. No thread may still be in count().
+  // Starts an image: finds how it is quantised. No thread may still be in count().
   __device__ void begin(std::int64_t index) {
     index_ = index;
     loaded_ = false;
@@ -292,9 +293,9 @@ class GlcmCodes {
     __syncthreads();
   }
 
-  // Calls add.pair(add.offset(k), add.upper(i), j) for all pairs of offset `offset + k`, k < count: i is the level of
-  // the upper pixel, which is the first one unless the step is transposed, and j that of the other. What the threads
-  // wrote before is visible to all in `add`; ends without a barrier.
+  // Calls add.pair(add.offset(k), add.upper(i), j) for all pairs of offset `offset + k`, k < count. i is the level of
+  // the upper pixel, which is the first pixel unless the step is transposed; j is the level of the other. Begins with a
+  // barrier and ends without one.
   template <class Add>
   __device__ void count(std::int32_t offset, std::int32_t count, Add& add) {
     if (layout_.strip_rows == 0) {
@@ -304,7 +305,7 @@ class GlcmCodes {
     const bool whole = layout_.strip_rows >= height_;
     IUSCORE_ROLLED
     for (std::int32_t row = 0; row < height_; row += layout_.strip_rows) {
-      if (row > 0) __syncthreads();  // other threads may still be in the strip before
+      if (row > 0) __syncthreads();  // other threads may still read the previous strip
       if (!whole || !loaded_) load(row);
       __syncthreads();
       pairs(row, offset, count, add);
@@ -319,7 +320,7 @@ class GlcmCodes {
   __device__ static std::int32_t threads() { return static_cast<std::int32_t>(blockDim.x); }
 
  private:
-  // Levels of the strip that begins at `row`, and of the rows below that its pairs reach.
+  // Computes levels of the strip that begins at `row`, and of the rows below that its pairs need.
   __device__ void load(std::int32_t row) {
     std::int32_t rows = layout_.strip_rows + layout_.halo;
     if (rows > height_ - row) rows = height_ - row;
@@ -329,7 +330,7 @@ class GlcmCodes {
     if (threadIdx.x % kWarpSize == 0 && largest > 0) atomicMax(largest_, largest);
   }
 
-  // The pairs whose upper pixel is in the strip.
+  // Counts the pairs whose upper pixel is in the strip.
   template <class Add>
   __device__ void pairs(std::int32_t row, std::int32_t offset, std::int32_t count, Add& add) const {
     const std::int32_t rows = layout_.strip_rows < height_ - row ? layout_.strip_rows : height_ - row;
@@ -360,7 +361,7 @@ class GlcmCodes {
     }
   }
 
-  // All pairs where no strip fits into shared memory: both pixels are read from the image.
+  // Counts all pairs if no strip fits shared memory: both pixels are read from the image.
   template <class Add>
   __device__ void pairs_of_image(std::int32_t offset, std::int32_t count, Add& add) {
     std::uint32_t largest = 0;
@@ -392,7 +393,7 @@ class GlcmCodes {
     return word >> (i * kBits) & kMask;
   }
 
-  // A switch here and not a template of the kernels: reading pixels is a small part of their work.
+  // A switch here instead of a template parameter of the kernels: loading pixels is a small part of their work.
   template <class Use>
   __device__ void with_pixels(Use use) const {
     switch (images_.pixel_type) {
@@ -483,8 +484,8 @@ class GlcmCodes {
   bool loaded_ = false;  // the whole image's levels
 };
 
-// One pass's counters in shared memory: of few levels whole matrices of several offsets, transposed where the step is;
-// of more levels a band of rows of one offset's matrix, which is the triangle row >= column where it is symmetric.
+// ---- Counters of one pass, in shared memory. With few levels: matrices of several offsets, transposed if the step is.
+// With more levels: a band of rows of the matrix of one offset; of a symmetric matrix the triangle row >= column.
 
 template <bool kFew>
 class GlcmMatrix {
@@ -495,7 +496,7 @@ class GlcmMatrix {
         pitch_(static_cast<std::uint32_t>(levels) + 1),
         triangle_(!kFew && symmetric) {}
 
-  // A new pass. The barrier before the first add() is the caller's.
+  // Clears the counters for a new pass. The caller has a barrier before the first pair().
   __device__ void begin(std::int32_t offset, std::int32_t count, std::int32_t band) {
     offset_ = offset;
     first_row_ = static_cast<std::uint32_t>(layout_.band_start[band]);
@@ -507,11 +508,11 @@ class GlcmMatrix {
       fours[i] = {};
   }
 
-  // Counters of the pass's k-th offset, and what of a pair's cell does not depend on the offset.
+  // Counters of the k-th offset of the pass; and the part of a cell's index that does not depend on the offset.
   __device__ std::uint32_t* offset(std::int32_t k) const { return cells_ + (kFew ? k * layout_.matrix_cells : 0); }
   __device__ std::uint32_t upper(std::uint32_t level) const { return kFew ? level * pitch_ : level; }
 
-  // The result is not used: then lanes that meet in a cell are merged.
+  // The result of the atomic is not used, so lanes that add to the same cell are merged.
   __device__ void pair(std::uint32_t* counters, std::uint32_t upper, std::uint32_t lower) const {
     if constexpr (kFew) {
       atomicAdd(&counters[upper + lower], 1u);
@@ -529,7 +530,7 @@ class GlcmMatrix {
     return at >= first_row_ && at < end_row_;
   }
 
-  // Pairs with the first and second level of the k-th offset; of a triangle, pairs of the two in any order.
+  // The count of a first and a second level, of the k-th offset; in a triangle, of the two levels in any order.
   __device__ std::uint32_t at(std::int32_t k, std::uint32_t first, std::uint32_t second) const {
     if constexpr (kFew) {
       const bool transposed = layout_.steps[offset_ + k].transposed;
@@ -543,7 +544,7 @@ class GlcmMatrix {
     }
   }
 
-  // Of c + c^T where `symmetric`, else of c.
+  // A cell of c + c^T if `symmetric`, else of c.
   __device__ std::uint32_t joint(std::int32_t k, std::uint32_t first, std::uint32_t second, bool symmetric) const {
     const std::uint32_t count = at(k, first, second);
     if (!symmetric) return count;
@@ -551,7 +552,7 @@ class GlcmMatrix {
     return first == second ? 2 * count : count;
   }
 
-  // The band's cells one after the other; those that keep rows of a square apart are 0.
+  // The cells of the band one after another; the padding between rows of a square is 0.
   __device__ std::uint32_t band_cells() const { return cells_before(end_row_) - before_; }
   __device__ std::uint32_t cell(std::uint32_t i) const { return cells_[i]; }
   __device__ std::uint32_t first_row() const { return first_row_; }
@@ -564,7 +565,7 @@ class GlcmMatrix {
 
   const GlcmLayout& layout_;
   std::uint32_t* cells_;
-  std::uint32_t pitch_;  // one more than levels: the same column of neighboring rows lies in different banks
+  std::uint32_t pitch_;  // levels + 1: a column of neighboring rows is then in different banks
   bool triangle_;
   std::int32_t offset_ = 0;
   std::uint32_t first_row_ = 0;

@@ -1,4 +1,6 @@
-// Launcher of `glcm_features`: tables, then round by round records, sums and features.
+// Co-occurrence features, from images or from matrices, without writing a matrix. Kernels that count write a record for
+// each matrix: its histograms, and sums over parts of its cells. Other kernels turn records into sums, and sums into
+// features. Images are processed in rounds, so that records take bounded memory.
 #include <cstddef>
 
 #include "core/haralick.h"
@@ -10,15 +12,15 @@
 
 namespace iuscore {
 
-// From a matrix's histograms and what was found in its cells to the sums of core/haralick.h, one warp a matrix.
+// ---- From a record to the sums of core/haralick.h, one warp for each matrix
 
-// Terms of entropy and weights, from tables where there are any: computing one takes a division in double.
+// Terms of entropy, and weights, from tables if there are any: computing one takes a division in double.
 struct GlcmTerms {
   const std::uint64_t* terms;  // entropy_term of counts below term_count, or null
   std::uint32_t term_count;
-  const std::uint64_t* weights;  // [kGlcmWeights, levels], of the normalized ones nothing; or null
+  const std::uint64_t* weights;  // [kGlcmWeights, levels], without values for normalized weights; or null
   GlcmContext context;
-  std::uint32_t needs;  // of the features asked for
+  std::uint32_t needs;  // of all features that are asked for
 
   __device__ bool need(std::uint32_t what) const { return (needs & what) != 0; }
 
@@ -44,27 +46,27 @@ __device__ inline GlcmLines glcm_lines(std::uint32_t* lines, std::int32_t levels
   return {lines, lines + levels, lines + 2 * levels, lines + 3 * levels};
 }
 
-// Whether rows and columns are counted. Those of a symmetric matrix are needed for their entropy alone.
+// Whether rows and columns are counted. A symmetric matrix needs them for their entropy only.
 IUSCORE_HD bool has_marginals(bool symmetric, std::uint32_t needs) {
   return !symmetric || (needs & kNeedsMarginalEntropy) != 0;
 }
 
-// What threads or warps found in the cells of c, or of c + c^T where that is asked for.
+// Sums over cells of c, or of c + c^T for symmetric features, of one row or one warp.
 struct GlcmJoint {
   std::uint64_t terms;
   std::uint64_t square;
   std::uint64_t largest;
 };
 
-// A cell off the diagonal (twice in c + c^T), or any cell of a matrix that is not symmetric; one on the diagonal of c,
-// where symmetric. Of a triangle: count is c[i, j] + c[j, i].
+// Adds any cell of a matrix that is not symmetric; or, with `symmetric`, a cell off the diagonal, which is twice in c +
+// c^T and whose count is c[i, j] + c[j, i].
 __device__ inline void add_cell(GlcmJoint& to, std::uint32_t count, bool symmetric, const GlcmTerms& terms) {
   if (count == 0) return;
   if (terms.need(kNeedsJointEntropy)) to.terms += terms.term(count);
   to.square += (symmetric ? 2 : 1) * (std::uint64_t{count} * count);
   to.largest = count > to.largest ? count : to.largest;
 }
-// Makes a diagonal cell out of one that add_cell took as symmetric.
+// Corrects what add_cell() added for a cell that is on the diagonal of a symmetric matrix.
 __device__ inline void correct_diagonal(GlcmJoint& to, std::uint32_t count, const GlcmTerms& terms) {
   if (terms.need(kNeedsJointEntropy)) to.terms += std::uint64_t{count} << terms.context.entropy_shift;
   to.square += 2 * (std::uint64_t{count} * count);
@@ -87,12 +89,12 @@ __device__ inline std::uint64_t warp_largest(std::uint64_t value) {
 constexpr std::int32_t kGlcmSums = sizeof(GlcmSums) / sizeof(std::uint64_t);
 static_assert(kGlcmSums <= kWarpSize && sizeof(GlcmSums) == kGlcmSums * sizeof(std::uint64_t));
 
-// Adds up one field after the other; lane i keeps the i-th of GlcmSums.
+// Adds up the fields of GlcmSums one after another; lane i keeps the i-th field.
 class GlcmCollector {
  public:
   __device__ explicit GlcmCollector(std::int32_t lane) : lane_(lane) {}
 
-  // The field at `offset` bytes: the sum of the lanes' values, which all lanes get.
+  // The field at `offset` bytes becomes the sum of the values of all lanes, which all lanes get.
   __device__ std::uint64_t sum(std::size_t offset, std::uint64_t value) { return keep(offset, warp_sum(value)); }
   __device__ std::uint64_t keep(std::size_t offset, std::uint64_t value) {
     if (lane_ == static_cast<std::int32_t>(offset / sizeof(std::uint64_t))) mine_ = value;
@@ -131,7 +133,7 @@ __device__ inline void collect_marginals(GlcmCollector& to, const GlcmLines& lin
   IUSCORE_SUM_FIELD(to, s, column_entropy);
 }
 
-// Returns sum c |i - j|^2 in `contrast` and N.
+// Also gives `contrast`, sum c |i - j|^2, and `pairs`, N.
 __device__ inline void collect_differences(GlcmCollector& to, const GlcmLines& lines, const GlcmTerms& terms,
                                            std::int32_t lane, std::uint64_t& contrast, std::uint64_t& pairs) {
   GlcmSums s{};
@@ -155,8 +157,7 @@ __device__ inline void collect_differences(GlcmCollector& to, const GlcmLines& l
   }
 }
 
-// Also what rows and columns together have, where no histogram of them was counted: i^2 + j^2 is half of
-// (i + j)^2 + (i - j)^2.
+// If rows and columns were not counted, also their joint sums: i^2 + j^2 is half of (i + j)^2 + (i - j)^2.
 __device__ inline void collect_sums(GlcmCollector& to, const GlcmLines& lines, const GlcmTerms& terms,
                                     std::int32_t lane, bool marginals, std::uint64_t contrast, std::uint64_t pairs) {
   GlcmSums s{};
@@ -177,7 +178,7 @@ __device__ inline void collect_sums(GlcmCollector& to, const GlcmLines& lines, c
   to.keep(offsetof(GlcmSums, row_square), (sum2 + 2 * top * sum1 + top * top * pairs + contrast) / 2);
 }
 
-// The sums of one matrix: called by one warp, written to global memory.
+// Writes the sums of one matrix to global memory; called by one warp.
 __device__ inline void write_glcm_sums(const GlcmLines& lines, const GlcmJoint* joints, std::int32_t joint_count,
                                        const GlcmTerms& terms, std::uint64_t* sums) {
   const auto lane = static_cast<std::int32_t>(threadIdx.x) % kWarpSize;
@@ -202,19 +203,17 @@ __device__ inline void write_glcm_sums(const GlcmLines& lines, const GlcmJoint* 
 
 #undef IUSCORE_SUM_FIELD
 
-// Co-occurrence features from images, without writing a matrix: kernels that count, then kernels that finish
-// (glcm_features_finish.cuh). What passes from one to the other is a record a matrix: its histograms, and sums over
-// parts of its cells.
+// ---- From images to records
 //
-// Few levels: matrices are counted in shared memory, and every row, column and diagonal is added up by one thread.
-// More levels: the histograms of i + j and |i - j| are counted beside the matrix, which is read only for its own sums
-// (entropy, squares, largest), and not counted where no feature asks for those.
+// With few levels, matrices are counted in shared memory, and each row, column and diagonal is added up by one thread.
+// With more levels, the histograms of i + j and |i - j| are counted beside the matrix. The matrix is read only for sums
+// over its cells (entropy, squares, largest), and not counted if no feature needs those.
 
 constexpr std::uint32_t kMaxTerms = 4096;
 constexpr std::int64_t kRecordsBytes = std::int64_t{128} << 20;  // of one round of launches
 constexpr std::int32_t kMatrixThreads = 256;                     // of the kernel for given matrices
 
-// Where the workspace's parts begin, in 64-bit words, and how many images one round of launches takes.
+// Where the parts of the workspace begin, in 64-bit words, and the number of images of a round.
 struct GlcmWorkspace {
   std::int64_t terms;
   std::int64_t weights;
@@ -228,7 +227,7 @@ struct GlcmWorkspace {
   std::int32_t record_words;  // GlcmJoint [joint_count], 32-bit lines [kLineSlots * levels]
 };
 
-// Joint sums of a record: one a row, or one a warp.
+// Number of GlcmJoint in a record: one for each row, or for each warp.
 inline std::int32_t glcm_joint_count(std::int32_t levels, std::int32_t threads) {
   return has_few_levels(levels) ? levels : threads / 32;
 }
@@ -287,7 +286,7 @@ inline GlcmSumsTask glcm_sums_task(const GlcmFeaturesCudaArgs& args) {
   return task;
 }
 
-// Of `batch` of the images.
+// The task of counting `batch` of the images.
 inline GlcmTask glcm_task(const GlcmFeaturesCudaArgs& args, std::int64_t batch, std::uint32_t needs) {
   const bool joint = (needs & (kNeedsJoint | kNeedsJointEntropy)) != 0;
   return {args.image.height,
@@ -306,7 +305,7 @@ __device__ inline GlcmJoint warp_joint(const GlcmJoint& own) {
   return {warp_sum(own.terms), warp_sum(own.square), warp_largest(own.largest)};
 }
 
-// A line's or a row's cells of one of few-level matrices in shared memory.
+// Sums over rows and lines of a matrix in shared memory, with few levels.
 class GlcmFewCells {
  public:
   __device__ GlcmFewCells(const GlcmMatrix<true>& matrix, std::int32_t k, std::int32_t levels)
@@ -331,7 +330,7 @@ class GlcmFewCells {
     return total;
   }
 
-  // A row's sum; what the joint sums need of its cells goes to `found`.
+  // The sum of a row; adds its cells to `found`.
   __device__ std::uint32_t row(std::int32_t i, const GlcmTerms& terms, GlcmJoint& found) const {
     const bool symmetric = terms.context.symmetric;
     std::uint32_t total = 0;
@@ -355,7 +354,7 @@ class GlcmFewCells {
   std::int32_t levels_;
 };
 
-// What pairs of more levels are added to.
+// What a pair is added to, with more levels.
 struct GlcmManyPairs {
   __device__ std::uint32_t* offset(std::int32_t k) const { return matrix.offset(k); }
   __device__ std::uint32_t upper(std::uint32_t level) const { return level; }
@@ -372,13 +371,13 @@ struct GlcmManyPairs {
 
   const GlcmMatrix<false>& matrix;
   const GlcmLines& lines;
-  bool joint;       // the band of the matrix
-  bool histograms;  // once a matrix
+  bool joint;       // the band of the matrix is counted
+  bool histograms;  // histograms are counted: in one band only
   bool marginals;
   bool transposed;
 };
 
-// One block's steps.
+// The work of one block.
 template <bool kFew>
 class GlcmSumsBlock {
  public:
@@ -391,7 +390,7 @@ class GlcmSumsBlock {
     codes_.clear();
   }
 
-  // Offsets begin .. end - 1 of the image that is the index-th of this round, the first of which is `round_begin`.
+  // Counts offsets begin .. end - 1 of the index-th image of a round that begins with image `round_begin`.
   __device__ void image(std::int64_t round_begin, std::int64_t index, std::int32_t begin, std::int32_t end) {
     codes_.begin(round_begin + index);
     for (std::int32_t offset = begin; offset < end; offset += layout_.pass_offsets) {
@@ -402,7 +401,7 @@ class GlcmSumsBlock {
         many(offset, record);
       }
     }
-    // A barrier has passed since the last pixel was seen, and codes_.begin() has one after it forgets.
+    // There was a barrier after the last pixel, and codes_.begin() has one after it resets the largest level.
     if (threadIdx.x == 0) atomicMax(task_.largest(round_begin + index), codes_.largest());
   }
 
@@ -411,7 +410,7 @@ class GlcmSumsBlock {
     matrix_.begin(offset, count, 0);
     codes_.count(offset, count, matrix_);
     __syncthreads();
-    // Rows of all matrices first: they take longest, so they had better share warps.
+    // Rows of all matrices first: they take longest, and lanes of a warp should take equally long.
     const std::int32_t rows = count * levels_;
     const std::int32_t others = 4 * levels_ - 1;
     const GlcmTerms terms = task_.terms();
@@ -426,10 +425,10 @@ class GlcmSumsBlock {
         task_.joints(record + k)[i - k * levels_] = found;
       } else {
         const std::int32_t line = i - rows - k * others;
-        const std::int32_t kind = line / levels_;
-        task_.lines(record + k)[levels_ + line] = kind == 0   ? cells.column(line)
-                                                  : kind == 1 ? cells.difference(line - levels_)
-                                                              : cells.sum(line - 2 * levels_);
+        const std::int32_t which = line / levels_;  // columns, differences, sums
+        task_.lines(record + k)[levels_ + line] = which == 0   ? cells.column(line)
+                                                  : which == 1 ? cells.difference(line - levels_)
+                                                               : cells.sum(line - 2 * levels_);
       }
     }
     __syncthreads();
@@ -475,7 +474,7 @@ class GlcmSumsBlock {
   std::int32_t levels_;
 };
 
-// `batch` images of a round, the first of which is image `round_begin`.
+// Counts the `batch` images of a round that begins with image `round_begin`.
 template <bool kFew>
 __global__ void __launch_bounds__(kMaxGlcmBlock, 2)
     glcm_count_kernel(const __grid_constant__ GlcmImages images, const __grid_constant__ GlcmLayout layout,
@@ -489,12 +488,12 @@ __global__ void __launch_bounds__(kMaxGlcmBlock, 2)
   }
 }
 
-// Co-occurrence features: tables before anything is counted, records of matrices that exist already, and from records
-// to sums and to features. Features, in double, have a kernel of their own, in which all lanes do the same.
+// ---- Tables; from given matrices to records; from records to sums, and to features. Features are computed in double,
+// in a kernel of their own, in which all lanes of a warp follow the same path.
 
 constexpr std::int32_t kFinishThreads = 128;
 
-// The tables that the other kernels read, and zeros for the largest levels.
+// Writes the tables that the other kernels read, and zeros for the largest levels.
 __global__ void __launch_bounds__(kFinishThreads)
     glcm_tables_kernel(const __grid_constant__ GlcmSumsTask task, std::int64_t batch) {
   const GlcmWorkspace& at = task.at;
@@ -504,14 +503,14 @@ __global__ void __launch_bounds__(kFinishThreads)
     task.workspace[at.terms + i] = entropy_term(static_cast<std::uint32_t>(i), task.context.entropy_shift);
   for (std::int64_t i = first; i < at.largest - at.weights; i += step) {
     const auto which = static_cast<std::int32_t>(i / task.context.levels);
-    if (is_normalized(which)) continue;  // the image's largest level is not known yet
+    if (is_normalized(which)) continue;  // depends on the image's largest level, which is not known yet
     task.workspace[at.weights + i] =
         glcm_weight(which, static_cast<std::int32_t>(i % task.context.levels), task.context);
   }
   for (std::int64_t i = first; i < batch; i += step) *task.largest(i) = 0;
 }
 
-// Counts of one matrix [levels, levels] in global memory.
+// One matrix [levels, levels] of counts in global memory.
 class GlcmGiven {
  public:
   __device__ GlcmGiven(const std::int32_t* cells, std::int32_t levels, const GlcmLines& lines)
@@ -522,7 +521,7 @@ class GlcmGiven {
         lane_(static_cast<std::int32_t>(threadIdx.x) % kWarpSize),
         warps_(static_cast<std::int32_t>(blockDim.x) / kWarpSize) {}
 
-  // Adds the cells to the lines, which are 0; returns the largest level this thread has seen.
+  // Adds the cells to the lines, which are 0; returns the largest level that this thread found.
   __device__ std::uint32_t add_lines() const {
     std::uint32_t largest = 0;
     IUSCORE_ROLLED
@@ -544,7 +543,7 @@ class GlcmGiven {
     return largest;
   }
 
-  // Once all lines are there.
+  // The sum of the matrix; after add_lines() and a barrier.
   __device__ std::uint64_t total() const {
     std::uint64_t sum = 0;
     for (std::int32_t i = lane_; i < levels_; i += kWarpSize) sum += lines_.rows[i];
@@ -580,8 +579,8 @@ class GlcmGiven {
 
 constexpr std::int64_t glcm_matrix_shared_bytes(std::int32_t levels) { return 4 * kLineSlots * levels; }
 
-// One block a matrix. counts: [.., levels, levels], those of this round from `begin` on; offset_count belong to one
-// image.
+// A block makes the record of a matrix at a time. counts: [.., levels, levels]; the round begins with matrix `begin`.
+// offset_count matrices belong to one image.
 __global__ void __launch_bounds__(kMatrixThreads)
     glcm_given_kernel(const std::int32_t* counts, std::int64_t begin, std::int64_t matrices, std::int32_t offset_count,
                       const __grid_constant__ GlcmSumsTask task) {
@@ -607,8 +606,8 @@ __global__ void __launch_bounds__(kMatrixThreads)
   }
 }
 
-// One warp a record of this round, the first of which is matrix `begin`; offset_count belong to one image. given: each
-// matrix has a context of its own.
+// A warp turns a record into sums at a time. The round begins with matrix `begin`; offset_count matrices belong to one
+// image. given: matrices were given, each with a context of its own.
 __global__ void __launch_bounds__(kFinishThreads, 6)
     glcm_sums_kernel(std::int64_t begin, std::int64_t matrices, std::int32_t offset_count, std::int32_t joint_count,
                      bool given, const __grid_constant__ GlcmSumsTask task) {
@@ -634,13 +633,14 @@ struct GlcmFinish {
   std::int64_t matrices;  // of this round
   std::int32_t offset_count;
   std::int32_t feature_count;
-  bool given;  // matrices, each with a context of its own
+  bool given;  // matrices were given, each with a context of its own
   bool wide;
   void* values;  // [batch, offset_count, feature_count]
   GlcmFeature features[kGlcmFeatures];
 };
 
-// One thread a value. Neighbors have the same feature of neighboring matrices, so their paths do not part.
+// A thread computes a value at a time. Neighboring threads compute the same feature of neighboring matrices, so that
+// they follow the same path.
 __global__ void __launch_bounds__(kFinishThreads) glcm_finish_kernel(const __grid_constant__ GlcmFinish finish) {
   const std::int64_t all = finish.matrices * finish.feature_count;
   for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < all;
@@ -682,7 +682,7 @@ constexpr std::int64_t kMaxBlocks = 0x7fffffff;
 
 std::int64_t smaller_of(std::int64_t x, std::int64_t y) { return x < y ? x : y; }
 
-// Writes the records of images begin .. begin + batch - 1; returns how many joint sums each has.
+// Writes the records of images begin .. begin + batch - 1; returns the number of joint sums of each.
 std::int32_t launch_records(const Launcher& launcher, const GlcmFeaturesCudaArgs& args, const GlcmSumsTask& task,
                             std::int64_t begin, std::int64_t batch, void* stream) {
   const std::int32_t levels = args.quantization.levels;

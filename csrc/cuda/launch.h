@@ -1,4 +1,4 @@
-// What every launcher needs: CUDA's complaints in words and attributes of the device.
+// What every launcher needs: CUDA's errors as exceptions, attributes of the device, and the launch itself.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -15,9 +15,9 @@
 
 namespace iuscore {
 
-constexpr std::int64_t kGrantedShared = 48 * 1024;  // bytes of shared memory that a block has without asking
+constexpr std::int64_t kGrantedShared = 48 * 1024;  // bytes of shared memory that a kernel can use without asking
 
-// CUDA's answers on behalf of one op, whose name the errors begin with.
+// Calls CUDA for one op, whose name begins its error messages.
 class Launcher {
  public:
   Launcher(const char* op, std::int32_t device) : op_(op), device_(device) {}
@@ -30,11 +30,11 @@ class Launcher {
     return value;
   }
 
-  // The most bytes of shared memory a block may ask for.
+  // The largest shared memory that a block may ask for, in bytes.
   std::int64_t shared_limit() const { return attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin); }
   std::int32_t multiprocessors() const { return attribute(cudaDevAttrMultiProcessorCount); }
 
-  // The device is current for as long as what this returns lives.
+  // The device is current as long as the returned object lives.
   [[nodiscard]] CurrentDevice use_device() const { return CurrentDevice(device_, op_); }
 
   void check_workspace(std::int64_t needed, std::int64_t given) const {
@@ -46,8 +46,8 @@ class Launcher {
   template <class... Parameters, class... Arguments>
   void launch(void (*kernel)(Parameters...), std::int64_t blocks, std::int32_t threads, std::int64_t shared_bytes,
               void* stream, const Arguments&... arguments) const {
-    // Always the same value: it is the kernel's own, for all launches, and two threads with sizes of their own would
-    // undo each other's. No kernel has static shared memory, which would count as well.
+    // Always the same value: the attribute belongs to the kernel, and threads that set different values would undo each
+    // other's. No kernel has static shared memory, which would count as well.
     if (shared_bytes > kGrantedShared)
       check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_limit())),
             "cannot reserve shared memory");

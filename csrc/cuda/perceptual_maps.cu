@@ -1,4 +1,5 @@
-// Launcher: where things live.
+// Perceptual maps. A block computes one image at a time, with the arithmetic and in the order of the CPU kernel
+// (docs/perceptual_maps.md), so that the bits are equal.
 #include "core/color.h"
 #include "core/macros.h"
 #include "core/mlp.h"
@@ -10,10 +11,10 @@
 
 namespace iuscore {
 
-// Where the kernel's floats live and how many threads work on them.
+// ---- How the work is divided, and where values are kept
 
-// How a launch is cut and where its floats live, in this order: scratch, strip, planes. Parts that do not fit into
-// shared memory lie in the workspace, one piece of `workspace_floats` a block.
+// Shared memory holds, in this order: scratch, strip, planes. Parts that do not fit are in the workspace, which has a
+// piece of `workspace_floats` floats for each block.
 struct PerceptualMapsLayout {
   std::int32_t threads;
   std::int32_t blocks;
@@ -26,7 +27,7 @@ struct PerceptualMapsLayout {
 };
 
 constexpr std::int64_t kScratchFloats = 2 * 3 * 32;  // widen_over_block of up to three ranges
-constexpr std::int64_t kStripFloats = 8192;          // enough rows to keep a block busy between barriers
+constexpr std::int64_t kStripFloats = 8192;          // enough rows that a block has work between barriers
 
 IUSCORE_HD std::int64_t round_up(std::int64_t n, std::int64_t step) { return (n + step - 1) / step * step; }
 
@@ -54,7 +55,7 @@ inline PerceptualMapsLayout perceptual_maps_layout(const PerceptualMapsCudaArgs&
   const std::int64_t planes_here = layout.planes_in_shared ? layout.plane_floats : 0;
   layout.shared_bytes = static_cast<std::int64_t>(sizeof(float)) * (kScratchFloats + strip_here + planes_here);
   layout.workspace_floats = round_up(layout.strip_floats - strip_here + layout.plane_floats - planes_here, 4);
-  // As many threads on a multiprocessor as registers allow, shared among the blocks whose planes fit beside each other.
+  // A multiprocessor has as many threads as registers allow; the blocks whose planes fit its shared memory share them.
   std::int64_t neighbors = layout.planes_in_shared ? shared_limit / layout.shared_bytes : 1;
   layout.threads = kMaxMapsBlock;
   for (; neighbors > 1 && layout.threads > 192; neighbors /= 2) layout.threads /= 2;
@@ -65,10 +66,10 @@ inline PerceptualMapsLayout perceptual_maps_layout(const PerceptualMapsCudaArgs&
   return layout;
 }
 
-// How the kernel reads the input image.
+// ---- Loading an image
 
-// Input pixels of one image and the order in which a strip row holds them: packed RGB stays interleaved, anything else
-// becomes planar.
+// Pixels of one image, and their order in a row of the strip: interleaved RGB stays interleaved, anything else is
+// planar.
 template <class Pixel>
 struct Source {
   using Storage = typename Pixel::Storage;
@@ -88,14 +89,14 @@ struct Source {
   __device__ std::int32_t step_x() const { return interleaved ? 3 : 1; }
   __device__ std::int32_t step_c() const { return interleaved ? 1 : width; }
 
-  // Distance of a strip row's element from the image row's begin.
+  // Offset, in the image's row, of an element of a strip's row.
   __device__ std::int64_t offset(std::int32_t element) const {
     if (interleaved) return element;
     const std::int32_t c = kept == 1 ? 0 : element / width;
     return (element - c * width) * stride_w + c * stride_c;
   }
 
-  // Whether four elements with a multiple of four as the first always lie beside each other at an aligned address.
+  // Whether elements 4 k .. 4 k + 3 are always contiguous at an aligned address.
   __device__ bool in_fours() const {
     const bool rows =
         width % 4 == 0 && stride_h % 4 == 0 && reinterpret_cast<std::uintptr_t>(data) % alignof(Four<Storage>) == 0;
@@ -128,21 +129,21 @@ struct Source {
   std::int32_t height;
   std::int32_t width;
   std::int32_t kept;
-  bool gray;                 // gray maps: the weighted sum of the channels
-  std::int64_t stride_gray;  // from one summand of it to the next; 0 where the input has one channel
+  bool gray;                 // gray maps: pixels become the weighted sum of the channels
+  std::int64_t stride_gray;  // between the channels of that sum; 0 if the image has one channel
   bool interleaved;
 };
 
-// Perceptual maps, one block an image. Arithmetic and order of the CPU kernel (docs/perceptual_maps.md): equal bits.
+// ---- The kernel
 //
-// Three planes an image: `gray` holds the only resized channel or the first of three, later the normalized gray image,
-// later the Gaussian; `second` and `third` hold the other channels, later a* and b*, later the horizontal Gaussian and
-// the Sobel magnitude. Clean mode writes maps as it finds them and needs `third` for a third channel only.
-// The type of the maps is looked up at each store: as a template parameter it would triple the module for a branch that
-// all threads take the same way.
+// An image has three planes: `gray` holds the only resized channel or the first of three, later the normalized gray
+// image, later the Gaussian; `second` and `third` hold the other channels, later a* and b*, later the horizontal
+// Gaussian and the Sobel magnitude. Clean mode writes maps as it finds them and needs `third` for a third channel only.
+// The type of the maps is a branch at each store, which all threads take alike: as a template parameter it would triple
+// the size of the module.
 
-// One block's memory and its steps, in order of use. Loops over `i` give a thread the same pixels everywhere, also from
-// one image to the next, so barriers stand only where a thread reads what another one wrote.
+// The memory of a block, and its steps in order of use. In all loops over `i`, also of different images, a thread has
+// the same pixels. So barriers are needed only where a thread reads what another thread wrote.
 template <class Pixel, bool kColor, bool kClean>
 class PerceptualMapsBlock {
  public:
@@ -176,7 +177,7 @@ class PerceptualMapsBlock {
   }
 
  private:
-  // Input.
+  // ---- Input
 
   __device__ bool sees_unusable(const Source<Pixel>& source) const {
     const auto warp = static_cast<std::int32_t>(threadIdx.x) / kWarpSize;
@@ -203,7 +204,7 @@ class PerceptualMapsBlock {
     }
   }
 
-  // The image at the maps' size into the planes, and the range to normalize each channel by.
+  // Writes the image, resized to the size of the maps, to the planes, and finds the range that normalizes each channel.
   __device__ void resize(const Source<Pixel>& source, const ImageTaps& taps, Range (&ranges)[3]) {
     const bool three = kColor && source.kept == 3;
     if (source.height != args_.height || source.width != args_.width) {
@@ -259,7 +260,7 @@ class PerceptualMapsBlock {
     }
   }
 
-  // Rows `row` .. `row + rows - 1` of the vertically resized image into the strip, kGroup elements a thread.
+  // Writes rows `row` .. `row + rows - 1` of the vertically resized image to the strip, kGroup elements at a time.
   template <int kGroup>
   __device__ void vertical(const Source<Pixel>& source, const ImageTaps& taps, std::int32_t row, std::int32_t rows,
                            std::int32_t pitch) {
@@ -318,9 +319,9 @@ class PerceptualMapsBlock {
     }
   }
 
-  // Maps.
+  // ---- Maps
 
-  // Red-green and blue-yellow to the output, the gray image to its plane.
+  // Computes red-green, blue-yellow and the gray plane.
   __device__ void opponents(const Range (&image)[3], std::int32_t kept) {
     const Normalizer red = image_normalizer(image[0], kClean);
     const Normalizer green = image_normalizer(image[1], kClean);
@@ -340,7 +341,7 @@ class PerceptualMapsBlock {
     finish(0, ranges, second(), third());
   }
 
-  // Band-I and Band-II to the output, the gray image to its plane.
+  // Computes Band-I, Band-II and the gray plane.
   __device__ void bands(const Range& image) {
     const Normalizer by = image_normalizer(image, kClean);
     Range ranges[2] = {empty_range(), empty_range()};
@@ -360,7 +361,8 @@ class PerceptualMapsBlock {
     note(3, ranges[1]);
   }
 
-  // Maps `map` and `map + 1` from the gray plane, which the barriers of the step before made visible.
+  // Computes maps `map` (coarse-fine) and `map + 1` (light-dark) from the gray plane. The step before ended with a
+  // barrier.
   __device__ void coarse_and_light(int map) {
     Range ranges[2] = {empty_range(), empty_range()};
     IUSCORE_ROLLED
@@ -392,9 +394,10 @@ class PerceptualMapsBlock {
     return gaussian_7(at(-3), at(-2), at(-1), at(0), at(1), at(2), at(3));
   }
 
-  // Output.
+  // ---- Output
 
-  // A map's value before any min-max of its own: the final one in clean mode, kept in a plane in the published mode.
+  // Takes a value of a map before the map's own min-max: in clean mode it is final; in the published mode it is kept in
+  // a plane.
   __device__ void plain(int map, std::int32_t i, float value, float* kept, Range& range) {
     widen(range, value);
     if constexpr (kClean) {
@@ -444,7 +447,7 @@ class PerceptualMapsBlock {
   float* strip_;
   float* gray_;
   std::int64_t index_ = 0;
-  bool noise_ = false;  // a channel's whole range is rounding
+  bool noise_ = false;  // the whole range of a channel is rounding errors
   std::int32_t pixels_;
 };
 

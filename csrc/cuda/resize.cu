@@ -1,4 +1,4 @@
-// Launcher: where things live.
+// A resize of bytes: a block resizes the rows that it needs in width, into shared memory, then in height.
 #include "core/macros.h"
 #include "core/resize.h"
 #include "cuda/block.cuh"
@@ -7,9 +7,9 @@
 
 namespace iuscore {
 
-// How a resize is cut into blocks: bands of output rows, whose input rows, columns done, lie in shared memory.
+// ---- How the work is divided: a block computes a band of output rows
 
-constexpr std::int64_t kResizeBandBytes = 32 * 1024;  // several blocks a multiprocessor
+constexpr std::int64_t kResizeBandBytes = 32 * 1024;  // of shared memory: several blocks fit a multiprocessor
 
 struct ResizeLayout {
   std::int32_t band;   // output rows of a block
@@ -19,7 +19,8 @@ struct ResizeLayout {
   std::int32_t threads;
 };
 
-// Input rows that `band` output rows reach at most: they begin at most `height / out` rows, rounded up, apart.
+// Largest number of input rows that `band` output rows need. Their windows begin at most height / out rows, rounded up,
+// apart.
 IUSCORE_HD std::int64_t resize_rows(const ResizeTaps& rows, std::int64_t height, std::int64_t band) {
   if (rows.taps == 0) return band;
   const std::int64_t step = (height + rows.out - 1) / rows.out;
@@ -27,7 +28,7 @@ IUSCORE_HD std::int64_t resize_rows(const ResizeTaps& rows, std::int64_t height,
   return reach < height ? reach : height;
 }
 
-// band 0: not even one row fits.
+// band = 0 if not even one output row fits.
 IUSCORE_HD ResizeLayout resize_layout(const ResizeCudaArgs& args, std::int64_t shared_limit) {
   const std::int64_t row_bytes = std::int64_t{args.columns.out} * args.channels;
   const auto bytes_of = [&](std::int64_t band) { return resize_rows(args.rows, args.image.height, band) * row_bytes; };
@@ -44,9 +45,9 @@ IUSCORE_HD ResizeLayout resize_layout(const ResizeCudaArgs& args, std::int64_t s
   return layout;
 }
 
-// Kernel body of `resize`: columns first, into shared memory, then rows.
+// ---- The kernel
 
-// Byte (x, c) of input row y after its columns are done.
+// Byte (x, c) of input row y, resized in width.
 template <int kChannels>
 __device__ std::uint8_t resized_column(const ResizeCudaArgs& args, const std::uint8_t* image, std::int32_t y,
                                        std::int32_t x, std::int32_t c) {
@@ -114,7 +115,8 @@ void resize_cuda(const ResizeCudaArgs& args, void* stream) {
   const Launcher launcher("resize", args.device);
   const CurrentDevice current = launcher.use_device();
   const ResizeLayout layout = resize_layout(args, launcher.shared_limit());
-  if (layout.band == 0) throw std::runtime_error("resize: the rows that one row is made of do not fit on the chip");
+  if (layout.band == 0)
+    throw std::runtime_error("resize: the input rows of one output row do not fit into shared memory");
   launcher.launch(resize_kernel_of(args), layout.blocks, layout.threads, layout.shared_bytes, stream, args, layout);
 }
 

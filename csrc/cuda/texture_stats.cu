@@ -1,4 +1,5 @@
-// Launcher: where things live.
+// Texture statistics. A block computes one image at a time: strips of rows become codes and counts in shared memory,
+// which are then reduced to the results. All counts and sums are integers, so the bits are equal to the CPU's.
 #include <cstdint>
 
 #include "core/haralick_values.h"
@@ -10,12 +11,12 @@
 
 namespace iuscore {
 
-// Where a block of the texture_stats kernel keeps what it counts. Host code, also of the tests.
+// ---- What is in shared memory. The tests call these functions too.
 
 constexpr std::int32_t kGridCells = kGrid * kGrid;
 
-// Byte offsets into dynamic shared memory. A strip of rows of codes moves down the image; `halo` rows above it are kept
-// for pairs and for the Sobel kernel.
+// Byte offsets in shared memory. A strip of rows of codes moves down the image; `halo` rows above it are kept for pairs
+// and for the Sobel kernel.
 struct TextureStatsLayout {
   std::int64_t weights;     // uint64 [levels]
   std::int64_t totals;      // BlockSum [64]
@@ -37,7 +38,7 @@ IUSCORE_HD std::int64_t texture_matrix_cells(const TextureStatsCudaArgs& args) {
   return std::int64_t{args.n_offsets} * args.levels * (args.levels + 1);
 }
 
-// most_shared: bytes a block may have on this device; ring == 0 where not even one row fits.
+// most_shared: largest shared memory of a block, in bytes. ring == 0 if not even one row fits.
 inline TextureStatsLayout texture_stats_layout(const TextureStatsCudaArgs& args, std::int64_t most_shared,
                                                std::int32_t multiprocessors) {
   TextureStatsLayout layout{};
@@ -63,13 +64,13 @@ inline TextureStatsLayout texture_stats_layout(const TextureStatsCudaArgs& args,
       args.mask.data == nullptr && (args.pixel_type == PixelType::u8 || args.pixel_type == PixelType::u16);
   const std::int64_t row_bytes = args.image.width * (all_valid ? 1 : 2);
   const std::int64_t matrix_bytes = texture_matrix_cells(args) * 4;
-  // Matrices are on the chip where a strip of a few rows fits beside them.
+  // Matrices are in shared memory if a strip of a few rows fits beside them.
   const std::int64_t least = row_bytes * (layout.halo + 1) + 32;
   const bool in_shared = at + matrix_bytes + 16 + least <= most_shared;
   layout.matrices = in_shared ? take(matrix_bytes) : -1;
   layout.workspace_bytes = in_shared ? 0 : matrix_bytes;
   const std::int64_t room = most_shared - at - 32;
-  std::int64_t rows = layout.halo + 16;  // a strip of 16 rows leaves room for several blocks on a multiprocessor
+  std::int64_t rows = layout.halo + 16;  // strips of 16 rows: several blocks fit a multiprocessor
   if (rows > height) rows = height;
   if (rows * row_bytes > room) rows = room / row_bytes;
   layout.ring = rows > layout.halo || rows >= height ? static_cast<std::int32_t>(rows) : 0;
@@ -82,8 +83,8 @@ inline TextureStatsLayout texture_stats_layout(const TextureStatsCudaArgs& args,
   return layout;
 }
 
-// From the counts of an image to its results, one warp a plane or an offset. Functions of their own, because
-// their registers would else be missing where pixels are counted.
+// ---- From the counts of an image to its results, one warp for each plane and each offset. Not inlined, because their
+// registers would be missing where pixels are counted.
 
 template <class... Values>
 __device__ void add_over_warp(Values&... values) {
@@ -120,7 +121,7 @@ __device__ IUSCORE_NOINLINE void finish_plane(const std::uint32_t* fine, std::in
     const std::int64_t before = __shfl_up_sync(kAllLanes, cumulative, static_cast<unsigned>(offset));
     if (lane >= offset) cumulative += before;
   }
-  cumulative -= own;  // of the lanes before
+  cumulative -= own;  // now of the lanes before this one
   const std::int32_t shift = entropy_shift(static_cast<std::uint64_t>(sums.count));
   std::uint64_t terms = 0;
   std::int64_t ranks[kPercentiles] = {};
@@ -135,8 +136,8 @@ __device__ IUSCORE_NOINLINE void finish_plane(const std::uint32_t* fine, std::in
   if (lane == 0) plane_statistics(sums, terms, shift, ranks, statistics);
 }
 
-// matrix: shared or global, uint32 [levels, levels + 1], pairs in the order of their offset; the properties are those
-// of the symmetric matrix. weights: glcm_weight(kHomogeneity, k). properties: [10].
+// matrix: shared or global, uint32 [levels, levels + 1], ordered pairs; properties are those of the symmetric matrix.
+// weights: glcm_weight(kHomogeneity, k). properties: [10].
 __device__ IUSCORE_NOINLINE void finish_offset(const std::uint32_t* matrix, const std::uint64_t* weights,
                                                GlcmContext context, std::int32_t lane, float* properties) {
   const std::int32_t levels = context.levels;
@@ -166,10 +167,8 @@ __device__ IUSCORE_NOINLINE void finish_offset(const std::uint32_t* matrix, cons
     properties[lane] = static_cast<float>(glcm_feature(texture_property(lane), sums, context));
 }
 
-// Texture statistics, one block an image: strips of rows become codes and counts in shared memory, and what is counted
-// is reduced to the results there. All counts and sums are integers, so the bits are the CPU's.
-//
-// A strip holds `ring - halo` new rows of codes; the halo rows above it stay for pairs and for the Sobel kernel.
+// ---- The kernel. Each strip has `ring - halo` new rows of codes; the `halo` rows above it stay for pairs and for the
+// Sobel kernel.
 
 template <class Pixel, bool kColor>
 class TextureStatsBlock {
@@ -200,11 +199,12 @@ class TextureStatsBlock {
       load(index, from, to);
       __syncthreads();
       count_pairs(from, to);
-      // A row's Sobel kernel wants the row below, so it comes one strip row later, the last one at once.
+      // The Sobel kernel of a row needs the row below: so the last row of a strip waits for the next strip, except at
+      // the end of the image.
       count_edges(from > 0 ? from - 1 : 0, to < height_ ? to - 1 : height_);
       sum_cells(from, to);
       __syncthreads();
-      add_cells();  // each cell by one thread; the next strip's barrier comes before they are added to again
+      add_cells();  // one thread for each cell; there is a barrier before the next strip adds to them
     }
     finish(index);
     __syncthreads();
@@ -213,8 +213,8 @@ class TextureStatsBlock {
  private:
   static constexpr int kPlanes = kColor ? kColorPlanes : kGrayPlanes;
 
-  // Addresses are made of constants where they are used: kept in registers they would cost more than they save, and a
-  // pointer that may be shared or global would not be counted to by the fast instruction.
+  // Addresses are computed where they are used: in registers they would cost more than they save, and through a pointer
+  // that may be shared or global the atomics would be slower.
   template <class T>
   __device__ static T* shared(std::int64_t offset) {
     return reinterpret_cast<T*>(reinterpret_cast<std::uint8_t*>(dynamic_shared()) + offset);
@@ -250,7 +250,7 @@ class TextureStatsBlock {
     }
   }
 
-  // Codes.
+  // ---- Codes
 
   __device__ void load(std::int64_t index, std::int32_t from, std::int32_t to) {
     const auto* data = static_cast<const Storage*>(args_.image.data) + index * args_.batch_stride;
@@ -282,7 +282,7 @@ class TextureStatsBlock {
     }
   }
 
-  // Interleaved bytes, four pixels a thread.
+  // The same for interleaved bytes, four pixels at a time.
   __device__ void load_fours(const Storage* data, std::int32_t from, std::int32_t to) {
     const std::int32_t row = width_ / 4;
     const std::int32_t groups = (to - from) * row;
@@ -297,7 +297,7 @@ class TextureStatsBlock {
         words[2] = p[2];
       }
       const int bits = 8 * args_.channels;
-      IUSCORE_ROLLED  // moved along instead of indexed: an index would put the words into memory
+      IUSCORE_ROLLED  // shifted instead of indexed: an index would put the words into local memory
           for (int k = 0; k < 4; ++k) {
         const bool gray = args_.channels == 1;
         const Storage rgb[3] = {static_cast<Storage>(words[0] & 0xffu),
@@ -311,7 +311,7 @@ class TextureStatsBlock {
     }
   }
 
-  // Counts a pixel in the planes of color and lightness; its lightness code.
+  // Counts a pixel in all planes but coarse-fine; returns its lightness code.
   __device__ std::uint8_t code(const Storage* rgb) {
     float unit[3];
     for (int c = 0; c < 3; ++c) {
@@ -349,12 +349,12 @@ class TextureStatsBlock {
 
   __device__ void count(int plane, std::uint8_t code) { atomicAdd(&histograms()[plane * kCodes + code], 1u); }
 
-  // Of the ring.
+  // Index of a row's first code in the ring.
   __device__ std::int32_t at(std::int32_t y) const { return y % layout_.ring * width_; }
 
   __device__ bool is_valid(std::int32_t place) const { return all_valid() || valid()[place] != 0; }
 
-  // Pairs whose second pixel is in the strip.
+  // Counts the pairs whose second pixel is in the strip.
   __device__ void count_pairs(std::int32_t from, std::int32_t to) {
     const std::int32_t pixels = (to - from) * width_;
     const std::int32_t pitch = args_.levels + 1;
@@ -381,7 +381,7 @@ class TextureStatsBlock {
     }
   }
 
-  // Sobel magnitude of rows from .. to - 1, whose neighbors inside the image are all in the ring.
+  // Counts the Sobel magnitudes of rows from .. to - 1. Their neighbors in the image are in the ring.
   __device__ void count_edges(std::int32_t from, std::int32_t to) {
     const std::int32_t pixels = (to - from) * width_;
     IUSCORE_ROLLED
@@ -405,7 +405,7 @@ class TextureStatsBlock {
     }
   }
 
-  // Grid.
+  // ---- Grid
 
   __device__ void sum_cells(std::int32_t from, std::int32_t to) {
     for (std::int32_t item = thread_; item < (to - from) * kGrid; item += threads_) {
@@ -435,7 +435,7 @@ class TextureStatsBlock {
     }
   }
 
-  // Results.
+  // ---- Results
 
   __device__ void finish(std::int64_t index) {
     const std::int32_t warp = thread_ / kWarpSize;
@@ -453,7 +453,7 @@ class TextureStatsBlock {
             weights(), context(), lane, args_.properties + (index * args_.n_offsets + offset) * kTextureProperties);
       }
     }
-    __syncthreads();  // every total is added up
+    __syncthreads();  // all totals are complete
     for (std::int32_t i = thread_; i < kGridCells; i += threads_) {
       BlockSum cell = totals()[i];
       if (cell.count == 0) {

@@ -5,7 +5,7 @@
 
 namespace iuscore {
 
-constexpr std::int32_t kMaxKnots = 1 << 24;  // their numbers are exact floats
+constexpr std::int32_t kMaxKnots = 1 << 24;  // float32 holds every number of a knot up to here
 
 // G functions of one variable each, as tables. CPU: host memory; CUDA: device memory, all of it.
 struct AdditiveLookupArgs {

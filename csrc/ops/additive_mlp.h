@@ -13,7 +13,7 @@ struct AdditiveMlpArgs {
   std::int64_t rows;                // >= 0
   const std::int32_t* first_input;  // [G + 1], ascending from 0 to F: group g has columns first_input[g] to [g + 1] - 1
   std::int32_t groups;              // G >= 1
-  std::int32_t largest_group;       // the most columns of a group
+  std::int32_t largest_group;       // columns of the largest group
   std::int32_t inputs;              // F
   std::int32_t hidden_1;            // H1 >= 1
   std::int32_t hidden_2;            // H2 >= 1
@@ -24,14 +24,14 @@ struct AdditiveMlpArgs {
   const float* b2;                  // [G, H2]
   const float* w3;                  // [G, H2, C]
   const float* b3;                  // [G, C]
-  float* contributions;             // [rows, G, C]; the forward pass alone writes it, as the next
+  float* contributions;             // [rows, G, C]; this and `total` are written by the forward pass only
   float* total;                     // [rows, C]: contributions added up, groups ascending
 };
 
-// Gradients of a number that depends on contributions and total. Where a ReLU gives 0, its derivative is 0.
+// Gradients of a number that depends on contributions and total. The derivative of a ReLU is 0 where its output is 0.
 struct AdditiveMlpGradients {
   const float* contributions;  // [rows, G, C], or null: zeros
-  const float* total;          // [rows, C], or null: zeros; it is added to those of every group's contributions
+  const float* total;          // [rows, C], or null: zeros; added to the gradient of every group's contributions
   float* x;                    // [rows, F], or null: not wanted
   float* w1;                   // as the weights themselves
   float* b1;

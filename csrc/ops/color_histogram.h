@@ -20,7 +20,7 @@ struct ColorHistogramArgs {
   PixelType pixel_type;
   ColorSpace space;
   bool joint;                  // one histogram over three channels; not with gray
-  std::int32_t bins[3];        // per channel of the space: 1..1024, joint 1..32
+  std::int32_t bins[3];        // of each channel of the space: 1..kMaxBins, joint 1..kMaxJointBins
   const float* edges[3];       // [bins + 1]: core/histogram.h
   std::int32_t* counts;        // [batch, sum of bins], channel after channel; joint: [batch, product of bins]
   std::int32_t* out_of_range;  // [batch, C, 3]: below, above, not a number; joint: [batch, 1, 3]

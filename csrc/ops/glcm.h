@@ -8,19 +8,18 @@
 
 namespace iuscore {
 
-// Of the second pixel of a pair from the first.
+// From the first to the second pixel of a pair.
 struct PixelOffset {
   std::int32_t rows;     // down
   std::int32_t columns;  // to the right
 };
 
-// Pixels of an image: a count is then at most 2^30. One of a symmetric matrix is below 2^31, but for this many pixels
-// beside themselves (offset 0, 0), which `glcm` is not given.
+// Pixels of an image: a count is then at most 2^30, and a count of a symmetric matrix is below 2^31. There is one
+// exception, this many pixels with offset (0, 0), which callers of `glcm` exclude.
 constexpr std::int64_t kMaxGlcmPixels = std::int64_t{1} << 30;
 constexpr std::int32_t kMaxOffsets = 64;  // of one call
 
-// Threads of a block. At two such blocks a multiprocessor the kernels keep all they need in registers; at 512 threads
-// they would not.
+// Threads of a block. With two such blocks on a multiprocessor no register is spilled; with 512 threads some are.
 constexpr std::int32_t kMaxGlcmBlock = 384;
 
 struct GlcmArgs {
@@ -34,8 +33,8 @@ struct GlcmArgs {
   std::int32_t offset_count;   // 1 .. kMaxOffsets
   bool symmetric;              // adds the transpose
   std::int32_t* counts;        // [batch, offset_count, levels, levels], contiguous; all of it is written
-  // Mode levels: receives the largest counted value of all images, which is too large where it is >= levels (such
-  // pixels count as levels - 1, so that nothing is read or written out of bounds). Or null.
+  // Null, or receives the largest counted value of all images in mode levels. It is an error if that is >= levels; such
+  // pixels are counted as levels - 1, so that nothing is read or written out of bounds.
   std::int32_t* largest;
   std::int32_t threads;  // >= 1
 };

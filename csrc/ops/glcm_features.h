@@ -8,8 +8,8 @@
 
 namespace iuscore {
 
-// From images, or from matrices where `counts` is not null; then images, masks, channels, pixel_type, quantization
-// (but for its levels) and offsets (but for their count) are not read.
+// Features of images; or of matrices if `counts` is not null. Then images, masks, channels, pixel_type, offsets and
+// quantization, except its levels, are not read.
 struct GlcmFeaturesArgs {
   const ImageView* images;  // [batch], sizes may differ, at most kMaxGlcmPixels pixels each
   const MaskView* masks;    // [batch], or null
@@ -30,11 +30,11 @@ struct GlcmFeaturesArgs {
   std::int32_t threads;         // >= 1
 };
 
-// Throws std::invalid_argument where a matrix has a negative count or too large a sum.
+// Throws std::invalid_argument if a matrix has a negative count or too large a sum.
 void glcm_features_cpu(const GlcmFeaturesArgs& args);
 
 // Images of one size as in GlcmCudaArgs, or matrices. All addresses but `offsets` and `features` are device memory.
-// Sums of matrices are not checked here: whoever calls has made sure.
+// The caller has checked that counts are not negative and sums not too large.
 struct GlcmFeaturesCudaArgs {
   ImageView image;
   std::int64_t batch_stride;  // in elements

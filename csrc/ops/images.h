@@ -1,4 +1,4 @@
-// How every op is told where its images and masks lie.
+// Where images and masks lie in memory.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,7 @@ struct ImageView {
   std::int64_t stride_c;
 };
 
-// Which pixels of an image count; of the image's height and width.
+// Which pixels of an image are counted; as high and wide as the image.
 struct MaskView {
   const std::uint8_t* data;  // nonzero = counted; null = all pixels are counted
   std::int64_t stride_h;     // in elements, any sign

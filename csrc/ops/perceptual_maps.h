@@ -50,7 +50,7 @@ struct PerceptualMapsCudaArgs {
   const std::int32_t* starts;
   const float* weights;
   std::int64_t batch;        // >= 0
-  std::int64_t strip_width;  // width of the widest image that is not of the maps' size already, 0 where all are
+  std::int64_t strip_width;  // width of the widest image that is resized; 0 if none is
   std::int32_t channels;     // 1 or 3
   PixelType pixel_type;
   bool color;           // color maps, else gray maps
@@ -68,14 +68,14 @@ struct PerceptualMapsCudaArgs {
 
 constexpr std::int64_t kMaxMapPixels = std::int64_t{1} << 29;  // pixels are counted in 32 bits on the device
 
-// Threads of a block. The kernels take up to 80 registers without spilling; 1024 threads would leave them 64.
+// Threads of a block. The kernels need 80 registers to run without spills; with 1024 threads there would be 64.
 constexpr std::int32_t kMaxMapsBlock = 768;
 
 // Queues the kernel on `stream` (a cudaStream_t). Throws std::runtime_error with CUDA's reason.
 void perceptual_maps_cuda(const PerceptualMapsCudaArgs& args, void* stream);
 
-// Bytes of device memory args.workspace must hold: 0 where everything fits on the device's chip. Reads the sizes and
-// choices of `args`, no address.
+// Bytes of device memory that args.workspace must hold; 0 if everything fits shared memory. Reads the sizes and choices
+// of `args`, no address.
 std::int64_t perceptual_maps_cuda_workspace(const PerceptualMapsCudaArgs& args);
 
 }  // namespace iuscore

@@ -50,8 +50,8 @@ struct ResizeCudaArgs {
 // Queues the kernel on `stream` (a cudaStream_t). Throws std::runtime_error with CUDA's reason.
 void resize_cuda(const ResizeCudaArgs& args, void* stream);
 
-// Whether the rows that one output row is made of fit a block's shared memory. Reads device, channels, the image's
-// height, the columns' number and the rows' taps.
+// Whether the input rows of one output row fit a block's shared memory. Reads device, channels, image.height,
+// columns.out and rows.taps.
 bool resize_cuda_fits(const ResizeCudaArgs& args);
 
 }  // namespace iuscore

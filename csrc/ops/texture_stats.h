@@ -58,7 +58,7 @@ struct TextureStatsArgs {
 
 void texture_stats_cpu(const TextureStatsArgs& args);
 
-// Threads of a block. Two blocks a multiprocessor leave a thread 64 registers, which is what the kernels take.
+// Threads of a block. With two blocks on a multiprocessor a thread has 64 registers, as many as the kernels need.
 constexpr std::int32_t kMaxTextureBlock = 512;
 
 // Images of one size: image i is `image` moved by i * batch_stride elements, its mask `mask` moved by

@@ -50,7 +50,7 @@ def test_small_launches_equal_the_cpu(small: Any, order: str) -> None:
     module().widths()
     assert different(small) == []
     headers = "".join(path.read_text() for path in (ROOT / "csrc/ops").glob("*.h"))
-    widest = {int(width) for width in re.findall(r"kLargest(?:Cuda|Texture|Glcm)Block = (\d+)", headers)}
+    widest = {int(width) for width in re.findall(r"kMax(?:Maps|Texture|Glcm)Block = (\d+)", headers)}
     assert len(widest) == 3
     assert widest <= set(module().widths()), "blocks are as wide as on a GPU"
 
