@@ -161,6 +161,7 @@ void bind_perceptual_maps(py::module_& module) {
 #if !defined(IUSCORE_CUDA_MODULE)
   export_limit(module, "MIN_MAP_SIDE", kMinMapSide);
   export_limit(module, "MAX_SIDE", kMaxSide);
+  export_limit(module, "MAX_MAP_PIXELS", kMaxMapPixels);
   module.def("perceptual_maps", &perceptual_maps, "views"_a, py::kw_only(), "channels"_a, "pixel_type"_a, "color"_a,
              "clean"_a, "height"_a, "width"_a, "maps"_a, "map_type"_a, "ranges"_a, "threads"_a,
              "Writes [B, 4, height, width] maps and [B, 4] float32 ranges to the addresses `maps` and `ranges`.");

@@ -11,6 +11,8 @@ import numpy
 import numpy.typing
 
 __all__: list[str] = [
+    "LIMITS",
+    "OPS",
     "additive_cnn_first",
     "additive_cnn_heads",
     "additive_cnn_heads_workspace",
@@ -53,7 +55,7 @@ def additive_cnn_first(
     kernels: typing.SupportsInt | typing.SupportsIndex,
     bias: typing.SupportsInt | typing.SupportsIndex,
     out: typing.SupportsInt | typing.SupportsIndex,
-    broken: typing.SupportsInt | typing.SupportsIndex,
+    nonfinite: typing.SupportsInt | typing.SupportsIndex,
 ) -> None:
     """
     Queues the first convolution of all networks, with bias and ReLU.
@@ -72,7 +74,7 @@ def additive_cnn_heads(
     units: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
     weights: typing.SupportsInt | typing.SupportsIndex,
     rest: tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex],
-    broken: typing.SupportsInt | typing.SupportsIndex,
+    nonfinite: typing.SupportsInt | typing.SupportsIndex,
     sums: typing.SupportsInt | typing.SupportsIndex,
     evidence: typing.SupportsInt | typing.SupportsIndex,
 ) -> None:
@@ -110,7 +112,7 @@ def additive_cnn_pool(
     shift: typing.SupportsInt | typing.SupportsIndex,
     eps: typing.SupportsFloat | typing.SupportsIndex,
     out: typing.SupportsInt | typing.SupportsIndex,
-    broken: typing.SupportsInt | typing.SupportsIndex,
+    nonfinite: typing.SupportsInt | typing.SupportsIndex,
 ) -> None:
     """
     Queues bias, ReLU, 2x2 max pooling and batch norm.
@@ -129,7 +131,7 @@ def additive_cnn_rectify(
     ],
     used: typing.SupportsInt | typing.SupportsIndex,
     bias: typing.SupportsInt | typing.SupportsIndex,
-    broken: typing.SupportsInt | typing.SupportsIndex,
+    nonfinite: typing.SupportsInt | typing.SupportsIndex,
 ) -> None:
     """
     Queues bias and ReLU, in place.
@@ -244,11 +246,11 @@ def color_histogram(
     ],
     edges: typing.SupportsInt | typing.SupportsIndex,
     counts: typing.SupportsInt | typing.SupportsIndex,
-    outside: typing.SupportsInt | typing.SupportsIndex,
+    out_of_range: typing.SupportsInt | typing.SupportsIndex,
     threads: typing.SupportsInt | typing.SupportsIndex = 0,
 ) -> None:
     """
-    Queues the kernel that writes int32 counts [B, bins] and outside [B, C, 3] to device memory.
+    Queues the kernel that writes int32 counts [B, bins] and out_of_range [B, C, 3] to device memory.
     """
 
 def glcm(
@@ -475,3 +477,6 @@ def texture_stats_workspace(
     """
     Bytes of device memory the kernel needs besides its arguments; -1 where it cannot run on these sizes.
     """
+
+LIMITS: dict[str, typing.Any]
+OPS: tuple[typing.Any, ...]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from iuscore.ops._arguments import is_whole, shown
+from iuscore.ops._arguments import device_of, is_whole, shown
 
 MAX_INPUTS = 2**31 - 1
 
@@ -109,7 +109,12 @@ class AdditiveTables:
     error: Tensor
 
     def to(self, device: torch.device | str) -> AdditiveTables:
-        """The same tables on another device."""
+        """The same tables on another device.
+
+        Raises:
+            ValueError: a device that does not exist.
+        """
+        device = device_of(device)
         return AdditiveTables(*(getattr(self, field.name).to(device) for field in fields(self)))
 
 

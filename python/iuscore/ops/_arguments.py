@@ -102,6 +102,17 @@ def dense(name: str, value: object, dtype: torch.dtype = torch.float32) -> Tenso
     return value
 
 
+def device_of(value: object) -> torch.device:
+    """ValueError where PyTorch knows no such device, or it is a GPU that this machine does not have."""
+    try:
+        device = torch.device(value)  # type: ignore[call-overload]
+    except (RuntimeError, TypeError):
+        raise ValueError(f"device: expected a device such as 'cpu' or 'cuda:0', got {shown(value)}") from None
+    if device.type == "cuda" and (device.index or 0) >= (there := torch.cuda.device_count()):
+        raise ValueError(f"device: expected one that exists, got {str(device)!r}; PyTorch sees {there} CUDA devices")
+    return torch.device(device)
+
+
 def check_dense(name: str, tensor: Tensor) -> None:
     """TypeError: a nested, sparse or masked tensor."""
     if tensor.is_nested:

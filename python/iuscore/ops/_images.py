@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from iuscore.ops._arguments import check_dense, shown
-from iuscore.ops._constants import MAX_SIDE
+from iuscore.ops._constants import MAX_MAP_PIXELS, MAX_SIDE
 
 Layout: TypeAlias = Literal["NHWC", "NCHW"]
 Form: TypeAlias = Literal["NHWC", "NCHW", "NHW", "HW"]
@@ -33,6 +33,8 @@ def checked_size(size: Sequence[int], least: int) -> tuple[int, int]:
         raise ValueError(f"size: expected (height, width), two integers of at least {least}, got {shown(size)}")
     if max(size) > MAX_SIDE:
         raise ValueError(f"size: expected (height, width) of at most 2^24 each, got {shown(size)}; ask for less")
+    if size[0] * size[1] > MAX_MAP_PIXELS:
+        raise ValueError(f"size: expected at most 2^29 pixels, height x width, got {shown(size)}; ask for less")
     return int(size[0]), int(size[1])
 
 

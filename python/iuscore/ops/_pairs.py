@@ -14,6 +14,7 @@ from iuscore.ops._arguments import is_whole, numbers, shown
 Offset: TypeAlias = "tuple[int, int]"
 
 FOUR_ANGLES = (0.0, math.pi / 4.0, math.pi / 2.0, 3.0 * math.pi / 4.0)
+MAX_PAIRS = 4096  # offsets of one call: time and memory grow with their number
 _LARGEST = 2**31 - 1
 _HUGE = sys.float_info.max
 
@@ -33,6 +34,8 @@ def pair_offsets(
         pairs = tuple(_offset(offset) for offset in offsets)
         if not pairs:
             raise ValueError("offsets: expected at least one (rows, columns), got none")
+        if len(pairs) > MAX_PAIRS:
+            raise ValueError(f"offsets: expected at most {MAX_PAIRS}, got {len(pairs)}; make several calls")
         return pairs, (len(pairs),)
     far, turned = numbers("distances", distances), numbers("angles", angles)
     for name, given, values in (("distances", distances, far), ("angles", angles, turned)):
@@ -40,6 +43,11 @@ def pair_offsets(
             raise ValueError(f"{name}: expected at least one finite number, got {shown(given)}")
     if min(far) < 0.0 or max(far) > _LARGEST:
         raise ValueError(f"distances: expected 0 or more and below 2^31, got {shown(distances)}")
+    if len(far) * len(turned) > MAX_PAIRS:
+        raise ValueError(
+            f"distances, angles: expected at most {MAX_PAIRS} pairs of one of each, got {len(far)} x {len(turned)}; "
+            "make several calls"
+        )
     return _rounded(far, turned), (len(far), len(turned))
 
 

@@ -81,7 +81,7 @@ def chosen_precision(precision: Precision = "auto", device: torch.device | str =
     elsewhere all three are "exact".
 
     Raises:
-        UserError: an unknown precision.
+        UserError: an unknown precision or device.
 
     Example:
         >>> chosen_precision("exact"), chosen_precision("auto", "meta")
@@ -90,7 +90,10 @@ def chosen_precision(precision: Precision = "auto", device: torch.device | str =
     _check_precision(precision)
     if torch.compiler.is_compiling():
         raise RuntimeError("chosen_precision: asks the machine, which torch.compile does not trace; call it before")
-    device = torch.device(device)
+    try:
+        device = torch.device(device)
+    except (RuntimeError, TypeError):
+        raise UserError(f"device: expected a device such as 'cpu' or 'cuda:0', got {shown(device)}") from None
     core, _ = extension("_core")
     if device.type == "cuda":
         able = not why_not_cuda(device)

@@ -15,6 +15,7 @@ from iuscore.ops._backend import Backend, choose, public_op, traced
 from iuscore.ops._constants import MAX_BINS, MAX_JOINT_BINS
 from iuscore.ops._groups import Group, Masks, image_groups, in_order
 from iuscore.ops._images import Images, Layout
+from iuscore.ops._memory import enough_memory
 from iuscore.ops._native import color_histogram as _native
 from iuscore.ops._range import warn_of_range
 from iuscore.ops._torch import color_histogram as _torch
@@ -155,6 +156,7 @@ def _result(counts: Tensor, out_of_range: Tensor, dims: tuple[int, ...], normali
     return ColorHistogram(_torch.fractions(counts, dims) if normalize else counts, *out_of_range.unbind(-1))
 
 
+@enough_memory("color_histogram", "pass fewer images or bins at a time")
 def _run(
     group: Group, native: bool, space: str, joint: bool, bins: tuple[int, ...], ranges: Sequence[Range]
 ) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,7 @@ from iuscore.ops._backend import Backend, Choice, choose, public_op, traced
 from iuscore.ops._constants import MAX_GLCM_PIXELS
 from iuscore.ops._groups import Group, Masks, check_pixels, image_groups, in_order
 from iuscore.ops._images import Images, Layout
+from iuscore.ops._memory import enough_memory
 from iuscore.ops._native import glcm as _native
 from iuscore.ops._pairs import FOUR_ANGLES, Offset, pair_offsets
 from iuscore.ops._quantize import MODES, Quantization, Quantize, ValueRange, check_levels, largest_counted, quantization
@@ -49,9 +50,9 @@ def glcm(
             nearest for integers. At most 2^30 pixels each, and fewer with symmetric=True and
             offset (0, 0): counts are int32.
         levels: L, 2..256.
-        distances: of the pairs, in pixels; one number is one distance.
+        distances: of the pairs, in pixels; one number is one distance. At most 4,096 distances times angles.
         angles: of the pairs, in radians; one number is one angle.
-        offsets: integers [(dr, dc), ...] instead of distances and angles.
+        offsets: integers [(dr, dc), ...] instead of distances and angles, at most 4,096.
         symmetric: add the transpose, so that every pair counts in both directions.
         normalize: divide each matrix by its sum; a matrix without pairs stays 0.
         mask: bool or uint8 [B, H, W], or one per image of a list; nonzero = counted. Never counted are pixels that are
@@ -158,6 +159,7 @@ def quantization_of_group(
     return by
 
 
+@enough_memory("glcm", "pass fewer images, levels or offsets at a time")
 def counts_of(group: Group, by: Quantization, pairs: Sequence[Offset], symmetric: bool, choice: Choice) -> Tensor:
     """int32 [B, O, L, L]."""
     check_group_levels(group, by, choice)

@@ -18,6 +18,7 @@ from iuscore.ops._groups import Group, Masks, in_order
 from iuscore.ops._haralick import GLCM_FEATURES, GLCM_PRESETS, WITH_TRANSPOSE, Preset, feature_names
 from iuscore.ops._images import Images, Layout
 from iuscore.ops._matrices import matrix_of
+from iuscore.ops._memory import enough_memory
 from iuscore.ops._native import glcm_features as _native
 from iuscore.ops._pairs import FOUR_ANGLES, Offset, pair_offsets
 from iuscore.ops._quantize import Quantization, Quantize, ValueRange
@@ -162,6 +163,7 @@ def _meant(name: str) -> str | None:
     return known[found[0]] if found else None
 
 
+@enough_memory("glcm_features", "pass fewer images or offsets at a time")
 def _of_group(group: Group, by: Quantization, pairs: Sequence[Offset], symmetric: bool, names: tuple[str, ...],
               dtype: torch.dtype, choice: Choice) -> Tensor:  # fmt: skip
     """[B, O, F]."""

@@ -12,6 +12,7 @@ from iuscore.ops._arguments import check_dense, flag, one_of, shown
 from iuscore.ops._backend import Backend, choose, public_op, traced
 from iuscore.ops._constants import MAX_SIDE, MIN_MAP_SIDE
 from iuscore.ops._images import ArrayLike, Images, Layout, batch_view, checked_size, image_views, is_batch
+from iuscore.ops._memory import enough_memory
 from iuscore.ops._native import perceptual_maps as _native
 from iuscore.ops._range import warn_of_range
 from iuscore.ops._torch import perceptual_maps as _torch
@@ -37,6 +38,7 @@ DEGENERATE_RANGE: dict[str, float] = {
 
 a* and b* in CIELab units (those of gray images spread over 0.0024 and 0.0046), the others on the scale of [0, 1]."""
 
+_LESS = "pass fewer images at a time, or a smaller size"
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 Result: TypeAlias = tuple[Tensor, Tensor]
 Implementation: TypeAlias = Callable[[Tensor, bool, bool, int, int, torch.dtype], Result]
@@ -94,8 +96,8 @@ def perceptual_maps(
         mode: "paper", the published maps: bicubic without antialias, min-max per channel, each map min-max
             stretched; or "clean": antialiased, one min-max over all channels, maps of fixed range, none of which
             can degenerate (formulas in docs/perceptual_maps.md).
-        size: (height, width) of the maps in pixels, each at least 4. No side of an image or a map may be longer than
-            2^24.
+        size: (height, width) of the maps in pixels, each at least 4, at most 2^29 pixels. No side of an image or
+            a map may be longer than 2^24.
         dtype: of the maps: float32, float16 or bfloat16.
         layout: "NHWC" or "NCHW"; needed only where the shape fits both.
         backend: "auto" takes the compiled kernel where there is one for the device and no gradient is asked
@@ -204,12 +206,14 @@ def _needs_grad(images: Tensor) -> bool:
     return torch.is_grad_enabled() and images.requires_grad
 
 
+@enough_memory("perceptual_maps", _LESS)
 def _batch(images: Tensor, backend: Backend, options: Options) -> Result:
     choice = choose("perceptual_maps", images.device, needs_grad=_needs_grad(images), backend=backend)
     run = _torch.perceptual_maps if choice.implementation == "torch" else cast(Implementation, _native.perceptual_maps)
     return run(images, *options)
 
 
+@enough_memory("perceptual_maps", _LESS)
 def _ragged(images: list[Tensor], backend: Backend, options: Options) -> Result:
     """Groups of images that one call can take, put back in order."""
     height, width, dtype = options[2:]

@@ -22,6 +22,7 @@ from iuscore.ops._images import (
     is_batch,
     views_and_forms,
 )
+from iuscore.ops._memory import enough_memory
 from iuscore.ops._native import resize as _native
 from iuscore.ops._torch import resize as _torch
 
@@ -38,7 +39,7 @@ def resize(images: Images, size: Sequence[int], *, layout: Layout | None = None,
         images: uint8 [B, H, W, C] or [B, C, H, W], C = 1 or 3, or gray [B, H, W] or [H, W], any strides, torch (any
             device) or NumPy; or a list of single images of any sizes, all of one C, which are not copied into a batch
             first.
-        size: (height, width) of the results, each at least 1.
+        size: (height, width) of the results, each at least 1; at most 2^24 each and 2^29 pixels.
         layout: "NHWC" or "NCHW"; needed only where the shape fits both.
         backend: "auto", "native" or "torch", as in `perceptual_maps`. The CUDA kernel keeps rows in shared memory;
             "auto" takes "torch" where those that one row is made of do not fit.
@@ -51,7 +52,8 @@ def resize(images: Images, size: Sequence[int], *, layout: Layout | None = None,
 
     Raises:
         TypeError: another type, a dtype other than uint8, or a masked array. ValueError: another shape or size, or
-            different numbers of channels. RuntimeError: backend="native" where it cannot run.
+            different numbers of channels. MemoryError: results that the machine's memory does not hold.
+            RuntimeError: backend="native" where it cannot run.
 
     Source: Keys, "Cubic convolution interpolation for digital image processing", IEEE ASSP 1981, with a = -1/2,
         stretched by the scale where an image shrinks; whole-number weights as in PyTorch.
@@ -78,6 +80,7 @@ def resize(images: Images, size: Sequence[int], *, layout: Layout | None = None,
     return in_form(torch.cat(done)[order.argsort()], form)
 
 
+@enough_memory("resize", "pass fewer images at a time, or a smaller size")
 def _resized(parts: Sequence[Tensor], height: int, width: int, backend: Backend) -> Tensor:
     """Batches [n, H, W, C] of one H and W as one."""
     choice = choose(

@@ -14,6 +14,7 @@ from iuscore.ops._backend import Backend, choose, public_op, traced
 from iuscore.ops._constants import MAX_GLCM_PIXELS, MAX_LEVELS, MAX_OFFSETS, MIN_LEVELS
 from iuscore.ops._groups import Group, Masks, image_groups, in_order
 from iuscore.ops._images import Images, Layout
+from iuscore.ops._memory import enough_memory
 from iuscore.ops._native import texture_stats as _native
 from iuscore.ops._pairs import FOUR_ANGLES, pair_offsets
 from iuscore.ops._range import warn_of_range
@@ -131,6 +132,7 @@ def texture_stats(
     return TextureStats(histograms, statistics, counted, features, blocks)
 
 
+@enough_memory("texture_stats", "pass fewer images at a time")
 def _run(
     group: Group, color: bool, bins: int, levels: int, offsets: list[tuple[int, int]], backend: Backend
 ) -> _torch.Result:
