@@ -74,7 +74,7 @@ class AdditiveWeights:
             torch.empty(n, h2, outputs),
             torch.zeros(n, outputs),
         )
-        if not weights.b1.is_meta:  # where nothing can be drawn, trying imports PyTorch's compiler
+        if not weights.b1.is_meta:  # on the meta device nothing is drawn, and trying imports PyTorch's compiler
             scale = torch.tensor([(2.0 / size) ** 0.5 for size in groups for _ in range(size)])
             weights.w1.normal_(generator=generator).mul_(scale[:, None])
             weights.w2.normal_(generator=generator).mul_((2.0 / h1) ** 0.5)
@@ -83,7 +83,7 @@ class AdditiveWeights:
 
 
 class AdditiveOutput(NamedTuple):
-    """What each group adds, and the sum."""
+    """What `additive_mlp` and `additive_lookup` return."""
 
     contributions: Tensor
     """[B, G, C] float32."""

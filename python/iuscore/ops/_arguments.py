@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 _WHOLE = (int, np.integer)
-_USUAL = (int, float)  # asked first: isinstance with an abstract class takes a microsecond
+_USUAL = (int, float)  # checked first: isinstance with an abstract class takes a microsecond
 _LONGEST = 60  # characters of a value in a message
 
 
@@ -27,31 +27,31 @@ def shown(value: object) -> str:
 
 
 def flag(name: str, value: object) -> bool:
-    """TypeError where it is neither True nor False."""
+    """A bool; TypeError if it is something else."""
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"{name}: expected True or False, got {shown(value)}")
     return bool(value)
 
 
 def one_of(name: str, value: object, choices: Iterable[str], expected: str) -> str:
-    """ValueError where it is none of ``choices``, which ``expected`` spells out."""
+    """One of ``choices``; ValueError with the text ``expected`` if it is something else."""
     if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name}: expected {expected}, got {shown(value)}")
     return value
 
 
 def is_whole(value: object) -> bool:
-    """Whether it is an integer and no truth value."""
+    """Whether it is an integer. A bool is not."""
     return isinstance(value, _WHOLE) and not isinstance(value, bool)
 
 
 def is_real(value: object) -> bool:
-    """Whether it is a number and no truth value."""
+    """Whether it is a real number. A bool is not."""
     return type(value) in _USUAL or (isinstance(value, Real) and not isinstance(value, bool))
 
 
 def is_float(value: Any) -> bool:
-    """Whether a number is none of the integers that no float can be."""
+    """Whether float() can convert a number; it cannot if an integer is too large."""
     return not isinstance(value, int) or abs(value) <= sys.float_info.max
 
 
@@ -75,7 +75,7 @@ def numbers(name: str, values: object) -> tuple[float, ...]:
 
 
 def low_and_high(name: str, value: object) -> Any:
-    """(low, high) as it came, high possibly None; TypeError where it is no pair of numbers."""
+    """(low, high) unchanged, where high may be None; TypeError if it is not a pair of numbers."""
     if value is None:
         return None
     pair = isinstance(value, Sequence | np.ndarray) and not isinstance(value, str | bytes) and len(value) == 2
@@ -88,7 +88,7 @@ def low_and_high(name: str, value: object) -> Any:
 
 
 def dense(name: str, value: object, dtype: torch.dtype = torch.float32) -> Tensor:
-    """A tensor whose values lie in memory one by one.
+    """A strided tensor of a dtype, neither sparse nor nested.
 
     Raises:
         TypeError: another type, kind of tensor or dtype.
@@ -97,13 +97,13 @@ def dense(name: str, value: object, dtype: torch.dtype = torch.float32) -> Tenso
         raise TypeError(f"{name}: expected a torch.Tensor, got {type(value).__name__}")
     check_dense(name, value)
     if value.dtype != dtype:
-        expected, got = (str(kind).removeprefix("torch.") for kind in (dtype, value.dtype))
+        expected, got = (str(one).removeprefix("torch.") for one in (dtype, value.dtype))
         raise TypeError(f"{name}: expected dtype {expected}, got {got}; convert it with .float()")
     return value
 
 
 def device_of(value: object) -> torch.device:
-    """ValueError where PyTorch knows no such device, or it is a GPU that this machine does not have."""
+    """A device; ValueError if PyTorch does not know it, or if it is a GPU that this machine does not have."""
     try:
         device = torch.device(value)  # type: ignore[call-overload]
     except (RuntimeError, TypeError):
@@ -118,8 +118,8 @@ def check_dense(name: str, tensor: Tensor) -> None:
     if tensor.is_nested:
         raise TypeError(f"{name}: expected a dense tensor, got a nested one; pass a list, list({name}.unbind())")
     if tensor.layout is not torch.strided:
-        kind = str(tensor.layout).removeprefix("torch.").removeprefix("_")
-        raise TypeError(f"{name}: expected a dense tensor, got layout {kind}; convert it with .to_dense()")
+        layout = str(tensor.layout).removeprefix("torch.").removeprefix("_")
+        raise TypeError(f"{name}: expected a dense tensor, got layout {layout}; convert it with .to_dense()")
     if type(tensor) is not Tensor and hasattr(tensor, "get_mask") and hasattr(tensor, "get_data"):
         raise TypeError(
             f"{name}: expected a dense tensor, got {type(tensor).__name__}; pass {name}.get_data(), and "

@@ -1,4 +1,4 @@
-"""Which implementation an op uses. The predicate that chooses is the one that explains (``iuscore doctor``)."""
+"""Which implementation an op uses, and why. ``iuscore doctor`` prints the same reasons."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ log = logging.getLogger("iuscore")
 
 Backend = Literal["auto", "native", "torch"]
 BACKENDS: tuple[Backend, ...] = ("auto", "native", "torch")
-NEEDS_FMA = ("additive_cnn",)  # without it in the CPU, PyTorch is faster
-OLDEST_CAPABILITY = (8, 0)  # the oldest GPU the CUDA module holds machine code for
+NEEDS_FMA = ("additive_cnn",)  # on a CPU without fused multiply-add, PyTorch is faster
+OLDEST_CAPABILITY = (8, 0)  # of a GPU: the CUDA module has no machine code for older ones
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,8 @@ def why_not_cuda(device: torch.device | None = None) -> str:
     return ""
 
 
-# GPUs that the kernels were found to run on. Every call of an op asks, and a driver does not go away; what failed is
-# asked again.
+# GPUs on which the kernels run. They are cached because every call of an op asks. GPUs on which the kernels do not run
+# are not cached.
 _able: set[int] = set()
 
 
@@ -104,11 +104,11 @@ def _why_slow() -> str:
 
 
 def traced(*arguments: object) -> bool:
-    """Whether a compiler follows this call, or ``torch.func.vmap`` has one of the arguments stand for many.
+    """Whether torch.compile traces this call, or ``torch.func.vmap`` batches one of the arguments.
 
-    Then the op runs as one operator (``iuscore.ops._traced``), as neither can look inside.
+    Neither can trace through an op, so the op runs as one operator (``iuscore.ops._traced``).
     """
-    return torch.compiler.is_compiling() or (under_torch_func() and any(map(_stands_for_many, arguments)))
+    return torch.compiler.is_compiling() or (under_torch_func() and any(map(_is_batched, arguments)))
 
 
 _PUBLIC: dict[str, Callable[..., Any]] = {}
@@ -127,18 +127,18 @@ def public(name: str) -> Callable[..., Any]:
 
 
 def under_torch_func() -> bool:
-    """Whether ``torch.func`` transforms what calls this."""
+    """Whether a ``torch.func`` transform is active."""
     return torch._C._functorch.maybe_current_level() is not None
 
 
-def _stands_for_many(argument: object) -> bool:
+def _is_batched(argument: object) -> bool:
     if isinstance(argument, torch.Tensor):
         return torch._C._functorch.is_batchedtensor(argument)
-    return isinstance(argument, list | tuple) and any(map(_stands_for_many, argument))
+    return isinstance(argument, list | tuple) and any(map(_is_batched, argument))
 
 
 def check_backend(backend: object) -> str:
-    """ValueError where it is none of the three."""
+    """A back end; ValueError if it is something else."""
     return one_of("backend", backend, BACKENDS, "'auto', 'native' or 'torch'")
 
 

@@ -1,4 +1,4 @@
-"""Row by row arithmetic of PyTorch whose bits do not depend on how many rows there are."""
+"""Arithmetic on rows in PyTorch whose bits do not depend on the number of rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a small convolutional network of `additive_cnn` consists of, and its checks."""
+"""The parts of a network of `additive_cnn`, and their checks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from iuscore.ops._arguments import is_real, shown
 Precision = Literal["exact", "fast", "auto"]
 """How a network is computed: "exact" in float32; "fast" in 16-bit integers where the CPU has them; "auto"."""
 
-_LARGEST_EPS = 2.0**63  # beyond, an integer is none of PyTorch's
+_LARGEST_EPS = 2.0**63  # PyTorch has no larger integers
 
 PRECISIONS: tuple[Precision, ...] = ("exact", "fast", "auto")
 
@@ -33,7 +33,7 @@ class CnnBlock(NamedTuple):
     biases: tuple[Tensor, ...]
     """[out] of every convolution."""
     mean: Tensor
-    """[out] of the last, subtracted after the pooling."""
+    """[out] of the last convolution, subtracted after pooling."""
     variance: Tensor
     """[out]."""
     weight: Tensor | None
@@ -74,7 +74,7 @@ def tensors_of(network: CnnNetwork) -> Iterator[tuple[str, Tensor]]:
 
 
 def check_parts(network: object, name: str) -> None:
-    """TypeError where it is no network of blocks and pairs of tensors."""
+    """TypeError if it is not a network of blocks and of pairs of tensors."""
     if not isinstance(network, CnnNetwork):
         raise TypeError(f"{name}: expected a CnnNetwork, got {shown(network)}")
     if not isinstance(network.blocks, tuple | list) or not isinstance(network.linears, tuple | list):

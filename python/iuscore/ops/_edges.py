@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 @functools.lru_cache(maxsize=256)
 def float32_edges(low: float, high: float, bins: int) -> npt.NDArray[np.float32]:
-    """[bins + 1]: for i < bins the smallest float32 >= edge i, at last the smallest float32 > high. Not to be changed.
+    """[bins + 1]: for i < bins the smallest float32 >= edge i, then the smallest float32 > high. Do not modify it.
 
     With them float32 values fall into [edges[i], edges[i + 1]) as they fall between the float64 edges, the last bin
     closed.

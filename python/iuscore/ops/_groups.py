@@ -45,7 +45,7 @@ class Group:
 
 
 def image_groups(images: Images, mask: Masks | None, layout: Layout | None) -> list[Group]:
-    """At least one group; of an empty list one with no image. What a NumPy array masks is not counted either.
+    """At least one group; an empty list gives one without images. What a NumPy array masks is not counted either.
 
     Raises:
         TypeError: images or masks of another kind or dtype. ValueError: another shape or device.
@@ -70,7 +70,7 @@ def image_groups(images: Images, mask: Masks | None, layout: Layout | None) -> l
 
 
 def batch_and_mask(images: ArrayLike, mask: Masks | None, layout: Layout | None) -> tuple[Tensor, Tensor | None]:
-    """[B, H, W, C], and what is counted, [B, H, W]; None where all is."""
+    """Images [B, H, W, C], and which pixels are counted, [B, H, W]; None if all are."""
     given, counted = _unmasked(images)
     batch = batch_view(given, layout)
     found = None if mask is None else _mask(mask, batch, "mask")
@@ -80,7 +80,7 @@ def batch_and_mask(images: ArrayLike, mask: Masks | None, layout: Layout | None)
 def views_and_masks(
     images: Sequence[ArrayLike], mask: Masks | None, layout: Layout | None
 ) -> tuple[list[Tensor], list[Tensor] | None]:
-    """Views [H, W, C], and what is counted of each, [H, W]; None where all is."""
+    """Views [H, W, C], and which pixels of each are counted, [H, W]; None if all are."""
     parts = [_unmasked(image) for image in images]
     views = image_views([given for given, _ in parts], layout)
     masks = _masks(mask, views)
@@ -96,7 +96,7 @@ def views_and_masks(
 
 
 def _unmasked(images: ArrayLike) -> tuple[ArrayLike, Tensor | None]:
-    """All values, and which of them a NumPy array does not mask, bool of its shape; None where that is all."""
+    """All values, and a bool array of those that a NumPy array does not mask; None if it masks none."""
     if not is_masked(images):
         return images, None
     array = cast("npt.NDArray[np.generic]", images)
@@ -108,7 +108,7 @@ def _both(counted: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def in_order(parts: Sequence[Tensor], groups: Sequence[Group]) -> Tensor:
-    """Results of the groups, first axis B each, in the order of the caller's images."""
+    """Results of the groups, [B, ...] each, in the order of the caller's images."""
     if len(parts) == 1:
         return parts[0]
     positions = torch.tensor([i for group in groups for i in group.where], device=parts[0].device)
@@ -157,7 +157,7 @@ def _mask(mask: object, images: Tensor, name: str) -> Tensor:
 
 
 def check_pixels(images: Tensor) -> None:
-    """ValueError where images [..., H, W, C] are too large to count."""
+    """ValueError if images [..., H, W, C] have too many pixels for counts."""
     height, width = images.shape[-3:-1]
     if height * width > MAX_GLCM_PIXELS:
         raise ValueError(f"images: expected at most 2^30 pixels each, got {height} x {width}")

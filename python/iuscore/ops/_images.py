@@ -1,4 +1,4 @@
-"""From what a caller has to strided [B, H, W, C] and [H, W, C] views, without copies where strides can say it."""
+"""Views [B, H, W, C] and [H, W, C] of what a caller passes, without copies if strides can express them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from iuscore.ops._constants import MAX_MAP_PIXELS, MAX_SIDE
 
 Layout: TypeAlias = Literal["NHWC", "NCHW"]
 Form: TypeAlias = Literal["NHWC", "NCHW", "NHW", "HW"]
-"""Where a caller has the channels; "NHW": gray images without such an axis, "HW": one gray image."""
+"""The axes of a caller's images; "NHW": gray images without an axis of channels, "HW": one gray image."""
 
 ArrayLike: TypeAlias = "Tensor | npt.NDArray[np.generic]"
 Images: TypeAlias = "ArrayLike | Sequence[ArrayLike]"
@@ -27,7 +27,7 @@ _INTEGERS = ("int8", "int16", "int32", "int64", "uint32", "uint64")
 
 
 def checked_size(size: Sequence[int], least: int) -> tuple[int, int]:
-    """(height, width); ValueError where it is something else."""
+    """(height, width); ValueError if it is something else, or too large."""
     pair = isinstance(size, Sequence) and not isinstance(size, str) and len(size) == 2
     if not pair or any(isinstance(n, bool) or not isinstance(n, int | np.integer) or n < least for n in size):
         raise ValueError(f"size: expected (height, width), two integers of at least {least}, got {shown(size)}")
@@ -39,7 +39,7 @@ def checked_size(size: Sequence[int], least: int) -> tuple[int, int]:
 
 
 def is_batch(images: Images) -> bool:
-    """Whether it is one tensor or array; TypeError where it is no list of them either."""
+    """Whether it is one tensor or array; TypeError if it is not a list of them either."""
     if isinstance(images, Tensor | np.ndarray):
         return True
     if not isinstance(images, Sequence) or isinstance(images, str | bytes):
@@ -216,12 +216,12 @@ def is_masked(array: object) -> bool:
 
 
 def common_form(forms: Sequence[Form]) -> Form:
-    """That of all images of a list; "NHWC" where they differ."""
+    """The form of all images of a list; "NHWC" if they differ."""
     return forms[0] if len(set(forms)) == 1 else "NHWC"
 
 
 def check_bytes(images: Tensor, name: str) -> None:
-    """TypeError where it is not uint8."""
+    """TypeError if images are not uint8."""
     if images.dtype != torch.uint8:
         raise TypeError(
             f"{name}: expected dtype uint8, got {str(images.dtype)[6:]}; "

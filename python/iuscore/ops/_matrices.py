@@ -1,4 +1,4 @@
-"""Co-occurrence matrices that are there already, checked."""
+"""Checks of co-occurrence matrices that a caller passes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from iuscore.ops._images import tensor_of
 
 
 def matrix_of(matrices: object) -> Tensor:
-    """[B, ..., L, L], of a dtype that features are made of.
+    """Matrices [B, ..., L, L] as a tensor.
 
     Raises:
         TypeError: another type or dtype. ValueError: another shape.

@@ -1,4 +1,4 @@
-"""What a machine without enough memory says."""
+"""One line for results that do not fit a machine's memory."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class _Entry(NamedTuple):
 
 
 class OnDevice:
-    """Tables by device and key. Those used last are kept, and all that were handed out while a graph was captured.
+    """Tables by device and key. Keeps those used last, and all that were used while a CUDA graph was captured.
 
     Args:
         capacity: number of keys that are kept, beside those that a captured graph reads.
@@ -46,7 +46,8 @@ class OnDevice:
             if entry is None:
                 if capturing:
                     raise RuntimeError(NOT_CAPTURED)
-                # Of use outside of inference mode, too. This copy is waited for, so other streams find it finished.
+                # Not as inference tensors, which could not be used elsewhere. The copy is synchronous, so that other
+                # streams find it complete.
                 with torch.inference_mode(False):
                     entry = _Entry(tuple(table.to(device) for table in make()), False)
                 for oldest in [kept for kept, found in self._kept.items() if not found.captured][: 1 - self.capacity]:
@@ -54,7 +55,7 @@ class OnDevice:
             self._kept[place] = entry = _Entry(entry.tables, entry.captured or capturing)
             self._kept.move_to_end(place)
         if device.type == "cuda" and not entry.captured:
-            for table in entry.tables:  # once it is not kept, its memory waits for kernels on this stream
+            for table in entry.tables:  # if it is dropped, its memory is reused after the kernels of this stream
                 table.record_stream(torch.cuda.current_stream(device))
         return entry.tables
 
@@ -63,7 +64,7 @@ on_device = OnDevice()
 
 
 def to_device(table: Tensor, device: torch.device) -> Tensor:
-    """A copy on ``device`` that nobody waits for; of a table that is needed once.
+    """Copies a table that is needed once to ``device``, asynchronously.
 
     Raises:
         RuntimeError: while a CUDA graph is captured, which would read the table at every run.

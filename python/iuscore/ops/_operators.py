@@ -16,7 +16,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Call:
-    """The arguments of an operator; what each list holds is up to the op."""
+    """The arguments of an operator, in lists; each op defines what its lists hold."""
 
     tensors: list[Tensor]
     whole: Sequence[int]
@@ -24,7 +24,7 @@ class Call:
     words: Sequence[str]
 
     def on(self, tensors: list[Tensor]) -> Call:
-        """The same call of other tensors."""
+        """The same call with other tensors."""
         return Call(tensors, self.whole, self.real, self.words)
 
 
@@ -33,7 +33,7 @@ _ARGUMENTS = "Tensor[] tensors, SymInt[] whole, float[] real, str[] words"
 
 
 def once_more(run: Function, call: Call, gradients: list[Tensor], wanted: Sequence[bool]) -> Sequence[Tensor]:
-    """Runs the op again by the path that has a gradient. Below an operator PyTorch records none but by `torch.func`."""
+    """Gradients by a second run, in PyTorch. Inside an operator autograd records nothing, but `torch.func` works."""
     places = [i for i, one in enumerate(wanted) if one]
 
     def of_wanted(*parts: Tensor) -> tuple[Tensor, ...]:
@@ -49,7 +49,7 @@ def once_more(run: Function, call: Call, gradients: list[Tensor], wanted: Sequen
 
 @dataclass(frozen=True)
 class Operator:
-    """An op that a compiler does not look into.
+    """An op that a compiler does not trace into.
 
     Attributes:
         run: the op itself, as it runs without a compiler.
@@ -82,7 +82,7 @@ class Operator:
 
     def __call__(self, call: Call) -> list[Tensor]:
         operator = getattr(torch.ops.iuscore, f"whole_{self.name}").default
-        # An empty list would pass for one of tensors, which wants a gradient; so none is.
+        # PyTorch would take an empty list for a list of tensors with gradients, so no list is empty.
         found: list[Tensor] = operator(call.tensors, [*call.whole, 0], [*call.real, 0.0], [*call.words, ""])
         return found
 
@@ -131,7 +131,7 @@ def fold_rows(call: Call, batched: list[bool], many: int) -> Call | None:
 
 
 def refuse_native(op: str, backend: str, tensors: Sequence[Tensor]) -> None:
-    """RuntimeError where the kernels are insisted on and a gradient is wanted."""
+    """RuntimeError if backend="native" is asked for together with a gradient."""
     if backend == "native" and torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
         raise RuntimeError(f"{op}: backend='native' cannot run: the kernels have no gradient; use 'auto' or 'torch'")
 
@@ -146,6 +146,6 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
 
 
 def _own(part: Tensor) -> Tensor:
-    """Contiguous, in memory of its own, as a compiler takes results to be."""
+    """A contiguous tensor with memory of its own, as a compiler expects of results."""
     whole = part.is_contiguous() and not part._is_view()
     return part.detach() if whole else part.detach().clone(memory_format=torch.contiguous_format)

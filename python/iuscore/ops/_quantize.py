@@ -91,7 +91,7 @@ def _width(levels: int, value_range: ValueRange | None, width: float) -> Quantiz
 
 
 def _within_float32(low: float, high: float = 0.0) -> tuple[float, float]:
-    """low and high - low, float64; beyond what a pixel can be, products with them may not be finite."""
+    """low and high - low, float64. ValueError beyond the range of float32: products could be infinite."""
     for value in (low, high):
         if abs(value) > _LARGEST_PIXEL:
             raise ValueError(f"range: expected values that float32 pixels can have, at most 3.4e38, got {value!r}")

@@ -1,4 +1,4 @@
-"""Images on another scale than their type stands for: one warning a call, wherever in the package they are noticed."""
+"""Warnings about images on another scale than that of their type: one for each call of the package."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from contextvars import ContextVar
 import torch
 from torch import Tensor
 
-# Floats beyond are no overshoot of a resize or a generator that means 0..1, but another scale.
+# A resize or a generator on the scale 0..1 may overshoot, but not beyond these values.
 LOWEST, HIGHEST = -0.25, 1.5
 LARGEST_BYTE = 255
 
 _BELOW, _TOO_MANY = -0.05, 0.25  # a quarter of the values below: centered on 0, though none may be far out
-_LOOKED_AT = 1 << 12  # values of one batch, so that a look costs microseconds
+_LOOKED_AT = 1 << 12  # values of a batch that are sampled, which takes microseconds
 _NOT_THE_CALLER = (__name__.partition(".")[0], "torch", "contextlib")
 _FEWEST = 4  # rows and columns of every image
 
 
 class _Call:
-    """What one call of the package has said."""
+    """The warnings of one call of the package."""
 
     def __init__(self, said: bool) -> None:
         self.said = said
@@ -46,7 +46,7 @@ def said_once() -> Iterator[None]:
 
 @contextmanager
 def range_is_known() -> Iterator[None]:
-    """Calls of ops inside say nothing: the range was looked at, or the caller reports it in another way."""
+    """Ops called inside do not warn: the range was checked, or the caller reports it in another way."""
     token = _call.set(_Call(True))
     try:
         yield
@@ -87,7 +87,7 @@ def beyond(images: Tensor, advice: str = "") -> str:
         if images.is_floating_point():
             return _beyond_unit(images, advice)
         return _bytes_in_uint16(images, advice) if images.dtype is torch.uint16 else ""
-    except RuntimeError:  # values that cannot be read: of vmap, of tensors that stand for others
+    except RuntimeError:  # values cannot be read, as under vmap or of fake tensors
         return ""
 
 
@@ -130,7 +130,7 @@ def _grid(images: Tensor) -> Tensor:
 
 
 def _ends(values: Tensor) -> tuple[float, float]:
-    """The smallest and the largest value that is finite; 0 and 0 of none."""
+    """The smallest and the largest finite value; 0 and 0 if there is none."""
     if not values.numel():
         return 0.0, 0.0
     least, most = values.aminmax()

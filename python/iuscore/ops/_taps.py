@@ -1,4 +1,4 @@
-"""Whole-number weights of `resize`: one table for every back end, so that all have the same bits."""
+"""Integer weights of `resize`: one table for all back ends, so that they have the same bits."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def taps(size: int, out: int) -> Taps:
     index = first[:, None] + np.arange(most)
     values = np.where(index < end[:, None], _cubic((index - center[:, None] + 0.5) * (1.0 / stretch)), 0.0)
     total = np.zeros(out)
-    for column in values.T:  # in their order, as a loop would
+    for column in values.T:  # in order, as a loop would add them
         total += column
     values *= (1.0 / total)[:, None]
     largest = values.max()
@@ -69,7 +69,7 @@ def windows(size: int, out: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.
     scale = size / out
     reach = _REACH * max(scale, 1.0)
     center = scale * (np.arange(out) + 0.5)
-    first = np.maximum((center - reach + 0.5).astype(np.int64), 0)  # what is below 0 is cut, however it rounds
+    first = np.maximum((center - reach + 0.5).astype(np.int64), 0)  # truncated: values below 0 become 0 anyway
     return first, np.minimum((center + reach + 0.5).astype(np.int64), size)
 
 

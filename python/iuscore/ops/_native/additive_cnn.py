@@ -1,4 +1,4 @@
-"""The op `additive_cnn` over the compiled kernels, and the packed weights it reads, which are kept."""
+"""The CPU kernels of `additive_cnn`, and the packed weights that they read, which are cached."""
 
 from __future__ import annotations
 
@@ -52,25 +52,25 @@ def additive_cnn(maps: Tensor, networks: Sequence[CnnNetwork], quantized: bool) 
 
 
 class Packed(NamedTuple):
-    """What was packed, from which weights."""
+    """Packed weights, and what they were packed from."""
 
     shape: CnnShape
     size: tuple[int, ...]
     parts: list[Tensor]
     identity: list[object]  # of the weights
-    held: list[Tensor]  # other names of them, which keep their memory
-    statistics: list[Tensor]  # copies: batch norm changes them in training without a new version
+    held: list[Tensor]  # aliases of the weights, which keep their memory alive
+    statistics: list[Tensor]  # copies: training changes batch norm's statistics without a new version
 
 
 _kept: Any = WeakIdKeyDictionary()  # first tensor of the first network -> {quantized: Packed}
 
 
 def packed_of(networks: Sequence[CnnNetwork], size: tuple[int, ...], quantized: bool) -> Packed:
-    """The packed weights, from the last call where they are still the same."""
+    """The packed weights; those of the last call if the weights have not changed."""
     weights = [tensor for network in networks for _, tensor in tensors_of(network)]
     statistics = [value for network in networks for block in network.blocks for value in (block.mean, block.variance)]
     shape = shape_of(networks[0], size)
-    if any(weight.is_inference() for weight in weights):  # such a tensor does not tell when it changes
+    if any(weight.is_inference() for weight in weights):  # inference tensors have no version that shows a change
         return Packed(shape, size, pack(networks, shape, size, quantized), [], [], [])
     kept: dict[bool, Packed] = _kept.setdefault(weights[0], {})
     found, identity = kept.get(quantized), identity_of(networks)
@@ -135,18 +135,18 @@ def _convolutions(network: CnnNetwork) -> list[tuple[Tensor, Tensor, CnnBlock | 
 
 
 def _wide(values: Tensor, axis: int) -> Tensor:
-    """Zeros up to a whole number of vectors."""
+    """Fills an axis with zeros up to a whole number of vectors."""
     pad = -values.shape[axis] % CNN_VECTOR
     return F.pad(values.detach(), [0, 0] * (values.ndim - 1 - axis) + [0, pad])
 
 
 def _panels(matrix: Tensor) -> Tensor:
-    """[..., terms, n] -> [..., terms * n], 32 columns after another."""
+    """[..., terms, n] -> [..., terms * n]: panels of 32 columns, one after another."""
     return torch.cat([part.flatten(-2) for part in torch.split(matrix, CNN_PANEL, dim=-1)], dim=-1)
 
 
 def _pairs(matrix: Tensor) -> Tensor:
-    """The same of pairs of terms: [..., terms, n] with two terms of a column side by side."""
+    """The same with pairs of terms: two terms of a column are neighbors."""
     pairs = matrix.reshape(*matrix.shape[:-2], -1, 2, matrix.shape[-1])
     return torch.cat([part.transpose(-1, -2).flatten(-3) for part in torch.split(pairs, CNN_PANEL, dim=-1)], dim=-1)
 

@@ -1,4 +1,4 @@
-"""The networks of `additive_cnn` on a GPU in float16: cuDNN's convolutions between the compiled kernels.
+"""The CUDA kernels of `additive_cnn`, in float16, with cuDNN's convolutions between them.
 
 docs/additive_cnn.md, "On a GPU", says which step runs where, and in which type.
 """
@@ -21,12 +21,12 @@ from iuscore.ops._constants import CNN_LANES, CNN_MAX_LINEARS, CNN_MAX_UNITS, CN
 from iuscore.ops._native.calls import cuda, stream_of
 from iuscore.ops._native.cuda_graphs import Graphs, side_streams
 
-MAX_IMAGES = 256  # at a time, where their values take no more than MAX_BYTES
+MAX_IMAGES = 256  # at a time; fewer if their values would take more than MAX_BYTES
 MAX_BYTES = 1 << 31
 
 
 class Layer(NamedTuple):
-    """A convolution after the first one. Bias and norm are the caller's memory, read at every call."""
+    """A convolution after the first one. Bias and norm stay in the caller's tensors and are read at every call."""
 
     kernels: Tensor  # float16 [out, in, 3, 3], channels last, both in lanes
     bias: Tensor  # float32 [out]
@@ -45,14 +45,14 @@ class Plan:
     dense: Tensor  # float16 [G, units in fours, terms]
     rest: Tensor  # float32 [G, ...]: the first linear layer's bias; weights [in, out] and bias of each other
     identity: list[object]  # of the weights
-    held: list[Tensor]  # other names of them, which keep their memory
+    held: list[Tensor]  # aliases of the weights, which keep their memory alive
     graphs: Graphs = field(default_factory=Graphs)
 
     @property
     def max_images(self) -> int:
-        """A power of two: full slices of large batches have one size, and so one graph."""
+        """Images at a time: a power of two, so that the slices of large batches have one size, and one graph."""
         groups, _, channels = self.first.shape
-        # the first block's: what goes into a convolution, what comes out, and a quarter of it after pooling
+        # bytes of the first block: input and output of a convolution, and a quarter of that after pooling
         of_image = groups * self.size[0] * self.size[1] * channels * 2 * 9 // 4
         return 1 << (max(1, min(MAX_IMAGES, MAX_BYTES // of_image)).bit_length() - 1)
 
@@ -70,7 +70,7 @@ def why_not(networks: Sequence[CnnNetwork]) -> str:
 
 def additive_cnn(maps: Tensor, networks: Sequence[CnnNetwork]) -> Tensor:
     """Evidence [B, G, K] of maps [B, G, h, w]."""
-    # What is kept must be of use outside of inference mode, too.
+    # Not as inference tensors: what is cached must be usable outside of inference mode.
     with (
         torch.inference_mode(False),
         torch.no_grad(),
@@ -92,14 +92,14 @@ def _on(device: torch.device) -> contextlib.AbstractContextManager[Any]:
 
 
 def plan_of(networks: Sequence[CnnNetwork], size: tuple[int, ...]) -> Plan:
-    """The packed weights, from the last call where they are still the same."""
+    """The packed weights; those of the last call if the weights have not changed."""
     weights = [tensor for network in networks for _, tensor in tensors_of(network)]
     first = weights[0]
-    # Inference tensors do not tell when they change; and what is packed during a capture is packed when the graph runs.
+    # Inference tensors have no version that shows a change. During a capture nothing is packed before the graph runs.
     capturing = first.is_cuda and torch.cuda.is_current_stream_capturing()
     inference = any(weight.is_inference() for weight in weights)
     found: Plan | None = None if inference else _kept.get(first)
-    # Batch norm changes statistics in training without a new version, which does no harm: they are not packed.
+    # Training changes batch norm's statistics without a new version; they are not packed, so that is harmless.
     identity = [] if inference else identity_of(networks)
     if found is not None and (found.size, found.identity) == (size, identity):
         return found
@@ -108,7 +108,7 @@ def plan_of(networks: Sequence[CnnNetwork], size: tuple[int, ...]) -> Plan:
         plan.graphs.allowed = False
     else:
         if first.is_cuda:
-            torch.cuda.current_stream().synchronize()  # calls on other streams find it packed
+            torch.cuda.current_stream().synchronize()  # so that calls on other streams find it packed
         _kept[first] = plan
     return plan
 
@@ -126,7 +126,7 @@ def pack(networks: Sequence[CnnNetwork], size: tuple[int, ...], identity: list[o
         parts = [bias, *(part for weight, bias in others for part in (weight.T.reshape(-1), bias))]
         rest.append(torch.cat(parts))
     layers, half = [_layers(network) for network in networks], torch.stack(dense).to(torch.float16)
-    # a weight beyond float16 spoils its network: NaN instead of a wrong number
+    # weights beyond the range of float16 make the results of their network NaN
     spoiled = [
         sum((part - part).sum().float() for part in (*(layer.kernels for layer in own), half[g]))
         for g, own in enumerate(layers)
@@ -145,7 +145,7 @@ def pack(networks: Sequence[CnnNetwork], size: tuple[int, ...], identity: list[o
 
 
 def _in(multiple: int, values: Tensor, axis: int) -> Tensor:
-    """Zeros up to a whole multiple."""
+    """Fills an axis with zeros up to a multiple."""
     return F.pad(values, [0, 0] * (values.ndim - 1 - axis) + [0, -values.shape[axis] % multiple])
 
 
@@ -169,7 +169,7 @@ def _norm(block: CnnBlock) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None
 
 
 def forward(plan: Plan, maps: Tensor) -> Tensor:
-    """Evidence [B, G, K] of maps [B, G, h, w]; queued, networks on streams of their own, joined to the current one."""
+    """Evidence [B, G, K] of maps [B, G, h, w]; queued on side streams, which the current one waits for."""
     batch, groups = maps.shape[:2]
     height, width = (side >> sum(plan.shape.pooled) for side in plan.size)
     nonfinite = maps.new_zeros((groups, batch), dtype=torch.int32)
@@ -187,7 +187,7 @@ def forward(plan: Plan, maps: Tensor) -> Tensor:
 
 
 def _streams(device: torch.device) -> list[torch.cuda.Stream | None]:
-    """Of which networks take one each, in turns; None where there are no streams."""
+    """Streams that the networks use in turns; [None] on a CPU."""
     return list(side_streams(device)) if device.type == "cuda" else [None]
 
 
@@ -204,7 +204,7 @@ def _forked(stream: torch.cuda.Stream | None) -> Iterator[None]:
 def _network(layers: Sequence[Layer], values: Tensor, features: Tensor, nonfinite: Tensor) -> None:
     """Channels last throughout: values [B, h, w, C] of the first convolution -> features [B, h', w', C']."""
     for i, layer in enumerate(layers):
-        # no bias: cuDNN's fused form would add it in float16, and 0 times memory that nobody wrote
+        # without bias: cuDNN's fused form would add it in float16, and 0 times uninitialized memory
         planes = F.conv2d(values.permute(0, 3, 1, 2), layer.kernels, padding=1)
         values = planes.permute(0, 2, 3, 1).contiguous()
         values = _epilogue(values, layer, nonfinite, features if i + 1 == len(layers) else None)

@@ -40,7 +40,7 @@ def dtype_name(dtype: torch.dtype) -> str:
 
 
 def view_table(images: Tensor) -> npt.NDArray[np.int64]:
-    """One row an image of [B, H, W, C]: address, height, width, strides of rows, columns, channels in elements."""
+    """A row for each image of [B, H, W, C]: address, height, width, strides of rows, columns, channels in elements."""
     batch, height, width, _ = images.shape
     step, *strides = images.stride()
     table = np.empty((batch, 6), np.int64)
@@ -50,7 +50,7 @@ def view_table(images: Tensor) -> npt.NDArray[np.int64]:
 
 
 def mask_table(mask: Tensor | None) -> npt.NDArray[np.int64]:
-    """One row a mask of [B, H, W]: address, strides of rows and columns in elements; no row without a mask."""
+    """A row for each mask of [B, H, W]: address, strides of rows and columns in elements; no row without a mask."""
     if mask is None:
         return np.empty((0, 3), np.int64)
     step, *strides = mask.stride()

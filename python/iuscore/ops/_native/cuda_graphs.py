@@ -1,4 +1,4 @@
-"""CUDA graphs of work that is done again and again on inputs of few sizes."""
+"""CUDA graphs of work that is repeated on inputs of few sizes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ log = logging.getLogger("iuscore")
 
 Work = Callable[[Tensor], Tensor]
 MAX_GRAPHS = 4
-MAX_SIDES = 8  # PyTorch deals its 32 streams in turn, so 2 * 8 + 1 drawn at once are different ones
+MAX_SIDES = 8  # PyTorch hands out its 32 streams in turns, so 2 * 8 + 1 taken at once are different
 
-_capturing = threading.Lock()  # PyTorch knows one capture at a time in a process
+_capturing = threading.Lock()  # PyTorch allows one capture at a time in a process
 
 
 class Streams(NamedTuple):
-    """Those of a device that work may fork to. What is captured must not meet other threads' work, or both fail."""
+    """Streams of a device that work may fork to. A capture has streams of its own: on shared ones both would fail."""
 
     sides: list[Any]
     capture: Any
@@ -34,7 +34,7 @@ _drawing = threading.Lock()
 
 
 def streams_of(device: torch.device) -> Streams:
-    """The same ones at every call."""
+    """The streams of a device; the same ones at every call."""
     with _drawing:
         if device not in _streams:
             drawn: list[Any] = [torch.cuda.Stream(device) for _ in range(2 * MAX_SIDES + 1)]  # type: ignore[no-untyped-call]
@@ -43,7 +43,7 @@ def streams_of(device: torch.device) -> Streams:
 
 
 def side_streams(device: torch.device) -> list[Any]:
-    """Streams that work on the current one may fork to: others while it is captured."""
+    """Streams that work on the current stream may fork to; other ones while it is captured."""
     streams = streams_of(device)
     return streams.sides_of_capture if torch.cuda.is_current_stream_capturing() else streams.sides
 
@@ -57,10 +57,10 @@ class Graph:
         self.done.record()
         cudnn = torch.backends.cudnn
         with cudnn.flags(enabled=True, benchmark=not cudnn.deterministic, deterministic=cudnn.deterministic):
-            capture = streams_of(inputs.device).capture  # PyTorch's own may be one that others work on
+            capture = streams_of(inputs.device).capture  # PyTorch's capture stream may be in use
             capture.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(capture):
-                work(self.inputs)  # cuDNN tries its algorithms, which a capture cannot
+                work(self.inputs)  # cuDNN tries its algorithms, which is impossible in a capture
             torch.cuda.current_stream().wait_stream(capture)
             self.graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(self.graph, pool=pool, stream=capture, capture_error_mode="thread_local"):
@@ -68,7 +68,7 @@ class Graph:
 
     def __call__(self, inputs: Tensor) -> Tensor:
         stream = torch.cuda.current_stream()
-        stream.wait_event(self.done)  # the last run may have been on another stream
+        stream.wait_event(self.done)  # the previous run may be on another stream
         self.inputs.copy_(inputs)
         self.graph.replay()
         outputs = self.outputs.clone()
@@ -76,33 +76,33 @@ class Graph:
         return outputs
 
     def __del__(self) -> None:
-        with contextlib.suppress(Exception):  # while the interpreter ends, or never captured
+        with contextlib.suppress(Exception):  # at interpreter exit, or if the capture failed
             if torch.cuda.is_current_stream_capturing():
-                _outlived.append(vars(self))  # waiting would end that capture, so its memory stays for now
+                _outlived.append(vars(self))  # waiting would end that capture, so the memory is kept
             else:
                 _outlived.clear()
                 self.done.synchronize()
 
 
 _outlived: list[dict[str, Any]] = []
-"""What graphs were made of that ended while another was captured."""
+"""Parts of graphs that were deleted during the capture of another one."""
 
 
 class Graphs:
-    """Those of one piece of work, by number of inputs; a size is captured when it comes for the second time.
+    """Graphs of one piece of work, by number of inputs; a number is captured when it occurs the second time.
 
-    All of them share memory, so they run one after another, and only the few that were used last are kept.
+    The graphs share memory, so they run one after another. Only the few used last are kept.
     """
 
     def __init__(self) -> None:
         self._found: OrderedDict[int, Graph | None] = OrderedDict()
         self._lock = threading.Lock()
         self._pool: Any = None
-        self._done: Any = None  # event after the last run of any of them
+        self._done: Any = None  # event after the last run of any graph
         self.allowed = True
 
     def __call__(self, work: Work, inputs: Tensor) -> Tensor:
-        """``work(inputs)``, by a graph where there is one."""
+        """``work(inputs)``, by a graph if there is one."""
         if not self.allowed or not len(inputs) or not can_capture(inputs):
             return work(inputs)
         with self._lock:

@@ -1,4 +1,4 @@
-"""How an op is told to torch."""
+"""Registers an op with PyTorch."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def define(
 ) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
     """Make a function the custom op ``iuscore::name`` on these types of devices.
 
-    As `torch.library.custom_op`, whose first call in a process imports PyTorch's compiler, but without:
-    every command and every worker would wait for that.
+    Like `torch.library.custom_op`, but without importing PyTorch's compiler, for which every command and every worker
+    would wait.
     """
 
     def refuse(ctx: Any, *gradients: Any) -> None:
@@ -38,7 +38,7 @@ def define(
 
 
 def implement(name: str, device: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
-    """Make a function what the op does on another type of device."""
+    """Make a function the implementation of the op on another type of device."""
 
     def decorate(function: Callable[_P, _R]) -> Callable[_P, _R]:
         torch.library.impl(f"iuscore::{name}", device, function)
@@ -48,7 +48,7 @@ def implement(name: str, device: str) -> Callable[[Callable[_P, _R]], Callable[_
 
 
 def fake(name: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
-    """Make a function what says the shapes and types of the op's outputs."""
+    """Make a function the one that gives the shapes and types of the op's outputs."""
 
     def decorate(function: Callable[_P, _R]) -> Callable[_P, _R]:
         torch.library.register_fake(f"iuscore::{name}", function)

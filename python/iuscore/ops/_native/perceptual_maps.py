@@ -94,7 +94,7 @@ Offsets = tuple[int, int, int, int, int, int]
 
 @functools.lru_cache(maxsize=256)
 def _host_tables(in_size: int, out_size: int, antialias: bool) -> tuple[Tensor, Tensor]:
-    """(starts int32 [out], weights float32 [taps, out]) from the code the CPU kernel uses, so that bits agree."""
+    """(starts int32 [out], weights float32 [taps, out]) from the code of the CPU kernel, so that bits are equal."""
     starts, weights = core().resample_table(in_size, out_size, antialias)
     return torch.from_numpy(starts), torch.from_numpy(weights)
 
@@ -102,7 +102,7 @@ def _host_tables(in_size: int, out_size: int, antialias: bool) -> tuple[Tensor, 
 def _packed(
     sizes: Sequence[tuple[int, int]], height: int, width: int, clean: bool
 ) -> tuple[Tensor, Tensor, list[Offsets]]:
-    """Tables of several image sizes one after another, and where each size's lie."""
+    """Tables of several image sizes, one after another, and the offsets of each size."""
     starts: list[Tensor] = []
     weights: list[Tensor] = []
     offsets = []

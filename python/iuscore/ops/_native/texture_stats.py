@@ -59,7 +59,7 @@ def texture_stats(
 def _cuda_sizes(
     images: Tensor, mask: Tensor | None, color: bool, levels: int, offsets: Sequence[int]
 ) -> dict[str, Any]:
-    # A pair and its opposite are one in a symmetric matrix; the kernel wants the first pixel not below the second.
+    # In a symmetric matrix an offset and its opposite are the same; the kernel needs rows >= 0.
     pairs = [(r, c) if r >= 0 else (-r, -c) for r, c in zip(offsets[::2], offsets[1::2], strict=True)]
     return {
         "device": images.device.index,

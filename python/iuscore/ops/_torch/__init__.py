@@ -1,1 +1,1 @@
-"""The ops in plain PyTorch: the fallback on any device, the oracle of the kernels, and the differentiable path."""
+"""The ops in plain PyTorch: the fallback on any device, an oracle for the kernels, and the differentiable path."""

@@ -1,7 +1,7 @@
 """The color spaces of csrc/core/color.h, operation by operation: the same float32 bits on any device.
 
-Products with a rounded reciprocal stand where a constant divides, because torch computes such a quotient as a product
-on a GPU. Nothing here may be compiled or fused: contraction to fma would change bits.
+Divisions by constants are written as products with the rounded reciprocal, because PyTorch computes them so on a GPU.
+Nothing here may be compiled or fused: contraction to fma would change bits.
 """
 
 from __future__ import annotations

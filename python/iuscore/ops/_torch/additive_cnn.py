@@ -22,7 +22,7 @@ def additive_cnn(maps: Tensor, networks: Sequence[CnnNetwork]) -> Tensor:
 
 
 def _full_float32(device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    """cuDNN rounds what it multiplies to 11 bits (TF32) unless told not to."""
+    """Without TF32, in which cuDNN would round factors to 11 bits."""
     if device.type != "cuda":
         return contextlib.nullcontext()
     cudnn = torch.backends.cudnn

@@ -1,7 +1,7 @@
 """Tables of networks of one variable, with a bound of their error; in float64.
 
-Such a network is linear between its kinks, where a hidden unit opens or closes. So is its difference from a function
-that is linear between knots: it is largest at a kink, and all kinks can be listed.
+Such a network is linear between its kinks, where the ReLU of a hidden unit changes sides. So is its difference from a
+function that is linear between knots: it is largest at a kink, and all kinks can be computed.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _magnitude(network: Network, x: float) -> Tensor:
 
 
 def _kinks(network: Network, low: float, high: float) -> Tensor:
-    """Where a unit of either layer may open or close inside (low, high)."""
+    """Where the ReLU of a unit of either layer may change sides, inside (low, high)."""
     w1, b1 = network[:2]
     moving = w1 != 0.0
     first = -b1[moving] / w1[moving]

@@ -55,7 +55,7 @@ def _chunk(
 
 
 def _slots(values: Tensor, bins: int, limits: Range) -> Tensor:
-    """The bin of every value, or behind the bins: 0 below, 1 above, 2 not a number."""
+    """The bin of every value; or bins + 0, 1 or 2: below, above, not a number."""
     if not values.is_floating_point():  # 8 or 16 bits: each of them once
         every = torch.arange(256 if values.dtype == torch.uint8 else 65536, device=values.device)
         return _slots(every.float(), bins, limits)[values.long()]
@@ -86,7 +86,7 @@ def _channels(images: Tensor, space: str) -> tuple[tuple[Tensor, ...], Tensor | 
 
 
 def _joined(slots: Sequence[Tensor], bins: Sequence[int]) -> Tensor:
-    """Cells, or behind them the slot that stands last among those of the channels out of range."""
+    """The cell of each pixel, or the last of its channels' slots out of range, numbered after the cells."""
     out_of_range = torch.stack([slot - n for slot, n in zip(slots, bins, strict=True)]).amax(0)
     cell = (slots[0] * bins[1] + slots[1]) * bins[2] + slots[2]
     return torch.where(out_of_range >= 0, bins[0] * bins[1] * bins[2] + out_of_range, cell)

@@ -41,7 +41,7 @@ def _chunk(images: Tensor, color: bool, clean: bool, height: int, width: int) ->
     usable = (x.abs() <= _LARGEST_MAGNITUDE).flatten(1).all(1).view(-1, 1, 1, 1)
     x = torch.where(usable, x, 0.0)
     if not color:
-        # One channel counts as R = G = B; the weighted sum rounds, and gray levels on a band's edge notice.
+        # One channel counts as R = G = B. The weighted sum is rounded, which matters at the edges of bands.
         x = _weighted(x.expand(-1, 3, -1, -1), _GRAY)
     x = _resize(x, height, width, clean)
     noise = _rounding_noise(x) & (not clean)
