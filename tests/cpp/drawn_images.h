@@ -20,7 +20,7 @@ T pick(Random& random, std::initializer_list<T> choices) {
   return choices.begin()[random() % choices.size()];
 }
 
-// Digits of a case's number: consecutive cases go through every combination of what is taken from it.
+// Splits a case's number into choices, as digits: consecutive cases go through every combination of choices.
 struct Digits {
   unsigned rest;
   unsigned next(unsigned base) {
@@ -48,10 +48,10 @@ struct ImagesCase {
   iuscore::PixelType pixel_type;
   std::int32_t channels;
   Memory memory;
-  bool ragged;      // each image in a piece of memory of its own; else all of sizes[0], one behind the other
-  bool misaligned;  // by one element
+  bool ragged;      // each image in a piece of memory of its own; else one piece, all of sizes[0]
+  bool misaligned;  // the data start one element too late to be aligned
   std::vector<Size> sizes;
-  std::vector<Content> contents;  // one an image
+  std::vector<Content> contents;  // one per image
 
   std::string text() const {
     return "pixel type " + std::to_string(static_cast<int>(pixel_type)) + ", C " + std::to_string(channels) +
@@ -70,12 +70,13 @@ inline double value_of(Content content, Random& random, std::int64_t x, std::int
   const double unit = random() / 4294967296.0;
   if (content == Content::constant) return 0.4;
   if (content == Content::faint) return 0.5 + 0.01 * unit;
-  // Zeros of both signs: which of them is the smallest value must not show in a result.
+  // Zeros of both signs: a result must not depend on which of them is taken as the smallest value.
   if (content == Content::black_border) return x < width / 2 ? (random() % 2 ? 0.0 : -0.0) : unit;
   return 1.5 * unit - 0.25;
 }
 
-// Pixels in the case's layout. The elements between them are NaN where the type has one, so reading them shows.
+// Pixels in the case's layout. The elements between them are NaN where the type has one: a kernel that reads them gives
+// a wrong result.
 class DrawnImages {
  public:
   std::vector<iuscore::ImageView> views;
@@ -101,7 +102,7 @@ class DrawnImages {
   }
 
  private:
-  std::vector<std::vector<std::byte>> memory_;  // one piece, or one an image
+  std::vector<std::vector<std::byte>> memory_;  // one piece for all images, or one per image
   iuscore::PixelType type_;
 
   std::int64_t element() const {
@@ -138,26 +139,26 @@ class DrawnImages {
     put(at(y, x, c.channels - 1), odd);
   }
 
-  // Stores a value of the unit scale.
+  // Stores a value between 0 and 1, scaled to the range of the pixel type.
   void put(std::int64_t index, double value) {
     using iuscore::PixelType;
     std::byte* to = memory_.back().data() + index * element();
-    const auto narrow = static_cast<float>(value);
+    const auto value_f32 = static_cast<float>(value);
     if (type_ == PixelType::f32) {
-      std::memcpy(to, &narrow, sizeof narrow);
+      std::memcpy(to, &value_f32, sizeof value_f32);
     } else if (type_ == PixelType::u8) {
       *to = static_cast<std::byte>(std::clamp(std::round(value * 255), 0.0, 255.0));
     } else {
-      const std::uint16_t bits = type_ == PixelType::f16 ? iuscore::float_to_f16(narrow)
+      const std::uint16_t bits = type_ == PixelType::f16 ? iuscore::float_to_f16(value_f32)
                                  : type_ == PixelType::bf16
-                                     ? iuscore::float_to_bf16(narrow)
+                                     ? iuscore::float_to_bf16(value_f32)
                                      : static_cast<std::uint16_t>(std::clamp(std::round(value * 65535), 0.0, 65535.0));
       std::memcpy(to, &bits, sizeof bits);
     }
   }
 };
 
-// One mask an image, rows contiguous or two elements apart, or none at all.
+// One mask per image, with contiguous elements or every second one, or no masks.
 class DrawnMasks {
  public:
   std::vector<iuscore::MaskView> views;  // empty without masks

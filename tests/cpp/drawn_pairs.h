@@ -40,7 +40,7 @@ inline iuscore::Quantization draw_quantization(iuscore::PixelType type, iuscore:
   using iuscore::PixelType;
   const double top = type == PixelType::u8 ? 256.0 : type == PixelType::u16 ? 65536.0 : 1.0;
   const double low = random() % 2 ? 0.0 : pick(random, {0.25, 0.1, 1.0 / 3.0}) * top;  // values below are clamped
-  // Many integers lie on edges of a width of 10, few on those of the others.
+  // With a width of 10 many integers lie exactly on a bin edge; with the other widths few do.
   const double width = pick(random, {0.03 * top, 10.0, 4.0 / 128.0, 1e-45, 1e300});
   return {mode, levels, random() % 2 == 0, low, mode == iuscore::QuantizeMode::width ? width : 0.8 * top - low};
 }
@@ -89,7 +89,7 @@ inline PairsCase draw_pairs(unsigned index, std::int32_t largest_block, Random& 
     c.offsets.push_back({static_cast<std::int32_t>(random() % 9) - 4, static_cast<std::int32_t>(random() % 13) - 6});
   if (random() % 8 == 0) c.offsets.push_back({1 << 30, -(1 << 30)});
   c.threads = std::min(pick(random, {32, 32, 32, 64, 64, 128, 384}), largest_block);
-  // Matrices at once, one after the other, or in bands; the image at once, in strips, or read again for every pair.
+  // Shared memory for all matrices, for one, or for a band of one; for the whole image, a strip, or no pixels at all.
   c.shared_limit = pick(random, {227, 99, 40, 32}) * std::int64_t{1024};
   c.multiprocessors = pick(random, {1, 2, 100});
   c.most_code_bytes = pick(random, {64 * 1024, 64 * 1024, 64, 0});

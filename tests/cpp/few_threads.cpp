@@ -1,4 +1,4 @@
-// A machine that starts no more threads: parallel_for goes on with those it has.
+// A machine that refuses to start more threads: parallel_for works on with the threads it has.
 // argv[1]: how many threads can be started.
 #include <dlfcn.h>
 #include <pthread.h>
@@ -17,7 +17,7 @@ int startable = 0;
 
 }  // namespace
 
-// Stands before that of the C library.
+// Replaces pthread_create of the C library.
 extern "C" int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*body)(void*), void* of) {
   if (startable-- <= 0) return EAGAIN;
   static const auto real = reinterpret_cast<decltype(&pthread_create)>(dlsym(RTLD_NEXT, "pthread_create"));

@@ -10,7 +10,7 @@
 
 namespace host_cuda {
 
-// A group of threads that show each other a value.
+// A group of threads that exchange values: a warp or a block.
 template <class Group>
 struct Showing : Group {
   explicit Showing(unsigned size)
@@ -35,7 +35,7 @@ struct BlockOf {
   std::byte* shared;
 };
 
-// What a CUDA thread knows of itself, but for the variables that CUDA gives it.
+// The state of a CUDA thread, besides the variables that CUDA defines.
 template <class Block>
 struct Self {
   Block* block = nullptr;

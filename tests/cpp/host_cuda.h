@@ -55,8 +55,8 @@ namespace host_cuda {
 
 }  // namespace host_cuda
 
-// Each gives: threadIdx and so on; class Group, with meet(place), which returns when all of the group have called it,
-// and leave(), for a thread that will not come again; `here`, what runs; run_blocks(); and pause().
+// Both headers define: threadIdx and so on; class Group, with meet(place), which returns when all of the group have
+// called it, and leave(), for a thread that will not come again; `here`, what runs; run_blocks(); and pause().
 #if defined(__SANITIZE_THREAD__) || !defined(__x86_64__)
 #include "host_threads.h"
 #else
@@ -70,8 +70,8 @@ inline const unsigned omitted_barrier = omitted == nullptr ? 0 : static_cast<uns
 
 inline void* dynamic_shared() { return here.block->shared; }
 
-// What every thread of a group showed. Two arrays in turn: a thread can only write the one being read after all have
-// met again.
+// The values that the threads of a group exchange. Two arrays are used in turn: the array that is still being read is
+// written again only after all threads have met once more.
 inline const std::vector<std::uint64_t>& show(Shown& group, unsigned rank, std::uint64_t value, unsigned& turn,
                                               int place) {
   std::vector<std::uint64_t>& values = group.values[turn ^= 1];
@@ -89,7 +89,7 @@ const std::vector<std::uint64_t>& show_warp(unsigned mask, T value, int place) {
   return show(*here.block->warps[here.rank / 32], here.rank % 32, bits, here.turn_in_warp, place);
 }
 
-// The value of lane `source`, or one's own where there is no such lane.
+// The value of lane `source`, or the thread's own value if there is no such lane.
 template <class T>
 T take(const std::vector<std::uint64_t>& shown, T own, unsigned source) {
   if (source < shown.size()) std::memcpy(&own, &shown[source], sizeof own);
@@ -106,7 +106,7 @@ void launch(void (*kernel)(Parameters...), dim3 grid, dim3 threads, std::size_t 
 
 namespace fake_cuda {
 
-// What <<<>>> does in csrc/cuda/launch.h: refuses what a GPU would not start.
+// In place of <<<>>> in csrc/cuda/launch.h: refuses a launch that a GPU would not start.
 template <class... Parameters, class... Arguments>
 void start(void (*kernel)(Parameters...), std::int64_t blocks, std::int32_t threads, std::int64_t shared_bytes,
            cudaStream_t, const Arguments&... arguments) {
@@ -124,7 +124,7 @@ void start(void (*kernel)(Parameters...), std::int64_t blocks, std::int32_t thre
 
 }  // namespace fake_cuda
 
-// `place`: the line that calls, which must be the same for all that meet.
+// `place`: the source line of the call, which must be the same for all threads that meet.
 inline void __syncthreads(int place = __builtin_LINE()) {
   if (++host_cuda::here.barriers_seen != host_cuda::omitted_barrier) host_cuda::here.block->all.meet(place);
 }

@@ -27,9 +27,9 @@ inline dim3 threadIdx, blockIdx, blockDim, gridDim;
 
 namespace host_cuda {
 
-// Goes on where `to` stopped; `from` is where this stops.
+// Switches stacks: continues where `to` stopped; stores in `from` where the caller stopped.
 __attribute__((naked, noipa)) inline void switch_stack([[maybe_unused]] void** from, [[maybe_unused]] void* to) {
-  // The registers that the System V ABI has a function keep.
+  // The registers that a function must preserve (System V ABI).
   asm(R"(pushq %rbp
          pushq %rbx
          pushq %r12
@@ -50,7 +50,7 @@ __attribute__((naked, noipa)) inline void switch_stack([[maybe_unused]] void** f
 constexpr std::size_t kStackBytes = 256 * 1024;
 constexpr std::size_t kGuardBytes = 4096;
 
-// Stacks that are kept from launch to launch; below each lies memory that nobody may touch.
+// Stacks that are kept from launch to launch. The page below each is protected, so an overflow crashes.
 inline std::byte* stack(std::size_t i) {
   static std::vector<std::byte*> stacks;
   while (stacks.size() <= i) {
@@ -95,7 +95,7 @@ struct Fiber {
   void* at = nullptr;  // its stack pointer while another runs
   const std::byte* stack = nullptr;
   const Group* waits_for = nullptr;
-  unsigned meetings = 0;  // of that group when this one came
+  unsigned meetings = 0;  // number of earlier meetings of the group, when this thread arrived
   bool runs = false;
   void* sanitizer = nullptr;
 
@@ -123,7 +123,7 @@ inline Order& order() {
 
 inline void set_order(std::string_view name) { order() = order_of(name); }
 
-// The threads of the blocks that run at once, and what runs them in turn.
+// The threads of the blocks that run at once, and the scheduler that runs them in turn.
 class Fibers {
  public:
   Fibers(dim3 grid, dim3 threads, std::size_t shared_bytes, std::function<void()> body)
@@ -163,7 +163,7 @@ class Fibers {
   static inline Fibers* current = nullptr;
 
  private:
-  // A linear congruential generator: the standard library's costs more than all else here without optimization.
+  // A linear congruential generator: without optimization the standard library's would take most of the time here.
   std::uint32_t drawn() {
     random_ = random_ * 6364136223846793005u + 1442695040888963407u;
     return static_cast<std::uint32_t>(random_ >> 33);
@@ -184,11 +184,11 @@ class Fibers {
       fiber.thread = unravel(t, threads_), fiber.block = unravel(number, grid_);
       fiber.stack = stack(i);
       fiber.runs = true;
-      // Different places in different stacks, or all of them would want the same few lines of the cache.
+      // Tops at different offsets: at equal offsets all stacks would compete for the same few cache lines.
       auto* top = reinterpret_cast<void**>(const_cast<std::byte*>(fiber.stack) + kStackBytes - i % 61 * 128);
-      *--top = nullptr;  // where start() would return to: the stack is as after a call
+      *--top = nullptr;  // the return address of start(): the stack looks as it does after a call
       *--top = reinterpret_cast<void*>(&Fibers::start);
-      fiber.at = top - 6;  // below: six registers
+      fiber.at = top - 6;  // room for six saved registers below it
       std::fill(top - 6, top, nullptr);
     }
   }

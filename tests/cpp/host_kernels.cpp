@@ -1,9 +1,9 @@
 // A Python module that offers what _cuda offers: the same bindings, launchers and kernel bodies, run on the host.
-// Addresses are host memory. It is linked with csrc/bindings/<op>.cpp, which hold the bindings, and run_<op>.cpp, which
-// hold the launchers and bodies, of all ops.
+// Addresses point to host memory. Linked with csrc/bindings/<op>.cpp (bindings) and run_<op>.cpp (launchers and kernel
+// bodies) of all ops.
 
 // clang-format off
-#include "host_cuda.h"  // first: it gives the words of the .cu a meaning
+#include "host_cuda.h"  // must come first: it defines the CUDA keywords used in the .cu
 // clang-format on
 
 #include <pybind11/stl.h>

@@ -1,4 +1,5 @@
-// Weights of sides that float32 cannot count: nothing is written beyond the taps of an output.
+// Resampling weights for sides so long that float32 cannot represent every position: nothing is written behind the
+// weights of an output.
 #include <cstdint>
 #include <cstdio>
 #include <vector>
@@ -9,7 +10,7 @@ namespace {
 
 constexpr float kUntouched = -3.0f;
 
-// Whether output `o` leaves alone what lies behind its weights.
+// Whether the memory behind the weights of output `o` is unchanged.
 bool stays_inside(std::int32_t o, std::int32_t in, std::int32_t out) {
   const std::int32_t taps = iuscore::resample_taps(in, out, true);
   std::vector<float> weight(static_cast<std::size_t>(taps) + 64, kUntouched);

@@ -1,5 +1,5 @@
-// Kernels with a fault that each way to run them must show: were one silent, its silence about the real kernels would
-// mean nothing. Usage: planted_race FAULT.
+// Kernels with a deliberate fault. Every way of running kernels on the host must report it: a way that misses the fault
+// proves nothing about the real kernels. Usage: planted_race FAULT.
 #include <cstdio>
 #include <string>
 
@@ -18,23 +18,23 @@ __global__ void same_place(int* out) {
   if (threadIdx.x == 0) out[0] = static_cast<int>(blockIdx.x);
 }
 
-// Every block adds to a sum that the one before has left.
+// Every block reads what the block before it wrote.
 __global__ void in_turn(int* out) { out[1 + blockIdx.x] = out[blockIdx.x] + 1; }
 
-// Counts without an atomic operation, beside others that have one.
+// Counts without an atomic operation, while other threads count with one.
 __global__ void counts(int* out) {
   const int before = out[0];
   atomicAdd(out + 1, 1);
   out[0] = before + 1;
 }
 
-// One thread waits for its warp, which waits for it workspace.
+// One thread waits in a shuffle for its warp, while the rest of the warp waits for it at a barrier.
 __global__ void stuck(int* out) {
   if (threadIdx.x == 0) return static_cast<void>(out[0] = __shfl_xor_sync(0xffffffffu, 1, 1));
   __syncthreads();
 }
 
-// Half of a warp shuffles here and half there.
+// The two halves of a warp call shuffles in two different lines.
 __global__ void apart(int* out) {
   if (threadIdx.x % 2 == 0) {
     out[threadIdx.x] = __shfl_xor_sync(0xffffffffu, 1, 1);

@@ -2,7 +2,7 @@
 // Usage: run_additive_cnn CASES LARGEST_BLOCK SEED. Everything is drawn. Exits 1 and names the first difference.
 
 // clang-format off
-#include "host_cuda.h"  // first: it gives the words of the .cu a meaning
+#include "host_cuda.h"  // must come first: it defines the CUDA keywords used in the .cu
 // clang-format on
 
 #include <algorithm>
@@ -21,7 +21,7 @@ namespace {
 using Random = std::mt19937;
 using Floats = std::vector<float>;
 template <class T>
-struct Aligned {  // to 16 bytes, as the kernels' loads and stores want
+struct Aligned {  // to 16 bytes: the kernels load and store 16 bytes at a time
   explicit Aligned(std::int64_t n)
       : memory(static_cast<std::size_t>(n / static_cast<std::int64_t>(16 / sizeof(T)) + 1)) {}
   T* data() { return reinterpret_cast<T*>(memory.data()); }
@@ -34,7 +34,7 @@ int pick(Random& random, std::initializer_list<int> choices) { return choices.be
 float drawn(Random& random) { return std::uniform_real_distribution<float>(-2.0f, 2.0f)(random); }
 
 Floats drawn(Random& random, std::int64_t count) {
-  Floats values(static_cast<std::size_t>(count + 1));  // never empty
+  Floats values(static_cast<std::size_t>(count + 1));  // at least one element, so data() is never null
   for (float& value : values) value = drawn(random);
   return values;
 }
@@ -135,7 +135,7 @@ bool epilogue(int largest, Random& random) {
     const std::int64_t from =
         ((at / args.channels / width / height) * args.height + by * y) * row + by * x * args.channels + c;
     const auto k = static_cast<std::size_t>(c);
-    float expected = 0.0f;  // of a channel that fills up, after pooling
+    float expected = 0.0f;  // of a padding channel, after pooling
     if (!pooled) {
       expected = relu(value(from) + (c < args.used ? bias[k] : 0.0f));
     } else if (c < args.used) {
@@ -153,7 +153,7 @@ bool epilogue(int largest, Random& random) {
   return false;
 }
 
-// Evidence of one map, in the kernels' order.
+// Evidence of one map, added in the same order as in the kernels.
 Floats heads_of(CnnHeadsArgs& args, std::int64_t g, std::int64_t image) {
   const std::int64_t padded = cnn_units_in_fours(args.units[0]), slices = cnn_slices(args.terms);
   const std::int64_t steps = (args.terms + kCnnStep - 1) / kCnnStep;

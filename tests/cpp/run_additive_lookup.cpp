@@ -2,7 +2,7 @@
 // Usage: run_additive_lookup CASES LARGEST_BLOCK SEED. Everything is drawn. Exits 1 and names the first difference.
 
 // clang-format off
-#include "host_cuda.h"  // first: it gives the words of the .cu a meaning
+#include "host_cuda.h"  // must come first: it defines the CUDA keywords used in the .cu
 // clang-format on
 
 #include <algorithm>
@@ -38,7 +38,7 @@ bool equal_bits(int largest_block, Random& random) {
   const std::int64_t gap = pick(random, {1, 1, 2});
   args.stride_group = random() % 4 == 0 ? std::max<std::int64_t>(args.rows, 1) * gap : gap;
   args.stride_row = args.stride_group == gap ? args.groups * gap : gap;
-  // Beyond both ends of the tables, which are 4 to 16 wide; some values are not finite.
+  // Values beyond both ends of the tables, which are 4 to 16 wide; some are not finite.
   Floats x = drawn(random, std::max<std::int64_t>(1, args.rows * args.groups * gap), -12.0, 12.0);
   for (float& value : x)
     if (random() % 50 == 0)
@@ -49,7 +49,7 @@ bool equal_bits(int largest_block, Random& random) {
   args.x = x.data(), args.values = values.data(), args.low = low.data(), args.scale = scale.data();
   const auto size = static_cast<std::size_t>(args.rows * args.groups * args.outputs);
   const auto sums = static_cast<std::size_t>(args.rows * args.outputs);
-  Floats expected(size + sums + 1, 77.0f);  // never empty
+  Floats expected(size + sums + 1, 77.0f);  // at least one element, so data() is never null
   Floats got = expected;
   args.contributions = expected.data(), args.total = expected.data() + size;
   additive_lookup_cpu(args, 1);

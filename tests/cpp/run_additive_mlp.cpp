@@ -1,9 +1,10 @@
 // Runs the CUDA kernel bodies of additive_mlp on the host against the CPU op: results and gradients equal in every bit.
-// Usage: run_additive_mlp CASES LARGEST_BLOCK SEED. 24 consecutive cases cover layouts of x times what is on chip times
-// whether x wants a gradient; everything else is drawn. Exits 1 and names the first difference.
+// Usage: run_additive_mlp CASES LARGEST_BLOCK SEED. 24 consecutive cases cover every combination of a layout of x, what
+// is in shared memory, and whether x needs a gradient; everything else is drawn. Exits 1 and names the first
+// difference.
 
 // clang-format off
-#include "host_cuda.h"  // first: it gives the words of the .cu a meaning
+#include "host_cuda.h"  // must come first: it defines the CUDA keywords used in the .cu
 // clang-format on
 
 #include <algorithm>
@@ -67,7 +68,7 @@ Case draw(unsigned index, int largest_block, Random& random) {
   c.h2 = pick(random, {1, 2, 4, 5, 16, 17, 40});
   c.outputs = pick(random, {1, 1, 2, 4, 6});
   c.threads = std::min(pick(random, {32, 32, 32, 32, 64, 64, 64, 128, 256}), largest_block);
-  // Several chunks of rows, by one warp.
+  // One warp works on several chunks of rows.
   if (random() % 16 == 0) c.rows = kGradientRows + pick(random, {0, 1, 70}), c.threads = 32;
   c.multiprocessors = pick(random, {1, 1, 20});
   c.first_input = {0};
@@ -165,7 +166,7 @@ struct Results {
   }
 };
 
-// Processors differ in the bits of the NaN they make; contributions and totals have one NaN only.
+// Processors make NaN with different bits; contributions and totals always have the same NaN.
 bool same(const char* name, const Floats& got, const Floats& expected, bool any_nan) {
   for (std::size_t i = 0; i < got.size(); ++i) {
     if (std::memcmp(&got[i], &expected[i], sizeof(float)) == 0) continue;
@@ -182,7 +183,7 @@ std::int64_t shared_limit(const Case& c, const AdditiveMlpCudaArgs& args, std::i
   return static_cast<std::int64_t>(sizeof(float)) * (kSlabs * kSlabFloats + (c.chip == Chip::no_sums ? values : 0));
 }
 
-// What csrc/cuda/additive_mlp.cu does, with this host for a device.
+// The launcher of csrc/cuda/additive_mlp.cu, with the host as the device.
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), std::int64_t blocks, std::int32_t threads, std::int64_t shared_bytes,
             const Arguments&... arguments) {

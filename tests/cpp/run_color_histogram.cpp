@@ -3,7 +3,7 @@
 // each per channel and joint, x memory layouts; everything else is drawn. Exits 1 and names the first difference.
 
 // clang-format off
-#include "host_cuda.h"  // first: it gives the words of the .cu a meaning
+#include "host_cuda.h"  // must come first: it defines the CUDA keywords used in the .cu
 // clang-format on
 
 #include <cstdio>
@@ -24,7 +24,7 @@ struct Case {
   Masked masked;
   bool spread_mask;
   std::int32_t threads;
-  std::int32_t band_rows;  // 0: one band an image
+  std::int32_t band_rows;  // 0: one band per image
   bool in_shared;
 
   int channels() const { return histogram_channels(space); }
@@ -57,7 +57,7 @@ void draw_axes(Case& c, Random& random) {
     const double width = c.high[k] - c.low[k];
     if (random() % 3 == 0) {
       c.low[k] += width * (0.1 * static_cast<double>(random() % 8) - 0.2);
-      // The last one is hardly resolved by float32, and its bins are searched.
+      // The last range is so small that float32 hardly separates its edges: the bin of a value is found by a search.
       c.high[k] = c.low[k] + width * pick(random, {0.31, 0.5, 0.77, 1e-7});
     }
   }
@@ -78,7 +78,7 @@ Case draw(unsigned index, std::int32_t largest_block, Random& random) {
   draw_axes(c, random);
   c.masked = pick(random, {Masked::nothing, Masked::nothing, Masked::half, Masked::everything});
   c.spread_mask = random() % 2 == 0;
-  // Narrow blocks far more often: the images are small.
+  // Blocks of few threads are far more frequent, as the images are small.
   c.threads = std::min(pick(random, {32, 32, 32, 64, 64, 64, 96, 160, 256}), largest_block);
   const Size size =
       pick(random, {Size{1, 1}, Size{1, 16}, Size{5, 3}, Size{13, 17}, Size{16, 16}, Size{3, 80}, Size{48, 70}});
@@ -91,7 +91,7 @@ Case draw(unsigned index, std::int32_t largest_block, Random& random) {
   return c;
 }
 
-// As python/iuscore/ops/_edges.py.
+// The same edges as in python/iuscore/ops/_edges.py.
 std::vector<float> edges_of(double low, double high, std::int32_t bins) {
   std::vector<float> edges;
   for (std::int32_t i = 0; i <= bins; ++i) {
@@ -113,7 +113,7 @@ struct Output {
 
 void run_on_host(const Case& c, const ColorHistogramCudaArgs& args, Output& got) {
   const ColorHistogramLayout everything = color_histogram_layout(args, 227 * 1024, 2);
-  // What a histogram off the chip leaves in shared memory.
+  // The shared memory that is used when the histogram itself is not in it.
   const std::int64_t least = 4 * std::int64_t{everything.edge_words + everything.key_words};
   ColorHistogramLayout layout = color_histogram_layout(args, c.in_shared ? 227 * 1024 : least, 2);
   if (c.band_rows > 0) {

@@ -3,7 +3,7 @@
 // names the first difference.
 
 // clang-format off
-#include "host_cuda.h"  // first: it gives the words of the .cu a meaning
+#include "host_cuda.h"  // must come first: it defines the CUDA keywords used in the .cu
 // clang-format on
 
 #include "cuda/glcm_features.cu"
@@ -26,7 +26,7 @@ struct Choice {
   }
 };
 
-// All features, or a few: what they do not need is not counted.
+// All features, or a few of them: sums that no chosen feature needs are not computed.
 std::vector<GlcmFeature> draw_features(Random& random) {
   std::vector<GlcmFeature> features;
   const unsigned share = pick(random, {1u, 1u, 4u, 12u});
@@ -38,7 +38,7 @@ std::vector<GlcmFeature> draw_features(Random& random) {
 
 dim3 blocks(std::int64_t n) { return {static_cast<unsigned>(n)}; }
 
-// What the launcher does, with two blocks, so that one works on several images.
+// The launcher, with two blocks, so that one block works on several images.
 void run_on_host(const GlcmFeaturesCudaArgs& args, const PairsCase& c, std::int64_t round) {
   GlcmSumsTask task = glcm_sums_task(args);
   if (round < task.at.round) task.at.round = round;
@@ -73,7 +73,7 @@ std::vector<std::int32_t> draw_matrices(std::size_t size, std::int32_t levels, R
   const unsigned filled = random() % 3;
   if (filled == 0) return counts;
   const std::int32_t most = pick(random, {2, 300, 100'000});
-  // Of 256 levels a sum of 2^30 at most allows 16,384 on average.
+  // The sum of a matrix is at most 2^30: with 256 levels, 16,384 per cell on average.
   for (std::int32_t& count : counts)
     if (random() % (filled == 1 ? 1 : 50) == 0) count = static_cast<std::int32_t>(random()) % (levels > 64 ? 9 : most);
   for (std::int32_t& count : counts) count = std::abs(count);

@@ -3,7 +3,7 @@
 // gray x modes x memory layouts; everything else is drawn. Exits 1 and names the first difference.
 
 // clang-format off
-#include "host_cuda.h"  // first: it gives the words of the .cu a meaning
+#include "host_cuda.h"  // must come first: it defines the CUDA keywords used in the .cu
 // clang-format on
 
 #include <cstdio>
@@ -73,7 +73,7 @@ Case draw(unsigned index, std::int32_t largest_block, Random& random) {
   images.ragged = random() % 2 == 0;
   images.misaligned = random() % 4 == 0;
   c.chip = static_cast<Chip>(random() % 4);
-  // Narrow blocks far more often: the images are small.
+  // Blocks of few threads are far more frequent, as the images are small.
   c.threads = std::min(pick(random, {32, 32, 32, 32, 64, 64, 96, 128, 256, 768}), largest_block);
   const Size size = image_size(random, c.height, c.width);
   for (unsigned i = 0, n = 1 + random() % 3; i < n; ++i) {

@@ -3,7 +3,7 @@
 // drawn. Exits 1 and names the first difference.
 
 // clang-format off
-#include "host_cuda.h"  // first: it gives the words of the .cu a meaning
+#include "host_cuda.h"  // must come first: it defines the CUDA keywords used in the .cu
 // clang-format on
 
 #include <cstdio>
@@ -15,7 +15,7 @@ using namespace iuscore;
 
 namespace {
 
-// Weights of any numbers do: that all start in order and reach no further than the last input is what kernels rely on.
+// The weights are arbitrary numbers. Kernels only rely on ascending starts and on no weight behind the last input.
 struct DrawnTaps {
   std::vector<std::int32_t> start;
   std::vector<std::int16_t> weights;
@@ -79,7 +79,7 @@ bool equal_bytes(unsigned index, std::int32_t largest_block, Random& random) {
                       got.data(),
                       0,
                       std::min(pick(random, {32, 32, 64, 96, 256}), largest_block)};
-  // Sometimes as little shared memory as one row of the result takes, so that there are several bands.
+  // Sometimes only as much shared memory as one row of the result needs, so that there are several bands.
   const std::int64_t least = resize_rows(rows.taps, size.height, 1) * std::int64_t{width} * images.channels;
   const ResizeLayout layout = resize_layout(args, random() % 2 == 0 ? least : 48 * 1024);
   host_cuda::launch(resize_kernel_of(args), {static_cast<unsigned>(layout.blocks)},

@@ -3,7 +3,7 @@
 // x masks x memory layouts; everything else is drawn. Exits 1 and names the first difference.
 
 // clang-format off
-#include "host_cuda.h"  // first: it gives the words of the .cu a meaning
+#include "host_cuda.h"  // must come first: it defines the CUDA keywords used in the .cu
 // clang-format on
 
 #include <cstdio>
@@ -86,7 +86,7 @@ Case draw(unsigned number, int largest_block, Random& random) {
   }
   const auto widest = static_cast<unsigned>(std::min(largest_block, kMaxTextureBlock));
   c.threads = 64 + 32 * static_cast<std::int32_t>(random() % ((widest - 32) / 32));
-  // Room for everything; for strips of a few rows; for no matrix.
+  // Shared memory for everything, for strips of a few rows, or for no matrix.
   c.most_shared = pick(random, {std::int64_t{220000}, std::int64_t{0}, std::int64_t{1}});
   return c;
 }
@@ -131,8 +131,8 @@ bool equal_bits(const Case& c, Random& random) {
   args.properties = got.properties.data();
   args.blocks = got.blocks.data();
   args.threads = c.threads;
-  // The least memory in which it runs: without matrices on the chip and, for odd numbers, with one row more than the
-  // halo.
+  // The smallest shared memory in which the kernel runs: without matrices and, for odd cases, with one row more than
+  // the halo.
   TextureStatsLayout layout = texture_stats_layout(args, c.most_shared > 1 ? c.most_shared : 0, 2);
   for (std::int64_t most = 0; layout.ring == 0; most += 64)
     layout = texture_stats_layout(args, most + (c.most_shared == 1 ? 200 : 0), 2);

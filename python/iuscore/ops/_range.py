@@ -18,7 +18,7 @@ LARGEST_BYTE = 255
 _BELOW, _TOO_MANY = -0.05, 0.25  # a quarter of the values below: centered on 0, though none may be far out
 _LOOKED_AT = 1 << 12  # values of a batch that are sampled, which takes microseconds
 _NOT_THE_CALLER = (__name__.partition(".")[0], "torch", "contextlib")
-_FEWEST = 4  # rows and columns of every image
+_MIN_SIDE = 4  # rows and columns of every image
 
 
 class _Call:
@@ -125,7 +125,7 @@ def _grid(images: Tensor) -> Tensor:
         return images
     height, width = images.shape[-3:-1]
     step = int((images.numel() / _LOOKED_AT) ** 0.5) + 1
-    rows, columns = (max(1, min(step, side // _FEWEST)) for side in (height, width))
+    rows, columns = (max(1, min(step, side // _MIN_SIDE)) for side in (height, width))
     return images[..., ::rows, ::columns, :]
 
 

@@ -1,5 +1,6 @@
-// Stands in the way of CUDA's header: a runtime of four devices, as large as an H200. It counts, refuses what it is
-// told to, and what no GPU would start; kernels run on the host, before a launch returns.
+// Replaces CUDA's header: a runtime with four devices, each as large as an H200. It counts calls. It refuses the calls
+// that a test tells it to refuse, and launches that no GPU would start. Kernels run on the host before a launch
+// returns.
 #pragma once
 
 #include <cstddef>

@@ -19,7 +19,7 @@ from iuscore.ops._torch.glcm_features import matrix_features
 
 PROPERTIES = GLCM_PRESETS["skimage"]
 PERCENTILES = (5, 50, 95)
-LEAST_HUE = 1.0 / 16.0  # saturation and value below which a hue is noise
+MIN_HUE = 1.0 / 16.0  # saturation and value below which a hue is noise
 HALF_EDGE = 13.0  # gray levels a pixel at which coarse-fine reaches half its range
 
 Result: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
@@ -90,7 +90,7 @@ def _hsv_codes(r: Tensor, g: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]
     hue, saturation, value = _color.hsv(r, g, b)
     turned = hue + 0.5
     turned = torch.where(turned >= 1.0, turned - 1.0, turned)
-    return saturation * 256.0, turned * 256.0, (saturation >= LEAST_HUE) & (value >= LEAST_HUE)
+    return saturation * 256.0, turned * 256.0, (saturation >= MIN_HUE) & (value >= MIN_HUE)
 
 
 def _hsv_codes_of_integers(rgb: Tensor, most: int) -> tuple[Tensor, Tensor, Tensor]:
