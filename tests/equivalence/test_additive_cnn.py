@@ -20,14 +20,14 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 PRECISIONS: tuple[ops.Precision, ...] = ("exact", "fast")
 
 
-def assert_equals_reference(evidence: Tensor, maps: Tensor, networks: list[ops.CnnNetwork], narrow: bool) -> None:
+def assert_equals_reference(evidence: Tensor, maps: Tensor, networks: list[ops.CnnNetwork], fast: bool) -> None:
     got = evidence.double().numpy()
     assert got.shape == (len(maps), len(networks), len(networks[0].linears[-1][1]))
     for g, network in enumerate(map(doubles, networks)):
         for b in range(len(maps)):
             trace = reference.forward(maps[b, g].double().numpy(), network)
             error = np.abs(got[b, g] - trace.evidence)
-            allowed = tolerances.bound(trace, network, narrow)
+            allowed = tolerances.bound(trace, network, fast)
             assert (error <= allowed).all(), f"image {b}, map {g}: off by {error}, allowed {allowed}"
 
 
@@ -42,7 +42,7 @@ def test_equals_the_reference(way: str, case: Case) -> None:
     backend, precision = way.split()
     maps, networks = make(case)
     evidence = ops.additive_cnn(view_of(maps, case.view), networks, precision=precision, backend=backend)  # type: ignore[arg-type]
-    assert_equals_reference(evidence, maps, networks, narrow=ops.chosen_precision(precision) == "fast")  # type: ignore[arg-type]
+    assert_equals_reference(evidence, maps, networks, fast=ops.chosen_precision(precision) == "fast")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
@@ -55,7 +55,7 @@ def test_the_largest_sums_of_integers_stay_in_range(sign: float) -> None:
     block = block._replace(kernels=(first, sign * second), biases=biases, mean=torch.zeros(64))
     networks = [networks[0]._replace(blocks=(block,))]
     evidence = ops.additive_cnn(maps.abs() + 100.0, networks, precision="fast", backend="native")
-    assert_equals_reference(evidence, maps.abs() + 100.0, networks, narrow=ops.chosen_precision("fast") == "fast")
+    assert_equals_reference(evidence, maps.abs() + 100.0, networks, fast=ops.chosen_precision("fast") == "fast")
 
 
 @given(case=cases(largest=2, side=12))

@@ -158,11 +158,11 @@ def test_list_of_several_sizes_and_types(
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @given(case=cases())
-def test_narrow_maps_are_rounded_float32_maps(backend: BackendUnderTest, dtype: torch.dtype, case: Case) -> None:
+def test_half_maps_are_rounded_float32_maps(backend: BackendUnderTest, dtype: torch.dtype, case: Case) -> None:
     images = make_images(case)
     maps, ranges = backend.maps(images, layout="NHWC", **case.options)
-    narrow = backend.maps(images, layout="NHWC", dtype=dtype, **case.options)
-    assert_same_bits(narrow, (maps.to(dtype), ranges))
+    rounded = backend.maps(images, layout="NHWC", dtype=dtype, **case.options)
+    assert_same_bits(rounded, (maps.to(dtype), ranges))
 
 
 @pytest.mark.parametrize("kind", ["color", "gray"])

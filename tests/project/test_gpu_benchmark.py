@@ -74,7 +74,7 @@ def test_every_op_is_measured_at_all_sizes_and_contents(gpu: Any) -> None:
 def test_block_widths_are_allowed(gpu: Any) -> None:
     for op, widths in gpu.cases.BLOCK_WIDTHS.items():
         header = (ROOT / "csrc" / "ops" / f"{op.removesuffix('_features')}.h").read_text(encoding="utf-8")
-        (most,) = re.findall(r"\bkLargest\w*Block = (\d+);", header)
+        (most,) = re.findall(r"\bkMax\w*Block = (\d+);", header)
         assert all(width % 32 == 0 and width <= int(most) for width in widths)
 
 
