@@ -65,6 +65,9 @@ class UtilitySimilarity(Metric):
         the model does not know it of each class asked for. Left out where the model knows of none.
     ``scored``, ``left_out``
         number of images in the mean, and of those with pixels that are not finite, which are in no mean.
+    ``out_of_distribution``
+        1 where the images, taken together, lie so far from real ones of every class that ``ius`` is a guess, else 0;
+        left out of a model without named features, which cannot tell.
     ``share/<component>``
         mean share of each component; the shares sum to ``ius``.
     ``contribution/<component>``
@@ -107,6 +110,7 @@ class UtilitySimilarity(Metric):
     fingerprint: Tensor  # int64 [8], the same of every metric that may share sums with this one
     counts: Tensor  # int64 [2]: images scored, left out
     sums: Tensor  # float64 [3 + 2 G]: IUS, its square, ceiling, shares, contributions
+    features: Tensor  # float64 [F]
 
     def __init__(
         self,
@@ -136,6 +140,8 @@ class UtilitySimilarity(Metric):
         self.add_state("fingerprint", _fingerprint(self.scorer, target).to(where), dist_reduce_fx="max")
         self.add_state("counts", torch.zeros(2, dtype=torch.int64, device=where), dist_reduce_fx="sum")
         self.add_state("sums", torch.zeros(3 + 2 * groups, dtype=torch.float64, device=where), dist_reduce_fx="sum")
+        n_features = len(self.scorer.model.features)
+        self.add_state("features", torch.zeros(n_features, dtype=torch.float64, device=where), dist_reduce_fx="sum")
 
     @property
     def scorer(self) -> Scorer:
@@ -184,6 +190,8 @@ class UtilitySimilarity(Metric):
         n = usable.sum()
         self.counts = self.counts + torch.stack([n, len(images) - n])
         self.sums = self.sums + rows[usable].sum(0)
+        if scores.features is not None:
+            self.features = self.features + scores.features.to(self.sums.device).double()[usable].sum(0)
 
     def compute(self) -> dict[str, Tensor]:
         """The dict of the class's description, of all images since the last ``reset``, over all processes.
@@ -199,6 +207,10 @@ class UtilitySimilarity(Metric):
         if any(math.isfinite(ceiling) for ceiling in self._ceilings.values()):
             values["below_ceiling"] = mean[2] - mean[0]
         values |= {"scored": n, "left_out": self.counts[1]}
+        if len(self.features):
+            n_images = int(n)
+            far = n_images > 0 and self.scorer.is_out_of_distribution((self.features / n).cpu().numpy(), n_images)
+            values["out_of_distribution"] = n.new_tensor(int(far))
         if self.components:
             for kind, means in (("share", mean[3 : 3 + groups]), ("contribution", mean[3 + groups :])):
                 values |= {f"{kind}/{name}": means[g] for g, name in enumerate(self.scorer.components)}

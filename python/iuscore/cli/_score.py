@@ -249,6 +249,7 @@ def verify(out: Path, model: Path | None, images: Path | None, split: Any, colum
     from iuscore.engine import verify as check
     from iuscore.engine.records import require_run
     from iuscore.images import MAX_PIXELS, MaskedShards, ShardedSource, open_shards
+    from iuscore.images.listing import counted
     from iuscore.scoring import load
 
     record = require_run(out)
@@ -274,13 +275,13 @@ def verify(out: Path, model: Path | None, images: Path | None, split: Any, colum
     found = check(out, scorer, source, sample=sample, seed=seed, progress=ProgressBar())
     for problem in found.problems:
         say(problem)
-    say(f"{found.parts} parts, {found.rows} rows")
+    say(f"{counted(found.parts, 'part')}, {counted(found.rows, 'row')}")
     if found.unreadable:
         say(f"{found.unreadable} of {found.rows} images could not be read when they were scored: see the column error")
     if found.largest_difference is not None:
         say(f"{found.rescored} images scored again: largest difference {found.largest_difference:.2g}")
     well = "all is as it was written" if found.unreadable else "all is well"
-    say(well if not found.problems else f"{len(found.problems)} problems")
+    say(well if not found.problems else counted(len(found.problems), "problem"))
     return EXIT_UNREADABLE if found.problems else 0
 
 

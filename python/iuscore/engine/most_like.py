@@ -15,6 +15,9 @@ from iuscore.scoring.words import MIXED, in_words
 Array = npt.NDArray[np.floating[Any]]
 Counts = Mapping[str, int]
 
+SURE = 1e-4
+"""Chance of so many images, per class, below which labels are said to be swapped even by a weak model."""
+
 MIN_IMAGES_OF_A_MIXTURE = 10
 """Images below which nothing is said of a mixture."""
 
@@ -146,6 +149,36 @@ def exchange_notes(
         if name not in ringed
     ]
     return notes or _shuffled(known, accuracy)
+
+
+def weak_swap_note(most_like: Mapping[str, Counts], recall: Mapping[str, float]) -> str | None:
+    """What to say where a weak model takes more images for other classes than it takes real ones.
+
+    A single opinion of a weak model means little; that every class has more such images than held-out real images, by
+    more than chance allows (binomial test, `SURE` for each class), does not happen to sets with the right labels.
+
+    Args:
+        most_like: class that images were compared with -> class -> number of images most like it.
+        recall: class -> share of held-out real images of the class that the model finds.
+
+    Example:
+        >>> weak_swap_note({"a": {"a": 55, "b": 102}, "b": {"a": 160, "b": 85}}, {"a": 0.59, "b": 0.65})[:46]
+        'labels may be swapped: 102 of 157 images again'
+        >>> weak_swap_note({"a": {"a": 90, "b": 67}, "b": {"a": 90, "b": 155}}, {"a": 0.59, "b": 0.65}) is None
+        True
+    """
+    from scipy.stats import binom
+
+    said = []
+    for name, by in most_like.items():
+        n, others = sum(by.values()), sum(k for each, k in by.items() if each != name)
+        if name not in recall or binom.sf(others - 1, n, 1 - recall[name]) > SURE:
+            return None
+        expected = f"of held-out real ones {1 - recall[name]:.0%}".replace("%", " %")
+        said.append(f"{others} of {n} images against {name} look most like another class ({expected})")
+    if len(said) < 2:
+        return None
+    return f"labels may be swapped: {in_words(said)}. Compare the names of the folders with what the images show"
 
 
 def _ring(name: str, taken: Mapping[str, str]) -> list[str]:

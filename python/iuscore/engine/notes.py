@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from iuscore.engine.most_like import exchange_notes, mixture_of_sets
+from iuscore.engine.most_like import exchange_notes, mixture_of_sets, weak_swap_note
 from iuscore.engine.texts import TextCounts
 from iuscore.features import VERSION
 from iuscore.features.bytes import CONSTANT
@@ -12,13 +12,10 @@ from iuscore.features.registry import COLOR_GROUPS
 from iuscore.images.listing import counted
 from iuscore.scoring import HeldOut, Scorer, TargetSummary
 from iuscore.scoring.color import COLOR_UNSEEN, COLORLESS_IMAGE
-from iuscore.scoring.words import in_words, label_notes
+from iuscore.scoring.words import COPIES, in_words, label_notes
 
 MAX_NAMED = 5
 """Classes that a note names, with the numbers of each; of more it says how many."""
-
-COPIES = 0.5
-"""Distance to the nearest neighbor, compared with real images, below which a set is said to repeat itself."""
 
 DEGENERATE_MAP = "degenerate map "
 _FLAT = "the image is flat there, and the min-max stretches its rounding to full range"
@@ -144,6 +141,9 @@ def set_notes(scorer: Scorer, targets: Mapping[str, TargetSummary], warnings: Te
     if not said:
         most_like = {name: entry.most_like or {} for name, entry in targets.items()}
         said = exchange_notes(most_like, scorer.record.accuracy, doubtful)
+    if not said and not any(entry.out_of_distribution for entry in targets.values()):
+        note = weak_swap_note({name: entry.most_like or {} for name, entry in targets.items()}, scorer.record.recall)
+        said = [note] if note else []
     notes += said
     if not said:
         sure = {name: entry.most_like or {} for name, entry in targets.items() if name not in doubtful}
@@ -178,6 +178,12 @@ def set_notes(scorer: Scorer, targets: Mapping[str, TargetSummary], warnings: Te
             f"neighbor of each is at {in_words(list(copies.values()), MAX_NAMED)} of the distance among real images, "
             "which no mean shows"
         )
+    if same := {name: f"{entry.n_identical} of {entry.n}" for name, entry in targets.items() if entry.n_identical}:
+        notes.append(
+            f"{in_words(list(same.values()), MAX_NAMED)} images against {in_words(list(same), MAX_NAMED)} measure "
+            "exactly as another one does: copies count as one image, whatever the interval says"
+        )
+    notes += [f"{n} of {scored} images: {text}" for text, n in warnings.to_json().items() if "--bits" in text]
     for name in sorted(DEGENERATE, key=lambda name: -warnings[DEGENERATE_MAP + name]):
         if n := warnings[DEGENERATE_MAP + name]:
             notes.append(f"{n} of {scored} images have a degenerate {name} map: {DEGENERATE[name]}")

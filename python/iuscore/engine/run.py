@@ -153,6 +153,8 @@ def open_run(
     settings = Settings(folder, run, plan, target, parts.sample_size(len(plan)), batch_size, device, strict,
                         scorer.model.mask_size, group_by)  # fmt: skip
     notes = (*bits_notes(scorer.record.data.bits, source.bits), *filter(None, [no_hash_note(scorer.record)]))
+    if group_by is None:
+        notes += group_notes(scorer.record.data.group_by, next(source.items(plan.shard(0))).uid)
     return Run(folder, settings, uid_of(str(source.path)), notes)
 
 
@@ -168,6 +170,26 @@ def bits_notes(fitted: int | None, given: int | None) -> tuple[str, ...]:
     one, other = ("without" if bits is None else f"with --bits {bits}" for bits in (fitted, given))
     one = "without --bits" if fitted is None else one
     return (f"the model was fitted {one}, these images were read {other}: use the same if their values are alike",)
+
+
+def group_notes(fitted: str | None, uid: str) -> tuple[str, ...]:
+    """What to say where images have groups as those that the model was fitted to, and no ``--group-by`` was given.
+
+    Example:
+        >>> group_notes("^P_[0-9]+", "benign/P_07_2.png")[0][:62]
+        'the names of the images have groups as those of the real ones '
+        >>> group_notes("^P_[0-9]+", "benign/07.png"), group_notes(None, "P_07.png")
+        ((), ())
+    """
+    try:
+        if fitted is None or not GroupBy(fitted).of(uid):
+            return ()
+    except UserError:
+        return ()
+    return (
+        f"the names of the images have groups as those of the real ones had: with --group-by '{fitted}' the intervals "
+        "count groups, such as patients, in the place of images, and are wider",
+    )
 
 
 def class_names(scorer: Scorer, given: Mapping[str, str] | None) -> ClassNames:

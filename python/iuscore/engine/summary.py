@@ -18,7 +18,6 @@ from iuscore.engine.most_like import (
     outside_of_mixture,
 )
 from iuscore.engine.notes import (
-    COPIES,
     DEGENERATE,
     DEGENERATE_MAP,
     above_note,
@@ -39,7 +38,7 @@ from iuscore.models.record import QUANTILES, HeldOut
 from iuscore.scoring import Scorer, records
 from iuscore.scoring.color import COLOR_UNSEEN, COLORLESS_IMAGE
 from iuscore.scoring.intervals import MeanSums, mean_of_means
-from iuscore.scoring.words import MAX_DISTANCE, MAX_JOINT_DISTANCE, Resolution
+from iuscore.scoring.words import COPIES, MAX_DISTANCE, MAX_JOINT_DISTANCE, Resolution
 
 Array = npt.NDArray[np.floating[Any]]
 
@@ -270,7 +269,7 @@ def _describe_target(scorer: Scorer, target: str, found: _Target) -> records.Tar
     above = above_note(target, float(mean[0]), ceiling, low[0]) is not None
     most_like = dict(zip(scorer.classes, () if found.most_like is None else found.most_like.tolist(), strict=True))
     mixed = mixture_note(target, most_like, scorer.record.recall.get(target)) is not None
-    diversity = _diversity(scorer, target, found.feature_sample)
+    diversity, identical = _diversity(scorer, target, found.feature_sample), _identical(found.feature_sample)
     return records.TargetSummary(
         n=found.n,
         n_groups=found.sums.n_groups,
@@ -300,8 +299,14 @@ def _describe_target(scorer: Scorer, target: str, found: _Target) -> records.Tar
         inverted=turned,
         out_of_distribution=out_of_distribution,
         classes_overlap=overlap,
-        doubtful=out_of_distribution or overlap or above or mixed or (diversity is not None and diversity < COPIES),
+        doubtful=out_of_distribution
+        or overlap
+        or above
+        or mixed
+        or (diversity is not None and diversity < COPIES)
+        or 2 * identical > found.n,
         diversity=diversity,
+        n_identical=identical,
     )
 
 
@@ -328,6 +333,14 @@ def _joint_distance(scorer: Scorer, found: _Target) -> float | None:
         return whole
     parts = jointly_outside_of_mixture(profiles, sample, features)
     return whole if parts is None else min(whole, parts)
+
+
+def _identical(sample: Array | None) -> int:
+    """Images that measure as another one of the sample does, in every feature."""
+    if sample is None:
+        return 0
+    _, counts = np.unique(sample, axis=0, return_counts=True)
+    return int(counts[counts > 1].sum())
 
 
 def _diversity(scorer: Scorer, target: str, sample: Array | None) -> float | None:

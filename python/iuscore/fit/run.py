@@ -346,7 +346,9 @@ def _data_line(splits: Splits, prepared: Mapping[str, LabeledInputs], names: Seq
         f"{part} " + ", ".join(f"{name} {int((data.labels == k).sum())}" for k, name in enumerate(names))
         for part, data in prepared.items()
     ]
-    return f"{'; '.join(counts)} ({splits.origin})"
+    numbers = splits.train.classes and all(name.isdecimal() for name in splits.class_map or ())
+    labels = [f"{label} = {name}" for label, name in (splits.class_map or {}).items()] if numbers else []
+    return f"{'; '.join(counts)} ({splits.origin}{'; ' * bool(labels)}{', '.join(labels)})"
 
 
 def _numbers(splits: Splits, names: Sequence[str], classes: Sequence[str] | None) -> dict[str, str]:
@@ -368,6 +370,7 @@ def _describe_data(
         "warnings": (*splits.warnings, *found),
         "notes": tuple(splits.notes),
         "bits": splits.train.bits,
+        "group_by": splits.group_by,
         "counts": {
             name: {c: int((part.labels == k).sum()) for k, c in enumerate(names)} for name, part in prepared.items()
         },

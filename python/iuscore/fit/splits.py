@@ -28,6 +28,7 @@ class Splits:
         warnings: what is wrong with them, such as a patient in two parts.
         class_map: label -> class, as the user gave it.
         notes: what was passed over or left out.
+        group_by: the pattern that found the groups, where one was given.
     """
 
     train: Source
@@ -37,6 +38,7 @@ class Splits:
     warnings: tuple[str, ...] = ()
     class_map: Mapping[str, str] | None = None
     notes: tuple[str, ...] = ()
+    group_by: str | None = None
 
     def parts(self) -> dict[str, Source]:
         """The parts that are there, by name."""
@@ -115,7 +117,10 @@ def open_splits(
     if _WHOLE in parts:
         parts = _divided(parts[_WHOLE], fractions, seed)
         by_chance = f"split by chance, seed {seed}, {kept}"
-        return Splits(parts["train"], parts["val"], parts.get("test"), by_chance, (), class_map, tuple(notes))
+        warnings = _alike_but_for_case(parts["train"].classes)
+        return Splits(
+            parts["train"], parts["val"], parts.get("test"), by_chance, warnings, class_map, tuple(notes), group_by
+        )
     if "val" not in parts:
         share = fractions[1] / (fractions[0] + fractions[1]) if fractions[0] + fractions[1] > 0 else 0.0
         of_train = _divided(parts["train"], (1 - share, share, 0.0), seed)
@@ -128,8 +133,8 @@ def open_splits(
                 f"classes differ: training images are {', '.join(parts['train'].classes)}, "
                 f"{name} images are {', '.join(part.classes) or 'without class'}"
             )
-    leaks = _shared_groups(parts)
-    return Splits(parts["train"], parts["val"], parts.get("test"), origin, leaks, class_map, tuple(notes))
+    warnings = (*_alike_but_for_case(parts["train"].classes), *_shared_groups(parts))
+    return Splits(parts["train"], parts["val"], parts.get("test"), origin, warnings, class_map, tuple(notes), group_by)
 
 
 def _found(
@@ -191,6 +196,19 @@ def _parts_in_archives(source: Source) -> Parts:
     if "train" not in parts:
         raise UserError(f"{source.path} has no training images: it has {', '.join(parts)}")
     return parts
+
+
+def _alike_but_for_case(classes: Sequence[str]) -> tuple[str, ...]:
+    """A warning of classes that differ in upper and lower case alone: mostly one class, spelled in two ways."""
+    alike: dict[str, list[str]] = {}
+    for name in classes:
+        alike.setdefault(name.casefold(), []).append(name)
+    return tuple(
+        f"{' and '.join(names)} are taken for {len(names)} classes, and differ in upper and lower case alone: if they "
+        f"are one, rename the folders, or give --map {','.join(f'{name}={names[0]}' for name in names[1:])}"
+        for names in alike.values()
+        if len(names) > 1
+    )
 
 
 def _spelled_as(part: Source, classes: Sequence[str]) -> Source:

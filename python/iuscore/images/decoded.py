@@ -120,10 +120,10 @@ def checked_floats(pixels: NDArray[np.float32], notes: list[str]) -> NDArray[np.
     low = pixels.min(initial=1, where=finite)
     high = pixels.max(initial=0, where=finite)
     if low < 0 or high > 1:
-        raise UnreadableImage(
-            f"float values from {low:g} to {high:g} lie outside [0, 1]: "
-            "divide them by the largest value the scanner can give and save the file again"
-        )
+        mend = "divide them by the largest value the scanner can give"
+        if low < 0 and high <= 1:
+            mend = "values from -1 to 1 become (x + 1) / 2, those of all images of the set alike"
+        raise UnreadableImage(f"float values from {low:g} to {high:g} lie outside [0, 1]: {mend}; save the file again")
     return pixels
 
 

@@ -169,7 +169,7 @@ class DataRecord:
     Attributes:
         origin: how they were divided into parts.
         warnings, notes: what was said of them.
-        bits: the option ``--bits``.
+        bits, group_by: the options ``--bits`` and ``--group-by``.
         counts: part ("train", "val", "test") -> class -> number of images.
         fingerprints: part -> hash over its images; ``fingerprint`` over all.
         numbers: integer label -> class, where the images had numbers that were named.
@@ -180,6 +180,7 @@ class DataRecord:
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     bits: Annotated[int, msgspec.Meta(ge=8, le=16)] | None = None
+    group_by: str | None = None
     counts: dict[str, dict[str, Count]] = field(default_factory=dict)
     fingerprints: dict[str, str] = field(default_factory=dict)
     fingerprint: str | None = None

@@ -2,6 +2,7 @@
 
 from iuscore.models.record import HeldOut
 from iuscore.scoring.explanation import ComponentReason, Explanation
+from iuscore.scoring.loading import load
 from iuscore.scoring.records import (
     ComponentSummary,
     MeanIus,
@@ -11,7 +12,7 @@ from iuscore.scoring.records import (
     TargetSummary,
     Unreadable,
 )
-from iuscore.scoring.scorer import Scorer, load
+from iuscore.scoring.scorer import Scorer
 from iuscore.scoring.scores import ImageScore, Scores
 
 __all__ = [

@@ -74,6 +74,7 @@ class TargetSummary:
         out_of_distribution: ``distance_from_real`` above 1.5, ``joint_distance_from_real`` above 0.8, or inverted.
         classes_overlap: whether the model tells the class from the others so badly that the IUS means little.
         doubtful: whether a note takes back what the IUS seems to say.
+        n_identical: of the images looked at, those that measure exactly as another one does.
         diversity: distance from an image to the one most like it, over that of real images; near 0 of copies.
 
     Example:
@@ -102,6 +103,7 @@ class TargetSummary:
     classes_overlap: bool = False
     doubtful: bool = False
     diversity: float | None = None
+    n_identical: int = 0
 
 
 @dataclass(frozen=True)

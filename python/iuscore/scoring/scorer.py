@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from iuscore.errors import UserError, class_named, closest_match
 from iuscore.features import GroupChange, Mask, changes
-from iuscore.models import Ensemble, ModelRecord, Space, load_model
+from iuscore.models import Ensemble, ModelRecord, Space
 from iuscore.ops import Precision
 from iuscore.ops._blocks import in_blocks
 from iuscore.ops._images import Layout, image_views
@@ -26,7 +25,7 @@ from iuscore.scoring.baseline import feature_profiles_of, profiles_of
 from iuscore.scoring.color import with_color, word_on_color
 from iuscore.scoring.explanation import Explanation, explain_contributions, n_images
 from iuscore.scoring.inputs import Inputs, ScorerInput
-from iuscore.scoring.scores import Scores, joined
+from iuscore.scoring.scores import Scores, joined, with_reasons
 from iuscore.scoring.similarity import ius, shares
 from iuscore.scoring.words import is_of_another_kind, is_out_of_distribution
 
@@ -201,7 +200,7 @@ class Scorer:
                 views = batch if isinstance(batch, Tensor) else image_views(batch, batch_layout)
                 warnings = with_color(self.model, views, warnings)
             every = warnings if done is None else [(*a, *b) for a, b in zip(done, warnings, strict=True)]
-            parts.append(self.score_inputs(inputs, every, names[i : i + batch_size]))
+            parts.append(with_reasons(self.score_inputs(inputs, every, names[i : i + batch_size])))
         return parts[0] if len(parts) == 1 else joined(parts)
 
     def explain(
@@ -252,9 +251,52 @@ class Scorer:
             other=self.profiles.get(others[0]) if len(others) == 1 else None,
             changes=self.changes(name, features, n), n=n,
         )  # fmt: skip
+        return replace(why, out_of_distribution=self.is_out_of_distribution(features, n))
+
+    def explain_set(
+        self, images: ScorerInput, *, target: str | int, layout: Layout | None = None, batch_size: int = 64,
+        mask: Mask | None = None,
+    ) -> Explanation:  # fmt: skip
+        """Why a set of images scores as it does, taken together; arguments as in calling the scorer, with one target.
+
+        Raises:
+            UserError: no image has a score.
+
+        Example:
+            >>> import tempfile, iuscore
+            >>> from iuscore import demo
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     scorer = iuscore.load(demo.tiny_model(folder))
+            >>> scorer.explain_set(iuscore.phantoms.draw("radiograph", "normal", 5, size=32), target="normal").n
+            5
+        """
+        scores = self(images, target=target, layout=layout, batch_size=batch_size, mask=mask)
+        usable = scores.ius.isfinite()
+        if not bool(usable.any()):
+            raise UserError(f"images: expected at least one that has a score, got {len(scores)} without")
+        features = None if scores.features is None else scores.features[usable].double().mean(0).cpu().numpy()
+        contributions, parts = (t[usable].detach().cpu().numpy() for t in (scores.contributions, scores.shares))
+        return self.explained(target, contributions, parts, features)
+
+    def is_out_of_distribution(self, features: npt.NDArray[np.floating[Any]] | None, n: int) -> bool:
+        """Whether images lie so far from real ones of every class that their IUS is a guess.
+
+        Args:
+            features: [F], of an image or the mean of a set; None where there are none, which is False.
+            n: number of images.
+        """
         far = is_out_of_distribution([self.changes(each, features, n) for each in self.feature_profiles])
-        kind = is_of_another_kind(self.feature_profiles, features, self.model.features, n)
-        return replace(why, out_of_distribution=far or kind)
+        return far or is_of_another_kind(self.feature_profiles, features, self.model.features, n)
+
+    def _far_classes(self, scores: Scores) -> tuple[str, ...]:
+        features, found = scores.features, []
+        for name in dict.fromkeys(scores.target):
+            rows = [i for i, other in enumerate(scores.target) if other == name]
+            values = None if features is None else features[rows].detach().cpu().double().numpy()
+            values = None if values is None else values[np.isfinite(values).all(axis=1)]
+            if values is not None and len(values) and self.is_out_of_distribution(values.mean(axis=0), len(values)):
+                found.append(name)
+        return tuple(found)
 
     def distance_from_real(self, features: npt.NDArray[np.floating[Any]] | None) -> float | None:
         """How far features [F] lie from the class they are nearest to: the farthest of its groups; None if unknown."""
@@ -303,6 +345,7 @@ class Scorer:
                 components=self.components,
                 classes=self.classes,
                 features=inputs if self.model.features else None,
+                judge=self._far_classes if self.model.features else None,
             )
 
     @property
@@ -348,28 +391,3 @@ class Scorer:
         else:
             which = to_device(torch.tensor([place[name] for name in names], dtype=torch.int64), device)
         return tables[0][which], tables[1][which]
-
-
-def load(folder: str | os.PathLike[str], *, space: Space = "paper", precision: Precision = "exact") -> Scorer:
-    """Load a model folder for scoring.
-
-    Args:
-        folder: what ``iuscore fit`` or ``iuscore import-reference`` wrote.
-        space: "paper", contributions after the tanh (the published measure); or "evidence", before it, where images
-            that saturate the tanh still differ.
-        precision: "exact"; "fast", 16-bit integers where the CPU is fast with them (AVX-512 VNNI) and float16 on a
-            GPU, of EPU-CNN models; "auto", the same where it is faster. `Scorer.precision` says what it came to.
-
-    Raises:
-        UserError: a missing, damaged or foreign folder, one without profiles in ``space``, or an unknown precision.
-
-    Example:
-        >>> import tempfile
-        >>> from iuscore import demo
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     load(demo.tiny_model(folder)).classes
-        ('normal', 'abnormal')
-    """
-    scorer = Scorer(*load_model(Path(folder)), space=space, precision=precision)
-    scorer.folder = Path(folder)
-    return scorer

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
@@ -11,6 +12,8 @@ import torch
 from torch import Tensor
 
 from iuscore.errors import UserError
+
+NO_SCORE = "no score: pixels that are not finite, or a mask that leaves no pixel"
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,7 @@ class Scores:
         components: G names.
         classes: names in label order.
         features: float32 [B, F], what the model measured; None of a model without named features.
+        judge: what `out_of_distribution` asks; None where nobody can be asked.
 
     Example:
         >>> half = torch.tensor([[0.3, 0.2]])
@@ -108,6 +112,19 @@ class Scores:
     components: tuple[str, ...]
     classes: tuple[str, ...]
     features: Tensor | None = None
+    judge: Callable[[Scores], tuple[str, ...]] | None = field(default=None, compare=False)
+
+    @property
+    def out_of_distribution(self) -> tuple[str, ...]:
+        """Classes whose images, taken together, lie so far from real images of every class that the IUS is a guess.
+
+        Empty of a model without named features, such as "epu", which cannot tell. Computed when asked for, on the CPU.
+        """
+        return () if self.judge is None else self.judge(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the scorer behind ``judge``, which would bring the model along."""
+        return {**self.__dict__, "judge": None}
 
     def __len__(self) -> int:
         return len(self.target)
@@ -132,6 +149,8 @@ class Scores:
             said += f": IUS {finite.mean():.3f}" + (f" on average, {low:.3f} to {high:.3f}" if len(finite) > 1 else "")
         if missing := len(values) - len(finite):
             said += f"{', ' if len(finite) else ': '}{missing} without a score"
+        if far := self.out_of_distribution:
+            said += f", a guess: those against {', '.join(far)} lie far outside real images"
         return f"Scores({said})"
 
     def to_dict(self) -> dict[str, list[Any]]:
@@ -187,4 +206,16 @@ def joined(parts: Sequence[Scores]) -> Scores:
         components=parts[0].components,
         classes=parts[0].classes,
         features=torch.cat(features) if (features := [p.features for p in parts if p.features is not None]) else None,
+        judge=parts[0].judge,
     )
+
+
+def with_reasons(scores: Scores) -> Scores:
+    """Say of an image on the CPU without a score why it has none; those on a GPU would have to be waited for."""
+    if scores.ius.device.type != "cpu" or bool(scores.ius.isfinite().all()):
+        return scores
+    warnings = [
+        texts if math.isfinite(ius) else (*texts, NO_SCORE)
+        for texts, ius in zip(scores.warnings, scores.ius.tolist(), strict=True)
+    ]
+    return replace(scores, warnings=tuple(warnings))

@@ -19,9 +19,13 @@ from iuscore.features import (
     joint_distance,
     looks_inverted,
 )
+from iuscore.features.out_of_distribution import MIN_IMAGES_INVERTED
 from iuscore.scoring.records import TargetSummary
 
 Array = npt.NDArray[np.floating[Any]]
+
+COPIES = 0.5
+"""Distance to the nearest neighbor, compared with real images, below which a set is said to repeat itself."""
 
 MAX_LINES = 4
 """Changes that are said in words; others are only named."""
@@ -78,7 +82,8 @@ def change_lines(changes: Sequence[GroupChange], target: str, n: int) -> list[st
     beyond = [change for change in known if change.beyond_chance]
     if not beyond:
         real = "single real images show" if n == 1 else f"real sets of {n} images show by chance"
-        return [f"{heading}: nothing beyond what {real}"]
+        few = "; so few images show large changes only" if 1 < n < MIN_IMAGES_INVERTED else ""
+        return [f"{heading}: nothing beyond what {real}{few}"]
     alike: dict[tuple[str, bool], list[GroupChange]] = {}
     for change in beyond:
         alike.setdefault(_said(change), []).append(change)
@@ -197,6 +202,8 @@ def doubt_of(entry: TargetSummary) -> str:
         return "a guess: they look like negatives of real images"
     if entry.out_of_distribution:
         return "a guess: they lie far outside real images"
+    if (entry.diversity is not None and entry.diversity < COPIES) or 2 * entry.n_identical > entry.n:
+        return "of little meaning: they are nearly copies of each other, and the interval takes them for independent"
     return "of little meaning: real images of other classes score much the same" if entry.classes_overlap else ""
 
 
@@ -256,7 +263,7 @@ class Resolution:
     Attributes:
         size: (height, width) of the model.
         n: images of a known size.
-        larger: of these, the images that lose detail.
+        larger, smaller: of these, the images that lose detail, and those that are enlarged.
         least, most: (factor, width, height) of the image that loses least, and most, of those that do.
 
     Example:
@@ -269,6 +276,7 @@ class Resolution:
     size: tuple[int, int]
     n: int = 0
     larger: int = 0
+    smaller: int = 0
     least: tuple[float, int, int] | None = None
     most: tuple[float, int, int] | None = None
 
@@ -280,15 +288,22 @@ class Resolution:
         factor = np.maximum(width / self.size[1], height / self.size[0])
         found = np.flatnonzero(known & (factor > 1))
         self.larger += len(found)
+        self.smaller += int((known & (factor < 1)).sum())
         for i in found[[factor[found].argmin(), factor[found].argmax()]] if len(found) else ():
             this = (float(factor[i]), int(width[i]), int(height[i]))
             self.least = this if self.least is None else min(self.least, this)
             self.most = this if self.most is None else max(self.most, this)
 
     def note(self) -> str | None:
-        """What the model cannot see; None where no image is larger."""
+        """What the model cannot see, or what enlarging does; None where images have the size of the model."""
         if self.least is None or self.most is None:
-            return None
+            if not self.smaller:
+                return None
+            who = "images are" if self.smaller == self.n else f"{self.smaller} of {self.n} images are"
+            return (
+                f"{who} smaller than {self.size[1]}x{self.size[0]}, at which the model measures, and were enlarged: "
+                "softer edges may come from that alone"
+            )
         who = "images are" if self.larger == self.n else f"{self.larger} of {self.n} images are"
         sizes, details = ([form(end) for end in (self.least, self.most)] for form in (_in_pixels, _detail))
         at = f"{self.size[1]}x{self.size[0]}"
