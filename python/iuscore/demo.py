@@ -170,18 +170,17 @@ def _matters(score: DemoScore) -> str:
 def tiny_model(folder: str | Path) -> Path:
     """Fit a model too small to be of use, in about a second, for trying the library out.
 
-        Args:
-            folder: where to work; the model is in its sub-folder ``model``.
+    Args:
+        folder: where to work; the model is in its sub-folder ``model``.
 
-        Returns:
-            The model folder: a gray model of 16x16 maps with classes normal and abnormal.
+    Returns:
+        The model folder: a gray model of 16x16 maps with classes normal and abnormal.
 
-        Example:
-            >>> import math
-    import tempfile
-            >>> with tempfile.TemporaryDirectory() as folder:
-            ...     tiny_model(folder).name
-            'model'
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     tiny_model(folder).name
+        'model'
     """
     root = Path(folder)
     phantoms.write(root / "real", "radiograph", n_per_class=10, size=32)
