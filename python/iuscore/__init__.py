@@ -17,7 +17,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    # On first use: neither `iuscore --help` nor the start of workers should wait for torch.
+    # Imported on first use: neither `iuscore --help` nor the start of workers should wait for torch.
     if name in _MODULE_OF:
         return getattr(import_module(f"iuscore.{_MODULE_OF[name]}"), name)
     if name in _MODULES:

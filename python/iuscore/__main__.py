@@ -8,7 +8,7 @@ from iuscore._run.signals import deferred_interrupts
 
 
 def run() -> None:
-    """The command line in a process of its own."""
+    """Run the command line as the main program of this process."""
     try:
         with deferred_interrupts(repeated=True):
             from iuscore.cli import main
@@ -17,8 +17,8 @@ def run() -> None:
     try:
         main()
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done
-        gc.freeze()  # or the interpreter's end would visit every object of the libraries
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C has no effect any more: the work is done
+        gc.freeze()  # without it, the interpreter would visit every object of the libraries at its end
 
 
 if __name__ == "__main__":

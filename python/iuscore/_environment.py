@@ -1,4 +1,4 @@
-"""Versions of what made a result, and which back ends this installation has."""
+"""Versions of the software that a result depends on, and the back ends of this installation."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def package_version() -> str:
 
 
 def commit() -> str:
-    """Commit that the compiled module was built from, or "unknown"."""
+    """Git commit that the compiled module was built from, or "unknown"."""
     core, _ = extension("_core")
     return str(core.build_info()["commit"]) if core else "unknown"
 
@@ -44,7 +44,8 @@ def versions() -> dict[str, str]:
 def report_lines() -> list[str]:
     """The lines of ``iuscore doctor``.
 
-    Version and commit; which back ends exist and, where one is missing, why; which one each op uses on each device.
+    They give version and commit, the back ends with the reason where one is missing, and the back end that each op
+    uses on each device.
 
     Example:
         >>> report_lines()[0].startswith("iuscore ")

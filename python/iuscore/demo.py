@@ -1,4 +1,4 @@
-"""A run from nothing to an explanation, on phantoms: drawings, not evidence about any clinical image."""
+"""Demonstration on phantoms, from drawing to explained scores. Phantoms are no evidence about clinical images."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ DEFECTIVE_SETS = {
     "wrong lesion contrast": "lesion_contrast",
     "three pictures repeated": "mode_collapse",
 }
-"""Name of a set -> the dial of `iuscore.phantoms.Defects` that is turned up to 1."""
+"""Name of a set -> the field of `iuscore.phantoms.Defects` that is set to 1."""
 
 
 @dataclass(frozen=True)
 class DemoScore:
-    """Mean IUS of a set against one model, and why; ``diversity`` as in `iuscore.features.nearest_ratio`."""
+    """Mean IUS of a set by one model, with its explanation; ``diversity`` as in `iuscore.features.nearest_ratio`."""
 
     ius: float
     why: Explanation
@@ -46,7 +46,7 @@ class DemoScore:
 
 @dataclass(frozen=True)
 class DemoRow:
-    """One scored set: its name, what both models say, and what its defect is drawn to hit (None: faithful)."""
+    """One set: its name, its scores by both models, and the components that its defect changes (None: faithful)."""
 
     name: str
     epu: DemoScore
@@ -56,7 +56,7 @@ class DemoRow:
 
 @dataclass(frozen=True)
 class DemoModel:
-    """How well a model tells real phantoms apart, and what IUS those of the class and of the other reach."""
+    """Validation AUROC of a model, and mean IUS of held-out "real" phantoms of the class and of the other class."""
 
     auroc: float
     ceiling: float
@@ -65,7 +65,7 @@ class DemoModel:
 
 @dataclass(frozen=True)
 class DemoResult:
-    """Rows of a demo, the faithful set first, and the models."""
+    """The result of a demo: one row per set, the faithful set first, and both models."""
 
     rows: tuple[DemoRow, ...]
     epu: DemoModel
@@ -73,21 +73,21 @@ class DemoResult:
 
 
 def run_demo(out: str | Path | None = None, *, seed: int = 0, progress: Progress | None = None) -> DemoResult:
-    """Draw phantoms, fit small models of both kinds, and score a faithful and some defective "generated" sets.
+    """Draw phantoms, fit small models of both kinds, and score a faithful and five defective "generated" sets.
 
     Args:
-        out: folder to keep phantoms and models in; a temporary one when None.
-        seed: of drawing and training.
-        progress: hears lines and progress.
+        out: folder to keep phantoms and models in; None: a temporary folder.
+        seed: seed of drawing and training.
+        progress: receives lines and progress; None: nothing is reported.
 
     Returns:
         `DemoResult`.
     """
     progress = progress or Progress()
     place = tempfile.TemporaryDirectory(prefix="iuscore-demo-") if out is None else nullcontext(str(out))
-    with place as folder, threads(1):  # more would wait for each other on a busy machine
+    with place as folder, threads(1):  # models are so small that more threads wait for each other
         root = Path(folder)
-        progress.line("phantoms are phantoms: drawings for trying things out, not evidence about any clinical image")
+        progress.line("phantoms are drawings for trying the library out, not evidence about any clinical image")
         phantoms.write(root / "real", KIND, n_per_class=240, size=64, seed=seed)
         splits = open_splits(root / "real")
         common: dict[str, Any] = {"classes": CLASSES, "seed": seed, "progress": progress}
@@ -103,7 +103,7 @@ def run_demo(out: str | Path | None = None, *, seed: int = 0, progress: Progress
         )
         scorers = load(epu.folder), load(texture.folder)
         sets = {"faithful": None, **DEFECTIVE_SETS}
-        rows = [_row(*scorers, name, dial, seed + 1) for name, dial in sets.items()]
+        rows = [_row(*scorers, name, defect, seed + 1) for name, defect in sets.items()]
     return DemoResult(tuple(rows), _model(epu.record), _model(texture.record))
 
 
@@ -113,10 +113,10 @@ def _model(record: ModelRecord) -> DemoModel:
     return DemoModel(math.nan if auroc is None else auroc, ceiling, floor)
 
 
-def _row(epu: Scorer, texture: Scorer, name: str, dial: str | None, seed: int) -> DemoRow:
-    defects = phantoms.Defects(**({dial: 1.0} if dial else {}))
+def _row(epu: Scorer, texture: Scorer, name: str, defect: str | None, seed: int) -> DemoRow:
+    defects = phantoms.Defects(**({defect: 1.0} if defect else {}))
     images = phantoms.draw(KIND, TARGET, IMAGES_PER_SET, size=64, seed=seed, defects=defects)
-    target = phantoms.DEFECT_TARGETS[KIND][dial] if dial else None
+    target = phantoms.DEFECT_TARGETS[KIND][defect] if defect else None
     return DemoRow(name, _score(epu, images), _score(texture, images), target)
 
 
@@ -139,9 +139,9 @@ def table_lines(result: DemoResult) -> list[str]:
             f"{name}: validation AUROC {model.auroc:.2f}; real {TARGET} phantoms reach an IUS of {model.ceiling:.2f} "
             f"(ceiling), real normal ones {model.floor:.2f} (floor)"
         )
-    named = f"{'what changed most':<27}{'what matters most':<23}the defect hits"
+    columns = f"{'what changed most':<27}{'what matters most':<23}the defect hits"
     lines += ["", f"{'':<24}{'IUS':>6}{'IUS':>9}   texture model:"]
-    lines.append(f"{'generated set':<24}{'epu':>6}{'texture':>9}   {named}")
+    lines.append(f"{'generated set':<24}{'epu':>6}{'texture':>9}   {columns}")
     for row in result.rows:
         hit = " or ".join(row.drawn_to_hit.components) if row.drawn_to_hit else ""
         lines.append(
@@ -151,8 +151,8 @@ def table_lines(result: DemoResult) -> list[str]:
     best = max(result.rows, key=lambda row: row.texture.ius)
     faithful, *defective = result.rows
     missed = ", ".join(row.name for row in defective if row.epu.ius >= faithful.epu.ius)
-    heard = [f"not noticed by this small epu model: {missed}"] if missed else []
-    return [*lines, "", *heard, f"most useful: {best.name}"]
+    missed_line = [f"not noticed by this small epu model: {missed}"] if missed else []
+    return [*lines, "", *missed_line, f"most useful: {best.name}"]
 
 
 def _changed(score: DemoScore) -> str:
@@ -168,10 +168,10 @@ def _matters(score: DemoScore) -> str:
 
 
 def tiny_model(folder: str | Path) -> Path:
-    """Fit a model too small to be of use, in about a second, for trying the library out.
+    """Fit a model in about a second to try the library out; the model is too small to be useful.
 
     Args:
-        folder: where to work; the model is in its sub-folder ``model``.
+        folder: folder to write to: phantoms in its sub-folder ``real``, the model in ``model``.
 
     Returns:
         The model folder: a gray model of 16x16 maps with classes normal and abnormal.

@@ -1,11 +1,11 @@
-"""Errors that a user can mend."""
+"""`UserError`, for mistakes that a user can correct, and helpers for its messages."""
 
 from __future__ import annotations
 
 import reprlib
 from collections.abc import Collection, Iterable
 
-# Names that files bring along may have a million characters. What to do stands at the end.
+# A name from a file may have a million characters. The end of a message is kept: it says what to do.
 _LONGEST, _END = 1000, 400
 
 _REPR = reprlib.Repr()
@@ -16,9 +16,8 @@ _REPR.maxstring = _REPR.maxother = _REPR.maxlong = 60
 class UserError(ValueError):
     """A mistake in what the user gave: a path, a class name, an option, a file's content.
 
-    The message says what was expected, what came and what to do. The command line prints it as
-    one line and exits with 2; in Python it is an ordinary ``ValueError``. Of more than 1,000 characters
-    the middle is left out.
+    The message says what was expected, what was given and what to do. The command line prints it as one line and exits
+    with 2; in Python it is an ordinary ``ValueError``. Beyond 1,000 characters, the middle of the message is left out.
 
     Example:
         >>> raise UserError("no class 'wbc': the model knows benign, malignant")
@@ -34,9 +33,9 @@ class UserError(ValueError):
 
 
 def class_named(name: str, classes: Collection[str]) -> str | None:
-    """The class that is called ``name``: spelled the same, else the only one that differs in upper and lower case.
+    """The class called ``name``: an exact match, else the only class that differs in upper and lower case alone.
 
-    Every place that takes the name of a class resolves it by this rule.
+    All functions and options that take the name of a class use this rule.
 
     Example:
         >>> [class_named(name, ["wbc", "rbc", "a", "A"]) for name in ("wbc", "WBC", "A", "platelets")]
@@ -49,7 +48,7 @@ def class_named(name: str, classes: Collection[str]) -> str | None:
 
 
 def closest_match(name: str, choices: Iterable[str]) -> str | None:
-    """The one of ``choices`` that was perhaps meant by ``name``: in another case, or with a typing error.
+    """The one of ``choices`` that ``name`` may mean: in another case, or with a typing error; None if none is close.
 
     Example:
         >>> [closest_match(name, ["benign", "malignant"]) for name in ("Benign", "malignent", "x")]
@@ -63,7 +62,7 @@ def closest_match(name: str, choices: Iterable[str]) -> str | None:
 
 
 def bounded(value: object) -> str:
-    """``repr`` in at most some hundred characters, whatever the value.
+    """``repr`` of any value, in at most a few hundred characters.
 
     Example:
         >>> bounded([[["deep"]]] * 100)

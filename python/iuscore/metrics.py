@@ -1,4 +1,4 @@
-"""The score as a torchmetrics metric, for those who train generators (extra ``metrics``)."""
+"""The score as a torchmetrics metric, for the training of generators (extra ``metrics``)."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 __all__ = ["UtilitySimilarity"]
 
 WITHOUT_FLOAT64 = ("mps",)
-"""Types of device that cannot hold the sums; these then stay on the CPU."""
+"""Device types without float64; for these the sums are kept on the CPU."""
 
 
 @dataclass(frozen=True)
 class _Shared:
-    """Keeps a scorer out of the module's tree, and one for all copies of a metric."""
+    """Hides a scorer from the module's parameters, and lets all copies of a metric share one scorer."""
 
     scorer: Scorer
 
@@ -51,20 +51,20 @@ class _Shared:
 class UtilitySimilarity(Metric):
     """Mean IUS of generated images, over batches and processes.
 
-    Only sums are kept, in float64, so memory does not grow with the number of images, `merge_state` and
-    ``torch.distributed`` give what one metric over all images gives, and the order of batches does not matter.
-    The model's weights are no part of the metric's ``state_dict`` or parameters, copies share them, and a metric that
-    is pickled brings them along. `compute` returns a dict of scalars, float32 on the metric's device:
+    The metric keeps sums in float64, so its memory does not grow with the number of images. `merge_state` and
+    ``torch.distributed`` give the same result as one metric over all images, and the order of batches does not matter.
+    The model's weights are not part of the metric's ``state_dict`` or parameters. Copies share the weights; a pickled
+    metric contains them. `compute` returns a dict of scalars, float32 on the metric's device:
 
     ``ius``
         mean over the images.
     ``ius_se``
-        standard error of that mean, the spread (n - 1) over the square root of n; NaN below two images.
+        standard error of that mean: standard deviation (n - 1) over the square root of n; NaN below two images.
     ``below_ceiling``
-        how far the mean is below what held-out real images of the same classes reach; negative where above, NaN where
-        the model does not know it of each class asked for. Left out where the model knows of none.
+        mean IUS of held-out real images of the same classes (the ceiling) minus ``ius``; negative where the images
+        score higher. NaN if a class has no ceiling; absent if the model has no ceilings at all.
     ``scored``, ``left_out``
-        number of images in the mean, and of those with pixels that are not finite, which are in no mean.
+        number of images in the means, and number of images with pixels that are not finite, which are left out.
     ``out_of_distribution``
         1 where the images, taken together, lie so far from real ones of every class that ``ius`` is a guess, else 0;
         left out of a model without named features, which cannot tell.
@@ -73,20 +73,20 @@ class UtilitySimilarity(Metric):
     ``contribution/<component>``
         mean contribution of each component.
 
-    Without images all means are NaN. A model without named features, such as "epu", is differentiable: what calling
-    the metric returns of a batch carries a gradient to the pixels. Surrounding autocast changes nothing.
+    Without images all means are NaN. A model without named features, such as "epu", is differentiable: the value that
+    calling the metric returns for a batch carries a gradient to the pixels. Surrounding autocast has no effect.
 
     Args:
-        model: a model folder, or a `iuscore.Scorer` (`iuscore.load` with a space or precision of one's own).
-        target: the real class to compare with, by its name or its index in ``scorer.classes``; None where every
-            update gives it.
-        layout: "NHWC" or "NCHW" where a shape fits both.
+        model: a model folder, or a `iuscore.Scorer` (from `iuscore.load`, to choose space and precision).
+        target: the real class to compare with, by its name or its index in ``scorer.classes``; None if every
+            update gives a target.
+        layout: "NHWC" or "NCHW", needed where a shape fits both.
         batch_size: images scored at once.
         components: whether `compute` returns ``share/`` and ``contribution/``.
-        kwargs: of ``torchmetrics.Metric``, such as ``process_group`` or ``dist_sync_on_step``.
+        kwargs: arguments of ``torchmetrics.Metric``, such as ``process_group`` or ``dist_sync_on_step``.
 
     Raises:
-        UserError: no model folder, or an unknown class. ImportError: torchmetrics is missing.
+        UserError: not a model folder, or an unknown class. ImportError: torchmetrics is missing.
 
     Example:
         >>> import tempfile, torch, iuscore
@@ -102,12 +102,12 @@ class UtilitySimilarity(Metric):
         (12, True)
     """
 
-    full_state_update: ClassVar[bool] = False  # type: ignore[misc]  # constants of the class, there too
+    full_state_update: ClassVar[bool] = False  # type: ignore[misc]  # class constants, as in torchmetrics
     higher_is_better: ClassVar[bool] = True  # type: ignore[misc]
     plot_lower_bound: ClassVar[float] = -1.0  # type: ignore[misc]
     plot_upper_bound: ClassVar[float] = 1.0  # type: ignore[misc]
 
-    fingerprint: Tensor  # int64 [8], the same of every metric that may share sums with this one
+    fingerprint: Tensor  # int64 [8]; only metrics with the same fingerprint may add their sums
     counts: Tensor  # int64 [2]: images scored, left out
     sums: Tensor  # float64 [3 + 2 G]: IUS, its square, ceiling, shares, contributions
     features: Tensor  # float64 [F]
@@ -132,11 +132,11 @@ class UtilitySimilarity(Metric):
         self.batch_size = batch_size
         self.components = components
         self._ceilings = {name: _ceiling(self.scorer, name) for name in self.scorer.classes}
-        self._range_said = False
+        self._range_warned = False
         where, groups = _place(self.device), len(self.scorer.components)
-        # In a collection torchmetrics takes metrics for one whose states are equal after one batch, or, before 1.9,
-        # whose first states are. Sums are equal where there was nothing to sum,
-        # these bytes where models and targets are.
+        # A collection of torchmetrics merges metrics whose states are equal after one batch (before 1.9: whose first
+        # states are equal). The sums of different models are equal if the batch was empty. The fingerprint, as first
+        # state, is equal only for the same model and target.
         self.add_state("fingerprint", _fingerprint(self.scorer, target).to(where), dist_reduce_fx="max")
         self.add_state("counts", torch.zeros(2, dtype=torch.int64, device=where), dist_reduce_fx="sum")
         self.add_state("sums", torch.zeros(3 + 2 * groups, dtype=torch.float64, device=where), dist_reduce_fx="sum")
@@ -150,23 +150,23 @@ class UtilitySimilarity(Metric):
 
     @property
     def is_differentiable(self) -> bool:  # type: ignore[override]  # depends on the model
-        """Whether the value of a batch carries a gradient to the pixels; not where features are counted."""
+        """Whether the value of a batch carries a gradient to the pixels; False for models with named features."""
         return not self.scorer.model.features
 
     def update(self, images: Tensor, target: Target | None = None, *, mask: Tensor | None = None) -> None:
         """Add images.
 
         Args:
-            images: [B, C, H, W] or [B, H, W, C], C = 1 or 3, uint8, uint16 or floating in [0, 1], on any device; scored
-                there. B may be 0.
-            target: the real class to compare these with instead of the metric's: a name or a label (an index in
-                ``scorer.classes``), or one per image, such as integers [B].
-            mask: of a model fitted with masks: bool or uint8 [B, H, W], nonzero = counted. A model fitted with "border"
-                finds the border itself.
+            images: [B, C, H, W] or [B, H, W, C], C = 1 or 3, uint8, uint16 or floating in [0, 1], on any device, where
+                they are scored. B may be 0.
+            target: the real class to compare these images with instead of the metric's target: a name or a label (an
+                index in ``scorer.classes``), or one per image, such as integers [B].
+            mask: for a model fitted with masks: bool or uint8 [B, H, W], nonzero = counted. A model fitted with
+                "border" finds the border itself.
 
         Raises:
-            UserError: unknown class or label, no target at all, or a mask that the model does not use or needs.
-            TypeError, ValueError: images that are none.
+            UserError: unknown class or label, no target, a mask that the model does not use, or a missing mask.
+            TypeError, ValueError: ``images`` has a wrong type or shape.
         """
         if not isinstance(images, Tensor) or images.ndim != 4:
             got = list(images.shape) if isinstance(images, Tensor) else type(images).__name__
@@ -194,10 +194,10 @@ class UtilitySimilarity(Metric):
             self.features = self.features + scores.features.to(self.sums.device).double()[usable].sum(0)
 
     def compute(self) -> dict[str, Tensor]:
-        """The dict of the class's description, of all images since the last ``reset``, over all processes.
+        """The dict that the class describes, over all images since the last ``reset`` and over all processes.
 
         Raises:
-            UserError: the sums are of another model or target, of another process or a loaded state.
+            UserError: another process or a loaded state has sums of another model or target.
         """
         self._check_same(self.fingerprint)
         n, groups = self.counts[0], len(self.scorer.components)
@@ -226,19 +226,19 @@ class UtilitySimilarity(Metric):
         state = incoming_state.metric_state if isinstance(incoming_state, UtilitySimilarity) else incoming_state
         self._check_same(state.get("fingerprint") if isinstance(state, dict) else None)
         super().merge_state(incoming_state)
-        # torchmetrics would return what was computed before, and warn of a metric without updates.
+        # Otherwise torchmetrics would return the cached result, and warn that the metric had no update.
         self._computed = None
         self._update_count += incoming_state.update_count if isinstance(incoming_state, Metric) else 1
 
     def plot(self, val: Any = None, ax: Any = None) -> Any:
-        """Draw the mean IUS and the shares it is made of, with torchmetrics' own plot.
+        """Draw the mean IUS and the shares that sum to it, with the plot of torchmetrics.
 
         Args:
-            val: a dict of `compute`, or a list of them, one a step; None: what `compute` gives now.
+            val: a result of `compute`, or a list of results, one per step; None: the current result.
             ax: axis of matplotlib to draw into.
 
         Returns:
-            Figure (None where ``ax`` is given) and axis.
+            Figure (None if ``ax`` is given) and axis.
 
         Raises:
             UserError: matplotlib is missing.
@@ -249,7 +249,7 @@ class UtilitySimilarity(Metric):
         return self._plot(_drawn(found) if isinstance(found, Mapping) else [_drawn(step) for step in found], ax)
 
     def _apply(self, fn: Callable[..., Any], exclude_state: Sequence[str] = "") -> Self:
-        """Moves the sums, and never converts them: ``to(torch.bfloat16)`` of a whole trainer would ruin them."""
+        """Move the sums to a device, but keep float64: ``to(torch.bfloat16)`` of a whole trainer would ruin them."""
         super()._apply(fn, exclude_state=tuple(self._defaults))
         where = _place(self.device)
         for name, default in self._defaults.items():
@@ -264,12 +264,12 @@ class UtilitySimilarity(Metric):
         return self.scorer.targets(target, n)
 
     def _check_range(self, images: Tensor) -> None:
-        """Warns once of floats on a GPU that are plainly no [0, 1]; of those on the CPU the scorer does."""
-        if self._range_said or images.device.type == "cpu":
+        """Warn once about floats on a GPU that are clearly outside [0, 1]; the scorer checks floats on the CPU."""
+        if self._range_warned or images.device.type == "cpu":
             return
-        if said := beyond(batch_view(images, self.layout)):
-            self._range_said = True
-            rank_zero_warn(said, UserWarning)
+        if warning := beyond(batch_view(images, self.layout)):
+            self._range_warned = True
+            rank_zero_warn(warning, UserWarning)
 
     def _check_same(self, found: object) -> None:
         if isinstance(found, Tensor) and not torch.equal(found.cpu(), _fingerprint(self.scorer, self.target)):
@@ -281,13 +281,13 @@ def _place(device: torch.device) -> torch.device:
 
 
 def _ceiling(scorer: Scorer, name: str) -> float:
-    """Mean IUS of held-out real images of a class in the scorer's space; NaN where it is not known."""
+    """Mean IUS of held-out real images of a class in the scorer's space; NaN if unknown."""
     found = scorer.record.ceiling_of(scorer.space, name)
     return math.nan if found is None else found.mean
 
 
 def _fingerprint(scorer: Scorer, target: str | None) -> Tensor:
-    """int64 [8] of bytes from the weights' hash, the baselines, the space and the target."""
+    """The first 8 bytes, as int64 [8], of a hash of weights, baselines, space and target."""
     baselines = {name: profile.mean for name, profile in scorer.profiles.items()}
     parts = [scorer.record.weights_sha256, baselines, scorer.space, target]
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).digest()
@@ -295,12 +295,12 @@ def _fingerprint(scorer: Scorer, target: str | None) -> Tensor:
 
 
 def _own_precision(device: torch.device) -> AbstractContextManager[object]:
-    """Scores do not depend on the precision that a training loop chose for its own model."""
+    """Switch autocast off: scores must not depend on the precision of a training loop."""
     if not torch.amp.is_autocast_available(device.type):
         return nullcontext()
     return torch.autocast(device.type, enabled=False)
 
 
 def _drawn(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What has the range of the IUS."""
+    """The values that are in the range of the IUS."""
     return {name: value for name, value in values.items() if name == "ius" or name.startswith("share/")}

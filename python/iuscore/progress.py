@@ -1,26 +1,26 @@
-"""What a caller may hear while something long runs. The command line prints it; the library stays silent."""
+"""The interface through which long work reports progress. The command line prints it; the library prints nothing."""
 
 from __future__ import annotations
 
 
 class Progress:
-    """Hears lines and progress, and says nothing; a subclass may.
+    """Receives messages and progress, and ignores them; a subclass may show them.
 
     Example:
-        >>> Progress().line("nobody hears this")
+        >>> Progress().line("this is not shown")
     """
 
     def line(self, text: str) -> None:
-        """Something worth reading."""
+        """Receive a message for the user."""
 
     def warning(self, text: str) -> None:
-        """Something that the user should mend, or know before trusting a number; also where nothing else is said."""
+        """Receive a warning: something to correct, or to know before trusting a number. Shown with ``--quiet`` too."""
 
     def start(self, what: str, total: int, unit: str, *, done: int = 0) -> None:
-        """``total`` units of work begin, of which some are done already."""
+        """Work of ``total`` units begins, of which ``done`` are finished already."""
 
     def advance(self, n: int, **figures: float | None) -> None:
-        """``n`` units are done; ``figures`` are current values such as a loss."""
+        """Another ``n`` units are finished; ``figures`` are current values such as a loss."""
 
     def stop(self) -> None:
-        """The work that was started ended. May be called without one."""
+        """The work has ended. May be called if no work was started."""

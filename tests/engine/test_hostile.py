@@ -132,7 +132,7 @@ def test_many_processes_on_the_command_line(
     assert "torchrun started 4 processes" in command(*common).refusal()
     alone = command(*common, "--launcher", "torchrun")
     assert alone.status == 0
-    assert "4 of 12 images are there so far: the other ranks do the rest" in alone.out
+    assert "4 of 12 images are scored so far: the other ranks score the rest" in alone.out
     assert "summary.json" not in alone.out
     unfinished = command("verify", tmp_path / "out")
     assert unfinished.status == 1

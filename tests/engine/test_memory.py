@@ -60,7 +60,8 @@ class TestBatches:
         scorer, source = iuscore.load(texture), open_shards(images)
         run = open_run(scorer, source, tmp_path / "o", target="a", batch_size=64, shard_size=18)
         monkeypatch.setattr(image_batches, "BATCH_BYTES", 6 * BYTES)
-        found = [len(batch.samples) for batch in engine_batches.batches(source, run.settings, [0], 0, beside=BYTES)]
+        batches = engine_batches.batches(source, run.settings, [0], 0, input_bytes=BYTES)
+        found = [len(batch.samples) for batch in batches]
         assert found == [3] * 6
 
     def test_rows_do_not_depend_on_it(
@@ -191,10 +192,10 @@ class TestFeatures:
         from iuscore.engine.parts import finished
 
         monkeypatch.setattr(summary, "KEPT_BYTES", 2 * 50 * 4 * width)  # 50 images of each of two classes
-        found = summary.Gathered(scorer, tmp_path / "o").add_all(finished(tmp_path / "o", run.settings.run, 12))
+        found = summary.SummaryBuilder(scorer, tmp_path / "o").add_all(finished(tmp_path / "o", run.settings.run, 12))
         assert {name: target.n_features for name, target in found.targets.items()} == {"a": 60, "b": 60}
         assert all(25 <= target.n_kept <= 50 for target in found.targets.values())
-        assert summary._nearest(scorer, "a", found.targets["a"].feature_sample) is None  # real: fewer than 25
+        assert summary._diversity(scorer, "a", found.targets["a"].feature_sample) is None  # real: fewer than 25
 
 
 class TestTexts:

@@ -104,7 +104,7 @@ def test_the_same_command_tries_them_again(
         assert "run the same 'iuscore score' again, which tries them again" in verified.out
     lasting = out / "scores.parquet/part-000002.parquet"
     date = lasting.stat().st_mtime_ns
-    assert [read_info(path).passing for path in sorted(lasting.parent.iterdir())] == [(1,), (3,), ()]  # type: ignore[union-attr]
+    assert [read_info(path).transient for path in sorted(lasting.parent.iterdir())] == [(1,), (3,), ()]  # type: ignore[union-attr]
     ran = command(*again)
     assert ran.status == 1
     assert "tried again: 2 images that could not be read before; 2 could be read now" in ran.out

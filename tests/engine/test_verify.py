@@ -150,7 +150,7 @@ def test_parts_of_another_run_are_told(command: Command, fitted: Path, images: P
     (done / "scores.parquet/.hidden").write_bytes(b"")
     ran = again(command, fitted, images, done)
     said = (
-        "note: scores.parquet holds what is no part of this run, and readers of it read that too: part-000099.parquet"
+        "note: scores.parquet holds files that are not part of this run, and readers read them too: part-000099.parquet"
     )
     assert said in ran.out.splitlines()
     assert "part-000099.parquet" in command("verify", done).out
@@ -201,7 +201,7 @@ def test_memory_does_not_grow_with_the_run(
 
         class Info:
             run, content, unreadable = record["run"], content_of(table), 1000
-            passing = tuple(range(1000))
+            transient = tuple(range(1000))
 
             def __init__(self, path: Path) -> None:
                 self.index = calls

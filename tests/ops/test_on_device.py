@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from iuscore.engine.shard import Fetched
+from iuscore.engine.shard import PendingScores
 from iuscore.models import TextureModel
 from iuscore.ops._on_device import OnDevice, to_device
 from iuscore.scoring import Scores
@@ -169,9 +169,9 @@ def test_scores_are_copied_before_the_next_batch_is_queued(monkeypatch: pytest.M
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: Stream())
     there = torch.ones(1).as_subclass(There)
     scores = Scores(("a",), there, None, there, there, there, ((),), ("x",), ("a", "b"))
-    fetched = Fetched(scores)
+    fetched = PendingScores(scores)
     assert said == ["to cpu, not waited for"] * 4 + ["event"]
     assert float(fetched.wait().ius) == 2.0
     assert said[5:] == ["wait"]
     here = Scores(("a",), *[torch.ones(1)] * 5, ((),), ("x",), ("a", "b"))
-    assert Fetched(here).wait() is here
+    assert PendingScores(here).wait() is here

@@ -1,1 +1,1 @@
-"""What a long run needs: signals, processes, and files that are complete or absent. Private."""
+"""Helpers of long runs: signals, worker processes, atomic writes, and records in JSON. Private."""

@@ -1,4 +1,4 @@
-"""Files and folders that a run writes: complete or absent, and no empty folders left behind."""
+"""Write files in one atomic write, and remove folders that stay empty."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from iuscore.errors import UserError
 TEMPORARY_SUFFIX = ".tmp"
 """End of the hidden names that `atomic_write` uses."""
 
-_REFUSALS = {
+_DISK_ERRORS = {
     getattr(errno, name, 0)
     for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EIO")  # Windows has no EDQUOT
 }
 
 
 def is_disk_error(error: OSError) -> bool:
-    """Whether the disk or its rights are the reason, which the user can mend: full, over quota, read-only, broken.
+    """Whether the disk caused an error that the user can mend: full, over quota, read-only, no permission, broken.
 
     Example:
         >>> is_disk_error(OSError(errno.ENOSPC, "No space left on device")), is_disk_error(FileNotFoundError())
         (True, False)
     """
-    return bool(error.errno) and error.errno in _REFUSALS
+    return bool(error.errno) and error.errno in _DISK_ERRORS
 
 
 @contextmanager
-def disk_errors_as_user_errors(words: Callable[[OSError], str]) -> Iterator[None]:
-    """Raise a `UserError` of these words where the disk or its rights refuse something.
+def disk_errors_as_user_errors(message: Callable[[OSError], str]) -> Iterator[None]:
+    """Turn a disk error in the block into a `UserError` with the text that ``message`` returns.
 
     Example:
         >>> with disk_errors_as_user_errors(lambda error: f"cannot write: {error.strerror}"):
@@ -48,14 +48,14 @@ def disk_errors_as_user_errors(words: Callable[[OSError], str]) -> Iterator[None
     except OSError as error:
         if not is_disk_error(error):
             raise
-        raise UserError(words(error)) from error
+        raise UserError(message(error)) from error
 
 
 @contextmanager
 def output_folder(folder: Path, *inside: str) -> Iterator[None]:
-    """Make ``folder`` and folders ``inside`` it; in the end remove those that the block left empty.
+    """Make ``folder`` and the sub-folders ``inside`` it; after the block, remove the ones that are empty.
 
-    A folder that was there before stays, but for those ``inside``.
+    Folders outside ``inside`` that existed before stay, even if they are empty.
 
     Example:
         >>> import tempfile
@@ -79,9 +79,9 @@ def output_folder(folder: Path, *inside: str) -> Iterator[None]:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
-    """A new file that takes the place of ``path`` when the block ends, as a whole and on the disk.
+    """An atomic write: a temporary file that is synchronized and renamed to ``path`` when the block ends.
 
-    Until then it has a hidden name of its own; where the block raises it is removed and ``path`` stays as it was.
+    The temporary file has a hidden name. If the block raises, it is removed, and ``path`` stays unchanged.
 
     Example:
         >>> import tempfile
@@ -101,18 +101,19 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            if error.filename in (None, str(temporary)):  # a full disk names no file, and the hidden one is of no use
+            # Report ``path``, not the hidden name; an error of a full disk has no name.
+            if error.filename in (None, str(temporary)):
                 error.filename = str(path)
             raise
         try:
             os.replace(temporary, path)
-        except FileNotFoundError:  # another process found all done, and removed what seemed left over
+        except FileNotFoundError:  # another process finished the run and removed this temporary file
             if not path.exists():
                 raise
     finally:
         temporary.unlink(missing_ok=True)
     if os.name == "posix":
-        # The new name is on the disk only when the folder is; some network file systems refuse, and need it not.
+        # The new name is on the disk once the folder is synchronized; network file systems that refuse do not need it.
         descriptor = os.open(path.parent, os.O_RDONLY)
         try:
             with suppress(OSError):

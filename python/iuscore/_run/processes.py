@@ -1,4 +1,4 @@
-"""How many processors there are, and where worker processes come from; imports nothing of the package or of torch."""
+"""The number of processors, and the context that starts worker processes; imports no other module of the package."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _PRELOAD = ["iuscore.engine.local", "pyarrow.parquet", "pandas", "PIL.Image", "s
 
 
 def processors() -> int:
-    """Processors this process may use."""
+    """Number of processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def worker_context() -> Any:
-    """What `multiprocessing` starts workers from: forks of a small server that has the modules loaded, where it can.
+    """The `multiprocessing` context of worker processes: on Linux a fork server with the modules preloaded.
 
-    The server starts on the first call and imports beside the caller, who may have its own imports still before it.
+    The first call starts the server, which imports the modules while the caller continues.
     """
     if sys.platform != "linux":
         return multiprocessing.get_context("spawn")
@@ -32,8 +32,8 @@ def worker_context() -> Any:
 
     context: Any = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOAD)
-    # A terminal sends Ctrl-C to all. The server and what it forks inherit that they do not hear it, from their first
-    # instruction on; this process hears it right after.
+    # A terminal sends Ctrl-C to all processes. The server and its forks inherit a blocked SIGINT from their first
+    # instruction on; this process receives the signal after the block.
     resource_tracker.ensure_running()
     with children_ignore_interrupts():
         forkserver.ensure_running()
@@ -42,7 +42,7 @@ def worker_context() -> Any:
 
 @contextmanager
 def children_ignore_interrupts() -> Iterator[None]:
-    """Processes that start in the block never hear Ctrl-C; this thread hears it after the block."""
+    """Block SIGINT, so that processes started in the block inherit this; this thread gets a signal after the block."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return

@@ -1,4 +1,4 @@
-"""Records: frozen dataclasses that stand in JSON files, and are checked field by field when they are read."""
+"""Records: frozen dataclasses that are kept in JSON files and checked field by field when they are read."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ import msgspec
 from iuscore.errors import UserError, bounded
 
 MAX_BYTES = 64 << 20
-"""Of a JSON file that is parsed as a whole."""
+"""Largest JSON file that is read."""
 
 NOT_IN_JSON: Mapping[str, Any] = {"in_json": False}
-"""Metadata of a field that is no part of the file."""
+"""Metadata of a field that is not written to JSON."""
 
 SHA256 = "^[0-9a-f]{64}$"
 """Pattern of a hash in hex."""
 
 T = TypeVar("T")
-_WORDS = {bool: "true or false", float: "a number", int: "a whole number", str: "text", dict: "names with values"}
+_TYPE_NAMES = {bool: "true or false", float: "a number", int: "a whole number", str: "text", dict: "names with values"}
 _PLACE = re.compile(r" - at `\$(\[(\d+)\].*)`$")
 _UNBOUNDED = 1e15
 
 
 def parse_json(content: bytes | str) -> Any:
-    """JSON without NaN, infinities and names that come twice in one object.
+    """Parse JSON strictly: NaN, infinities and names that come twice in one object are errors.
 
     Raises:
-        ValueError: it is not.
+        ValueError: the content is not such JSON, or larger than `MAX_BYTES`.
 
     Example:
         >>> parse_json(b'{"a": 1, "a": 2}')
@@ -44,7 +44,7 @@ def parse_json(content: bytes | str) -> Any:
     if len(content) > MAX_BYTES:
         raise ValueError(f"{len(content)} bytes, at most {MAX_BYTES} are read")
     try:
-        return json.loads(content, parse_constant=_refuse_constant, object_pairs_hook=_once)
+        return json.loads(content, parse_constant=_refuse_constant, object_pairs_hook=_unique_names)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
@@ -53,19 +53,19 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not allowed")
 
 
-def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _unique_names(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
     for name, value in pairs:
-        if name in found:
+        if name in values:
             raise ValueError(f'"{name[:60]}" comes twice')
-        found[name] = value
-    return found
+        values[name] = value
+    return values
 
 
 def require_format(found: object, newest: int) -> None:
-    """Raise unless ``found`` is a format this version reads: 1 to ``newest``.
+    """Raise unless ``found`` is a format number that this version reads: 1 to ``newest``.
 
-    Every format that a released version wrote is read; a newer one is refused by its number.
+    Formats of all released versions are read; a newer one is an error that names both numbers.
 
     Example:
         >>> require_format(9, 2)
@@ -85,15 +85,15 @@ def from_json(cls: type[T], value: object, where: str = "") -> T:
     """Read parsed JSON as a record.
 
     Args:
-        cls: a dataclass. Its fields are dataclasses, dicts with text as keys, tuples, or what msgspec converts, such
-            as ``Annotated[int, msgspec.Meta(ge=0)]``; each may be ``| None``. A field with a default may be absent or
-            null. Names that it has no field for are left alone. A ``ValueError`` of its ``__post_init__`` is taken for
-            a fault of the field whose name it begins with.
+        cls: a dataclass. Its fields are dataclasses, dicts with text as keys, tuples, or types that msgspec converts,
+            such as ``Annotated[int, msgspec.Meta(ge=0)]``; each may be ``| None``. A field with a default may be absent
+            or null. Names without a field are ignored. A ``ValueError`` of ``__post_init__`` begins with the name of
+            the wrong field.
         value: parsed JSON.
-        where: the path of ``value``, for messages.
+        where: path of ``value`` in the file, for messages.
 
     Raises:
-        UserError: a field is missing or is not what it should be: its path, what was expected, what came.
+        UserError: a field is missing or has a wrong value; the message has its path, what was expected, and the value.
 
     Example:
         >>> @dataclasses.dataclass(frozen=True)
@@ -104,12 +104,12 @@ def from_json(cls: type[T], value: object, where: str = "") -> T:
         ...
         iuscore.errors.UserError: parts[0].n: expected a whole number, got '3'
     """
-    found: T = _convert(cls, value, where)
-    return found
+    record: T = _convert(cls, value, where)
+    return record
 
 
 def to_json(record: Any) -> dict[str, Any]:
-    """A record as plain dicts, lists and values; numbers that are not finite are None, as JSON has none."""
+    """A record as plain dicts, lists and values; numbers that are not finite become None, as JSON cannot hold them."""
     left_out = {field.name for field in dataclasses.fields(record) if not field.metadata.get("in_json", True)}
     plain = {key: value for key, value in msgspec.to_builtins(record, str_keys=True).items() if key not in left_out}
     finite: dict[str, Any] = _finite(plain)
@@ -126,7 +126,7 @@ def _finite(value: Any) -> Any:
 
 @cache
 def _fields(cls: type) -> tuple[tuple[str, Any, bool], ...]:
-    """Name, type and whether there is a default, of each field that is in the JSON."""
+    """(name, type, whether it has a default) of each field that is written to JSON."""
     types_of = get_type_hints(cls, include_extras=True)
     missing = dataclasses.MISSING
     return tuple(
@@ -174,9 +174,9 @@ def _converted_fields(kind: Any, value: Mapping[str, Any], where: str) -> Any:
 
 
 def _key(kind: Any, name: str, where: str) -> Any:
-    """A name in an object; one that stands for a whole number is written as Python writes it."""
-    whole = get_args(kind)[:1] == (int,) and name.isascii() and name.isdecimal() and len(name) < 10
-    return _leaf(kind, int(name) if whole and name == str(int(name)) else name, where)
+    """Convert a name in an object; names of whole numbers must be in Python's notation, such as "7" and not "07"."""
+    is_whole = get_args(kind)[:1] == (int,) and name.isascii() and name.isdecimal() and len(name) < 10
+    return _leaf(kind, int(name) if is_whole and name == str(int(name)) else name, where)
 
 
 def _leaf(kind: Any, value: Any, where: str, optional: bool = False) -> Any:
@@ -201,7 +201,7 @@ def _unexpected(kind: Any, value: Any, where: str, optional: bool) -> UserError:
 
 
 def expected(kind: Any) -> str:
-    """What a field of this type holds, in words.
+    """The values that a field of this type takes, in words for an error message.
 
     Example:
         >>> expected(Annotated[int, msgspec.Meta(ge=8, le=16)]), expected(Literal["exact", "fast"])
@@ -211,16 +211,16 @@ def expected(kind: Any) -> str:
     if origin is Literal:
         return " or ".join("null" if one is None else str(one) for one in args)
     if origin is not Annotated:
-        return "a list" if origin is tuple else _WORDS.get(kind, "another value")
-    said, meta = expected(args[0]), args[1]
+        return "a list" if origin is tuple else _TYPE_NAMES.get(kind, "another value")
+    base, meta = expected(args[0]), args[1]
     low, high = meta.ge, meta.le if meta.le is not None and meta.le < _UNBOUNDED else None
     if meta.pattern is not None:
         return "64 hexadecimal digits" if meta.pattern == SHA256 else f"text that matches {meta.pattern}"
     if meta.max_length is not None:
-        return f"{said} of at most {meta.max_length}"
+        return f"{base} of at most {meta.max_length}"
     if low is None or low <= -_UNBOUNDED:
-        return said.replace("a ", "a finite ") if high is None else f"{said} up to {high}"
-    return f"{said} of at least {low}" if high is None else f"{said} from {low} to {high}"
+        return base.replace("a ", "a finite ") if high is None else f"{base} up to {high}"
+    return f"{base} of at least {low}" if high is None else f"{base} from {low} to {high}"
 
 
 def _names_with_values(value: Any, where: str) -> Mapping[str, Any]:

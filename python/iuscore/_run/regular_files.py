@@ -1,4 +1,4 @@
-"""Opening files that others name, without waiting for ever where the name is that of something else."""
+"""Open regular files only: a named pipe or a device under the given path would block for ever."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _KINDS = (
 
 
 def not_a_file(path: Path) -> str | None:
-    """What lies at a path in the place of a file, in words; None where there is a file, or nothing.
+    """What is at a path instead of a file, in words; None where there is a regular file, or nothing.
 
     Example:
         >>> not_a_file(Path("/dev/null")), not_a_file(Path("/"))
@@ -28,12 +28,12 @@ def not_a_file(path: Path) -> str | None:
 
 
 def regular_only(path: str, flags: int) -> int:
-    """The ``opener`` of `open` that takes files, and links to files, alone.
+    """An ``opener`` for `open` that opens regular files, and links to regular files, only.
 
-    To open a named pipe waits for someone to write, and a device such as ``/dev/zero`` has no end.
+    Opening a named pipe would wait for a writer, and a device such as ``/dev/zero`` never ends.
 
     Raises:
-        OSError: anything else, which its ``strerror`` names; or as of `os.open`.
+        OSError: the path is no regular file, and ``strerror`` says what it is; or an error of `os.open`.
 
     Example:
         >>> import tempfile
@@ -45,7 +45,7 @@ def regular_only(path: str, flags: int) -> int:
         'expected a file, got a folder'
     """
     _require_file(path, os.stat(path).st_mode)
-    # Should the file have been replaced by a named pipe meanwhile, opening that does not wait.
+    # O_NONBLOCK: if a named pipe has replaced the file meanwhile, opening it does not wait.
     descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
     try:
         _require_file(path, os.fstat(descriptor).st_mode)
@@ -57,7 +57,7 @@ def regular_only(path: str, flags: int) -> int:
 
 def _require_file(path: str, mode: int) -> None:
     if (kind := _kind_of(mode)) is not None:
-        # Of this number, a failure is about what is there and not about the machine, which may be mended.
+        # EINVAL counts as a permanent error; errors that the machine caused are transient and tried again.
         raise OSError(errno.EINVAL, f"expected a file, got {kind}", path)
 
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM during a long run: the signal waits for a consistent state."""
+"""Ctrl-C and SIGTERM during a long run: delay the signal until the state is consistent."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from types import FrameType
 
 @contextmanager
 def deferred_interrupts(*, repeated: bool = False) -> Iterator[None]:
-    """Put off Ctrl-C until the block is done, so that it never finds a result half counted.
+    """Delay Ctrl-C until the end of the block, so that the block is never interrupted halfway.
 
-    And SIGTERM, where it is taken for one (`sigterm_as_interrupt`). For blocks of milliseconds: a second Ctrl-C
-    does not wait, unless ``repeated``. That is for what cannot be done again
-    once it was broken off: imports, and the start of processes. Outside the main thread, where no signal arrives,
-    nothing is changed.
+    SIGTERM is delayed too where `sigterm_as_interrupt` handles it. The block should take milliseconds: a second Ctrl-C
+    interrupts it, unless ``repeated`` is set. ``repeated`` is for work that cannot be repeated after an interruption:
+    imports, and the start of processes. Outside the main thread, which alone receives signals, nothing changes.
 
     Example:
         >>> done = []
@@ -40,20 +39,20 @@ def deferred_interrupts(*, repeated: bool = False) -> Iterator[None]:
         for number, handler in before.items():
             signal.signal(number, handler)
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def record(number: int, frame: FrameType | None) -> None:
         caught.append((number, frame))
         if not repeated:
             restore()
 
     for number in before:
-        signal.signal(number, note)
+        signal.signal(number, record)
     try:
         yield
     finally:
         restore()
         if caught:
-            first, frame = caught[0]
-            before[signal.Signals(first)](first, frame)
+            received, frame = caught[0]
+            before[signal.Signals(received)](received, frame)
 
 
 @dataclass
@@ -65,7 +64,7 @@ class Termination:
 
 @contextmanager
 def sigterm_as_interrupt() -> Iterator[Termination]:
-    """SIGTERM, by which schedulers end a job, as if it were Ctrl-C; what is yielded says whether it came.
+    """Treat SIGTERM, with which schedulers end a job, like Ctrl-C; yields a `Termination` that records it.
 
     Example:
         >>> try:

@@ -1,4 +1,4 @@
-"""Score any number of images: streamed, in shards, resumable, on one machine or many."""
+"""Score any number of images: streamed in shards, resumable, on one machine or many."""
 
 from iuscore.engine.csv_table import check_csv, write_csv
 from iuscore.engine.rows import read_scores

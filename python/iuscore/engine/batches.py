@@ -1,4 +1,4 @@
-"""From the shards of a source to batches of decoded images: in this thread, in threads, or in processes."""
+"""Batches of decoded images from the shards of a source, decoded in this thread, in threads or in processes."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from iuscore.images.decoded import NO_MEMORY
 from iuscore.scoring.contributions import unusable
 
 AHEAD_PIXELS = 1 << 24
-"""Larger images are not decoded ahead, several at a time, but one after the other when their turn comes."""
+"""Images with more pixels are not prefetched: they are decoded one at a time, which bounds the memory."""
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Some images of one shard that follow each other.
+    """Consecutive images of one shard.
 
     Attributes:
         shard: index of the shard.
-        shard_size: images in the shard.
-        start: place of the first image in the shard.
-        samples: without their pixels.
-        errors: why an image cannot be used, or None.
-        readable: places in this batch of the images that can.
-        stacks: their pixels [n, H, W, C]; images of one size lie together where they go to a device.
-        where: (stack, place in the stack) of each readable image.
-        marks: of the readable images, see `iuscore.images.mark_of`.
-        masks: bool [n, H, W] of each stack, where the images have masks.
+        shard_size: number of images in the shard.
+        start: index of the first image within the shard.
+        samples: one per image, without pixels.
+        errors: one per image: why the image cannot be scored, or None.
+        readable: indices, within this batch, of the images without an error.
+        stacks: pixels [n, H, W, C] of the readable images; for a GPU, images of one size and type share a stack.
+        where: (stack, index in the stack) of each readable image.
+        marks: one per readable image, see `iuscore.images.mark_of`.
+        masks: one bool [n, H, W] per stack; None where the images have no masks.
     """
 
     shard: int
@@ -52,7 +52,7 @@ class Batch:
         return [sample.label for sample in self.samples]
 
     def images(self, device: str) -> list[Tensor]:
-        """The readable images [H, W, C] on a device: one copy a stack, which nobody waits for if memory is pinned."""
+        """The readable images [H, W, C] on a device: one copy per stack, asynchronous from pinned memory."""
         stacks = [stack.to(device, non_blocking=True) for stack in self.stacks]
         return [stacks[stack][place] for stack, place in self.where]
 
@@ -64,7 +64,7 @@ class Batch:
         return [stacks[stack][place] for stack, place in self.where]
 
     def pin_memory(self) -> Batch:
-        """The batch in memory that a GPU copies from by itself; PyTorch's loader calls this."""
+        """The batch in page-locked memory, for asynchronous copies to a GPU; PyTorch's loader calls this method."""
         masks = None if self.masks is None else tuple(stack.pin_memory() for stack in self.masks)
         return replace(self, stacks=tuple(stack.pin_memory() for stack in self.stacks), masks=masks)
 
@@ -73,7 +73,7 @@ def make_batch(
     shard: int, shard_size: int, start: int, samples: Sequence[Sample], *, stacked: bool,
     mask_size: tuple[int, int] | None = None,
 ) -> Batch:  # fmt: skip
-    """A batch of decoded images; ``stacked`` puts those of one size and type together, at the cost of a copy."""
+    """A batch of decoded images; ``stacked`` copies images of one size and type into one tensor."""
     errors = tuple(unusable(sample, mask_size) for sample in samples)
     readable = tuple(i for i, error in enumerate(errors) if error is None)
     stacks: dict[Any, list[Tensor]] = {}
@@ -106,17 +106,17 @@ def _stacked(stacks: Mapping[Any, list[Tensor]]) -> tuple[Tensor, ...]:
 
 
 def batches(
-    source: ShardedSource, settings: Settings, indices: Sequence[int], decoders: int, beside: int = 0
+    source: ShardedSource, settings: Settings, indices: Sequence[int], decoders: int, input_bytes: int = 0
 ) -> Iterator[Batch]:
-    """Batches of shards: of ``settings.batch_size`` images, or fewer where these fill `iuscore.images.BATCH_BYTES`.
+    """Batches of ``settings.batch_size`` images, or fewer where the images fill `iuscore.images.BATCH_BYTES`.
 
-    On the CPU they come in order, decoded ``decoders`` threads ahead (0: in this one). For other devices
-    ``decoders`` processes decode whole shards side by side, so batches of several shards come in turns.
-    ``beside`` is the number of bytes that an image needs besides its pixels, as the model's input.
+    On the CPU the batches come in order; ``decoders`` threads prefetch images (0: this thread decodes). For other
+    devices ``decoders`` processes decode one shard each at the same time, so batches of different shards alternate.
+    ``input_bytes`` is the size of the model's input for one image, which needs memory besides the pixels.
     """
     if settings.device == "cpu":
         for index in indices:
-            yield from _of_shard(source, settings, index, decoders, beside)
+            yield from _shard_batches(source, settings, index, decoders, input_bytes)
         return
     from torch.utils.data import DataLoader
 
@@ -133,31 +133,33 @@ def batches(
     yield from loader
 
 
-def _of_shard(source: ShardedSource, settings: Settings, index: int, threads: int, beside: int) -> Iterator[Batch]:
+def _shard_batches(
+    source: ShardedSource, settings: Settings, index: int, threads: int, input_bytes: int
+) -> Iterator[Batch]:
     shard = settings.plan.shard(index)
     start = 0
-    for taken in batched(_decoded(source, shard, settings.batch_size, threads), settings.batch_size, beside):
+    for samples in batched(_decoded(source, shard, settings.batch_size, threads), settings.batch_size, input_bytes):
         stacked = settings.device != "cpu"
-        made = [make_batch(index, shard.n, start, taken, stacked=stacked, mask_size=settings.mask_size)]
-        start += len(taken)
-        # Whoever takes it lets it go: nothing here holds its pixels while the next images are decoded.
-        del taken
-        yield made.pop()
+        batch = [make_batch(index, shard.n, start, samples, stacked=stacked, mask_size=settings.mask_size)]
+        start += len(samples)
+        # Keep no reference to the pixels here, so that they are freed before the next images are decoded.
+        del samples
+        yield batch.pop()
 
 
 def _decoded(source: ShardedSource, shard: Shard, batch_size: int, threads: int) -> Iterator[Sample]:
-    """The images of a shard in order, decoded ahead by ``threads`` where they are not large."""
-    most = min(source.max_pixels, AHEAD_PIXELS) if threads else source.max_pixels
+    """The images of a shard in order; ``threads`` threads prefetch all images up to `AHEAD_PIXELS` pixels."""
+    max_pixels = min(source.max_pixels, AHEAD_PIXELS) if threads else source.max_pixels
     items, same = tee(source.items(shard))
 
     def read(item: Item) -> Sample:
-        return read_item(item, most, source.bits)
+        return read_item(item, max_pixels, source.bits)
 
     ahead = map_ahead(read, items, threads, max(batch_size, 2 * threads))
     try:
-        for sample in ahead:  # not zip, which holds the last one while the next is decoded
+        for sample in ahead:  # not zip, which keeps a reference to one image while the next is decoded
             item = next(same)
-            # Refused from its header, or because others took the memory: now it is alone.
+            # A thread refused the image for its size, or because the other threads held the memory: read it alone.
             refused = sample.error is not None and ("too large" in sample.error or sample.error == NO_MEMORY)
             yield read_item(item, source.max_pixels, source.bits) if refused and threads else sample
             del sample
@@ -166,7 +168,7 @@ def _decoded(source: ShardedSource, shard: Shard, batch_size: int, threads: int)
 
 
 class _ShardBatches(torch.utils.data.IterableDataset[Batch]):
-    """What PyTorch's loader iterates over in each of its processes: every n-th shard."""
+    """The dataset of PyTorch's loader: each of its n processes iterates over every n-th shard."""
 
     def __init__(self, source: ShardedSource, settings: Settings, indices: tuple[int, ...]) -> None:
         self.source, self.settings, self.indices = source, settings, indices
@@ -176,7 +178,7 @@ class _ShardBatches(torch.utils.data.IterableDataset[Batch]):
 
         info = torch.utils.data.get_worker_info()
         if info is not None:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one ends it
-        first, step = (0, 1) if info is None else (info.id, info.num_workers)
-        for index in self.indices[first::step]:
-            yield from _of_shard(self.source, self.settings, index, 0, 0)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles Ctrl-C and ends this process
+        start, step = (0, 1) if info is None else (info.id, info.num_workers)
+        for index in self.indices[start::step]:
+            yield from _shard_batches(self.source, self.settings, index, 0, 0)

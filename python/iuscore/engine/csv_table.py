@@ -1,4 +1,4 @@
-"""The table of a run as one CSV file, for those who have no reader of Parquet."""
+"""The table of a run as one CSV file, for programs that cannot read Parquet."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from iuscore.errors import UserError
 
 
 def check_csv(out: Path) -> None:
-    """Raise where ``scores.csv`` in a folder is not of a run.
+    """Raise if a folder holds a ``scores.csv`` that no run wrote.
 
     Raises:
-        UserError: it is not.
+        UserError: there is such a file.
     """
     if (out / CSV_NAME).exists() and not is_csv(out / CSV_NAME):
         raise UserError(not_own(out / CSV_NAME))
 
 
 def write_csv(out: Path) -> Path:
-    """Write the rows of the parts of a run that are there to ``scores.csv``, part by part.
+    """Write the rows of all finished parts of a run to ``scores.csv``, one part at a time.
 
-    The same rows in the same order as the Parquet table, with a header. Numbers have as many digits as tell float32
-    values apart; an empty cell without quotes is a missing value.
+    The file has a header, then the rows of the Parquet table in the same order. Numbers have enough digits to restore
+    the float32 value exactly; an empty cell without quotes is a missing value.
 
     Args:
         out: folder of the run.

@@ -1,4 +1,4 @@
-"""Shards on this machine: in this process, or side by side in several."""
+"""Score shards on this machine: in this process, or in several worker processes."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from iuscore.progress import Progress
 from iuscore.scoring import Scorer, load
 
 DEATHS = 3
-"""Times in a row that worker processes may die without finishing a shard."""
+"""Deaths of worker processes, without a finished shard between them, that end the run."""
 
 
 @dataclass(frozen=True)
 class Loading:
-    """How a process gets the model.
+    """What a worker process needs to load the model.
 
     Attributes:
-        folder: of the model.
+        folder: the model folder.
         space, precision: as in `iuscore.load`.
-        identity: of the model that the run began with.
+        identity: identity of the model that the run began with.
     """
 
     folder: Path
@@ -49,20 +49,20 @@ class Loading:
 
     @classmethod
     def of(cls, scorer: Scorer, device: str = "cpu") -> Loading:
-        """What loads ``scorer`` once more, to work on a device.
+        """The arguments that load ``scorer`` again in another process, for a device.
 
         Raises:
-            UserError: it did not come from a folder.
+            UserError: the scorer was not loaded from a folder.
         """
         if scorer.folder is None:
             raise UserError("workers: expected a scorer of iuscore.load, which other processes can load too")
         return cls(scorer.folder.resolve(), scorer.space, scorer.precision_on(device), scorer.record.identity())
 
     def load(self) -> Scorer:
-        """The scorer.
+        """Load the scorer.
 
         Raises:
-            UserError: the folder holds another model by now.
+            UserError: the folder now holds another model.
         """
         scorer = load(self.folder, space=self.space, precision=self.precision)
         if scorer.record.identity() != self.identity:
@@ -73,12 +73,12 @@ class Loading:
 def in_this_process(
     scorer: Scorer, source: ShardedSource, indices: Sequence[int], settings: Settings, progress: Progress, decoders: int
 ) -> Iterator[PartInfo]:
-    """Score shards one after another; ``decoders`` threads (for a GPU: processes) decode ahead."""
-    counted = _Counted(progress)
+    """Score shards one after another; ``decoders`` threads (for a GPU: processes) prefetch images."""
+    counted = _BatchCounts(progress)
     yield from score_shards(scorer, source, indices, settings, on_batch=counted.add, decoders=decoders)
 
 
-class _Counted:
+class _BatchCounts:
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
         self.images = self.unreadable = 0
@@ -114,17 +114,17 @@ def _start(loading: Loading, threads: int, *rest: Any) -> None:
     global _worker
     import torch
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it and says stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and sets ``stop``
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     try:
         _worker = _Worker(loading.load(), *rest)
-    except Exception as error:  # said by the first shard: a pool only knows that its process ended
+    except Exception as error:  # the first shard raises it: an error here would only break the pool, without a reason
         _worker = error
 
 
 def _end_with_parent() -> None:
-    """A parent that is killed cannot end its workers, and they would wait for work for ever."""
+    """End this worker when its parent is gone: a killed parent cannot end its workers, which would wait for ever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait_for([parent.sentinel])
@@ -141,20 +141,20 @@ def _work(index: int, slot: int) -> PartInfo | None:
         return None
 
 
-class _Shown:
-    """Progress of several processes: the shards that are done, and what each process says of the one it does."""
+class _TotalCounts:
+    """Progress over several processes: the images of finished shards, plus the counts of the running shards."""
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
-        self.images = self.unreadable = self.shown = 0
+        self.images = self.unreadable = self.shown = 0  # shown: images that were reported to ``progress``
 
     def add(self, info: PartInfo) -> None:
         self.images += info.n
         self.unreadable += info.unreadable
 
     def show(self, counts: Sequence[int]) -> None:
-        """``counts`` of images and of unreadable ones, in turns, of the shards that are being done."""
-        now = max(self.shown, self.images + sum(counts[::2]))  # less after a death, which takes a shard back
+        """Report progress; ``counts`` holds (images, unreadable images) of each running shard, flattened."""
+        now = max(self.shown, self.images + sum(counts[::2]))  # the sum falls when a worker dies and its shard restarts
         self.progress.advance(now - self.shown, unreadable=self.unreadable + sum(counts[1::2]))
         self.shown = now
 
@@ -169,19 +169,19 @@ def in_processes(
     workers: int,
     threads: int = 1,
 ) -> Iterator[PartInfo]:
-    """Score shards in ``workers`` processes that decode, compute and write; parts are yielded as they are done.
+    """Score shards in ``workers`` processes that decode, compute and write; yield each part when it is finished.
 
-    A process that dies is replaced, and its shard done anew.
+    A process that dies is replaced, and its shard is scored again.
 
     Raises:
-        UserError: what a shard says, or processes that die again and again.
+        UserError: an error of a shard, or processes that died `DEATHS` times in a row.
     """
     context = worker_context()
-    loading, slots = Loading.of(scorer, settings.device), 2 * workers  # shards handed out at a time
+    loading, slots = Loading.of(scorer, settings.device), 2 * workers  # one slot per submitted shard
     left, deaths = dict.fromkeys(indices), 0
-    shown = _Shown(progress)
+    totals = _TotalCounts(progress)
     while left:
-        # Written to without locks: a process that is killed would hold one for ever.
+        # Shared memory without locks: a process that is killed while it holds a lock would never release it.
         counts, stop = context.RawArray("q", 2 * slots), context.RawValue("b", 0)
         started = (loading, threads, source, settings, counts, stop)
         others = set(multiprocessing.active_children())
@@ -189,10 +189,10 @@ def in_processes(
         waiting: dict[Future[PartInfo | None], tuple[int, int]] = {}
         todo = iter(tuple(left))
         try:
-            with deferred_interrupts(repeated=True):  # a process that is half started would be left behind
+            with deferred_interrupts(repeated=True):  # Ctrl-C during a start would leave a process behind
                 for slot, index in zip(range(slots), todo, strict=False):
                     waiting[pool.submit(_work, index, slot)] = index, slot
-                import_module("scipy.special")  # of the summary, while the workers have enough to do
+                import_module("scipy.special")  # the summary needs it; imported while the workers are busy
             while waiting:
                 done, _ = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
                 for future in done:
@@ -204,9 +204,9 @@ def in_processes(
                     if info is not None:
                         del left[index]
                         deaths = 0
-                        shown.add(info)
+                        totals.add(info)
                         yield info
-                shown.show(counts)
+                totals.show(counts)
         except BrokenProcessPool:
             deaths += 1
             if deaths == DEATHS:
@@ -221,7 +221,7 @@ def in_processes(
 
 
 def _end(pool: ProcessPoolExecutor, stop: Any, others: set[Any]) -> None:
-    """Let processes end after their batch; a second Ctrl-C kills them."""
+    """Let processes end after the current batch; a second Ctrl-C kills them."""
     try:
         stop.value = 1
         pool.shutdown(wait=True, cancel_futures=True)

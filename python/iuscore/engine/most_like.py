@@ -1,4 +1,4 @@
-"""Which real class each image looks to the model most like: sets that mix classes, and labels that were exchanged."""
+"""Notes on sets that mix classes and on swapped labels, from the most probable class of each image."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ SURE = 1e-4
 """Chance of so many images, per class, below which labels are said to be swapped even by a weak model."""
 
 MIN_IMAGES_OF_A_MIXTURE = 10
-"""Images below which nothing is said of a mixture."""
+"""Fewest images of a set for a note that the set mixes classes."""
 
 MAX_LOOKED_AT = 100
-"""Images of a set whose nearest class is found one by one."""
+"""Most images of a set whose nearest class is computed."""
 
 
 def most_probable(probabilities: Array) -> npt.NDArray[np.int64]:
     """Number of images for which each class has the largest probability, [K], of probabilities [N, K].
 
-    Rows that are not finite count nowhere.
+    Rows that are not finite are left out.
 
     Example:
         >>> most_probable(np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7], [np.nan, np.nan]])).tolist()
@@ -39,12 +39,12 @@ def most_probable(probabilities: Array) -> npt.NDArray[np.int64]:
 
 
 def others_line(target: str, most_like: Counts, recall: float | None) -> str | None:
-    """How many images look most like a class that they were not compared with; None where none does.
+    """A line with the number of images whose most probable class is not ``target``; None where there is no such image.
 
     Args:
         target: the class that the images were compared with.
-        most_like: class -> number of images that have its probability as the largest.
-        recall: share of held-out real images of the class that the model finds; None where it is not known.
+        most_like: class -> number of images for which it is the most probable class.
+        recall: share of held-out real images of ``target`` that the model classifies correctly; None if unknown.
 
     Example:
         >>> others_line("wbc", {"rbc": 31, "wbc": 69}, 0.98)
@@ -61,7 +61,7 @@ def others_line(target: str, most_like: Counts, recall: float | None) -> str | N
 
 
 def mixture_note(target: str, most_like: Counts, recall: float | None) -> str | None:
-    """A set of which a part looks like another class, far more than of real images; None of any other set.
+    """A note on a set of which a larger part looks like another class than of real images; None for any other set.
 
     Example:
         >>> mixture_note("wbc", {"rbc": 40, "wbc": 40}, 0.95).split(":")[0]
@@ -73,29 +73,31 @@ def mixture_note(target: str, most_like: Counts, recall: float | None) -> str | 
 
 
 def mixture_of_sets(most_like: Mapping[str, Counts], recall: Mapping[str, float]) -> str | None:
-    """The same of several sets in one sentence.
+    """`mixture_note` for several sets, as one sentence.
 
     Args:
-        most_like: class that images were compared with -> class -> number of images most like it.
-        recall: class -> share of its held-out real images that the model finds.
+        most_like: class that images were compared with -> class -> number of images for which it is most probable.
+        recall: class -> share of its held-out real images that the model classifies correctly.
 
     Example:
         >>> mixture_of_sets({"a": {"a": 40, "b": 40}, "b": {"a": 20, "b": 60}}, {"a": 0.95, "b": 1.0}).split(":")[0]
         'the images against a (a 40, b 40) and b (b 60, a 20) may mix classes'
     """
-    found = {name: by for name, of in most_like.items() if (by := _mixture(name, of, recall.get(name)))}
-    if not found:
+    mixtures = {
+        name: classes for name, counts in most_like.items() if (classes := _mixture(name, counts, recall.get(name)))
+    }
+    if not mixtures:
         return None
-    if len(found) == 1:
-        ((name, by),) = found.items()
-        who = f"{name} may mix classes ({by})"
+    if len(mixtures) == 1:
+        ((name, classes),) = mixtures.items()
+        subject = f"{name} may mix classes ({classes})"
     else:
-        who = f"{in_words([f'{name} ({by})' for name, by in found.items()])} may mix classes"
-    return f"the images against {who}: what changed describes the mixture, not its images"
+        subject = f"{in_words([f'{name} ({classes})' for name, classes in mixtures.items()])} may mix classes"
+    return f"the images against {subject}: what changed describes the mixture, not its images"
 
 
 def _mixture(target: str, most_like: Counts, recall: float | None) -> str:
-    """The classes that a set mixes, with the number of images of each; "" of a set that does not."""
+    """The classes that a set mixes, with the number of images of each; "" for a set of one class."""
     if recall is None:
         return ""
     n = sum(most_like.values())
@@ -110,16 +112,16 @@ def _mixture(target: str, most_like: Counts, recall: float | None) -> str:
 def exchange_notes(
     most_like: Mapping[str, Counts], accuracy: float | None, doubtful: Collection[str] = ()
 ) -> list[str]:
-    """What to say of labels that the model does not find in the images, of any number of classes.
+    """Notes on labels that disagree with the model's most probable classes, for any number of classes.
 
     Args:
-        most_like: class that images were compared with -> class -> number of images most like it.
-        accuracy: of the model on held-out real images; None where it is not known.
-        doubtful: classes of which the model's opinion is a guess, so that nothing follows from it.
+        most_like: class that images were compared with -> class -> number of images for which it is most probable.
+        accuracy: accuracy of the model on held-out real images; None if unknown.
+        doubtful: classes to leave out, because the model's output for their images is unreliable.
 
     Returns:
-        A note for each ring of classes most of whose images look like the next class, one for each other class most of
-        whose images look like another, or one for labels that say nothing about the images.
+        One note for each cycle of classes (most images of each class look like the next class), one for each other
+        class most of whose images look like another class, or else one for labels as good as random.
 
     Example:
         >>> found = {"a": {"a": 1, "b": 9, "c": 0}, "b": {"a": 8, "b": 1, "c": 1}, "c": {"a": 0, "b": 0, "c": 10}}
@@ -127,26 +129,26 @@ def exchange_notes(
         'labels of a and b are probably swapped: 9 of 10 images of a look most like b, 8 of 10 images of b most like a'
     """
     known = {name: by for name, by in most_like.items() if name not in doubtful and any(by.values())}
-    taken: dict[str, str] = {}
+    taken_for: dict[str, str] = {}  # class of the label -> class that most of its images look like
     for name, by in known.items():
         most = max(by, key=lambda each: by[each])
         if most != name and 2 * by[most] > sum(by.values()):
-            taken[name] = most
+            taken_for[name] = most
     notes: list[str] = []
-    ringed: set[str] = set()
-    for name in taken:
-        ring = _ring(name, taken)
-        if ring and not ringed & set(ring):
-            ringed |= set(ring)
+    in_cycles: set[str] = set()
+    for name in taken_for:
+        cycle = _cycle(name, taken_for)
+        if cycle and not in_cycles & set(cycle):
+            in_cycles |= set(cycle)
             notes.append(
-                f"labels of {in_words(ring)} are probably swapped: {_counts(ring, taken, known)}. "
+                f"labels of {in_words(cycle)} are probably swapped: {_counts(cycle, taken_for, known)}. "
                 "Compare the names of the folders with what the images show"
             )
     notes += [
-        f"labels of {name} may be wrong: {_counts([name], taken, known)}. If the images are meant as {name}, "
-        f"they do not show what tells it from {taken[name]}"
-        for name in taken
-        if name not in ringed
+        f"labels of {name} may be wrong: {_counts([name], taken_for, known)}. If the images are meant as {name}, "
+        f"they do not show what tells it from {taken_for[name]}"
+        for name in taken_for
+        if name not in in_cycles
     ]
     return notes or _shuffled(known, accuracy)
 
@@ -181,25 +183,25 @@ def weak_swap_note(most_like: Mapping[str, Counts], recall: Mapping[str, float])
     return f"labels may be swapped: {in_words(said)}. Compare the names of the folders with what the images show"
 
 
-def _ring(name: str, taken: Mapping[str, str]) -> list[str]:
-    """From ``name`` to the class it is taken for, and on, back to ``name``; empty where that leads elsewhere."""
-    ring = [name]
-    while (following := taken.get(ring[-1])) is not None and following not in ring:
-        ring.append(following)
-    return ring if following == name else []
+def _cycle(name: str, taken_for: Mapping[str, str]) -> list[str]:
+    """The classes reached from ``name`` by following ``taken_for`` back to ``name``; empty if there is no way back."""
+    cycle = [name]
+    while (following := taken_for.get(cycle[-1])) is not None and following not in cycle:
+        cycle.append(following)
+    return cycle if following == name else []
 
 
-def _counts(names: Sequence[str], taken: Mapping[str, str], known: Mapping[str, Counts]) -> str:
-    said: list[str] = []
+def _counts(names: Sequence[str], taken_for: Mapping[str, str], known: Mapping[str, Counts]) -> str:
+    phrases: list[str] = []
     for name in names:
-        look = "look " if not said else ""
-        of = f"{known[name][taken[name]]} of {sum(known[name].values())}"
-        said.append(f"{of} images of {name} {look}most like {taken[name]}")
-    return ", ".join(said)
+        look = "look " if not phrases else ""
+        share = f"{known[name][taken_for[name]]} of {sum(known[name].values())}"
+        phrases.append(f"{share} images of {name} {look}most like {taken_for[name]}")
+    return ", ".join(phrases)
 
 
 def _shuffled(known: Mapping[str, Counts], accuracy: float | None) -> list[str]:
-    """A model that tells real classes apart finds the labels no more often than chance does."""
+    """A note where a model that classifies real images well agrees with the labels no more often than by chance."""
     if len(known) < 2 or accuracy is None:
         return []
     n, right = sum(sum(by.values()) for by in known.values()), sum(by.get(name, 0) for name, by in known.items())
@@ -215,18 +217,19 @@ def _shuffled(known: Mapping[str, Counts], accuracy: float | None) -> list[str]:
 def outside_of_mixture(
     profiles: Mapping[str, FeatureProfile], sample: Array, features: Sequence[Feature]
 ) -> float | None:
-    """How far images of several classes lie from real ones, each compared with the class it lies nearest to.
+    """Distance of a set of several classes from real images, each image compared with its nearest class.
 
-    The mean of such a set lies between the classes, far from each; the means of its parts do not.
+    The mean of a mixed set lies between the classes, far from all of them. So the set is split by nearest class, and
+    the mean of each part is compared with that class.
 
     Args:
-        profiles: class -> features of real images.
-        sample: [N, F], images of the set.
-        features: what the columns are.
+        profiles: class -> feature profile of real images.
+        sample: [N, F], features of images of the set.
+        features: names of the F columns.
 
     Returns:
-        Mean over the images of how far their part of the set lies from its class: root mean square of the farthest
-        group, in spreads. None without images or profiles.
+        Mean over the images of the distance between their part and its class: root mean square over the farthest
+        feature group, in standard deviations. None without images or profiles.
     """
 
     def farthest(profile: FeatureProfile, mean: Array, n: int) -> float:
@@ -238,7 +241,7 @@ def outside_of_mixture(
 def jointly_outside_of_mixture(
     profiles: Mapping[str, FeatureProfile], sample: Array, features: Sequence[Feature]
 ) -> float | None:
-    """The same of all groups together, as `iuscore.features.joint_distance` measures it."""
+    """`outside_of_mixture` with `iuscore.features.joint_distance`, which takes all feature groups together."""
 
     def jointly(profile: FeatureProfile, mean: Array, n: int) -> float:
         return joint_distance(profile, mean, features, n)
@@ -252,7 +255,7 @@ def _of_parts(
     features: Sequence[Feature],
     distance: Callable[[FeatureProfile, Array, int], float],
 ) -> float | None:
-    """Mean over images of the distance of their part, (profile, mean [F], images of the part), from its class."""
+    """Mean over images of ``distance`` (profile, mean [F], number of images) between their part and its class."""
     if not profiles or not len(sample):
         return None
     chosen = sample[np.linspace(0, len(sample) - 1, min(MAX_LOOKED_AT, len(sample))).astype(int)]

@@ -1,4 +1,4 @@
-"""What a reader of the numbers of a set has to know, in sentences."""
+"""Notes of ``summary.json``: sentences that say what limits the meaning of a set's numbers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from iuscore.scoring.color import COLOR_UNSEEN, COLORLESS_IMAGE
 from iuscore.scoring.words import COPIES, in_words, label_notes
 
 MAX_NAMED = 5
-"""Classes that a note names, with the numbers of each; of more it says how many."""
+"""Most classes that a note names; a note on more classes gives the number of the rest."""
 
 DEGENERATE_MAP = "degenerate map "
 _FLAT = "the image is flat there, and the min-max stretches its rounding to full range"
@@ -35,7 +35,7 @@ DEGENERATE = {
 
 
 def separation_note(name: str, ceiling: HeldOut | None, floor: HeldOut | None) -> str | None:
-    """Real images of the class and of the others must reach different scores, or a score says nothing.
+    """A note where real images of a class and of other classes score alike, so that a score says nothing.
 
     Example:
         >>> ceiling = HeldOut(9, 0.7, {"0.25": 0.6})
@@ -47,34 +47,33 @@ def separation_note(name: str, ceiling: HeldOut | None, floor: HeldOut | None) -
 
 
 def separation_of_classes(references: Mapping[str, tuple[HeldOut | None, HeldOut | None]]) -> str | None:
-    """The same of several classes, each with its ceiling and floor, in one sentence.
+    """`separation_note` for several classes, each with its held-out references (ceiling, floor), as one sentence.
 
     Example:
         >>> same = HeldOut(9, 0.7, {"0.25": 0.6, "0.5": 0.7})
         >>> separation_of_classes({"a": (same, same), "b": (same, same)}).split(":")[0]
         'with this model an IUS against a and b does not tell the class'
     """
-    found = {}
+    overlapping = {}
     for name, (ceiling, floor) in references.items():
         if ceiling is None or floor is None:
             continue
         if floor.quantiles["0.5"] >= ceiling.quantiles["0.25"] or ceiling.mean - floor.mean < 0.01:
-            found[name] = (ceiling, floor)
-    if not found:
+            overlapping[name] = (ceiling, floor)
+    if not overlapping:
         return None
-    first, *others = list(found.items())[:MAX_NAMED]
-    name, (ceiling, floor) = first
-    said = f"real images of {name} score {ceiling.mean:.2f} on average, real images of other classes {floor.mean:.2f}"
+    (name, (ceiling, floor)), *others = list(overlapping.items())[:MAX_NAMED]
+    means = f"real images of {name} score {ceiling.mean:.2f} on average, real images of other classes {floor.mean:.2f}"
     for name, (ceiling, floor) in others:
-        said += f"; real {name} {ceiling.mean:.2f}, others {floor.mean:.2f}"
+        means += f"; real {name} {ceiling.mean:.2f}, others {floor.mean:.2f}"
     return (
-        f"with this model an IUS against {in_words(list(found), MAX_NAMED)} does not tell the class: "
-        f"{said}{', and the' if len(found) == 1 else '; each'} two overlap"
+        f"with this model an IUS against {in_words(list(overlapping), MAX_NAMED)} does not tell the class: "
+        f"{means}{', and the' if len(overlapping) == 1 else '; each'} two overlap"
     )
 
 
 def above_note(name: str, mean: float, ceiling: HeldOut | None, low: float | None = None) -> str | None:
-    """A set whose mean is above that of real images is no better for it; ``low`` is the lower end of its interval.
+    """A note that a mean above the mean of real images is not better; ``low`` is the lower end of its interval.
 
     Example:
         >>> above_note("benign", 0.8, HeldOut(9, 0.4, {"0.95": 0.7})).split(":")[0]
@@ -82,12 +81,12 @@ def above_note(name: str, mean: float, ceiling: HeldOut | None, low: float | Non
         >>> above_note("benign", 0.6, HeldOut(9, 0.4, {"0.95": 0.7}), 0.5).split(":")[0]
         'the images against benign score 0.60 on average, held-out real ones 0.40'
     """
-    found = _above({name: (mean, ceiling, low)})
-    return found[0] if found else None
+    notes = _above_notes({name: (mean, ceiling, low)})
+    return notes[0] if notes else None
 
 
-def _above(sets: Mapping[str, tuple[float, HeldOut | None, float | None]]) -> list[str]:
-    """What `above_note` says, of several sets at once: one sentence of each kind."""
+def _above_notes(sets: Mapping[str, tuple[float, HeldOut | None, float | None]]) -> list[str]:
+    """`above_note` for several sets: one sentence for sets far above real images, one for sets slightly above."""
     far, near = {}, {}
     for name, (mean, ceiling, low) in sets.items():
         if ceiling is None:
@@ -113,7 +112,12 @@ def _above(sets: Mapping[str, tuple[float, HeldOut | None, float | None]]) -> li
 
 
 def known_note(hits: int, looked_at: int, total: int) -> list[str]:
-    """Images that the model was made from, found among those of which this can be said, of all.
+    """A note on images that the model was trained or validated on.
+
+    Args:
+        hits: number of scored images that are such images.
+        looked_at: number of scored images for which the model's record can tell.
+        total: number of scored images.
 
     Example:
         >>> known_note(3, 9, 9)[0].split(":")[0]
@@ -123,48 +127,48 @@ def known_note(hits: int, looked_at: int, total: int) -> list[str]:
     """
     if not hits:
         return []
-    # Of a model made from many images only a sample of their marks is kept, and so of the images only a sample is told.
-    of = f"{hits} of" if looked_at >= total else f"in a sample of {looked_at} of the {total} images, {hits}"
-    who = f"{of} {counted(looked_at, 'image')}" if looked_at >= total else of
+    # A model of many images keeps the marks of a sample only, so that only a sample of the scored images can be tested.
+    share = f"{hits} of" if looked_at >= total else f"in a sample of {looked_at} of the {total} images, {hits}"
+    subject = f"{share} {counted(looked_at, 'image')}" if looked_at >= total else share
     return [
-        f"{who} {'is a' if hits == 1 else 'are'} training or validation {'image' if hits == 1 else 'images'} of this "
-        "model: their scores say what it has learned by heart, not what new images are worth"
+        f"{subject} {'is a' if hits == 1 else 'are'} training or validation {'image' if hits == 1 else 'images'} of "
+        "this model: their scores show what the model has memorized, not what new images are worth"
     ]
 
 
 def set_notes(scorer: Scorer, targets: Mapping[str, TargetSummary], warnings: TextCounts, scored: int) -> list[str]:
-    """What a reader of the numbers has to know."""
+    """All notes of ``summary.json`` that follow from the scores, the warnings and the model."""
     separation = separation_of_classes({name: (entry.ceiling, entry.floor) for name, entry in targets.items()})
     notes = [separation] if separation else []
     doubtful = [name for name, entry in targets.items() if entry.classes_overlap or entry.out_of_distribution]
-    said = label_notes(targets, scorer.classes, doubtful)
-    if not said:
+    on_labels = label_notes(targets, scorer.classes, doubtful)
+    if not on_labels:
         most_like = {name: entry.most_like or {} for name, entry in targets.items()}
-        said = exchange_notes(most_like, scorer.record.accuracy, doubtful)
-    if not said and not any(entry.out_of_distribution for entry in targets.values()):
+        on_labels = exchange_notes(most_like, scorer.record.accuracy, doubtful)
+    if not on_labels and not any(entry.out_of_distribution for entry in targets.values()):
         note = weak_swap_note({name: entry.most_like or {} for name, entry in targets.items()}, scorer.record.recall)
-        said = [note] if note else []
-    notes += said
-    if not said:
+        on_labels = [note] if note else []
+    notes += on_labels
+    if not on_labels:
         sure = {name: entry.most_like or {} for name, entry in targets.items() if name not in doubtful}
         notes += [note for note in [mixture_of_sets(sure, scorer.record.recall)] if note]
     if scorer.model.features and scorer.record.feature_version < VERSION:
         notes.append(
-            "the model was fitted by an earlier version, which measured some colors otherwise: scores of color images "
-            "may have moved; fit it again where that matters"
+            "the model was fitted by an earlier version, which measured some colors in another way: scores of color "
+            "images may have changed; fit the model again where that matters"
         )
-    if turned := [name for name, entry in targets.items() if entry.inverted]:
+    if inverted := [name for name, entry in targets.items() if entry.inverted]:
         notes.append(
-            f"the images against {in_words(turned, MAX_NAMED)} look like negatives of real ones, light where these "
-            "are dark: turn their gray levels round (255 - value) if that is a mistake; else trust what changed before "
-            "the IUS"
+            f"the images against {in_words(inverted, MAX_NAMED)} look like negatives of real images, light where real "
+            "images are dark: if that is a mistake, invert their gray levels (255 - value); if not, trust the list of "
+            "what changed more than the IUS"
         )
     if far := [name for name, entry in targets.items() if entry.out_of_distribution and not entry.inverted]:
         notes.append(
             f"the images against {in_words(far, MAX_NAMED)} lie far outside real ones of any class: the model was "
-            "trained on nothing like them, so trust what changed before the IUS"
+            "trained on nothing like them, so trust the list of what changed more than the IUS"
         )
-    notes += _above(
+    notes += _above_notes(
         {
             name: (entry.ius.mean, entry.ceiling, entry.ius.low)
             for name, entry in targets.items()
@@ -191,7 +195,7 @@ def set_notes(scorer: Scorer, targets: Mapping[str, TargetSummary], warnings: Te
         notes.append(f"{unseen} of {scored} images have color, which this gray model does not see")
     if (none := warnings[COLORLESS_IMAGE]) and not any(warnings[DEGENERATE_MAP + name] for name in COLOR_GROUPS):
         notes.append(
-            f"{none} of {scored} images have no color: what the color components of this model say means nothing"
+            f"{none} of {scored} images have no color: the color components of this model mean nothing for them"
         )
     if constant := warnings[CONSTANT]:
         notes.append(f"{constant} of {scored} images are of one color throughout; their scores mean nothing")

@@ -1,4 +1,4 @@
-"""Shards on a Ray cluster (extra ``ray``): actors that hold the model and share the folders."""
+"""Score shards on a Ray cluster (extra ``ray``), by actors that each hold the model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from iuscore.scoring import Scorer
 
 
 class ShardActor:
-    """Holds a model and does one shard at a time."""
+    """Holds a model and scores one shard at a time."""
 
     def __init__(self, loading: Loading, source: ShardedSource, settings: Settings) -> None:
         import torch
@@ -28,7 +28,7 @@ class ShardActor:
         self.scorer, self.source, self.settings = loading.load(), source, settings
 
     def score(self, index: int) -> PartInfo:
-        """One shard."""
+        """Score one shard."""
         return score_shard(self.scorer, self.source, index, self.settings)
 
 
@@ -42,12 +42,12 @@ def on_ray(
     workers: int,
     address: str,
 ) -> Iterator[PartInfo]:
-    """Score shards by ``workers`` actors; an actor that dies is started again and its shard done anew.
+    """Score shards in ``workers`` actors; an actor that dies is restarted, and its shard is scored again.
 
-    Model, images and output lie in folders that every node has under the same path.
+    Every node must see the folders of the model, the images and the output under the same paths.
 
     Raises:
-        UserError: Ray is missing, the cluster does not answer, or what a shard says.
+        UserError: Ray is missing, the cluster does not answer, or a shard raised it.
     """
     try:
         import ray

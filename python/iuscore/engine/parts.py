@@ -1,4 +1,4 @@
-"""The rows of a shard: gathered batch by batch, written as one Parquet file that is there as a whole or not at all."""
+"""The rows of a shard: collected batch by batch, then written as one Parquet file in one atomic write (a part)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FOLDER = "scores.parquet"
-"""A folder of this name with ``part-000000.parquet``, ... inside: what readers of Parquet open as one table."""
+"""Name of the folder with the parts ``part-000000.parquet``, ...; readers of Parquet open it as one table."""
 
 NAME = re.compile(r"part-\d{6,}\.parquet")
 _KEY = b"iuscore"
@@ -70,24 +70,24 @@ def table_schema(scorer: Scorer, *, grouped: bool = False) -> pa.Schema:
 
 @dataclass(frozen=True)
 class PartInfo:
-    """What the footer of a part says.
+    """The footer of a part, with its number of rows.
 
     Attributes:
-        run: identity of the run that wrote it.
-        index: of the shard.
+        run: identity of the run that wrote the part.
+        index: index of the shard.
         n: number of rows.
-        unreadable: rows with an error.
-        passing: places of those whose reason lies in the machine, such as a lack of rights: they are worth another try.
-        known: images that the model was made from, and of how many rows this can be said.
-        content: SHA-256 in hex of the rows.
-        features: by target, of a model that has named ones.
+        unreadable: number of rows with an error.
+        transient: indices of rows whose error the machine caused, such as a missing permission: worth another try.
+        known: number of images that the model was made from, and number of rows for which this can be tested.
+        content: SHA-256 of the rows, in hex.
+        features: target -> features of its images; empty for a model without named features.
     """
 
     run: str
     index: int
     n: int
     unreadable: int
-    passing: tuple[int, ...]
+    transient: tuple[int, ...]
     known: tuple[int, int]
     content: str
     features: dict[str, PartFeatures]
@@ -95,14 +95,20 @@ class PartInfo:
 
 @dataclass(frozen=True)
 class PartFeatures:
-    """Number and sum of features [F] (float64) over a part's images of one target, and some images [k, F] (float32)."""
+    """Features of a part's images of one target.
+
+    Attributes:
+        n: number of images.
+        total: sum of their features, float64 [F].
+        kept: features of a sample of k images, float32 [k, F].
+    """
 
     n: int
     total: Array
     kept: Array
 
     def to_record(self) -> FeaturesRecord:
-        """As they stand in the footer."""
+        """The features in the notation of the footer."""
         return FeaturesRecord(self.n, _text(self.total, "<f8"), _text(self.kept, "<f4"), len(self.kept))
 
     @classmethod
@@ -110,7 +116,7 @@ class PartFeatures:
         """Read what `to_record` returned.
 
         Raises:
-            ValueError: it holds other numbers than it says.
+            ValueError: the numbers are not finite, or their count does not fit the record.
         """
         total = _array(record.total, "<f8")
         if not np.isfinite(total).all():
@@ -130,7 +136,10 @@ class FeaturesRecord:
 
 @dataclass(frozen=True)
 class PartRecord:
-    """The footer of a part; attributes as of `PartInfo`. Version 0.1 wrote neither ``passing`` nor ``known``."""
+    """The footer of a part in JSON.
+
+    Attributes as of `PartInfo`; ``passing`` is its ``transient``. Version 0.1 wrote neither ``passing`` nor ``known``.
+    """
 
     run: str
     index: Count
@@ -153,10 +162,10 @@ class PartRows:
     """The rows of one shard, filled in any order of batches.
 
     Args:
-        scorer: names the columns.
-        n: rows.
-        sample: images, of each target, whose features are kept.
-        group_by: finds their groups; None: they have none.
+        scorer: the model, which gives the names of the columns.
+        n: number of rows.
+        sample: number of images, for each target, whose features are kept.
+        group_by: finds the group of an image; None where the images have no groups.
     """
 
     def __init__(self, scorer: Scorer, n: int, sample: int, group_by: GroupBy | None = None) -> None:
@@ -168,12 +177,12 @@ class PartRows:
         self.texts: dict[str, list[Any]] = {key: [None] * n for key in ("uid", "target", "group", "warnings", "error")}
         self.features = np.full((n, len(scorer.model.features)), np.nan, dtype=np.float32)
         self.sample = sample
-        self.passing: set[int] = set()
+        self.transient: set[int] = set()
         self.known = (0, 0)
-        self.done = 0  # rows whose scores are there, counted by whoever puts them in
+        self.done = 0  # finished rows, counted by the caller
 
     def put(self, start: int, samples: Sequence[Sample], targets: Sequence[str], errors: Sequence[str | None]) -> None:
-        """Rows of decoded images (their pixels are not looked at), without scores."""
+        """Fill the rows of decoded images, all columns but the scores; pixels are not needed."""
         end = start + len(samples)
         self.texts["uid"][start:end] = [sample.uid for sample in samples]
         self.texts["target"][start:end] = targets
@@ -182,34 +191,34 @@ class PartRows:
         self.texts["error"][start:end] = errors
         self.texts["warnings"][start:end] = ["; ".join(sample.warnings) for sample in samples]
         self.sizes[start:end] = [(sample.width, sample.height) for sample in samples]
-        self.passing |= {start + i for i, sample in enumerate(samples) if sample.passing}
+        self.transient |= {start + i for i, sample in enumerate(samples) if sample.passing}
 
     def put_known(self, known: tuple[int, int]) -> None:
-        """Add to the images that the model was made from, and to those of which this can be said."""
+        """Add to the counts of `PartInfo.known`."""
         self.known = (self.known[0] + known[0], self.known[1] + known[1])
 
     def put_scores(self, rows: Sequence[int], scores: Scores) -> None:
-        """Scores of the images in these rows; warnings of the model are added to those of the file."""
+        """Fill the scores of these rows; append the model's warnings to the warnings of the reader."""
         self.numbers[rows] = numbers_of(scores).cpu().numpy()
         if scores.features is not None:
             self.features[rows] = scores.features.cpu().numpy()
-        said = self.texts["warnings"]
+        warnings = self.texts["warnings"]
         for row, texts in zip(rows, scores.warnings, strict=True):
             if texts:
-                said[row] = "; ".join((*([said[row]] if said[row] else []), *texts))
+                warnings[row] = "; ".join((*([warnings[row]] if warnings[row] else []), *texts))
 
     def write(self, path: Path, run: str, index: int) -> PartInfo:
-        """Write the part: a hidden file first, renamed when it is on the disk.
+        """Write the part in one atomic write: into a hidden file, renamed when its content is on the disk.
 
         Raises:
-            OSError: no space, no permission; no file is left behind.
+            OSError: no space, or no permission; no file is left behind.
         """
         import pyarrow.parquet as pq
 
         table = self._table()
         info = self._info(table, run, index)
         features = {name: part.to_record() for name, part in info.features.items()}
-        record = PartRecord(run, index, info.unreadable, info.content, features, info.passing, info.known)
+        record = PartRecord(run, index, info.unreadable, info.content, features, info.transient, info.known)
         with atomic_write(path) as file:
             pq.write_table(table.replace_schema_metadata({_KEY: json.dumps(records.to_json(record))}), file)
         return info
@@ -236,15 +245,15 @@ class PartRows:
             for name in dict.fromkeys(self.texts["target"]):
                 values = self.features[usable & (targets == name)]
                 if len(values):
-                    # Evenly, so that neighbors in a list of frames are not the ones kept.
+                    # Evenly spaced: consecutive images may be frames of one video, nearly equal to each other.
                     chosen = np.linspace(0, len(values) - 1, min(self.sample, len(values))).astype(int)
                     features[name] = PartFeatures(len(values), values.sum(axis=0, dtype=np.float64), values[chosen])
-        passing = tuple(sorted(self.passing))
-        return PartInfo(run, index, len(self.numbers), unreadable, passing, self.known, content_of(table), features)
+        transient = tuple(sorted(self.transient))
+        return PartInfo(run, index, len(self.numbers), unreadable, transient, self.known, content_of(table), features)
 
 
 def sample_size(shards: int) -> int:
-    """Images of each target whose features a part keeps, so that all parts together keep some times `MAX_NEIGHBORS`."""
+    """Number of images of each target whose features a part keeps: all parts together keep about 4 `MAX_NEIGHBORS`."""
     return min(MAX_NEIGHBORS, -(-4 * MAX_NEIGHBORS // max(shards, 1)))
 
 
@@ -263,12 +272,12 @@ def content_of(table: pa.Table) -> str:
 
 
 def read_info(path: Path) -> PartInfo | None:
-    """What a part's footer says; None where there is no such file, or none of this library's."""
+    """The footer of a part; None where there is no such file, or the file is not a part."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        with open(path, "rb", opener=regular_only) as file:  # a path that is not UTF-8 cannot be given
+        with open(path, "rb", opener=regular_only) as file:  # pyarrow takes no path that is not UTF-8
             footer = pq.read_metadata(file)
         record = records.from_json(PartRecord, records.parse_json((footer.metadata or {})[_KEY]))
         if record.unreadable > footer.num_rows:
@@ -284,22 +293,23 @@ def read_part(path: Path, columns: list[str] | None = None) -> pa.Table:
     """The rows of a part.
 
     Raises:
-        UserError: they are damaged, or the part is gone.
+        UserError: the part is damaged or gone.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        # One thread: of several that find damage, one may end the process. Not read_table: it imports the datasets.
+        # One thread: where several threads meet damage, pyarrow may abort the process. Not read_table, which imports
+        # pyarrow.dataset.
         with open(path, "rb", opener=regular_only) as file:
             return pq.ParquetFile(file, pre_buffer=False).read(columns, use_threads=False)
     except (OSError, ValueError, pa.ArrowException) as error:
-        said = " ".join(str(error).split())
-        raise UserError(f"{path} is damaged ({said}): remove it and run the same 'iuscore score' again") from error
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} is damaged ({reason}): remove it and run the same 'iuscore score' again") from error
 
 
 def finished(out: Path, run: str, shards: int, skip: Container[int] = ()) -> Iterator[PartInfo]:
-    """The parts of a run that are there, in the order of their shards, but for those to skip."""
+    """The finished parts of a run, in the order of the shards, without the shards in ``skip``."""
     present = {entry.name for entry in os.scandir(out / FOLDER)}
     for index in range(shards):
         path = part_path(out, index)
@@ -309,8 +319,11 @@ def finished(out: Path, run: str, shards: int, skip: Container[int] = ()) -> Ite
                 yield info
 
 
-def strangers(folder: Path, parts: int, *, hidden: bool = True) -> list[str]:
-    """Up to three files in the folder of parts that are none of a run of so many; readers pass ``hidden`` ones over."""
+def foreign_files(folder: Path, parts: int, *, hidden: bool = True) -> list[str]:
+    """Names of up to three files in the folder of parts that are not among the ``parts`` parts of the run.
+
+    ``hidden`` includes names that begin with "." or "_", which readers of Parquet ignore.
+    """
     if not (folder / FOLDER).is_dir():
         return []
     with os.scandir(folder / FOLDER) as entries:
@@ -319,6 +332,6 @@ def strangers(folder: Path, parts: int, *, hidden: bool = True) -> list[str]:
 
 
 def _is_part(name: str, parts: int) -> bool:
-    """Whether a file has the name of one of so many parts."""
+    """Whether ``name`` is the name of one of the first ``parts`` parts."""
     index = int(name[5:-8]) if NAME.fullmatch(name) and len(name) < 40 else parts
     return index < parts and name == part_path(Path(), index).name

@@ -1,4 +1,4 @@
-"""Which images a run is made of: shards, one line each, in a file beside the results."""
+"""The plan of a run: its shards, one line of JSON each, in a file beside the results."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from iuscore.errors import UserError
 from iuscore.images import Shard, ShardedSource
 
 LONGEST_LINE = 1 << 30
-"""Bytes of a shard in the file, at most; that of 100,000 long names is some 30 MB."""
+"""Most bytes of one shard's line; a shard of 100,000 images with long names takes about 30 MB."""
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class Plan:
     """The shards of a run, read from ``plan.jsonl`` one at a time.
 
     Attributes:
-        path: of the file.
-        offsets: where the line of each shard begins; its length is the number of shards.
-        checks: CRC-32 of each line, so that nothing is read that another program put there.
+        path: path of the file.
+        offsets: byte offset of each shard's line.
+        checks: CRC-32 of each line, which detects a change by another program.
         images: number of images.
         signature: SHA-256 in hex over the signatures of all shards.
     """
@@ -45,7 +45,7 @@ class Plan:
         """One shard.
 
         Raises:
-            UserError: the file is not what it was.
+            UserError: the file was changed or removed.
         """
         try:
             with open(self.path, "rb", opener=regular_only) as file:
@@ -60,7 +60,7 @@ class Plan:
 
 
 def first_shard(path: Path) -> Shard | None:
-    """The shard in the first line of a file; None where there is none."""
+    """The shard in the first line of a file; None if the file cannot be read or holds something else."""
     try:
         with open(path, "rb", opener=regular_only) as file:
             return Shard.from_json(parse_json(file.readline(LONGEST_LINE)))
@@ -76,19 +76,20 @@ def make_plan(
     check: Callable[[Shard], None] = lambda shard: None,
     accept: Callable[[Plan], None] = lambda plan: None,
 ) -> Plan:
-    """List a source into a file.
+    """List the images of a source, and write the shards to a file.
 
-    Memory grows by 12 bytes a shard only. Processes that list the same source at the same time write the same file.
+    Memory grows by 12 bytes per shard only. Several processes may list one source at the same time: each writes the
+    same content, in one atomic write.
 
     Args:
-        source: what to list.
-        size: images a shard, at most.
-        path: file to write; one that is there is replaced as a whole.
+        source: the images.
+        size: most images per shard.
+        path: file to write; an existing one is replaced.
         check: called with every shard; may raise.
-        accept: called with the whole plan before the file takes its place; may raise.
+        accept: called with the whole plan before the file is renamed to ``path``; may raise.
 
     Raises:
-        UserError: what the source, ``check`` or ``accept`` says.
+        UserError: raised by the source, ``check`` or ``accept``.
     """
     total, offsets, checks, images = hashlib.sha256(), array("q"), array("I"), 0
     with atomic_write(path) as file:

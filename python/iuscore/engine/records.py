@@ -1,4 +1,4 @@
-"""What a run keeps in its folder beside the scores: ``run.json``, read back and checked field by field."""
+"""``run.json``, the record of a run in its folder, checked field by field when it is read."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from iuscore.models import Space
 from iuscore.models.record import Count
 
 FORMAT: Literal[1] = 1
-"""Of ``run.json``."""
+"""Format number of ``run.json``."""
 
 ARITHMETIC = 2
-"""Raised by a release whose numbers differ from those of the one before, so that no run holds both."""
+"""Number of the arithmetic. A release that changes scores increases it, so that one run never mixes both."""
 
 MAX_SHARD_SIZE = 100_000
-"""Images in a shard: its rows are in memory until it is done."""
+"""Most images in a shard: all its rows are in memory until the shard is written."""
 
 Sha256 = Annotated[str, msgspec.Meta(pattern=records.SHA256)]
 Bits = Annotated[int, msgspec.Meta(ge=8, le=16)]
@@ -32,18 +32,18 @@ Bits = Annotated[int, msgspec.Meta(ge=8, le=16)]
 
 @dataclass(frozen=True)
 class RunIdentity:
-    """What the rows of a run depend on. Batch size, workers and device are not among it.
+    """What the rows of a run depend on; batch size, workers and device are left out.
 
     Attributes:
         arithmetic: `ARITHMETIC` of the version that began the run.
         model: `ModelRecord.identity`.
-        space, target, precision, shard_size: as given, or chosen.
-        group_by: pattern that finds groups; None: the images have none.
-        map: label -> class, as given; None where nothing was.
+        space, target, precision, shard_size: as given, or the default.
+        group_by: pattern that finds groups; None where the images have no groups.
+        map: label -> class, as given; None if not given.
         bits: the option ``--bits``.
         source: SHA-256 over the shards; empty before they are listed.
-        format: of ``run.json``.
-        unknown: what another version wrote besides.
+        format: format number of ``run.json``.
+        unknown: fields of the file that this version does not know.
     """
 
     model: Sha256
@@ -60,7 +60,7 @@ class RunIdentity:
     unknown: dict[str, Any] = field(default_factory=dict, metadata=records.NOT_IN_JSON)
 
     def to_json(self) -> dict[str, Any]:
-        """As it stands in ``run.json``; runs of version 0.1 know nothing of optional fields that were not given."""
+        """The fields in ``run.json``. A field that is None is left out: runs of version 0.1 lack these fields."""
         return {**{key: value for key, value in records.to_json(self).items() if value is not None}, **self.unknown}
 
     @classmethod
@@ -71,19 +71,19 @@ class RunIdentity:
         return replace(found, unknown={key: part for key, part in value.items() if key not in known})
 
     def sha256(self) -> str:
-        """In hex, over all of it: the name of the run, which every part bears."""
+        """SHA-256 over all fields, in hex: the name of the run, which the footer of every part repeats."""
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """``run.json``: what a run is made of, and where from.
+    """``run.json``: the identity of a run, and the paths of its inputs.
 
     Attributes:
         run: `RunIdentity.sha256` of ``identity``.
-        images: where the images are; ``split``, ``column``, ``masks``, ``by_content`` and ``labels_from`` as given.
-        model: the model folder; None of a model in memory.
-        n_images, n_shards: how many there are.
+        images: path of the images; ``split``, ``column``, ``masks``, ``by_content`` and ``labels_from`` as given.
+        model: the model folder; None for a model that was not loaded from a folder.
+        n_images, n_shards: number of images and of shards.
     """
 
     NAME: ClassVar[str] = "run.json"
@@ -101,7 +101,7 @@ class RunRecord:
     model: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """As it stands in the file."""
+        """The content of the file."""
         found = records.to_json(self) | {"identity": self.identity.to_json()}
         return {key: value for key, value in found.items() if value is not None}
 
@@ -110,7 +110,7 @@ class RunRecord:
         """Read the file; None where there is none.
 
         Raises:
-            UserError: it cannot be read, or a field is not what it should be.
+            UserError: the file cannot be read, or a field has another type or value than expected.
         """
         try:
             value = read_json(path)
@@ -130,7 +130,7 @@ def require_run(out: Path) -> RunRecord:
     """The record of the run in a folder.
 
     Raises:
-        UserError: there is none, or it cannot be read.
+        UserError: there is no record, or it cannot be read.
     """
     record = RunRecord.read(out / RunRecord.NAME)
     if record is None:
@@ -142,7 +142,7 @@ def read_json(path: Path) -> Any:
     """The JSON in a file.
 
     Raises:
-        OSError: it cannot be read. ValueError: it holds something else, or far too much.
+        OSError: the file cannot be read. ValueError: it is not JSON, or too large.
     """
     with open(path, "rb", opener=regular_only) as file:
         content = file.read(records.MAX_BYTES + 1)

@@ -1,4 +1,4 @@
-"""The rows of a run, one image after the other."""
+"""Read the rows of a run, one image at a time."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ ROWS_AT_ONCE = 1024
 
 
 def read_scores(out: str | os.PathLike[str]) -> Iterator[ImageScore]:
-    """Every row of the parts that are there, in the order of the run; in the memory of one part.
+    """Every row of the finished parts, in the order of the run; one part at a time is in memory.
 
     Args:
         out: folder of a run.
 
     Raises:
-        UserError: no run, or a damaged part.
+        UserError: the folder holds no run, or a part is damaged.
 
     Example:
         >>> import tempfile, iuscore

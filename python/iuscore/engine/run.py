@@ -1,4 +1,4 @@
-"""A scoring run: what it is made of, begun or gone on with in a folder, and its summary."""
+"""A scoring run in its folder: begin it, resume it, remove it, and write its summary."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from iuscore.engine import parts
 from iuscore.engine.plan import Plan, first_shard, make_plan
 from iuscore.engine.records import RunIdentity, RunRecord, read_json
 from iuscore.engine.settings import FROM_FOLDER, Settings
-from iuscore.engine.summary import Gathered
+from iuscore.engine.summary import SummaryBuilder
 from iuscore.errors import UserError
 from iuscore.images import Shard, ShardedSource
 from iuscore.images.groups import GroupBy
@@ -28,13 +28,13 @@ from iuscore.scoring import Scorer, SetSummary
 RUN_NAME = RunRecord.NAME
 PLAN_NAME, SUMMARY_NAME, CSV_NAME = "plan.jsonl", "summary.json", "scores.csv"
 SHARD_SIZES = {"epu": 128, "texture": 512}
-"""Images a shard, by kind of model: what a killed run loses is a few seconds, and a million images are few files."""
+"""Default images per shard, by kind of model: a killed run loses a few seconds of work, and files stay few."""
 
 NPZ_ORIGIN = "splits of the npz file"
-"""What the record of a model says whose images were in an .npz."""
+"""Beginning of ``data.origin`` in the record of a model that was fitted to an .npz file."""
 
 _IN_SUMMARY = {"n_listed", "n_scored", "targets", "model", "versions"}
-_OTHER = {
+_MISMATCHES = {  # field of the identity -> message where two identities differ in it
     "arithmetic": "was made by a version that computes otherwise",
     "model": "was made with another model",
     "space": "was made in another space",
@@ -52,9 +52,9 @@ class Run:
 
     Attributes:
         out: the folder.
-        settings: what every shard needs.
-        images: where the images come from, for the summary.
-        notes: what a reader of the numbers has to know of how the images were read.
+        settings: the settings that all shards share.
+        images: path of the images, for the summary.
+        notes: notes for the summary on how the images were read.
     """
 
     out: Path
@@ -80,12 +80,12 @@ def open_run(
     overwrite: bool = False,
     group_by: str | None = None,
 ) -> Run:
-    """List the images and begin a run in ``out``, or go on with the one that is there.
+    """List the images, and begin a run in ``out`` or resume the run in it.
 
-    Several processes may do so at the same time.
+    Several processes may open the same run at the same time.
 
     Raises:
-        UserError: a class without a profile, nothing to score, or a folder that holds another run.
+        UserError: a class without a profile, no images, or a folder that holds another run.
     """
     folder = Path(out)
     if (folder / parts.FOLDER).is_file():
@@ -122,9 +122,9 @@ def open_run(
             scorer.targets(shard.labels, len(shard.labels))
 
     def accept(plan: Plan) -> None:
-        # Read again: listing takes its time, and another command may have begun meanwhile.
-        if there := RunRecord.read(folder / RUN_NAME):
-            _compare(folder, there.identity, replace(identity, source=plan.signature))
+        # Read again: another command may have begun a run while this process listed the images.
+        if current := RunRecord.read(folder / RUN_NAME):
+            _compare(folder, current.identity, replace(identity, source=plan.signature))
 
     groups = None if group_by is None else GroupBy(group_by)
     plan = make_plan(source, shard_size, folder / PLAN_NAME, check=check, accept=accept)
@@ -147,7 +147,7 @@ def open_run(
             model=None if scorer.folder is None else str(scorer.folder.absolute()),
         )
         with atomic_write(folder / RUN_NAME) as file:
-            # Names that are not UTF-8 are written as escapes.
+            # json.dumps escapes names that are not UTF-8.
             file.write((json.dumps(record.to_json(), indent=1) + "\n").encode())
     (folder / parts.FOLDER).mkdir(exist_ok=True)
     settings = Settings(folder, run, plan, target, parts.sample_size(len(plan)), batch_size, device, strict,
@@ -159,7 +159,7 @@ def open_run(
 
 
 def bits_notes(fitted: int | None, given: int | None) -> tuple[str, ...]:
-    """What to say where images are read with another ``--bits`` than those that the model was fitted to.
+    """A note where ``--bits`` differs between fitting the model and scoring.
 
     Example:
         >>> bits_notes(12, None)
@@ -167,9 +167,9 @@ def bits_notes(fitted: int | None, given: int | None) -> tuple[str, ...]:
     """
     if fitted == given:
         return ()
-    one, other = ("without" if bits is None else f"with --bits {bits}" for bits in (fitted, given))
-    one = "without --bits" if fitted is None else one
-    return (f"the model was fitted {one}, these images were read {other}: use the same if their values are alike",)
+    in_fit, here = ("without" if bits is None else f"with --bits {bits}" for bits in (fitted, given))
+    in_fit = "without --bits" if fitted is None else in_fit
+    return (f"the model was fitted {in_fit}, these images were read {here}: use the same if their values are alike",)
 
 
 def group_notes(fitted: str | None, uid: str) -> tuple[str, ...]:
@@ -193,29 +193,29 @@ def group_notes(fitted: str | None, uid: str) -> tuple[str, ...]:
 
 
 def class_names(scorer: Scorer, given: Mapping[str, str] | None) -> ClassNames:
-    """Which class of the model a label stands for; ``given``: as the user says.
+    """The rule that maps labels to classes of the model.
 
-    Integers stand for classes where the model was fitted with numbers that were named.
+    ``given`` is the user's map. Integer labels also stand for classes, if fitting gave these numbers names.
     """
     data = scorer.record.data
     numbers: Mapping[str, str] = data.numbers
-    if not numbers and data.origin.startswith(NPZ_ORIGIN):  # of version 0.1: --classes in label order
+    if not numbers and data.origin.startswith(NPZ_ORIGIN):  # version 0.1 kept no numbers: --classes was in label order
         numbers = {str(i): name for i, name in enumerate(scorer.classes)}
     return ClassNames(scorer.classes, dict(given or {}), dict(numbers))
 
 
 def _compare(folder: Path, before: RunIdentity, now: RunIdentity) -> None:
-    """Raise where a run was begun with something else; ``now`` may have no source yet."""
+    """Raise if the identity of a run differs from ``now``, whose source may be empty: not listed yet."""
 
     def refuse(why: str, was: object = None, given: object = None) -> None:
-        said = "" if was is given is None else f" ({was}, not {given})"
-        raise UserError(f"the run in {folder} {why}{said}: give a new folder, or --overwrite to begin anew")
+        values = "" if was is given is None else f" ({was}, not {given})"
+        raise UserError(f"the run in {folder} {why}{values}: give a new folder, or --overwrite to begin anew")
 
     if before.map != now.map:
         refuse("maps labels otherwise", _shown_map(before.map), _shown_map(now.map))
     if before.bits != now.bits:
         refuse("was made with another --bits", before.bits or "none", now.bits or "none")
-    for key, why in _OTHER.items():
+    for key, why in _MISMATCHES.items():
         was, given = getattr(before, key), getattr(now, key)
         if was != given and (key != "source" or given):
             refuse(why, *(() if key in ("model", "source") else (was, given)))
@@ -228,20 +228,20 @@ def _shown_map(pairs: Mapping[str, str] | None) -> str:
 
 
 def remove_run(folder: Path) -> None:
-    """Remove what a run wrote into a folder, and nothing else.
+    """Remove the files that a run wrote into a folder, and no others.
 
     Raises:
-        UserError: a file has the name of one of a run's, and is none.
+        UserError: a file has the name of a file of a run, but no run wrote it.
     """
     try:
         record = RunRecord.read(folder / RUN_NAME)
-    except UserError:  # damaged: what lies beside it tells whose it is
+    except UserError:  # damaged: it is of a run if another file in the folder is
         record = None
         if not any(path.is_file() and is_own(path) for path, is_own in _written(folder)):
             raise UserError(not_own(folder / RUN_NAME)) from None
     if record is None:
         _require_own(folder)
-    # The record first: what is left of a run that was half removed is not gone on with.
+    # The record first: without it, a partly removed run cannot be resumed.
     names = (RUN_NAME, SUMMARY_NAME, PLAN_NAME, *([CSV_NAME] if is_csv(folder / CSV_NAME) else []))
     for name in names:
         (folder / name).unlink(missing_ok=True)
@@ -252,19 +252,19 @@ def remove_run(folder: Path) -> None:
 
 
 def _require_own(folder: Path) -> None:
-    """Where no record says that a run is here, files of the same names may be the user's."""
+    """Raise if the folder holds a user's file under a name that a run would write; for folders without a record."""
     for path, is_own in _written(folder):
         if path.exists() and not is_own(path):
             raise UserError(not_own(path))
 
 
 def not_own(path: Path) -> str:
-    """What is said of a file that a run would replace and that no run wrote."""
+    """The error for a file that no run wrote and that a run would replace."""
     return f"{path} is not of a run of iuscore, and a run would replace it: give another folder, or move it away"
 
 
 def _written(folder: Path) -> Iterator[tuple[Path, Callable[[Path], bool]]]:
-    """Files that a run may have written, and what tells that it did; its record, which may be damaged, is none."""
+    """Paths that a run may have written, each with a test whether a run wrote it; without the record of the run."""
     yield folder / SUMMARY_NAME, _is_summary
     yield folder / PLAN_NAME, lambda path: first_shard(path) is not None
     if (folder / parts.FOLDER).is_dir():
@@ -274,7 +274,7 @@ def _written(folder: Path) -> Iterator[tuple[Path, Callable[[Path], bool]]]:
 
 
 def is_csv(path: Path) -> bool:
-    """Whether a file begins as the table of a run does."""
+    """Whether a file begins with the header of the table of a run."""
     try:
         with open(path, "rb", opener=regular_only) as file:
             return file.read(200).startswith((b'"uid","target","ius"', b'"uid","target","group","ius"'))
@@ -284,8 +284,8 @@ def is_csv(path: Path) -> bool:
 
 def _is_summary(path: Path) -> bool:
     try:
-        found = read_json(path)
-        return isinstance(found, dict) and found.keys() >= _IN_SUMMARY
+        content = read_json(path)
+        return isinstance(content, dict) and content.keys() >= _IN_SUMMARY
     except (OSError, ValueError):
         return False
 
@@ -294,30 +294,33 @@ _TEMPORARY = re.compile(rf"\.(?P<name>.+)\.[0-9a-f]{{8}}{re.escape(TEMPORARY_SUF
 
 
 def _is_temporary(name: str) -> bool:
-    """Whether a name is one that `atomic_write` gives to a file of a run while it is written."""
+    """Whether ``name`` is a temporary name that `atomic_write` gives to a file of a run."""
     match = _TEMPORARY.fullmatch(name)
     written = match["name"] if match else ""
     return written in (RUN_NAME, SUMMARY_NAME, PLAN_NAME, CSV_NAME) or parts.NAME.fullmatch(written) is not None
 
 
-def write_summary(scorer: Scorer, run: Run, gathered: Gathered, **figures: Any) -> SetSummary:
-    """Write ``summary.json`` of the parts that ``gathered`` was given."""
-    found = gathered.describe(images=run.images, listed=run.plan.images, device=run.settings.device, **figures)
+def write_summary(scorer: Scorer, run: Run, builder: SummaryBuilder, **figures: Any) -> SetSummary:
+    """Write ``summary.json`` of the parts that were added to ``builder``."""
+    summary = builder.describe(images=run.images, listed=run.plan.images, device=run.settings.device, **figures)
     notes = run.notes
-    if others := parts.strangers(run.out, len(run.plan), hidden=False):
-        said = f"{parts.FOLDER} holds what is no part of this run, and readers of it read that too: {', '.join(others)}"
-        notes = (*notes, said)
-    found = found.with_notes(notes)
-    text = json.dumps(found.to_json(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    if foreign := parts.foreign_files(run.out, len(run.plan), hidden=False):
+        names = ", ".join(foreign)
+        notes = (
+            *notes,
+            f"{parts.FOLDER} holds files that are not part of this run, and readers read them too: {names}",
+        )
+    summary = summary.with_notes(notes)
+    text = json.dumps(summary.to_json(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     with atomic_write(run.out / SUMMARY_NAME) as file:
         file.write(text.encode())
-    return found
+    return summary
 
 
 def tidy(run: Run, *, alone: bool) -> None:
-    """Remove the hidden files of processes that were killed; called where all parts are there.
+    """Remove the temporary files of killed processes; called when all parts are finished.
 
-    Where this process is not ``alone``, others may just be writing beside the parts.
+    If this process is not ``alone``, another one may be writing ``summary.json``, so only parts are tidied.
     """
     for folder in (run.out / parts.FOLDER, *((run.out,) if alone else ())):
         for path in folder.glob(f".*{TEMPORARY_SUFFIX}"):

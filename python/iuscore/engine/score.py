@@ -1,4 +1,4 @@
-"""Score the images of a source into a folder: parts of a Parquet table and ``summary.json``."""
+"""Score the images of a source, and write a folder with the parts of a Parquet table and ``summary.json``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from iuscore.engine.parts import PartInfo, finished
 from iuscore.engine.records import MAX_SHARD_SIZE
 from iuscore.engine.run import SUMMARY_NAME, Run, class_names, open_run, tidy, write_summary
 from iuscore.engine.settings import FROM_FOLDER
-from iuscore.engine.summary import Gathered
+from iuscore.engine.summary import SummaryBuilder
 from iuscore.errors import UserError, bounded
 from iuscore.images import MaskedShards, ShardedSource, open_shards
 from iuscore.images.listing import counted
@@ -27,7 +27,7 @@ from iuscore.progress import Progress
 from iuscore.scoring import Scorer, SetSummary
 
 EVERY = 60.0
-"""Seconds between summaries while a run goes on."""
+"""Seconds between two writes of ``summary.json`` during a run."""
 
 Launcher = Callable[[Sequence[int]], Iterator[PartInfo]]
 
@@ -38,14 +38,14 @@ class ScoringRun:
 
     Attributes:
         table: folder of Parquet files that readers open as one table.
-        summary_path: of ``summary.json``.
-        summary: what stands in it (`iuscore.scoring.SetSummary`).
-        interrupted: whether it was stopped before its shards were done.
-        ignored: files of the source that are no images, and ``ignored_names``: up to five of them.
-        read_as: integer labels -> the classes they were taken for, because the model was fitted with these numbers;
-            None where labels were not read.
-        tried_again: images that an earlier command could not read for a reason that may be gone, and this one tried.
-        mended: those of them that could be read.
+        summary_path: path of ``summary.json``.
+        summary: its content (`iuscore.scoring.SetSummary`).
+        interrupted: whether the run was stopped before all shards were finished.
+        ignored: number of files of the source that are no images; ``ignored_names`` has up to five of their names.
+        read_as: integer label -> class it was read as, because fitting gave these numbers names; None where labels
+            were not read.
+        tried_again: number of images that this command tried again after a transient error of an earlier command.
+        mended: number of these images that could now be read.
     """
 
     table: Path
@@ -78,41 +78,44 @@ def score_source(
     ray_address: str | None = None,
     progress: Progress | None = None,
 ) -> ScoringRun:
-    """Score every image of ``source``; an unreadable one becomes a row that says why.
+    """Score every image of ``source``; an unreadable image becomes a row with the reason.
 
-    The images are listed once and done in shards. A shard is written as a whole when it is done, so a run that was
-    stopped or killed at any instant goes on when it is called again with the same arguments, and ends with every
-    image exactly once. On the CPU the rows are the same, bit for bit, for every ``batch_size``, ``workers`` and
-    ``rank``.
+    The images are listed once and scored in shards. Each finished shard is written in one atomic write. A run that was
+    stopped or killed at any instant can therefore be resumed: call this function again with the same arguments, and
+    the result has every image exactly once. On the CPU the rows are the same, bit for bit, for every ``batch_size``,
+    ``workers`` and ``rank``.
 
     Args:
         scorer: see `iuscore.load`.
-        source: see `iuscore.images.open_shards`; or what that takes, with classes where ``target`` is "from-folder".
-        out: folder for ``scores.parquet`` (a folder of parts, one row an image, in the order of the source) and
-            ``summary.json``, which is renewed every minute.
-        target: class to compare all images with, or "from-folder": each with the class of its sub-folder, or what the
-            kind of source has in its place.
-        class_map: label -> class of the model, where they differ, such as {"0": "benign"}; for "from-folder".
-        batch_size: images at once.
-        device: where the model runs.
-        workers: processes that decode, and on the CPU score too; 1: this one alone, with threads. A script that asks
-            for more needs ``if __name__ == "__main__"``. With Ray: actors.
-        shard_size: images a shard; None: what fits the kind of model, or what the run began with.
-        group_by: regular expression that finds the group of an image (a patient, a video) in its file name, as that of
-            `iuscore.fit.open_splits`: intervals then count groups, and the table has a column ``group``.
+        source: a source of `iuscore.images.open_shards`, or a path that it takes. The images need labels if ``target``
+            is "from-folder".
+        out: folder for ``scores.parquet`` (a folder of parts, one row per image, in the order of the source) and
+            ``summary.json``, which is rewritten every minute.
+        target: class to compare all images with, or "from-folder": compare each image with the class of its
+            sub-folder, or with its label in archives, tables and arrays.
+        class_map: label -> class of the model, where the two differ, such as {"0": "benign"}; for "from-folder" only.
+        batch_size: images scored at once.
+        device: torch device of the model.
+        workers: number of processes that decode, and on the CPU also score; 1: this process alone, with threads. A
+            script that uses more needs ``if __name__ == "__main__"``. With Ray: number of actors.
+        shard_size: images per shard; None: the value that the run began with, or the default of the kind of model.
+        group_by: regular expression that finds the group of an image (a patient, a video) in its file name, as in
+            `iuscore.fit.open_splits`. Intervals then count groups, and the table has a column ``group``.
         strict: stop at the first unreadable image.
-        masks: of a model fitted with masks: folder of those of these images, see `iuscore.images.MaskFolder`.
-        overwrite: begin anew where ``out`` holds a run.
-        rank: (rank, world): do every world-th shard, others do the rest in the same folder at the same time.
-        ray_address: of a Ray cluster whose actors do the shards ("local": one on this machine); None: no Ray.
-        progress: hears progress.
+        masks: for a model fitted with masks: folder of the masks of these images, see `iuscore.images.MaskFolder`.
+        overwrite: remove a run in ``out`` and begin a new one.
+        rank: (rank, world size): score every world-size-th shard, while the processes of the other ranks score the
+            other shards in the same folder.
+        ray_address: address of a Ray cluster whose actors score the shards ("local": a cluster on this machine);
+            None: no Ray.
+        progress: receives progress; None: no progress is reported.
 
     Returns:
         `ScoringRun`. Columns of the table: uid, target, (group,) ius, (ius_sd,) contribution_<component>,
         share_<component>, probability_<class>, width, height, warnings, error.
 
     Raises:
-        UserError: an unknown class, another run in ``out``, an unreadable image where ``strict``, a full disk.
+        UserError: an unknown class, another run in ``out``, an unreadable image with ``strict``, or a full disk.
 
     Example:
         >>> import tempfile, iuscore
@@ -147,7 +150,7 @@ def score_source(
     if folder.is_symlink() and not folder.exists():
         raise UserError(f"{folder} is a link to nothing: make the folder {os.readlink(folder)}, or give another")
     _require_outside(folder, source.path)
-    with disk_errors_as_user_errors(partial(_not_written, folder)), output_folder(folder):
+    with disk_errors_as_user_errors(partial(_write_error, folder)), output_folder(folder):
         run = open_run(
             scorer, source, folder, target=target, batch_size=batch_size, device=device, strict=strict,
             shard_size=shard_size, overwrite=overwrite, group_by=group_by,
@@ -158,7 +161,7 @@ def score_source(
 
 
 def _masked(scorer: Scorer, source: ShardedSource, masks: str | os.PathLike[str] | None) -> ShardedSource:
-    """The images with their masks, where the model needs them; a UserError where the two do not fit."""
+    """The source with masks, if the model needs masks; raises a UserError if model and masks do not fit."""
     masks = source.masks if masks is None else masks
     if masks is None and scorer.model.mask == "given":
         raise UserError("mask: the model was fitted with masks: give the folder of those of these images")
@@ -169,7 +172,7 @@ def _masked(scorer: Scorer, source: ShardedSource, masks: str | os.PathLike[str]
 MAX_BATCH_SIZE = 1 << 16
 MAX_ACTORS = 1 << 16
 MAX_WORKERS_PER_PROCESSOR = 8
-"""Worker processes; more of them wait for each other, and each needs the memory of a model."""
+"""Most worker processes per processor: more would only wait for each other, each with a model in memory."""
 
 
 def _check_numbers(batch_size: int, workers: int, shard_size: int | None, *, alone: bool) -> None:
@@ -209,31 +212,31 @@ def _score(
     rank: tuple[int, int],
 ) -> ScoringRun:  # fmt: skip
     started = last = time.perf_counter()
-    live = Gathered(scorer, run.out, run.settings.group_by)
-    there = partial(finished, run.out, run.settings.run, len(run.plan))
-    before: dict[int, int] = {}
-    again: dict[int, int] = {}  # shards with images that the machine could not read then, and may be able to read now
-    for info in there():
+    live = SummaryBuilder(scorer, run.out, run.settings.group_by)
+    finished_parts = partial(finished, run.out, run.settings.run, len(run.plan))
+    before: dict[int, int] = {}  # finished shard -> number of images
+    retried: dict[int, int] = {}  # finished shard -> number of images with a transient error, which are tried again
+    for info in finished_parts():
         before[info.index] = info.n
-        if info.passing and info.index in mine:
-            again[info.index] = len(info.passing)
-    todo = [index for index in mine if index not in before or index in again]
+        if info.transient and info.index in mine:
+            retried[info.index] = len(info.transient)
+    todo = [index for index in mine if index not in before or index in retried]
     pending = set(todo)
     interrupted, new, tried, left = False, 0, 0, 0
-    if again:
-        progress.line(_trying_again(again))
+    if retried:
+        progress.line(_retry_line(retried))
     done = sum(n for index, n in before.items() if index not in pending)
     progress.start("scoring", run.plan.images, "img", done=done)
     try:
         for info in launch(todo) if todo else ():
             new += info.n
             pending.discard(info.index)
-            if info.index in again:
-                tried += again[info.index]
-                left += len(info.passing)
+            if info.index in retried:
+                tried += retried[info.index]
+                left += len(info.transient)
             if rank[0] == 0 and time.perf_counter() - last > EVERY:
-                live.add_all(there(skip=live.parts.keys() | pending))
-                with deferred_interrupts(repeated=True):  # the first one imports
+                live.add_all(finished_parts(skip=live.parts.keys() | pending))
+                with deferred_interrupts(repeated=True):  # the first summary imports modules
                     write_summary(scorer, run, live, seconds=last - started, new=new, interrupted=False)
                 last = time.perf_counter()
     except KeyboardInterrupt:
@@ -242,7 +245,7 @@ def _score(
         progress.stop()
     seconds = time.perf_counter() - started
     with deferred_interrupts():
-        summary = _summarize(scorer, run, there, rank, seconds=seconds, new=new, interrupted=interrupted)
+        summary = _summarize(scorer, run, finished_parts, rank, seconds=seconds, new=new, interrupted=interrupted)
     if not (summary.complete or interrupted) and rank[1] == 1:
         raise UserError(
             f"of {run.plan.images} images only {summary.n_done} are left in {run.out}: "
@@ -250,45 +253,43 @@ def _score(
         )
     read_as = dict(source.names.read_as) if source.names else None
     mended = max(0, tried - left)
-    passed_over = (source.ignored, tuple(source.ignored_names))
-    return ScoringRun(
-        out / parts.FOLDER, out / SUMMARY_NAME, summary, interrupted, *passed_over, read_as, tried, mended
-    )
+    ignored = (source.ignored, tuple(source.ignored_names))
+    return ScoringRun(out / parts.FOLDER, out / SUMMARY_NAME, summary, interrupted, *ignored, read_as, tried, mended)
 
 
-def _trying_again(again: dict[int, int]) -> str:
-    images, shards = counted(sum(again.values()), "image"), counted(len(again), "shard")
+def _retry_line(retried: dict[int, int]) -> str:
+    images, shards = counted(sum(retried.values()), "image"), counted(len(retried), "shard")
     return f"{images} that could not be read for a reason that may be gone: tried again, with all of {shards}"
 
 
 def _summarize(
-    scorer: Scorer, run: Run, there: Callable[..., Iterator[PartInfo]], rank: tuple[int, int], **figures: Any
+    scorer: Scorer, run: Run, finished_parts: Callable[..., Iterator[PartInfo]], rank: tuple[int, int], **figures: Any
 ) -> SetSummary:
-    """The summary of what is there; written by the first rank, and by the one that finds all parts."""
+    """The summary of all finished parts; rank 0 writes it, and so does any rank that finds the run complete."""
     while True:
-        # Anew and in order: sums are the same in every bit, whoever did the shards.
+        # A new builder adds the parts in order: the sums have the same bits, whichever process scored a shard.
         share = range(rank[0], len(run.plan), rank[1])
-        final = Gathered(scorer, run.out, run.settings.group_by, compared=share).add_all(there())
+        final = SummaryBuilder(scorer, run.out, run.settings.group_by, compared=share).add_all(finished_parts())
         complete = len(final.parts) == len(run.plan)
         if complete:
             tidy(run, alone=rank[1] == 1)
         elif rank[0] != 0:
             return final.describe(images=run.images, listed=run.plan.images, device=run.settings.device, **figures)
         summary = write_summary(scorer, run, final, **figures)
-        since = sum(1 for info in there() if final.parts.get(info.index) != info.content) if rank[1] > 1 else 0
+        # Another rank may have finished the run meanwhile, and this write may have replaced its complete summary.
+        since = sum(final.parts.get(info.index) != info.content for info in finished_parts()) if rank[1] > 1 else 0
         if not since or len(final.parts) + since < len(run.plan):
             return summary
-        # The others are done by now, and their summary of the whole run may be what was just replaced.
 
 
 def _require_outside(folder: Path, images: Path) -> None:
-    """What is written must not be listed as images, or change their listing, the next time."""
+    """Raise if the output folder lies in the folder of the images: the next listing would find the output."""
     if images.is_dir() and images.resolve() in (folder.resolve(), *folder.resolve().parents):
         raise UserError(f"{folder} lies in the folder of the images, {images}: give a folder outside")
 
 
-def _not_written(folder: Path, error: OSError) -> str:
-    """What the disk refused, and how to go on."""
+def _write_error(folder: Path, error: OSError) -> str:
+    """The message for a disk that refused to write, with how to resume the run."""
     return (
         f"cannot write to {folder}: {error.strerror}; what is done is kept: mend that and run the same command "
         "again to go on"

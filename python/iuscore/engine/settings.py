@@ -1,4 +1,4 @@
-"""What every shard of a run has in common."""
+"""Settings that all shards of a run share."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ FROM_FOLDER = "from-folder"
 
 @dataclass(frozen=True)
 class Settings:
-    """What every shard of a run has in common. Only ``target`` and ``run`` enter the results.
+    """Settings that all shards of a run share. Only ``target`` and ``run`` change the content of a part.
 
     Attributes:
         out: folder of the run.
-        run: its identity.
-        plan: its shards.
+        run: identity of the run.
+        plan: the shards of the run.
         target: class to compare all images with, or "from-folder".
         sample: see `iuscore.engine.parts.sample_size`.
-        batch_size: images at once.
-        device: where the model runs.
+        batch_size: images scored at once.
+        device: torch device of the model.
         strict: raise at the first unreadable image.
         mask_size: see `iuscore.models.AdditiveModel.mask_size`.
-        group_by: pattern that finds the group of an image in its name; None: images have none.
+        group_by: pattern that finds the group of an image in its name; None where the images have no groups.
     """
 
     out: Path

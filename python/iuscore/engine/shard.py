@@ -1,4 +1,4 @@
-"""One shard: its images decoded, scored and written."""
+"""Decode, score and write the images of a shard."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from iuscore.scoring import Scorer, Scores
 
 
 class Stopped(Exception):
-    """The caller asked a shard to stop; nothing of it was written."""
+    """The caller stopped a shard; no part was written."""
 
 
 def score_shard(
@@ -34,20 +34,20 @@ def score_shard(
     on_batch: Callable[[int, int], None] = lambda images, unreadable: None,
     decoders: int = 0,
 ) -> PartInfo:
-    """Score one shard into its part; nothing is done where the part is there and holds nothing to try again.
+    """Score one shard and write its part; a finished part without transient errors is returned as it is.
 
-    Killed at any instant it leaves the whole part or none.
+    A process that is killed at any instant leaves the complete part or no part.
 
     Args:
         scorer: the model.
-        source: where the images are.
-        index: of the shard.
-        settings: of the run.
-        on_batch: told how many more images are done and how many of them were unreadable; may raise `Stopped`.
-        decoders: threads that decode ahead.
+        source: the images.
+        index: index of the shard.
+        settings: settings of the run.
+        on_batch: called after each batch with its number of images and of unreadable images; may raise `Stopped`.
+        decoders: number of threads that prefetch images.
 
     Raises:
-        UserError: an unreadable image where ``settings.strict``.
+        UserError: an unreadable image with ``settings.strict``.
         OSError: the part cannot be written.
     """
     return next(score_shards(scorer, source, [index], settings, on_batch=on_batch, decoders=decoders))
@@ -62,42 +62,42 @@ def score_shards(
     on_batch: Callable[[int, int], None] = lambda images, unreadable: None,
     decoders: int = 0,
 ) -> Iterator[PartInfo]:
-    """`score_shard` of several, one after another; a GPU computes one batch while the one before is put into its rows.
+    """`score_shard` for several shards in turn; a GPU computes one batch while the rows of the previous are filled.
 
-    What it waits for is the start of a batch: the model's warnings are read before its networks begin.
+    Only the start of a batch waits for the GPU: the model's warnings are read before its networks begin.
     """
     todo = []
     for index in indices:
         info = existing_part(settings, index)
-        if info is not None and not info.passing:
+        if info is not None and not info.transient:
             yield info
         else:
             todo.append(index)
-    gathered: dict[int, PartRows] = {}
+    open_parts: dict[int, PartRows] = {}  # shard -> rows that are not complete
     stored = scorer.record.data.known_images  # models of version 0.1 have none
     known = KnownImages.from_json(None if stored is None else asdict(stored), where="data.known_images")
     group_by = None if settings.group_by is None else GroupBy(settings.group_by)
-    waiting: deque[tuple[Batch, Fetched | None]] = deque()
+    waiting: deque[tuple[Batch, PendingScores | None]] = deque()
 
     def finish() -> Iterator[PartInfo]:
         batch, scores = waiting.popleft()
-        rows = gathered[batch.shard]
+        rows = open_parts[batch.shard]
         if scores is not None:
             rows.put_scores([batch.start + i for i in batch.readable], scores.wait())
         on_batch(len(batch.samples), len(batch.samples) - len(batch.readable))
         rows.done += len(batch.samples)
         if rows.done == batch.shard_size:
-            del gathered[batch.shard]
+            del open_parts[batch.shard]
             _require_same_run(settings)
             yield rows.write(part_path(settings.out, batch.shard), settings.run, batch.shard)
 
-    # A device has memory of its own for inputs, and says so where it ends.
-    beside = 4 * math.prod(scorer.model.input_shape) if settings.device == "cpu" else 0
-    for batch in batches(source, settings, todo, decoders, beside):
-        if batch.shard not in gathered:
-            gathered[batch.shard] = PartRows(scorer, batch.shard_size, settings.sample, group_by)
-        waiting.append((batch, _launch(scorer, batch, gathered[batch.shard], settings, known)))
-        del batch  # its pixels go before the next images are decoded
+    # The model's inputs count on the CPU only: a GPU has its own memory, and PyTorch raises an error when it is full.
+    input_bytes = 4 * math.prod(scorer.model.input_shape) if settings.device == "cpu" else 0
+    for batch in batches(source, settings, todo, decoders, input_bytes):
+        if batch.shard not in open_parts:
+            open_parts[batch.shard] = PartRows(scorer, batch.shard_size, settings.sample, group_by)
+        waiting.append((batch, _launch(scorer, batch, open_parts[batch.shard], settings, known)))
+        del batch  # frees its pixels before the next images are decoded
         if len(waiting) > (settings.device != "cpu"):
             yield from finish()
     while waiting:
@@ -105,7 +105,7 @@ def score_shards(
 
 
 def _require_same_run(settings: Settings) -> None:
-    """Two commands that differ must not write into one folder."""
+    """Raise if another command has begun a different run in the folder meanwhile."""
     try:
         found = read_json(settings.out / RunRecord.NAME)
         same = isinstance(found, dict) and found.get("run") == settings.run
@@ -116,33 +116,38 @@ def _require_same_run(settings: Settings) -> None:
 
 
 def existing_part(settings: Settings, index: int) -> PartInfo | None:
-    """The part of a shard, if it is there and of this run."""
+    """The finished part of a shard of this run; None if there is none."""
     info = read_info(part_path(settings.out, index))
     return info if info is not None and (info.run, info.index) == (settings.run, index) else None
 
 
-class Fetched:
-    """Scores on their way to the CPU; not behind those of the next batch, as a copy begun later would be."""
+class PendingScores:
+    """Scores that are being copied to the CPU.
+
+    The copy is queued at once. A copy that is queued later would wait for the computation of the next batch.
+    """
 
     def __init__(self, scores: Scores) -> None:
         self._scores, self._copied = scores, None
         if scores.ius.is_cuda:
-            every = {field.name: getattr(scores, field.name) for field in fields(scores)}
+            values = {field.name: getattr(scores, field.name) for field in fields(scores)}
             copies: dict[str, Any] = {
-                name: part.to("cpu", non_blocking=True) for name, part in every.items() if isinstance(part, Tensor)
+                name: value.to("cpu", non_blocking=True) for name, value in values.items() if isinstance(value, Tensor)
             }
             self._scores = replace(scores, **copies)
             self._copied = torch.cuda.current_stream(scores.ius.device).record_event()
 
     def wait(self) -> Scores:
-        """The scores, when they are there."""
+        """Wait for the copy, then return the scores."""
         if self._copied is not None:
             self._copied.synchronize()
         return self._scores
 
 
-def _launch(scorer: Scorer, batch: Batch, rows: PartRows, settings: Settings, known: KnownImages) -> Fetched | None:
-    """Begin the scores of a batch; on a GPU they are not there yet when this returns."""
+def _launch(
+    scorer: Scorer, batch: Batch, rows: PartRows, settings: Settings, known: KnownImages
+) -> PendingScores | None:
+    """Start to score a batch; on a GPU this returns before the scores are computed."""
     names = targets_of(batch.labels, settings.target)
     if settings.strict and (errors := [(s.uid, e) for s, e in zip(batch.samples, batch.errors, strict=True) if e]):
         raise UserError(f"{errors[0][0]}: {errors[0][1]} (--strict)")
@@ -151,9 +156,9 @@ def _launch(scorer: Scorer, batch: Batch, rows: PartRows, settings: Settings, kn
     if not batch.readable:
         return None
     images, masks = batch.images(settings.device), batch.masks_on(settings.device)
-    return Fetched(scorer.score_list(images, [names[i] for i in batch.readable], masks))
+    return PendingScores(scorer.score_list(images, [names[i] for i in batch.readable], masks))
 
 
 def targets_of(labels: Sequence[str | None], target: str) -> list[str]:
-    """The class each image is compared with."""
+    """The class that each image is compared with."""
     return [label or "" for label in labels] if target == FROM_FOLDER else [target] * len(labels)

@@ -1,4 +1,4 @@
-"""The numbers of one scoring run, as they stand in ``summary.json``: one look at every part, in order."""
+"""The numbers of a scoring run for ``summary.json``: every part is read once, in order."""
 
 from __future__ import annotations
 
@@ -44,25 +44,25 @@ Array = npt.NDArray[np.floating[Any]]
 
 
 KEPT_BYTES = 128 << 20
-"""Features of images kept for the diversity, of all classes together: with many classes fewer of each."""
+"""Most bytes of features kept for the diversity, over all classes: with many classes, fewer images of each."""
 
 
 @dataclass
 class _Target:
-    """What is known of the images compared with one class; of each image only its IUS is kept, 4 bytes."""
+    """Sums over the images compared with one class; of each image only its IUS is kept, 4 bytes."""
 
     ius: list[Array] = field(default_factory=list)
-    most_like: npt.NDArray[np.int64] | None = None  # images of which each class has the largest probability
+    most_like: npt.NDArray[np.int64] | None = None  # number of images for which each class is the most probable
     sums: MeanSums = field(default_factory=MeanSums)  # of IUS, contributions, shares
-    features: Array | None = None  # their sum
-    n_features: int = 0
-    kept: list[Array] = field(default_factory=list)  # every ``step``-th of the images that parts kept
+    features: Array | None = None  # sum of the features
+    n_features: int = 0  # number of images in that sum
+    kept: list[Array] = field(default_factory=list)  # features of every ``step``-th image that the parts kept
     n_kept: int = 0
     step: int = 1
     seen: int = 0
 
     def add(self, values: npt.NDArray[np.float32], probabilities: Array, groups: Sequence[str] | None = None) -> None:
-        """Take rows [N, 1 + 2 G] of IUS, contributions and shares, and [N, K] of probabilities."""
+        """Add rows [N, 1 + 2 G] of IUS, contributions and shares, with probabilities [N, K]."""
         self.ius.append(values[:, 0].copy())
         counts = most_probable(probabilities)
         self.most_like = counts if self.most_like is None else self.most_like + counts
@@ -73,7 +73,7 @@ class _Target:
         return self.sums.n
 
     def add_features(self, part: PartFeatures) -> None:
-        """Take the features that a part has of images of this class."""
+        """Add the features of a part's images of this class."""
         self.features = part.total if self.features is None else self.features + part.total
         self.n_features += part.n
         chosen = part.kept[-self.seen % self.step :: self.step].copy()
@@ -82,9 +82,9 @@ class _Target:
             self.kept.append(chosen)
             self.n_kept += len(chosen)
 
-    def thin(self, most: int) -> None:
-        """Keep at most so many images, every second one as often as it takes."""
-        while self.n_kept > most:
+    def thin(self, limit: int) -> None:
+        """Drop every second kept image until at most ``limit`` are left."""
+        while self.n_kept > limit:
             self.kept, self.step = [np.concatenate(self.kept)[::2].copy()], 2 * self.step
             self.n_kept = len(self.kept[0])
 
@@ -101,15 +101,15 @@ class _Target:
         return chosen
 
 
-class Gathered:
-    """Gathers what ``summary.json`` says from the parts of a run, in the order in which they are added.
+class SummaryBuilder:
+    """Builds ``summary.json`` from the parts of a run, in the order in which they are added.
 
     Args:
         scorer: the model.
         out: folder of the run.
-        group_by: the pattern that found the groups of the images, if they have any.
-        compared: numbers of the parts whose rows are compared with the hash in their footer; of many ranks each
-            compares its share.
+        group_by: the pattern that found the groups of the images; None where they have no groups.
+        compared: indices of the parts whose rows are compared with the hash in their footer; of several ranks, each
+            compares its own parts.
     """
 
     def __init__(self, scorer: Scorer, out: Path, group_by: str | None = None, compared: Container[int] = ()) -> None:
@@ -119,28 +119,28 @@ class Gathered:
             always=(CONSTANT, COLOR_UNSEEN, COLORLESS_IMAGE, *(DEGENERATE_MAP + name for name in DEGENERATE))
         )
         self.errors = TextCounts()
-        self.parts: dict[int, str] = {}  # hash of the rows of each
-        self.passing = 0
+        self.parts: dict[int, str] = {}  # index of an added part -> hash of its rows
+        self.transient = 0
         self.first_unreadable: list[records.Unreadable] = []
         self.resolution = None if scorer.record.size is None else Resolution(scorer.record.size)
         self.known = (0, 0)
 
-    def add_all(self, infos: Iterable[PartInfo]) -> Gathered:
-        """Take parts; one that was taken before is passed over."""
+    def add_all(self, infos: Iterable[PartInfo]) -> SummaryBuilder:
+        """Add parts; a part that was added before is ignored."""
         for info in infos:
             self.add(info)
         return self
 
     def add(self, info: PartInfo) -> None:
-        """Take one part.
+        """Add one part.
 
         Raises:
-            UserError: it is damaged, or its rows were changed since it was written.
+            UserError: the part is damaged, or its rows have changed since it was written.
         """
         if info.index in self.parts:
             return
         self.parts[info.index] = info.content
-        self.passing += len(info.passing)
+        self.transient += len(info.transient)
         self.known = (self.known[0] + info.known[0], self.known[1] + info.known[1])
         names = self.scorer.components
         columns = ["ius", *(f"contribution_{n}" for n in names), *(f"share_{n}" for n in names)]
@@ -159,8 +159,8 @@ class Gathered:
         self.errors.add(error for error in errors if error is not None)
         if len(self.first_unreadable) < NAMED and any(errors):
             uids = read_part(path, ["uid"]).column("uid").to_pylist()
-            found_bad = [records.Unreadable(uid, error) for uid, error in zip(uids, errors, strict=True) if error]
-            self.first_unreadable += found_bad[: NAMED - len(self.first_unreadable)]
+            unreadable = [records.Unreadable(uid, error) for uid, error in zip(uids, errors, strict=True) if error]
+            self.first_unreadable += unreadable[: NAMED - len(self.first_unreadable)]
         for texts in warnings:
             if texts:
                 self.warnings.add(texts.split("; "))
@@ -174,20 +174,20 @@ class Gathered:
         groups = np.array(table.column("group").to_pylist(), dtype=object) if grouped else None
         n_targets, n_features = len(self.targets), len(self.scorer.model.features)
         for name in dict.fromkeys(targets[readable]):
-            found = self.targets.setdefault(name, _Target())
+            target = self.targets.setdefault(name, _Target())
             rows = readable & (targets == name)
-            found.add(values[rows], probabilities[rows], None if groups is None else groups[rows].tolist())
+            target.add(values[rows], probabilities[rows], None if groups is None else groups[rows].tolist())
             if name in info.features:
                 if info.features[name].kept.shape[1] != n_features:
                     raise UserError(f"{path} is damaged (features): remove it and run the same 'iuscore score' again")
-                found.add_features(info.features[name])
+                target.add_features(info.features[name])
         if n_features:
-            most = max(
+            limit = max(
                 2 * MIN_NEIGHBORS, min(4 * MAX_NEIGHBORS, KEPT_BYTES // (4 * n_features * max(1, len(self.targets))))
             )
             new = len(self.targets) > n_targets
-            for found in self.targets.values() if new else (self.targets[name] for name in info.features):
-                found.thin(most)
+            for target in self.targets.values() if new else (self.targets[name] for name in info.features):
+                target.thin(limit)
 
     @property
     def scored(self) -> int:
@@ -196,14 +196,14 @@ class Gathered:
     def describe(
         self, *, images: str, listed: int, device: str, seconds: float, new: int, interrupted: bool
     ) -> records.SetSummary:
-        """The whole of ``summary.json``.
+        """The content of ``summary.json``.
 
         Args:
-            images: where the images came from.
-            listed: how many there are.
-            device: where the model runs.
-            seconds: what this invocation took, and ``new``: the images it did.
-            interrupted: whether it was stopped.
+            images: path of the images.
+            listed: number of images that were listed.
+            device: torch device of the model.
+            seconds: duration of this command; ``new``: number of images that it scored.
+            interrupted: whether this command was stopped.
         """
         scorer, record = self.scorer, self.scorer.record
         targets = {name: _describe_target(scorer, name, self.targets[name]) for name in sorted(self.targets)}
@@ -214,7 +214,7 @@ class Gathered:
             n_listed=listed,
             n_scored=self.scored,
             n_unreadable=self.errors.total,
-            n_to_try_again=self.passing,
+            n_to_try_again=self.transient,
             first_unreadable=tuple(self.first_unreadable),
             complete=self.scored + self.errors.total == listed,
             interrupted=interrupted,
@@ -250,7 +250,7 @@ class Gathered:
 
 
 def _describe_target(scorer: Scorer, target: str, found: _Target) -> records.TargetSummary:
-    """Everything about the images scored against one class."""
+    """The entry of ``summary.json`` for the images scored against one class."""
     components = len(scorer.components)
     ceiling, floor = (of(scorer.space, target) for of in (scorer.record.ceiling_of, scorer.record.floor_of))
     ius = np.concatenate(found.ius)
@@ -261,10 +261,10 @@ def _describe_target(scorer: Scorer, target: str, found: _Target) -> records.Tar
     interval = found.sums.interval()
     low, high = (end.tolist() for end in interval) if interval else (nothing, nothing)
     distance, jointly = _distance(scorer, found), _joint_distance(scorer, found)
-    turned = found.feature_mean is not None and looks_inverted(
+    inverted = found.feature_mean is not None and looks_inverted(
         scorer.feature_profiles, found.feature_mean, scorer.model.features, found.n_features
     )
-    out_of_distribution = _above(distance, MAX_DISTANCE) or _above(jointly, MAX_JOINT_DISTANCE) or turned
+    out_of_distribution = _above(distance, MAX_DISTANCE) or _above(jointly, MAX_JOINT_DISTANCE) or inverted
     overlap = separation_note(target, ceiling, floor) is not None
     above = above_note(target, float(mean[0]), ceiling, low[0]) is not None
     most_like = dict(zip(scorer.classes, () if found.most_like is None else found.most_like.tolist(), strict=True))
@@ -296,7 +296,7 @@ def _describe_target(scorer: Scorer, target: str, found: _Target) -> records.Tar
         most_changed=why.most_changed.name if why.most_changed else None,
         distance_from_real=distance,
         joint_distance_from_real=jointly,
-        inverted=turned,
+        inverted=inverted,
         out_of_distribution=out_of_distribution,
         classes_overlap=overlap,
         doubtful=out_of_distribution
@@ -315,24 +315,24 @@ def _above(distance: float | None, bound: float) -> bool:
 
 
 def _distance(scorer: Scorer, found: _Target) -> float | None:
-    """How far the images lie from real ones of any class; those of several classes each from its own."""
-    whole, sample = scorer.distance_from_real(found.feature_mean), found.feature_sample
-    if whole is None or whole <= MAX_DISTANCE or sample is None:
-        return whole
-    parts = outside_of_mixture(scorer.feature_profiles, sample, scorer.model.features)
-    return whole if parts is None else min(whole, parts)
+    """Distance of the images from the nearest class of real images; for a mixed set, each part from its own class."""
+    of_set, sample = scorer.distance_from_real(found.feature_mean), found.feature_sample
+    if of_set is None or of_set <= MAX_DISTANCE or sample is None:
+        return of_set
+    of_parts = outside_of_mixture(scorer.feature_profiles, sample, scorer.model.features)
+    return of_set if of_parts is None else min(of_set, of_parts)
 
 
 def _joint_distance(scorer: Scorer, found: _Target) -> float | None:
-    """The same of all groups of features together."""
+    """`_distance` with all groups of features taken together."""
     profiles, features, mean = scorer.feature_profiles, scorer.model.features, found.feature_mean
     if mean is None or not any(profile.correlation for profile in profiles.values()):
         return None
-    whole = min(joint_distance(profile, mean, features, found.n_features) for profile in profiles.values())
-    if whole <= MAX_JOINT_DISTANCE or (sample := found.feature_sample) is None:
-        return whole
-    parts = jointly_outside_of_mixture(profiles, sample, features)
-    return whole if parts is None else min(whole, parts)
+    of_set = min(joint_distance(profile, mean, features, found.n_features) for profile in profiles.values())
+    if of_set <= MAX_JOINT_DISTANCE or (sample := found.feature_sample) is None:
+        return of_set
+    of_parts = jointly_outside_of_mixture(profiles, sample, features)
+    return of_set if of_parts is None else min(of_set, of_parts)
 
 
 def _identical(sample: Array | None) -> int:
@@ -351,9 +351,9 @@ def _diversity(scorer: Scorer, target: str, sample: Array | None) -> float | Non
 def _mean_over_classes(
     targets: Mapping[str, records.TargetSummary], found: Mapping[str, _Target]
 ) -> records.MeanOverClasses | None:
-    """The mean of the classes' mean IUS, each class counting the same; None of fewer than two classes.
+    """The unweighted mean of the classes' mean IUS; None for fewer than two classes.
 
-    Its interval takes the classes as they are, and the images, or groups, of each as drawn.
+    For its interval the classes are fixed, and the images (or groups) of each class are a random sample.
     """
     if len(targets) < 2:
         return None

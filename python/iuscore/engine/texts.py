@@ -1,4 +1,4 @@
-"""Counts of what was said of images, in bounded memory: the texts come from files, and may differ in every one."""
+"""Counts of warnings and errors in bounded memory: their texts may contain names from files, so all may differ."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import re
 from collections.abc import Collection, Iterable
 
 MAX_TEXTS = 100
-"""Kinds of texts that are counted one by one."""
+"""Most texts with a count of their own; all further texts share one count."""
 
 LONGEST = 300
-"""Characters of one text."""
+"""Most characters of one text."""
 
 OTHERS = "other texts"
 
@@ -27,10 +27,10 @@ def shortened(text: str) -> str:
 
 
 class TextCounts:
-    """Counts texts; those that differ only by numbers, quoted words or paths count as one kind.
+    """Counts texts; texts that differ only in numbers, quoted words or paths share one count (one pattern).
 
     Args:
-        always: texts that are counted however many others there are.
+        always: texts that keep a count of their own, however many other texts there are.
 
     Example:
         >>> counts = TextCounts()
@@ -42,26 +42,26 @@ class TextCounts:
     def __init__(self, always: Collection[str] = ()) -> None:
         self._always = frozenset(always)
         self._n: dict[str, int] = {}
-        self._text: dict[str, str] = {}  # what was said, as long as a kind has one text only
+        self._text: dict[str, str] = {}  # pattern -> its text, or the pattern itself once two texts share it
         self.total = 0
 
     def add(self, texts: Iterable[str]) -> None:
         """Count texts."""
         for text in texts:
             self.total += 1
-            said = shortened(text)
-            kind = said if said in self._always else _DIFFERENT.sub("...", said)
-            if kind not in self._n and kind not in self._always and len(self._n) >= MAX_TEXTS:
-                kind = said = OTHERS
-            self._n[kind] = self._n.get(kind, 0) + 1
-            if self._text.setdefault(kind, said) != said:
-                self._text[kind] = kind
+            short = shortened(text)
+            pattern = short if short in self._always else _DIFFERENT.sub("...", short)
+            if pattern not in self._n and pattern not in self._always and len(self._n) >= MAX_TEXTS:
+                pattern = short = OTHERS
+            self._n[pattern] = self._n.get(pattern, 0) + 1
+            if self._text.setdefault(pattern, short) != short:
+                self._text[pattern] = pattern
 
     def __getitem__(self, text: str) -> int:
-        """How often a text that is ``always`` counted was said."""
+        """The count of a text in ``always``."""
         return self._n.get(text, 0)
 
     def to_json(self) -> dict[str, int]:
-        """Text -> count, the most frequent first; where texts of one kind differ, "..." stands for what differs."""
-        ordered = sorted(self._n, key=lambda kind: -self._n[kind])
-        return {self._text[kind]: self._n[kind] for kind in ordered}
+        """Text -> count, the most frequent first; "..." stands for the words in which counted texts differ."""
+        ordered = sorted(self._n, key=lambda pattern: -self._n[pattern])
+        return {self._text[pattern]: self._n[pattern] for pattern in ordered}

@@ -1,4 +1,4 @@
-"""Which of several processes this one is, by the variables that torchrun and Slurm set."""
+"""The rank of this process, from the environment variables that torchrun and Slurm set."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _VARIABLES = (("RANK", "WORLD_SIZE", "LOCAL_RANK"), ("SLURM_PROCID", "SLURM_NTAS
 
 
 class Rank(NamedTuple):
-    """Place among ``world`` processes, and among those of this machine."""
+    """Rank of a process among ``world`` processes, and its ``local`` rank among the processes on this machine."""
 
     rank: int
     world: int
@@ -20,15 +20,17 @@ class Rank(NamedTuple):
 
 
 def require_alone(environment: Mapping[str, str] = os.environ) -> None:
-    """Raise where torchrun or srun started several processes: without ``--launcher torchrun`` each would do everything.
+    """Raise if torchrun or srun started several processes, each of which would score all images.
+
+    For commands without ``--launcher torchrun``.
 
     Raises:
-        UserError: they did.
+        UserError: the variables of torchrun or srun name more than one process.
 
     Example:
         >>> require_alone({"RANK": "0", "WORLD_SIZE": "1"})
     """
-    # Not SLURM_NTASKS, which a batch script has before any srun.
+    # Not SLURM_NTASKS, which Slurm sets in a batch script without srun too.
     for started_by, name in (("torchrun", "WORLD_SIZE"), ("srun", "SLURM_STEP_NUM_TASKS")):
         world = environment.get(name, "")
         if world.isdecimal() and int(world) > 1 and (name != "WORLD_SIZE" or "RANK" in environment):
@@ -39,10 +41,10 @@ def require_alone(environment: Mapping[str, str] = os.environ) -> None:
 
 
 def rank_of(environment: Mapping[str, str] = os.environ) -> Rank:
-    """This process's rank.
+    """The rank of this process.
 
     Raises:
-        UserError: neither torchrun nor Slurm started it, or what they say makes no sense.
+        UserError: neither torchrun nor Slurm started this process, or their variables are no valid rank.
 
     Example:
         >>> rank_of({"SLURM_PROCID": "3", "SLURM_NTASKS": "8", "SLURM_LOCALID": "1"})
@@ -55,8 +57,8 @@ def rank_of(environment: Mapping[str, str] = os.environ) -> Rank:
             except ValueError:
                 rank, world, local = 0, 0, 0
             if not 0 <= rank < world:
-                said = ", ".join(f"{name}={environment.get(name)}" for name in names)
-                raise UserError(f"--launcher torchrun: expected a rank below the number of processes, got {said}")
+                got = ", ".join(f"{name}={environment.get(name)}" for name in names)
+                raise UserError(f"--launcher torchrun: expected a rank below the number of processes, got {got}")
             return Rank(rank, world, local)
     expected = " or ".join(" and ".join(names[:2]) for names in _VARIABLES)
     raise UserError(f"--launcher torchrun: expected {expected} in the environment: start it with torchrun or srun")

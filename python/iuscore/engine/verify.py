@@ -1,4 +1,4 @@
-"""Whether a finished run holds what it says: counts, hashes, schema, and scores of some images done again."""
+"""Check a finished run: counts, hashes and columns, and the scores of some images computed again."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from iuscore.engine.parts import (
     PartInfo,
     content_of,
     finished,
+    foreign_files,
     number_columns,
     numbers_of,
     part_path,
     read_info,
     read_part,
-    strangers,
     table_schema,
 )
 from iuscore.engine.plan import Plan, make_plan
@@ -30,7 +30,7 @@ from iuscore.engine.records import RunRecord, read_json, require_run
 from iuscore.engine.run import PLAN_NAME, RUN_NAME, SUMMARY_NAME, class_names
 from iuscore.engine.settings import FROM_FOLDER
 from iuscore.engine.shard import targets_of
-from iuscore.engine.summary import Gathered
+from iuscore.engine.summary import SummaryBuilder
 from iuscore.engine.texts import TextCounts
 from iuscore.errors import UserError, bounded
 from iuscore.images import Sample, ShardedSource, read_item
@@ -44,27 +44,28 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 TOLERANCE = 1e-3
-"""Largest difference of a score done again where the first was computed on a GPU; on the CPU there is none."""
+"""Largest difference of a score computed again, if the run was on a GPU; on the CPU there is no difference."""
 
 MAX_PROBLEMS = 100
-"""Problems that are told one by one."""
+"""Most problems that are reported one by one."""
 
 CLOSE = 1e-9
-"""Largest difference between a mean of IUS in the summary and that of the rows, which may be summed otherwise."""
+"""Largest difference between a mean IUS in the summary and over the rows, whose order of summation may differ."""
 
 
 @dataclass(frozen=True)
 class Verified:
-    """What was found.
+    """The result of a check.
 
     Attributes:
-        parts: parts that were looked at.
-        rows: rows in them.
-        rescored: images scored again.
-        largest_difference: of any number of these from what stands in the table; None where none was.
-        problems: one line each, of more than `MAX_PROBLEMS` only how many more; empty where the run is as
-            it was written.
-        unreadable: rows of images that could not be read, which have an error in the place of numbers.
+        parts: number of parts in the plan.
+        rows: number of rows in the parts.
+        rescored: number of images scored again.
+        largest_difference: largest difference between a number computed again and the table; None where no image was
+            scored again.
+        problems: one line per problem; after `MAX_PROBLEMS` lines, the number of further problems. Empty if the run is
+            unchanged.
+        unreadable: number of rows with an error, because the image could not be read.
     """
 
     parts: int
@@ -77,42 +78,49 @@ class Verified:
 
 @dataclass
 class _Problems:
-    """What is wrong: the first lines, and how many there are."""
+    """The problems of a run: the first `MAX_PROBLEMS` as lines, and the number of all."""
 
     lines: list[str] = field(default_factory=list)
     n: int = 0
 
-    def __call__(self, text: str) -> None:
+    def add(self, text: str) -> None:
         self.n += 1
         if self.n <= MAX_PROBLEMS:
             self.lines.append(text)
 
-    def told(self) -> tuple[str, ...]:
+    def to_lines(self) -> tuple[str, ...]:
         return (*self.lines, *([f"{self.n - MAX_PROBLEMS} more problems"] if self.n > MAX_PROBLEMS else []))
 
 
 @dataclass
 class _Rows:
-    """What the parts hold: rows, those without scores, and by class the sum of IUS and the number of images."""
+    """Counts over the rows of the parts.
+
+    Attributes:
+        n: number of rows.
+        unreadable: number of rows with an error.
+        transient: the transient errors.
+        sums: class -> (sum of IUS, number of images).
+    """
 
     n: int = 0
     unreadable: int = 0
-    passing: TextCounts = field(default_factory=TextCounts)
+    transient: TextCounts = field(default_factory=TextCounts)
     sums: dict[str, tuple[float, int]] = field(default_factory=lambda: defaultdict(lambda: (0.0, 0)))
 
     def add(self, table: pa.Table, info: PartInfo) -> None:
-        """Take the rows of a part."""
+        """Add the rows of a part."""
         errors = table.column("error").to_pylist()
         readable = np.array([error is None for error in errors], dtype=bool)
         self.n += len(errors)
         self.unreadable += len(errors) - int(readable.sum())
-        self.passing.add(str(errors[row]) for row in info.passing if row < len(errors))
+        self.transient.add(str(errors[row]) for row in info.transient if row < len(errors))
         targets = np.array(table.column("target").to_pylist(), dtype=object)[readable]
         ius = table.column("ius").to_numpy()[readable].astype(np.float64)
         for name in dict.fromkeys(targets):
             total, n = self.sums[name]
-            of_it = ius[targets == name]
-            self.sums[name] = (total + float(of_it.sum()), n + len(of_it))
+            of_class = ius[targets == name]
+            self.sums[name] = (total + float(of_class.sum()), n + len(of_class))
 
 
 def verify(
@@ -128,17 +136,17 @@ def verify(
 
     Args:
         out: folder of the run.
-        scorer: the model it was made with, in the same space and precision.
+        scorer: the model of the run, in the same space and precision.
         source: the images.
-        sample: images to score again, drawn at random; more than there are means all.
-        seed: of the draw.
-        progress: hears progress.
+        sample: number of images to score again, drawn at random; all images if ``sample`` is larger than their number.
+        seed: seed of the random choice.
+        progress: receives progress; None: no progress is reported.
 
     Returns:
-        `Verified`; what is wrong stands in ``problems``.
+        `Verified`, with one line in ``problems`` for each problem.
 
     Raises:
-        UserError: ``out`` holds no run, or the record of one that cannot be of this model.
+        UserError: ``out`` holds no run, or the run cannot be of this model.
 
     Example:
         >>> import tempfile, iuscore
@@ -155,28 +163,30 @@ def verify(
     """
     folder, progress = Path(out), progress or Progress()
     record = require_run(folder)
-    identity, say = record.identity, _Problems()
+    identity, problems = record.identity, _Problems()
     _require_target(folder, scorer, identity.target)
     if identity.target == FROM_FOLDER:
         source = source.named(class_names(scorer, identity.map))
     if identity.sha256() != record.run:
-        say(f"{RUN_NAME}: identity: changed since the run began (its SHA-256 is not that in run)")
+        problems.add(f"{RUN_NAME}: identity: changed since the run began (its SHA-256 is not that in run)")
     if identity.model != scorer.record.identity():
-        say("the model is another one now")
-    with tempfile.TemporaryDirectory() as scratch:  # the run itself may be read-only
+        problems.add("the model is another one now")
+    with tempfile.TemporaryDirectory() as scratch:  # the folder of the run may be read-only
         plan = make_plan(source, identity.shard_size, Path(scratch, PLAN_NAME))
         if plan.signature != identity.source:
-            say(f"the images have changed since: {record.n_images} then, {plan.images} now")
+            problems.add(f"the images have changed since: {record.n_images} then, {plan.images} now")
         else:
-            for key, there in (("n_images", plan.images), ("n_shards", len(plan))):
-                if (written := getattr(record, key)) != there:
-                    say(f"{RUN_NAME}: {key}: expected {there}, got {written}")
-        rows = _check_parts(folder, record, scorer, source, plan, say, progress)
-        again = _check_scores(folder, record, scorer, source, plan, sample, seed, say) if not say.n else (0, None)
-    if rows.passing.total:
-        say(_worth_another_try(rows.passing))
-    _check_summary(folder, record, scorer, rows, plan, say)
-    return Verified(len(plan), rows.n, *again, say.told(), rows.unreadable)
+            for key, actual in (("n_images", plan.images), ("n_shards", len(plan))):
+                if (written := getattr(record, key)) != actual:
+                    problems.add(f"{RUN_NAME}: {key}: expected {actual}, got {written}")
+        rows = _check_parts(folder, record, scorer, source, plan, problems, progress)
+        rescored = (
+            _check_scores(folder, record, scorer, source, plan, sample, seed, problems) if not problems.n else (0, None)
+        )
+    if rows.transient.total:
+        problems.add(_transient_errors_line(rows.transient))
+    _check_summary(folder, record, scorer, rows, plan, problems)
+    return Verified(len(plan), rows.n, *rescored, problems.to_lines(), rows.unreadable)
 
 
 def _require_target(folder: Path, scorer: Scorer, target: str) -> None:
@@ -189,10 +199,10 @@ def _require_target(folder: Path, scorer: Scorer, target: str) -> None:
 
 
 def _check_parts(
-    folder: Path, record: RunRecord, scorer: Scorer, source: ShardedSource, plan: Plan, say: _Problems,
+    folder: Path, record: RunRecord, scorer: Scorer, source: ShardedSource, plan: Plan, problems: _Problems,
     progress: Progress,
 ) -> _Rows:  # fmt: skip
-    """What the parts hold, each compared with its footer and its shard."""
+    """Compare each part with its footer and its shard; return the counts over all rows."""
     schema, rows = table_schema(scorer, grouped=record.identity.group_by is not None), _Rows()
     missing, first = 0, ""
     progress.start("checking", len(plan), "part")
@@ -204,48 +214,50 @@ def _check_parts(
             continue
         info = read_info(path)
         if info is None or info.run != record.run or info.index != index:
-            say(f"{path.name} is damaged or of another run")
+            problems.add(f"{path.name} is damaged or of another run")
             continue
         try:
             table = read_part(path).replace_schema_metadata(None)
         except UserError as error:
-            say(str(error))
+            problems.add(str(error))
             continue
         if table.schema != schema:
-            say(f"{path.name} has other columns than the model gives")
+            problems.add(f"{path.name} has other columns than the model gives")
             rows.n += len(table)
             continue
         before = rows.unreadable
         rows.add(table, info)
         if content_of(table) != info.content:
-            say(f"{path.name} has changed since it was written")
+            problems.add(f"{path.name} has changed since it was written")
         elif table.column("uid").to_pylist() != [item.uid for item in source.items(plan.shard(index))]:
-            say(f"{path.name} has other images than its shard")
-        elif info.unreadable != (there := rows.unreadable - before):
-            say(f"{path.name} records {info.unreadable} images that could not be read, its rows hold {there}")
+            problems.add(f"{path.name} has other images than its shard")
+        elif info.unreadable != (in_rows := rows.unreadable - before):
+            problems.add(
+                f"{path.name} records {info.unreadable} images that could not be read, its rows hold {in_rows}"
+            )
     progress.stop()
     if missing:
-        say(
+        problems.add(
             f"{missing} of {len(plan)} parts are missing, such as {first}: the run is not finished; "
             "run the same 'iuscore score' again"
         )
-    if others := strangers(folder, len(plan)):
-        say(f"files that are no part of the run: {', '.join(others)}")
+    if foreign := foreign_files(folder, len(plan)):
+        problems.add(f"files that are no part of the run: {', '.join(foreign)}")
     return rows
 
 
-def _worth_another_try(errors: TextCounts) -> str:
+def _transient_errors_line(errors: TextCounts) -> str:
     reason, n = next(iter(errors.to_json().items()))
-    which = reason if n == errors.total else f"most often: {reason}"
+    cause = reason if n == errors.total else f"most often: {reason}"
     return (
-        f"{counted(errors.total, 'image')} could not be read for a reason that may be gone ({which}): mend it and run "
+        f"{counted(errors.total, 'image')} could not be read for a reason that may be gone ({cause}): mend it and run "
         "the same 'iuscore score' again, which tries them again"
     )
 
 
 def _check_scores(
     folder: Path, record: RunRecord, scorer: Scorer, source: ShardedSource, plan: Plan, sample: int, seed: int,
-    say: _Problems,
+    problems: _Problems,
 ) -> tuple[int, float | None]:  # fmt: skip
     ends = np.cumsum(np.fromiter((plan.shard(index).n for index in range(len(plan))), dtype=np.int64, count=len(plan)))
     chosen = np.sort(np.random.default_rng(seed).choice(plan.images, min(sample, plan.images), replace=False))
@@ -262,24 +274,24 @@ def _check_scores(
             done += 1
             if (reason := unusable(found, scorer.model.mask_size)) or rows[place]["error"]:
                 if reason != rows[place]["error"]:
-                    say(f"{item.uid}: {reason or 'readable'} now, {rows[place]['error'] or 'readable'} then")
+                    problems.add(f"{item.uid}: {reason or 'readable'} now, {rows[place]['error'] or 'readable'} then")
                 continue
             row = score_row(scorer, found, targets_of([item.label], record.identity.target)[0])
             difference = max(abs(row[name] - rows[place][name]) for name in names)
             if not difference <= TOLERANCE:
-                say(f"{item.uid}: scored again its numbers differ by {difference:.2g}")
+                problems.add(f"{item.uid}: scored again its numbers differ by {difference:.2g}")
             largest = max(largest, difference if math.isfinite(difference) else math.inf)
     return done, largest
 
 
 def _rows_at(path: Path, places: Sequence[int]) -> list[dict[str, Any]]:
-    """Some rows of a part: all of them as Python's own values would be far larger than the part."""
-    found: list[dict[str, Any]] = read_part(path).take(places).to_pylist()
-    return found
+    """Some rows of a part as Python objects; all rows as Python objects would take far more memory than the part."""
+    rows: list[dict[str, Any]] = read_part(path).take(places).to_pylist()
+    return rows
 
 
 def score_row(scorer: Scorer, sample: Sample, target: str) -> dict[str, float]:
-    """The numbers of one image, by column."""
+    """Column -> number, for one image."""
     import torch
 
     masks = None if sample.mask is None else [torch.from_numpy(sample.mask)]
@@ -287,59 +299,61 @@ def score_row(scorer: Scorer, sample: Sample, target: str) -> dict[str, float]:
     return dict(zip(number_columns(scorer), values.tolist(), strict=True))
 
 
-def _check_summary(folder: Path, record: RunRecord, scorer: Scorer, rows: _Rows, plan: Plan, say: _Problems) -> None:
+def _check_summary(
+    folder: Path, record: RunRecord, scorer: Scorer, rows: _Rows, plan: Plan, problems: _Problems
+) -> None:
     listed = plan.images
     try:
         written = read_json(folder / SUMMARY_NAME)
         summary = SetSummary.from_json(written)
     except FileNotFoundError:
-        say(f"{SUMMARY_NAME} is missing or damaged")
+        problems.add(f"{SUMMARY_NAME} is missing or damaged")
         return
     except OSError as error:
-        say(f"{SUMMARY_NAME} is missing or damaged ({error.strerror})")
+        problems.add(f"{SUMMARY_NAME} is missing or damaged ({error.strerror})")
         return
     except ValueError as error:
-        say(f"{SUMMARY_NAME} is missing or damaged ({error})")
+        problems.add(f"{SUMMARY_NAME} is missing or damaged ({error})")
         return
     if summary.n_done != rows.n:
-        say(f"{SUMMARY_NAME} counts {summary.n_done} images, the parts hold {rows.n}")
+        problems.add(f"{SUMMARY_NAME} counts {summary.n_done} images, the parts hold {rows.n}")
     elif summary.n_unreadable != rows.unreadable:
-        said = summary.n_unreadable
-        say(f"{SUMMARY_NAME}: n_unreadable: expected {rows.unreadable}, as the parts hold, got {said}")
+        got = summary.n_unreadable
+        problems.add(f"{SUMMARY_NAME}: n_unreadable: expected {rows.unreadable}, as the parts hold, got {got}")
     elif not summary.complete:
-        say(f"{SUMMARY_NAME} is of a run that is not complete")
+        problems.add(f"{SUMMARY_NAME} is of a run that is not complete")
     elif summary.n_listed != listed:
-        say(f"{SUMMARY_NAME}: n_listed: expected {listed}, got {summary.n_listed}")
+        problems.add(f"{SUMMARY_NAME}: n_listed: expected {listed}, got {summary.n_listed}")
     else:
-        _check_targets(summary.targets, rows, say)
-        if not say.n and summary.format == SetSummary.FORMAT:
-            _compare(written, _made_again(folder, record, scorer, plan), say)
+        _check_targets(summary.targets, rows, problems)
+        if not problems.n and summary.format == SetSummary.FORMAT:
+            _compare(written, _rebuilt_summary(folder, record, scorer, plan), problems)
 
 
-def _made_again(folder: Path, record: RunRecord, scorer: Scorer, plan: Plan) -> dict[str, Any]:
-    """What ``summary.json`` says of the parts, but for how long the run took and by what it was made."""
-    gathered = Gathered(scorer, folder, record.identity.group_by)
-    gathered.add_all(finished(folder, record.run, len(plan)))
-    found = gathered.describe(
+def _rebuilt_summary(folder: Path, record: RunRecord, scorer: Scorer, plan: Plan) -> dict[str, Any]:
+    """``summary.json`` computed again from the parts, without the fields that depend on the command or the machine."""
+    builder = SummaryBuilder(scorer, folder, record.identity.group_by)
+    builder.add_all(finished(folder, record.run, len(plan)))
+    summary = builder.describe(
         images=record.images, listed=plan.images, device="cpu", seconds=1.0, new=0, interrupted=False
     ).to_json()
-    found["model"]["precision"] = record.identity.precision
-    return {key: value for key, value in found.items() if key not in _OF_THE_RUN}
+    summary["model"]["precision"] = record.identity.precision
+    return {key: value for key, value in summary.items() if key not in _NOT_COMPARED}
 
 
-_OF_THE_RUN = ("images", "interrupted", "decoder", "versions", "seconds", "images_per_second")
+_NOT_COMPARED = ("images", "interrupted", "decoder", "versions", "seconds", "images_per_second")
 
 
-def _compare(summary: Mapping[str, Any], expected: dict[str, Any], say: _Problems) -> None:
-    """Say the first difference; another machine may round the last digits otherwise."""
+def _compare(summary: Mapping[str, Any], expected: dict[str, Any], problems: _Problems) -> None:
+    """Report the first difference; numbers may differ in the last digits, which depend on the machine."""
     notes = summary.get("notes")
     for note in expected.pop("notes"):
-        if not isinstance(notes, list) or note not in notes:  # those on the run stand beside
-            say(f"{SUMMARY_NAME}: notes: expected {bounded(note)} among them")
+        if not isinstance(notes, list) or note not in notes:  # the summary has notes on the run besides
+            problems.add(f"{SUMMARY_NAME}: notes: expected {bounded(note)} among them")
             return
     for key, value in expected.items():
         if difference := _difference(summary.get(key), value, key):
-            say(f"{SUMMARY_NAME}: {difference}")
+            problems.add(f"{SUMMARY_NAME}: {difference}")
             return
 
 
@@ -352,18 +366,18 @@ def _difference(found: Any, expected: Any, where: str) -> str | None:
         numbers = is_number(found) and is_number(expected)
         same = math.isclose(found, expected, rel_tol=1e-5, abs_tol=1e-7) if numbers else found == expected
         return None if same else f"{where}: expected {bounded(expected)}, as the parts hold, got {bounded(found)}"
-    return next((said for pair in pairs if (said := _difference(*pair))), None)
+    return next((difference for pair in pairs if (difference := _difference(*pair))), None)
 
 
-def _check_targets(targets: Mapping[str, TargetSummary], rows: _Rows, say: _Problems) -> None:
-    """Number of images and mean IUS of each class, which are what is read first."""
+def _check_targets(targets: Mapping[str, TargetSummary], rows: _Rows, problems: _Problems) -> None:
+    """Compare the number of images and the mean IUS of each class: these numbers are read first."""
     for name in sorted({*targets, *rows.sums}):
         total, n = rows.sums.get(name, (0.0, 0))
         entry, where = targets.get(name), f"{SUMMARY_NAME}: targets.{name[:60]}"
         if entry is None or entry.n != n:
-            say(f"{where}.n: expected {n}, as the parts hold, got {None if entry is None else entry.n}")
+            problems.add(f"{where}.n: expected {n}, as the parts hold, got {None if entry is None else entry.n}")
             continue
         mean, expected = entry.ius.mean, total / n
         same = mean is None if math.isnan(expected) else mean is not None and abs(mean - expected) <= CLOSE
         if not same:
-            say(f"{where}.ius.mean: expected {expected:.9g}, got {mean}")
+            problems.add(f"{where}.ius.mean: expected {expected:.9g}, got {mean}")
