@@ -77,7 +77,7 @@ for command in (fit, import_reference, score, verify, plot_features):
 
 
 def main() -> None:
-    """Entry point. A user's mistake is one line and exit status 2; an interruption ends with 130."""
+    """Entry point. A user's mistake gives one line and exit status 2; Ctrl-C gives 130."""
     try:
         status = cli.main(prog_name="iuscore", standalone_mode=False)
     except UserError as error:
@@ -96,7 +96,7 @@ def main() -> None:
     except (MemoryError, RuntimeError) as error:
         import torch
 
-        # Torch raises a plain RuntimeError where the CPU's memory ends; any other one is a fault of ours.
+        # PyTorch raises a plain RuntimeError if the CPU's memory is full; any other RuntimeError is a bug of iuscore.
         if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
             raise
         reason = (str(error).splitlines() or ["no room"])[0]

@@ -1,4 +1,4 @@
-"""What the commands share: progress, how numbers are said, and what they exit with."""
+"""What the commands share: options, progress, the format of numbers, and exit statuses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from iuscore.errors import UserError
 from iuscore.progress import Progress
 
 SEED = click.IntRange(0, 2**32 - 1)
-# Options with which several commands read images, and what their help says.
+# Options of several commands that read images, and their help.
 LABELS_FROM = click.Choice(["auto", "folder", "prefix"])
 LABELS_FROM_HELP = "the first sub-folder, what the file name begins with, or the one that fits."
 COLUMN_HELP = "Column of images in Parquet files; extension of images in .tar files."
@@ -33,7 +33,7 @@ _INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 
 class Command(click.Command):
-    """A command that takes no empty text: as a path it would be the current folder, as anything else a slip."""
+    """A command that refuses empty values: an empty path would mean the current folder, which is never intended."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         given, _, _ = self.make_parser(ctx).parse_args(args=list(args))
@@ -46,9 +46,9 @@ class Command(click.Command):
 
 
 def printable(text: str) -> str:
-    """``text`` with all that moves a cursor, recolors or reorders a terminal written out as an escape.
+    """``text`` with escapes in place of characters that move the cursor, change colors or reverse the reading order.
 
-    Names of files, archive members, columns and classes come from whoever made the images.
+    Names of files, archive members, columns and classes come from the images, which may be untrusted.
 
     Example:
         >>> print(printable("a\\x1b[2Jb"))
@@ -68,33 +68,33 @@ def say(text: str, *, err: bool = False) -> None:
 
 
 class PrintableFormatter(logging.Formatter):
-    """Log records as `say` would print them."""
+    """Formats log records like the lines that `say` prints."""
 
     def format(self, record: logging.LogRecord) -> str:
         return "\n".join(map(printable, super().format(record).split("\n")))
 
 
 class _Lines:
-    """Standard error for what is no terminal: where a bar would be drawn anew there is one more line."""
+    """Standard error that is no terminal: each update of a progress bar becomes a new line."""
 
     def write(self, text: str) -> None:
         if text := text.strip():
             say(text, err=True)
 
     def flush(self) -> None:
-        if sys.stderr is not None:  # None where it was closed
+        if sys.stderr is not None:  # None if it was closed
             sys.stderr.flush()
 
 
 class WarningsOnly(Progress):
-    """What has to be said also where --quiet is given."""
+    """Prints warnings only, for --quiet."""
 
     def warning(self, text: str) -> None:
         say(f"warning: {text}", err=True)
 
 
 class ProgressBar(WarningsOnly):
-    """Progress on standard error: bars on a terminal, a line a minute elsewhere."""
+    """Progress on standard error: a bar on a terminal, else one line per minute."""
 
     def __init__(self) -> None:
         self.bar: Any = None
@@ -127,7 +127,7 @@ class ProgressBar(WarningsOnly):
 
 
 def shown(path: Path) -> str:
-    """A path as text that any standard output takes, also where its name is not UTF-8."""
+    """A path as text that can be printed, even if its name is not UTF-8."""
     from iuscore.images.listing import uid_of
 
     return uid_of(str(path))
@@ -145,29 +145,29 @@ def require_matplotlib() -> None:
 
 
 def check_device(name: str) -> None:
-    """Refuse what is no device of this machine.
+    """Raise if this machine has no such device.
 
     Raises:
-        UserError: with the devices that there are.
+        UserError: the device does not exist; the message names the available devices.
     """
     import torch
 
     try:
         device = torch.device(name)
-        # PyTorch takes any number of a CPU, and says of a GPU that is missing what only its own source explains.
+        # PyTorch accepts any index of a CPU, and its message for a missing GPU is hard to understand.
         if device.type == "cpu" and device.index:
             raise UserError(f"--device {name}: expected cpu: it is one device, whatever its number of cores")
         if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
             raise UserError(f"--device {name}: {_no_such_gpu(torch.cuda.device_count())}")
         usable = torch.empty(0, device=device).device.type != "meta"
-    except (RuntimeError, AssertionError, NotImplementedError):  # of PyTorch, pages long
+    except (RuntimeError, AssertionError, NotImplementedError):  # errors of PyTorch, whose messages are pages long
         usable = False
     if not usable:
         raise UserError(f"--device {name}: expected a device that computes, such as cpu or cuda")
 
 
-def _no_such_gpu(there: int) -> str:
-    if not there:
+def _no_such_gpu(n: int) -> str:
+    if not n:
         return "PyTorch finds no GPU on this machine: use cpu; iuscore doctor says what is there"
-    names = "cuda or cuda:0" if there == 1 else f"cuda:0 to cuda:{there - 1}"
-    return f"expected {names}: PyTorch finds {there} {'GPU' if there == 1 else 'GPUs'} on this machine"
+    names = "cuda or cuda:0" if n == 1 else f"cuda:0 to cuda:{n - 1}"
+    return f"expected {names}: PyTorch finds {n} {'GPU' if n == 1 else 'GPUs'} on this machine"

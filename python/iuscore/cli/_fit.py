@@ -55,7 +55,7 @@ def _fractions(ctx: click.Context, param: click.Parameter, value: str) -> tuple[
 
 
 def _defaults(epu: float, texture: float) -> str:
-    """What the help says where kinds of models differ; a test compares it with `iuscore.fit.kinds`."""
+    """Help on a default that depends on the kind of model; a test compares it with `iuscore.fit.kinds`."""
     return f"{epu}; texture: {texture}"
 
 
@@ -64,7 +64,7 @@ def _names(text: str | None) -> list[str] | None:
 
 
 MAX_MEMBERS = 1000
-"""Members that a model may have, as `iuscore.models` loads it; a test compares the two."""
+"""Most members of a model, as in `iuscore.models`; a test compares the two numbers."""
 
 FIT_EXAMPLE = """\b
 Example:
@@ -80,13 +80,16 @@ Example:
 @click.argument("real", type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Model folder to write.")
 @click.option(
-    "--model", type=click.Choice(["texture", "epu"]), default="texture", help="Color and texture; or as published."
+    "--model",
+    type=click.Choice(["texture", "epu"]),
+    default="texture",
+    help="texture: named color and texture features; epu: the published network.",
 )
 @click.option("--val", type=click.Path(path_type=Path), help="Validation images that lie elsewhere than in REAL.")
 @click.option("--test", type=click.Path(path_type=Path), help="Test images that lie elsewhere than in REAL.")
 @click.option(
-    "--fractions", callback=_fractions, default="0.7,0.15,0.15", help="Of training, validation and test images, where "
-    "REAL is split by chance."
+    "--fractions", callback=_fractions, default="0.7,0.15,0.15", help="Shares of training, validation and test "
+    "images, where REAL is split at random."
 )  # fmt: skip
 @click.option("--group-by", help=f"{GROUP_BY_HELP} a group (patient, video) stays in one part.")
 @click.option(
@@ -105,10 +108,15 @@ Example:
 @click.option("--bits", type=int, help="Depth of the values in 16-bit files, such as 12; score needs the same.")
 @click.option("--max-pixels", type=click.IntRange(min=1), help=MAX_PIXELS_HELP)
 @click.option("--by-content", is_flag=True, help=BY_CONTENT_HELP)
-@click.option("--color", type=click.Choice(["auto", "color", "gray"]), show_default="auto", help="Kind of images.")
-@click.option("--size", callback=_size, show_default="128", metavar="SIZE", help="Size that images are brought to.")
 @click.option(
-    "--mode", type=click.Choice(["clean", "paper"]), show_default="clean", help="epu: maps, ours or the published ones."
+    "--color", type=click.Choice(["auto", "color", "gray"]), show_default="auto", help="Use color, or gray levels only."
+)
+@click.option("--size", callback=_size, show_default="128", metavar="SIZE", help="Size that images are resized to.")
+@click.option(
+    "--mode",
+    type=click.Choice(["clean", "paper"]),
+    show_default="clean",
+    help="epu: maps of iuscore, or the published maps.",
 )
 @click.option("--base-channels", type=int, show_default="64", help="epu: channels of the first convolutions.")
 @click.option(
@@ -121,13 +129,13 @@ Example:
     help="texture: leave out black borders, or what is 0 in the masks in FOLDER, one per image.",
 )  # fmt: skip
 @click.option("--hidden-units", type=int, show_default=_defaults(32, 16), help="Units of the hidden layers.")
-@click.option("--epochs", type=int, show_default="200", help="Most epochs.")
+@click.option("--epochs", type=int, show_default="200", help="Largest number of epochs.")
 @click.option("--patience", type=int, show_default=_defaults(10, 20), help="Epochs without a lower validation loss.")
-@click.option("--batch-size", type=int, show_default=_defaults(8, 32), help="Images a training step.")
+@click.option("--batch-size", type=int, show_default=_defaults(8, 32), help="Images per training step.")
 @click.option("--lr", "learning_rate", type=float, show_default=_defaults(0.001, 0.003), help="Learning rate.")
 @click.option("--momentum", type=float, show_default="0.9")
 @click.option("--weight-decay", type=float, show_default=_defaults(0.001, 0.1))
-@click.option("--seed", type=SEED, default=0, help="Of the split and of the first member.")
+@click.option("--seed", type=SEED, default=0, help="Random seed of the split and of the first member.")
 @click.option(
     "--members", type=click.IntRange(1, MAX_MEMBERS), show_default=_defaults(1, 3), help="Members of the ensemble."
 )
@@ -203,12 +211,12 @@ def _fit(real: Path, out: Path, options: dict[str, Any]) -> int:
     except KeyboardInterrupt:
         progress.stop()
         kept = (out / "training").is_dir()
-        what = (
+        state = (
             f"{shown(out)} keeps the finished epochs; --resume goes on"
             if kept
             else "no epoch was complete, nothing is kept; the same command begins again"
         )
-        say(f"interrupted: {what}", err=True)
+        say(f"interrupted: {state}", err=True)
         return EXIT_INTERRUPTED
     finally:
         progress.stop()
@@ -230,10 +238,10 @@ _MODEL = ("color", "mode", "size", "base_channels", "hidden_units", "heads", "dr
 
 
 def _model_options(options: dict[str, Any]) -> tuple[Any, Any]:
-    """Take the options of the model and of its training out of ``options``; what was not given is the kind's default.
+    """Remove the options of the model and of its training from ``options``, and add the defaults of its kind.
 
     Raises:
-        UserError: an option that belongs to another kind.
+        UserError: an option of another kind of model was given.
     """
     from dataclasses import fields, replace
 
@@ -259,8 +267,8 @@ def _print_fitted(record: ModelRecord, out: Path) -> None:
 
     for title, figures in (("validation", record.validation), ("test", record.test)):
         if figures is not None:
-            said = f"{title} AUROC {number(figures.auroc)} on {figures.n} images"
-            say(said if title == "test" else f"model written to {shown(out)}: {said}")
+            result = f"{title} AUROC {number(figures.auroc)} on {figures.n} images"
+            say(result if title == "test" else f"model written to {shown(out)}: {result}")
     notes = auroc_notes(record)
     references = {}
     for name in record.ceiling["paper"]:
@@ -275,11 +283,11 @@ def _print_fitted(record: ModelRecord, out: Path) -> None:
 
 
 MIN_IMAGES_OF_A_CLASS = 10
-"""Of a class: below this, an AUROC says little."""
+"""Fewest images of a class for an AUROC that means something."""
 
 
 def auroc_notes(record: ModelRecord) -> list[str | None]:
-    """What a reader of the AUROC has to know.
+    """Notes on an AUROC that is low, or of few images.
 
     Example:
         >>> from iuscore.models.record import DataRecord, Figures, ModelRecord

@@ -1,4 +1,4 @@
-"""``iuscore score``: a model applied to images."""
+"""``iuscore score``, ``iuscore verify`` and ``iuscore plot-features``: commands that use a model."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 @click.option(
     "--target",
     required=True,
-    help="Real class to compare with, or from-folder: each image with its own, see --labels-from.",
+    help="Real class to compare with, or from-folder: each image with its own class, see --labels-from.",
 )
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path), help="Folder for scores.parquet and summary.json."
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     "--precision",
     type=click.Choice(["exact", "fast", "auto"]),
     default="exact",
-    help="Arithmetic of an epu model on the CPU: float32, 16-bit integers, or what is faster.",
+    help="Arithmetic of an epu model on the CPU: float32, 16-bit integers, or the faster one.",
 )
 @click.option("--column", help=COLUMN_HELP)
 @click.option(
@@ -70,19 +70,17 @@ if TYPE_CHECKING:
 @click.option("--max-pixels", type=click.IntRange(min=1), help=MAX_PIXELS_HELP)
 @click.option("--by-content", is_flag=True, help=BY_CONTENT_HELP)
 @click.option("--group-by", help=f"{GROUP_BY_HELP} the patient; intervals count patients.")
-@click.option("--batch-size", type=click.IntRange(1, 65536), default=64, help="Images at once, fewer if large.")
+@click.option("--batch-size", type=click.IntRange(1, 65536), default=64, help="Images scored at once; fewer if large.")
 @click.option("--device", default="cpu", help="Torch device.")
-@click.option("--workers", type=click.IntRange(1, 65536), help="Processes, or Ray actors; one a processor unless said.")
-@click.option("--shard-size", type=click.IntRange(1, 100_000), help="Images done, and written, as a whole.")
+@click.option("--workers", type=click.IntRange(1, 65536), help="Processes or Ray actors; default: one per CPU.")
+@click.option("--shard-size", type=click.IntRange(1, 100_000), help="Images per part of the table.")
 @click.option(
     "--launcher",
     type=click.Choice(["local", "torchrun", "ray"]),
     default="local",
-    help="Processes of this command; torchrun or srun, which started several; actors on a Ray cluster.",
+    help="Who runs the workers: this command; torchrun or srun, which started it; a Ray cluster.",
 )
-@click.option(
-    "--ray-address", show_default="local", help="With --launcher ray: of the cluster, such as auto or host:6379."
-)
+@click.option("--ray-address", show_default="local", help="With --launcher ray: address, such as auto or host:6379.")
 @click.option("--plot", is_flag=True, help="Also draw OUT/contributions.png.")
 @click.option("--csv", is_flag=True, help="Also write the table as OUT/scores.csv.")
 @click.option("--strict", is_flag=True, help="Stop at the first unreadable image.")
@@ -105,7 +103,7 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
       iuscore score model generated --target malignant --out scores
     """
     if launcher == "local" and device == "cpu" and (workers or processors()) > 1:
-        worker_context()  # its imports take as long as those that follow
+        worker_context()  # starts the fork server, which imports modules while this process does
     with deferred_interrupts(repeated=True):
         from iuscore.engine import FROM_FOLDER, check_csv, score_source, write_csv
         from iuscore.engine.torchrun import rank_of, require_alone
@@ -158,7 +156,8 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
                 shard_size=shard_size,
                 group_by=group_by,
                 strict=strict,
-                masks=masks and masks / source.path.relative_to(images),  # below it with --split
+                masks=masks
+                and masks / source.path.relative_to(images),  # with --split, source.path is below ``images``
                 overwrite=overwrite,
                 rank=(rank.rank, rank.world) if rank else (0, 1),
                 ray_address=(ray_address or "local") if launcher == "ray" else None,
@@ -189,7 +188,7 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
     say(f"written: {', '.join(written)}")
     if csv and (rank is None or run.summary.complete):
         say(f"written: {shown(write_csv(out))}")
-    if own_picture:  # of an earlier run
+    if own_picture:  # an earlier run drew it
         picture.unlink(missing_ok=True)
     if plot and run.summary.targets:
         from iuscore.explain.plot import plot_contributions
@@ -197,12 +196,12 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
         say(f"written: {shown(plot_contributions(scorer, run.summary, picture))}")
     done = run.summary.n_done
     if rank and not (run.summary.complete or run.interrupted):
-        say(f"{done} of {run.summary.n_listed} images are there so far: the other ranks do the rest")
+        say(f"{done} of {run.summary.n_listed} images are scored so far: the other ranks score the rest")
     if run.interrupted:
         listed = run.summary.n_listed
         say(f"interrupted: {done} of {listed} images are done; run the same command again to go on", err=True)
         return EXIT_TERMINATED if ended.terminated else EXIT_INTERRUPTED
-    if run.summary.n_unreadable and (rank is None or run.summary.complete):  # torchrun ends all if one fails
+    if run.summary.n_unreadable and (rank is None or run.summary.complete):  # torchrun ends all processes if one fails
         for bad in run.summary.first_unreadable:
             say(f"could not be read: {bad.uid}: {bad.error}", err=True)
         again = run.summary.n_to_try_again
@@ -215,13 +214,13 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
 
 
 def _mask_folder(rule: str | None, mask: str | None) -> Path | None:
-    """The folder of masks; what the model does by itself may be said too."""
+    """The folder of masks; None for "border" or "none", which must agree with the model's own rule."""
     if mask not in ("border", "none", None):
         return Path(mask)
     if mask is not None and mask != ("none" if rule is None else rule):
-        does = {"border": "leaves the border out", "given": "was fitted with a folder of masks"}
+        action = {"border": "leaves the border out", "given": "was fitted with a folder of masks"}
         raise UserError(
-            f"--mask {mask}: the model {does.get(rule or '', 'counts all pixels')}, and scores of other pixels have "
+            f"--mask {mask}: the model {action.get(rule or '', 'counts all pixels')}, and scores of other pixels have "
             "nothing to be compared with: fit another model for them"
         )
     return None
@@ -236,7 +235,7 @@ def _mask_folder(rule: str | None, mask: str | None) -> Path | None:
 @click.option("--max-pixels", type=click.IntRange(min=1), help="As given to score.")
 @click.option("--mask", type=click.Path(path_type=Path), help="Masks, if they have moved.")
 @click.option("--sample", type=click.IntRange(min=0), default=100, help="Images to score again.")
-@click.option("--seed", type=SEED, default=0, help="Of the draw of these.")
+@click.option("--seed", type=SEED, default=0, help="Random seed of their choice.")
 def verify(out: Path, model: Path | None, images: Path | None, split: Any, column: str | None,
            max_pixels: int | None, mask: Path | None, sample: int, seed: int) -> int:  # fmt: skip
     """Check the folder OUT of a finished run: counts, hashes, columns, and some images scored again.
@@ -258,7 +257,7 @@ def verify(out: Path, model: Path | None, images: Path | None, split: Any, colum
         raise UserError(f"{out} does not say where its model is: give --model")
     scorer = load(model, space=identity.space, precision=identity.precision)
     labeled = identity.target == FROM_FOLDER
-    # A folder's split is part of the path that was written down.
+    # For a folder, the recorded path already contains the split.
     split = split or record.split
     source: ShardedSource = open_shards(
         images or record.images,
@@ -280,8 +279,8 @@ def verify(out: Path, model: Path | None, images: Path | None, split: Any, colum
         say(f"{found.unreadable} of {found.rows} images could not be read when they were scored: see the column error")
     if found.largest_difference is not None:
         say(f"{found.rescored} images scored again: largest difference {found.largest_difference:.2g}")
-    well = "all is as it was written" if found.unreadable else "all is well"
-    say(well if not found.problems else counted(len(found.problems), "problem"))
+    unchanged = "all is as it was written" if found.unreadable else "all is well"
+    say(unchanged if not found.problems else counted(len(found.problems), "problem"))
     return EXIT_UNREADABLE if found.problems else 0
 
 
@@ -294,7 +293,7 @@ def _is_own_picture(path: Path) -> bool:
 
 
 def _other_classes(images: Path, classes: Sequence[str], target: str) -> list[str]:
-    """Folders at the top of ``images`` that are named after classes, if not after the target alone."""
+    """Classes that have a folder directly in ``images``; empty if only the target has one."""
     found = [name for name in classes if (images / name).is_dir()] if images.is_dir() else []
     return [] if found == [target] else found
 
@@ -303,7 +302,7 @@ def _print_summary(summary: SetSummary, recall: Mapping[str, float]) -> None:
     from iuscore.engine.most_like import others_line
     from iuscore.scoring.words import doubt_of, shift_line
 
-    # Never a number alone that a note below takes back.
+    # A number that a note below takes back is printed with its doubt on the same line.
     if over := summary.mean_over_classes:
         doubt = ""
         if over.out_of_distribution:
@@ -334,14 +333,14 @@ def _print_summary(summary: SetSummary, recall: Mapping[str, float]) -> None:
 
 
 def _with_interval(mean: MeanIus | MeanOverClasses) -> str:
-    """A mean and its interval, which few images have not."""
+    """A mean with its interval; a set of few images has no interval."""
     if mean.low is None:
         return f"{number(mean.mean)} (no interval: too few)"
     return f"{number(mean.mean)} [{number(mean.low)}, {number(mean.high)}]"
 
 
 def _print_why(name: str, entry: TargetSummary) -> None:
-    """What changed and what matters, of a model that knows both."""
+    """Print what changed and what matters, for a model with named features."""
     from iuscore.features import COLORLESS
     from iuscore.scoring.words import change_lines, diversity_line
 
@@ -349,9 +348,9 @@ def _print_why(name: str, entry: TargetSummary) -> None:
         say(f"  {line}")
     changes = entry.changes or ()
     left_out = {change.name for change in changes if change.words == COLORLESS}
-    said = [c for c in entry.components if c.name not in left_out and c.difference is not None]
-    if said and any(change.beyond_chance for change in changes):
-        matters = max(said, key=lambda component: abs(component.difference or 0.0))
+    known = [c for c in entry.components if c.name not in left_out and c.difference is not None]
+    if known and any(change.beyond_chance for change in changes):
+        matters = max(known, key=lambda component: abs(component.difference or 0.0))
         say(
             f"  what matters most: {matters.name}, contribution {matters.contribution:+.2f} where real {name} "
             f"have {matters.baseline:+.2f}"
@@ -362,7 +361,7 @@ def _print_why(name: str, entry: TargetSummary) -> None:
 @click.command("plot-features", cls=Command)
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Picture to write, such as out.png.")
-@click.option("--target", help="Class, of more than two, whose output is shown; the last one unless said.")
+@click.option("--target", help="Class whose output is shown, of more than two; default: the last.")
 @click.option("--table", type=click.Path(path_type=Path), help="Also write the curves of all features as CSV.")
 def plot_features(model: Path, out: Path, target: str | None, table: Path | None) -> None:
     """Draw what each feature of a texture MODEL contributes as it goes from low to high.

@@ -1,4 +1,4 @@
-"""What a look at the real images finds before a model is trained on them; nothing is left out because of it."""
+"""Checks of the real images before training, such as masks among them, and duplicates; no image is left out."""
 
 from __future__ import annotations
 
@@ -16,24 +16,27 @@ from iuscore.features import FAINT
 from iuscore.images import Sample, Source
 
 ALIKE = 0.93
-"""Correlation of brightness steps, at 16x16, above which two images count as nearly the same. Copies saved again
-(JPEG of quality 50, another size, brightness or noise) reach 0.95 and more, a crop of 96 % about 0.95, a picture moved
-by 2 % of its width 0.8 to 0.9; of 5 million pairs of different mammography patches, chest X-rays and blood cells one
-does."""
+"""Correlation of brightness steps, at 16x16, above which two images count as nearly the same.
+
+Measured: copies that were saved again (JPEG of quality 50, another size, brightness or noise) reach 0.95 and more, a
+crop to 96 % about 0.95, an image shifted by 2 % of its width 0.8 to 0.9. Of 5 million pairs of different mammography
+patches, chest X-rays and blood cells, one pair is above the bound."""
 
 MAX_COMPARED = 20_000
-"""Images compared with each other, at most; of more, every second one, every third, and so on."""
+"""Most images that are compared with each other; of a larger set, every k-th image."""
 
 FEW_COLORED = 0.25
+"""Share of colored images up to which a warning says that few images decide for color."""
+
 _SIDE = 16
 _BLOCK = 2048
-_WORDS = "mask|masks|segmentation|segmented|seg|groundtruth|gt|annotation|annotations|contour|overlay"
-_MASK_NAME = re.compile(rf"(?P<sep>[_\-. ]?)(?<![a-z])(?P<word>{_WORDS})(?![a-z])", re.IGNORECASE)
+_MASK_WORDS = "mask|masks|segmentation|segmented|seg|groundtruth|gt|annotation|annotations|contour|overlay"
+_MASK_NAME = re.compile(rf"(?P<sep>[_\-. ]?)(?<![a-z])(?P<word>{_MASK_WORDS})(?![a-z])", re.IGNORECASE)
 
 
 @dataclass
 class _Part:
-    """What is kept of the images of one part, in the order in which they were read."""
+    """What is kept of the images of one part (training, validation or test), in the order of reading."""
 
     uids: list[str] = field(default_factory=list)
     labels: list[str | None] = field(default_factory=list)
@@ -47,7 +50,7 @@ class _Part:
 
 
 class Findings:
-    """Collects what is striking in the images that are read for fitting.
+    """Collects warnings about the images that are read for fitting.
 
     Example:
         >>> from pathlib import Path
@@ -65,7 +68,7 @@ class Findings:
         self.total = total
 
     def look(self, part: str, sample: Sample, digest: str) -> None:
-        """One image that could be read, and the SHA-256 of its content."""
+        """Add one readable image, with the SHA-256 of its content."""
         pixels, kept = sample.pixels, self.parts[part]
         assert pixels is not None
         if len(kept.uids) % self.every == 0:
@@ -83,7 +86,7 @@ class Findings:
             (kept.faint if spread <= FAINT else kept.colored).append(sample.uid)
 
     def lines(self, color: str) -> list[str]:
-        """One line for each thing found; ``color`` is what the model looks at, "color" or "gray"."""
+        """One line per warning; ``color`` is the model's option, "color" or "gray"."""
         return [*self._masks(), *self._colors(color), *self._same(), *self._alike()]
 
     def _all(self, name: str) -> list[str]:
@@ -98,8 +101,8 @@ class Findings:
             match = _MASK_NAME.search(name)
             if match is None:
                 continue
-            beside = f"{folder}/{name[: match.start()]}".lstrip("/").casefold() in stems and match.start() > 0
-            if beside or uid in two_valued or uid in constant:
+            has_image = f"{folder}/{name[: match.start()]}".lstrip("/").casefold() in stems and match.start() > 0
+            if has_image or uid in two_valued or uid in constant:
                 by_name[uid] = f"*{match[0]}*"
         lines = []
         if by_name:
@@ -118,8 +121,8 @@ class Findings:
     def _colors(self, color: str) -> list[str]:
         uids, colored, faint = self._all("uids"), self._all("colored"), self._all("faint")
         if color == "gray" and colored:
-            of = f"{_of(colored, uids)} colored, {_such(colored)}"
-            return [f"{of}; this gray model does not see it: --color color does"]
+            share = f"{_of(colored, uids)} colored, {_such(colored)}"
+            return [f"{share}; this gray model does not see it: --color color does"]
         if color == "color" and faint and not colored:
             most = f"more than {FAINT * 255:.0f} of 255 levels"
             return [f"no image has a color of {most}, as JPEG leaves it in gray ones: --color gray looks at gray only"]
@@ -187,7 +190,10 @@ def _first_of(digests: Sequence[str], uids: Sequence[str]) -> dict[str, str]:
 
 
 def _two_valued(pixels: npt.NDArray[Any]) -> bool:
-    """Whether nearly all pixels lie at the two ends of a wide range: exactly in a PNG, nearly in a JPEG."""
+    """Whether nearly all pixels are near the smallest or the largest value of a wide range, as in a mask.
+
+    Near, not equal: JPEG compression changes the values of a mask a little.
+    """
     low, high = float(pixels.min()), float(pixels.max())
     width = high - low
     if width < _unit(pixels) / 4:
@@ -197,7 +203,7 @@ def _two_valued(pixels: npt.NDArray[Any]) -> bool:
 
 
 def _color(pixels: npt.NDArray[Any]) -> float:
-    """Largest difference between the channels of a pixel, of full scale."""
+    """Largest difference between the channels of a pixel, as a share of full scale."""
     if pixels.shape[2] == 1:
         return 0.0
     return float((pixels.max(axis=2) - pixels.min(axis=2)).max()) / _unit(pixels)
@@ -208,15 +214,15 @@ def _unit(pixels: npt.NDArray[Any]) -> float:
 
 
 def _steps(pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """Steps between neighboring block means of a 16x16 grid, as a vector of length 1 (0 where there are none).
+    """Differences between neighboring block means of a 16x16 grid, as a vector of length 1 (0 for a flat image).
 
-    Steps and not the means themselves: pictures of one organ are bright in the same places, and means of different
-    ones correlate by up to 0.98.
+    Differences, not the means: images of one organ are bright in the same places, so the means of different images
+    correlate by up to 0.98.
     """
     rows, columns = (np.linspace(0, size, _SIDE + 1).astype(int) for size in pixels.shape[:2])
     if pixels.shape[0] < _SIDE or pixels.shape[1] < _SIDE:
         return np.zeros(2 * (_SIDE - 1) ** 2, np.float32)
-    # Large images are thinned out: 16 pixels a side of each block say enough.
+    # Subsample large images: 16 x 16 pixels per block are enough.
     stride = max(1, min(pixels.shape[:2]) // (16 * _SIDE))
     if stride > 1:
         return _steps(pixels[::stride, ::stride])

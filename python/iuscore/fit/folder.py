@@ -1,4 +1,4 @@
-"""The folder that a training writes its model to: what may lie there, and what is removed."""
+"""The model folder of a training: check its content before writing, and remove files of earlier trainings."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ _EVENTS = re.compile(r"events\.out\.tfevents\..*")
 
 
 def check_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
-    """Whether a training may write there.
+    """Raise unless a training may write to the folder.
 
     Raises:
-        UserError: a file, files of others, or a model or training that neither option lets it touch.
+        UserError: ``folder`` is a file, holds files of the user, or holds a model or an interrupted training that
+            neither ``resume`` nor ``overwrite`` allows to change.
     """
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file: give a folder to write the model to")
@@ -52,17 +53,17 @@ def check_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
 
 
 def has_epochs(state: Path) -> bool:
-    """Whether an interrupted training has a finished epoch; one without is no obstacle to the next."""
+    """Whether an interrupted training has a finished epoch; without one, a new training may replace it."""
     return state.is_dir() and any(file.suffix == ".safetensors" for file in state.iterdir())
 
 
 def remove_state(folder: Path) -> None:
-    """Remove what ``--resume`` needs."""
+    """Remove the files that ``--resume`` needs."""
     _remove_own(folder / "training", _STATE)
 
 
 def clear(folder: Path) -> None:
-    """Remove what an earlier training left beside the model, which stays until the new one replaces it."""
+    """Remove the files of an earlier training, but not its model, which stays until a new model replaces it."""
     remove_state(folder)
     (folder / "training").mkdir(exist_ok=True)
     _remove_own(folder / "tensorboard", _EVENTS)
@@ -70,7 +71,7 @@ def clear(folder: Path) -> None:
 
 
 def _require_own(path: Path, names: re.Pattern[str]) -> None:
-    """The user's own files may lie in a folder of this name, and are never taken for those of a training."""
+    """Raise if a folder of this name holds files that no training wrote: the user's files are never removed."""
     if path.exists() and not path.is_dir():
         raise UserError(f"{path} is a file: give another folder to write the model to")
     files = sorted(path.iterdir()) if path.exists() else []
@@ -79,7 +80,7 @@ def _require_own(path: Path, names: re.Pattern[str]) -> None:
 
 
 def _remove_own(path: Path, names: re.Pattern[str]) -> None:
-    """And the folder, if nothing else is in it."""
+    """Remove the files whose names match, and the folder if it is empty then."""
     for file in list(path.iterdir()) if path.is_dir() else []:
         if names.fullmatch(file.name):
             file.unlink()
@@ -89,8 +90,8 @@ def _remove_own(path: Path, names: re.Pattern[str]) -> None:
 
 @contextmanager
 def scratch_folder(folder: Path) -> Iterator[Path]:
-    """A folder for prepared inputs that may be too large for memory, on the disk of the model."""
-    for left in folder.glob(".prepared-*"):  # by a run that was killed
-        shutil.rmtree(left, ignore_errors=True)
+    """A temporary folder in the model folder, for prepared inputs that are too large for memory."""
+    for leftover in folder.glob(".prepared-*"):  # of a killed run
+        shutil.rmtree(leftover, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".prepared-") as scratch:
         yield Path(scratch)

@@ -1,4 +1,4 @@
-"""Which images belong together (a patient, a video), and which are left out, before images are split."""
+"""Groups of images (a patient, a video), and images to leave out, applied before the split into parts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Parts = dict[str, Source]
 
 
 def described(group_by: str | None, groups: str | None) -> str:
-    """How images were kept together, for people.
+    """How images were kept together in the split, in words.
 
     Example:
         >>> described(None, "folder"), described("^P_[0-9]+", None)
@@ -33,7 +33,7 @@ def described(group_by: str | None, groups: str | None) -> str:
 
 
 def group_column(groups: str | Path | None) -> str | None:
-    """The column of groups that ``--groups column:NAME`` names; None where groups come from elsewhere.
+    """The column that ``--groups column:NAME`` names; None for other values of ``--groups``.
 
     Example:
         >>> group_column("column:patient"), group_column("groups.csv")
@@ -44,7 +44,7 @@ def group_column(groups: str | Path | None) -> str | None:
 
 
 def without(parts: Mapping[str, Source], patterns: Sequence[str]) -> tuple[Parts, tuple[str, ...]]:
-    """The images that no pattern fits, and one line per pattern that says how many it fitted.
+    """The images that match no pattern, and one line per pattern with the number of images that it left out.
 
     Args:
         parts: images by their use.
@@ -52,7 +52,7 @@ def without(parts: Mapping[str, Source], patterns: Sequence[str]) -> tuple[Parts
             the part's folder or inside its archive where the pattern holds a slash. Case counts.
 
     Raises:
-        UserError: a pattern that fits no image, or patterns that leave a part without images.
+        UserError: a pattern matches no image, or the patterns leave a part without images.
 
     Example:
         >>> from iuscore.images import StoredFile
@@ -61,7 +61,7 @@ def without(parts: Mapping[str, Source], patterns: Sequence[str]) -> tuple[Parts
         ("left out by --exclude '*_mask.png': 1 of 2 images, such as a/1_mask.png",)
     """
     total = sum(map(len, parts.values()))
-    found: Counter[str] = Counter()
+    left_out: Counter[str] = Counter()
     example: dict[str, str] = {}
     kept: Parts = {}
     for name, part in parts.items():
@@ -71,7 +71,7 @@ def without(parts: Mapping[str, Source], patterns: Sequence[str]) -> tuple[Parts
             if fits is None:
                 chosen.append(i)
             else:
-                found[fits] += 1
+                left_out[fits] += 1
                 example.setdefault(fits, item.uid)
         if not chosen:
             raise UserError(f"--exclude: nothing is left of {part.path}: all of its {len(part)} images fit")
@@ -80,12 +80,12 @@ def without(parts: Mapping[str, Source], patterns: Sequence[str]) -> tuple[Parts
         if not any(_fits(item, pattern) for part in parts.values() for item in part.items):
             called = next(iter(parts.values())).items[0].uid
             raise UserError(f"--exclude: {pattern!r} fits none of the {total} images, which are called like {called}")
-    lines = (f"left out by --exclude {p!r}: {n} of {total} images, such as {example[p]}" for p, n in found.items())
+    lines = (f"left out by --exclude {p!r}: {n} of {total} images, such as {example[p]}" for p, n in left_out.items())
     return kept, tuple(lines)
 
 
 def _fits(item: Item, pattern: str) -> bool:
-    """Whether the file name, or for a pattern with a slash the path or the uid with its archive, is as it says."""
+    """Whether a pattern matches the file name, or, if it holds a slash, the path or the uid (with the archive)."""
     names = (item.path, item.uid) if "/" in pattern else (item.uid.rsplit("/", 1)[-1],)
     return any(fnmatchcase(name, pattern) for name in names)
 
@@ -93,7 +93,7 @@ def _fits(item: Item, pattern: str) -> bool:
 def grouped(
     parts: Mapping[str, Source], *, group_by: str | None, groups: str | Path | None
 ) -> tuple[Parts, tuple[str, ...]]:
-    """The same images with their groups, and what there is to say of them.
+    """The same images with their groups, and notes on them.
 
     Args:
         parts: images by their use.
@@ -103,7 +103,7 @@ def grouped(
             path below the given folder or inside an archive, or a file name that comes once) and ``group``.
 
     Raises:
-        UserError: both, a file that cannot be used, an image without a group.
+        UserError: both ``group_by`` and ``groups``, a CSV file that cannot be used, or an image without a group.
     """
     if group_by is not None and groups is not None:
         raise UserError("--group-by and --groups exclude each other: give one of them")
@@ -111,7 +111,7 @@ def grouped(
         return {name: images.with_groups(part, group_by) for name, part in parts.items()}, ()
     if groups is None:
         return dict(parts), ()
-    if group_column(groups) is not None:  # read with the images
+    if group_column(groups) is not None:  # the source of the images has read the groups
         return dict(parts), ()
     if str(groups) == BY_FOLDER:
         return {name: _by_folder(part) for name, part in parts.items()}, ()
@@ -136,8 +136,8 @@ def _folder(part: Source, item: Item) -> str:
 
 def _from_file(parts: Mapping[str, Source], path: Path) -> tuple[Parts, tuple[str, ...]]:
     table = _read(path)
-    every = [item for part in parts.values() for item in part.items]
-    known = Counter(name for item in every for name in {item.path, item.uid.rsplit("/", 1)[-1]})
+    items = [item for part in parts.values() for item in part.items]
+    known = Counter(name for item in items for name in {item.path, item.uid.rsplit("/", 1)[-1]})
     used: set[str] = set()
     missing: list[str] = []
     found: Parts = {}

@@ -1,4 +1,4 @@
-"""What fitting has to know of each kind of model; everything else is the same for all of them."""
+"""The steps of fitting that depend on the kind of model: options, standardization, and feature profiles."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ OptionsT = TypeVar("OptionsT")
 
 
 class ModelKind(ABC, Generic[OptionsT]):
-    """One kind of additive model, as fitting sees it.
+    """The interface between fitting and one kind of additive model.
 
     Attributes:
-        model: its class.
-        options: the dataclass of the options that belong to it.
-        training: how its members are trained unless said otherwise.
-        members: of an ensemble, unless said otherwise.
-        one_thread: whether members are trained on one thread of the processor: steps of a small model are too short
-            for a second one, and on a busy machine wait for it.
+        model: class of the model.
+        options: dataclass of its options.
+        training: default training options.
+        members: default number of members of the ensemble.
+        one_thread: whether members are trained on one CPU thread: the steps of a small model are so short that a
+            second thread does not help, and on a busy machine it delays them.
     """
 
     model: ClassVar[type[AdditiveModel]]
@@ -41,31 +41,31 @@ class ModelKind(ABC, Generic[OptionsT]):
 
     @abstractmethod
     def configure(self, options: OptionsT, classes: Sequence[str], images: Source) -> Config:
-        """The model's ``config()`` as far as options and a look at the training images decide it."""
+        """The model's ``config()``, from the options and a sample of the training images."""
 
     def standardized(self, config: Config, data: LabeledInputs) -> Config:
-        """``config`` with what the prepared training images decide."""
+        """``config`` with the standardization that the prepared training images give; unchanged by default."""
         return config
 
     def finish(self, member: AdditiveModel, data: LabeledInputs) -> None:
-        """Change a trained member in place, as far as the training images decide; nothing by default."""
+        """Adjust a trained member in place to the training images; does nothing by default."""
 
     def smaller(self, config: Config) -> list[tuple[str, Config]]:
-        """Options of smaller models, with their configurations, the smallest first; none where training is fast."""
+        """(options, configuration) of smaller models, the smallest first; empty for kinds that train fast."""
         return []
 
     def work(self, config: Config) -> float:
-        """Arithmetic of one forward pass over one image, where `smaller` gives anything."""
+        """Floating point operations of one forward pass over one image; only needed for kinds with `smaller` models."""
         return 0.0
 
     def feature_profiles(self, prepared: Mapping[str, LabeledInputs], config: Config) -> dict[str, FeatureProfile]:
-        """class -> its named features; empty of a model without some."""
+        """class -> profile of its named features; empty for a model without named features."""
         return {}
 
 
 @dataclass(frozen=True)
 class EPUOptions:
-    """Of the model "epu"; the published sizes are base_channels 64 with hidden_units 32, and 32 with 64."""
+    """Options of the model "epu"; published sizes are base_channels 64 with hidden_units 32, and 32 with 64."""
 
     color: Color = "auto"
     mode: Literal["clean", "paper"] = "clean"
@@ -75,10 +75,10 @@ class EPUOptions:
 
 
 MIN_SIDE = 32
-"""Sides of suggested maps: in smaller ones little of an image is left to see."""
+"""Smallest height and width of maps that are suggested: smaller maps lose most of the image."""
 
 _SMALLER = ((4, 4), (4, 8), (2, 8), (2, 16), (1, 16), (1, 32))
-"""By how much the sides of the maps are divided, and the most channels."""
+"""(divisor of height and width of the maps, most channels) of the smaller models to suggest."""
 
 
 class EPUKind(ModelKind[EPUOptions]):
@@ -107,7 +107,7 @@ class EPUKind(ModelKind[EPUOptions]):
         squares = np.stack([np.square(image, dtype=np.float64).mean(axis=(1, 2)) for image in data.inputs])
         mean = means.mean(axis=0)
         sd = np.sqrt(np.maximum(squares.mean(axis=0) - mean**2, 0.0))
-        # A map that is flat in every image carries nothing; dividing by its rounding would make it loud.
+        # A map that is flat in every image has no information; dividing by its tiny deviation would amplify rounding.
         return config | {"map_mean": mean.tolist(), "map_sd": np.where(sd > 1e-3, sd, 1.0).tolist()}
 
     def smaller(self, config: Config) -> list[tuple[str, Config]]:
@@ -129,7 +129,7 @@ class EPUKind(ModelKind[EPUOptions]):
 
 @dataclass(frozen=True)
 class TextureOptions:
-    """Of the model "texture"; see `iuscore.models.TextureModel`."""
+    """Options of the model "texture"; see `iuscore.models.TextureModel`."""
 
     color: Color = "auto"
     size: tuple[int, int] = (128, 128)
@@ -171,7 +171,7 @@ class TextureKind(ModelKind[TextureOptions]):
         member.center(torch.from_numpy(data.inputs).to(device), torch.from_numpy(data.labels).to(device))
 
     def feature_profiles(self, prepared: Mapping[str, LabeledInputs], config: Config) -> dict[str, FeatureProfile]:
-        """What the features of each class are. Nothing was fitted to them, so training images count too."""
+        """Profiles over training and validation images: training does not change features, so both can be used."""
         parts = [prepared["train"], prepared["val"]]
         values = np.concatenate([part.inputs for part in parts])
         labels = np.concatenate([part.labels for part in parts])
@@ -181,7 +181,7 @@ class TextureKind(ModelKind[TextureOptions]):
 
 
 KINDS: Mapping[str, ModelKind[Any]] = {"epu": EPUKind(), "texture": TextureKind()}
-"""``--model`` -> its kind."""
+"""Value of ``--model`` -> kind."""
 
 
 def kind_of(model: str) -> ModelKind[Any]:
@@ -200,7 +200,7 @@ def kind_of(model: str) -> ModelKind[Any]:
 
 
 def color_of(source: Source, color: Color, looked_at: int = 64) -> Literal["color", "gray"]:
-    """``color``, or for "auto" whether any pixel of up to 64 images spread over the source has a color."""
+    """``color``; "auto" becomes "color" if one of up to 64 images, evenly spaced over the source, has a color."""
     if color != "auto":
         return color
     for i in np.linspace(0, len(source) - 1, min(looked_at, len(source))).astype(int):

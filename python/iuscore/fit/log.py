@@ -1,4 +1,4 @@
-"""What a training run says while it works: progress, ``log.jsonl`` and TensorBoard."""
+"""The log of a training: progress, ``log.jsonl`` and TensorBoard."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from iuscore.fit.training import LabeledInputs, MemberProgress, TrainingOptions
 from iuscore.progress import Progress
 
 SHORT_EPOCH = 2.0
-"""Seconds below which progress counts epochs instead of images."""
+"""Epochs shorter than this, in seconds: progress counts epochs instead of images."""
 
 
 def summary_writer() -> Any:
@@ -36,14 +36,14 @@ def summary_writer() -> Any:
 
 
 def _write_all(file: io.FileIO, content: bytes) -> None:
-    """Where there is no room for all of it, a first call writes a part, and the next one raises."""
+    """Write until all is written: on a full disk, one call writes a part of the content, and the next call raises."""
     done = 0
     while done < len(content):
         done += file.write(content[done:])
 
 
 class TrainingLog:
-    """Hears batches and epochs of one run; ``begin`` and ``end`` enclose each member."""
+    """Receives batches and epochs of one training; ``begin`` and ``end`` are called around each member."""
 
     def __init__(self, progress: Progress, folder: Path, tensorboard: bool, options: TrainingOptions, n: int,
                  resume: bool) -> None:  # fmt: skip
@@ -61,7 +61,7 @@ class TrainingLog:
 
     def estimate(self, kind: ModelKind[Any], config: Config, device: str | torch.device,
                  prepared: Mapping[str, LabeledInputs]) -> None:  # fmt: skip
-        """Progress how long an epoch takes on this machine, as measured."""
+        """Measure the time of an epoch on this machine, and report it."""
         step, forward = seconds_per_image(kind.model(**config).to(device), min(self.options.batch_size, self.images))
         seconds = step * self.images + forward * len(prepared["val"])
         self.by_epoch = seconds < SHORT_EPOCH
@@ -96,7 +96,7 @@ class TrainingLog:
                 _write_all(log, (json.dumps(line) + "\n").encode())
             except OSError as error:
                 with suppress(OSError):
-                    log.truncate(end)  # half a line would be in the way of the next
+                    log.truncate(end)  # removes the incomplete line
                 error.filename = str(self.log_path)
                 raise
         if self.writer is not None:

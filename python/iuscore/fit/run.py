@@ -1,4 +1,4 @@
-"""Fit an additive model to real images and describe what they contribute."""
+"""Fit an additive model to real images, compute its baseline profiles, and write the model folder."""
 
 from __future__ import annotations
 
@@ -44,12 +44,19 @@ from iuscore.progress import Progress
 from iuscore.scoring.baseline import baseline_profiles, ceiling_and_floor
 from iuscore.scoring.contributions import contributions_of_inputs, prepare_source
 
-MAX_SEED = 2**32  # NumPy's generators take larger seeds, scikit-learn's do not
+MAX_SEED = 2**32  # larger seeds are valid for NumPy, but not for scikit-learn
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """Where the model is and how it came out."""
+    """The result of `fit`.
+
+    Attributes:
+        folder: the model folder.
+        record: the content of its ``config.json``.
+        interrupted: whether the training was stopped before its end.
+        unreadable: (uid, reason) of the images that were left out.
+    """
 
     folder: Path
     record: ModelRecord
@@ -79,28 +86,28 @@ def fit(
     Args:
         splits: see `open_splits`.
         out: the model folder: ``model.safetensors``, ``config.json``, ``log.jsonl``.
-        model: kind of the additive model: "texture", or "epu", the published one; when None, the kind that
-            ``model_options`` belong to, and "texture" without any.
-        model_options: `EPUOptions` or `TextureOptions`, as ``model`` says; its defaults when None.
-        training: see `TrainingOptions`; the defaults of the kind when None.
-        classes: label order; sorted names when None. Of two classes the second is the one of positive logits.
-        seed: of the first member, 0 to 2^32 - 1.
-        members: of the ensemble, trained from ``seed``, ``seed`` + 1, ...; when None, 1 of "epu" and 3
-            of "texture".
-        device: to train on.
-        resume: go on with an interrupted run of the same options and data in ``out``; where no epoch of one is there,
-            begin.
-        overwrite: replace a model that is in ``out``.
-        strict: an unreadable image is an error; otherwise it is left out and listed in ``Fitted.unreadable``.
+        model: kind of the additive model: "texture", or "epu" (the published model); None: the kind of
+            ``model_options``, or "texture" without options.
+        model_options: `EPUOptions` or `TextureOptions`, to match ``model``; None: the defaults.
+        training: see `TrainingOptions`; None: the defaults of the kind.
+        classes: class names in label order; None: sorted names. Of two classes, the second has positive logits.
+        seed: random seed of the first member, 0 to 2^32 - 1.
+        members: number of members of the ensemble, trained from ``seed``, ``seed`` + 1, ...; None: 1 for "epu" and 3
+            for "texture".
+        device: torch device to train on.
+        resume: continue an interrupted training of the same options and data in ``out``; without a finished epoch in
+            ``out``, begin a new training.
+        overwrite: replace a model in ``out``.
+        strict: raise at an unreadable image; otherwise it is left out and listed in ``Fitted.unreadable``.
         tensorboard: write event files to ``out/tensorboard`` (extra ``tensorboard``).
-        progress: hears lines and progress.
+        progress: receives lines and progress; None: nothing is reported.
 
     Returns:
-        `Fitted`; ``interrupted`` where a KeyboardInterrupt ended the training early with the best weights kept.
+        `Fitted`; ``interrupted`` if a KeyboardInterrupt ended the training early, with the best weights kept.
 
     Raises:
-        UserError: options or data that cannot be used, a folder that holds another model. KeyboardInterrupt: before
-            the first epoch was complete.
+        UserError: options or data that cannot be used, or a folder that holds another model. KeyboardInterrupt:
+            interrupted before the first epoch was complete.
 
     Example:
         >>> import tempfile
@@ -137,22 +144,22 @@ def fit(
     if tensorboard:
         summary_writer()
     config = kind.configure(model_options, names, splits.train)
-    check_weights(kind.model, config)  # options that do not fit are found before the images are read
+    check_weights(kind.model, config)  # raises for wrong options before the images are read
     counts = len(splits.train), len(splits.val)
     if not resume and (advice := suggestion(kind, config, device, images=counts, batch=training.batch_size,
                                             epochs=training.epochs, members=count)):  # fmt: skip
         progress.line(advice)
     fingerprints = {name: images.fingerprint(part) for name, part in splits.parts().items()}
     with (
-        disk_errors_as_user_errors(partial(_not_written, folder)),
+        disk_errors_as_user_errors(partial(_write_error, folder)),
         output_folder(folder, "training"),
         scratch_folder(folder) as scratch,
         torch.random.fork_rng(devices=[]),
     ):
         marks: list[int] = []
         prepared, unreadable, findings = _prepare(kind.model(**config), splits, scratch, progress, marks, strict=strict)
-        found = findings.lines(config["color"])
-        for line in found:
+        warnings = findings.lines(config["color"])
+        for line in warnings:
             progress.warning(line)
         config = kind.standardized(config, prepared["train"])
         if not resume:
@@ -175,7 +182,7 @@ def fit(
             test=_figures(ensemble, prepared["test"]) if "test" in prepared else None,
             training=TrainingRecord(**asdict(training), seeds=len(trained), interrupted=interrupted),
             data=DataRecord(
-                **_describe_data(splits, found, prepared, names, fingerprints),
+                **_describe_data(splits, warnings, prepared, names, fingerprints),
                 numbers=_numbers(splits, names, classes),
                 known_images=KnownImagesRecord(**images.KnownImages.of(marks).to_json()),
             ),
@@ -188,8 +195,8 @@ def fit(
     return Fitted(folder, record, interrupted, tuple(unreadable))
 
 
-def _not_written(folder: Path, error: OSError) -> str:
-    """What the disk refused, and how to go on."""
+def _write_error(folder: Path, error: OSError) -> str:
+    """The message for a disk that refused to write, with how to continue."""
     kept = (
         "the finished epochs are kept: mend that and give the same command with --resume"
         if has_epochs(folder / "training")
@@ -201,9 +208,9 @@ def _not_written(folder: Path, error: OSError) -> str:
 def _prepare(
     model: AdditiveModel, splits: Splits, scratch: Path, progress: Progress, marks: list[int], *, strict: bool
 ) -> tuple[dict[str, LabeledInputs], list[tuple[str, str]], Findings]:
-    """Inputs and labels of each part, (uid, reason) of the images that were left out, and what a look at them found.
+    """Read all images: inputs and labels of each part, (uid, reason) of the images left out, and the findings.
 
-    ``marks`` gets those of training and validation images.
+    The marks of training and validation images are appended to ``marks``.
     """
     prepared: dict[str, LabeledInputs] = {}
     findings = Findings(splits.parts())
@@ -213,17 +220,17 @@ def _prepare(
     def on_warnings(uid: str, texts: tuple[str, ...]) -> None:
         dark.extend([uid] * (NO_BORDER in texts))
 
-    said = on_warnings if model.mask == "border" else None
+    border_warnings = on_warnings if model.mask == "border" else None
     for name, part in splits.parts().items():
         progress.start(f"reading {name} images", len(part), "img")
 
         def look(position: int, sample: Sample, name: str = name, part: Source = part) -> None:
             findings.look(name, sample, part.items[position].stored.digest())
 
-        own = None if name == "test" else marks
         inputs, kept, errors = prepare_source(
-            model, part, scratch / name, on_batch=progress.advance, on_image=look, on_warnings=said, marks=own
-        )
+            model, part, scratch / name, on_batch=progress.advance, on_image=look, on_warnings=border_warnings,
+            marks=None if name == "test" else marks,
+        )  # fmt: skip
         progress.stop()
         if errors and strict:
             raise UserError(f"{errors[0][0]}: {errors[0][1]} (--strict)")
@@ -252,7 +259,7 @@ def _train_members(
     resume: bool,
     log: TrainingLog,
 ) -> tuple[list[AdditiveModel], list[MemberProgress]]:
-    """Train one member a seed; fewer where a KeyboardInterrupt ended it, which is raised if there is none to keep."""
+    """Train one member per seed; a KeyboardInterrupt keeps the members so far, or is raised if there are none."""
     members: list[AdditiveModel] = []
     progresses: list[MemberProgress] = []
     for number, seed in enumerate(seeds):
@@ -308,13 +315,13 @@ def _describe_member(progress: MemberProgress) -> MemberRecord:
 
 
 def _profiles(model: Ensemble, prepared: Mapping[str, LabeledInputs]) -> dict[str, Any]:
-    """Baseline profiles of validation images, ceiling and floor of held-out ones, in every space.
+    """Baseline profiles of validation images, and held-out references (ceiling, floor), in every space.
 
-    Held out are the test images, where they are of all classes, else the validation images one at a time.
+    The held-out images are the test images if they cover all classes, else each validation image is held out in turn.
     """
     val, test = prepared["val"], prepared.get("test")
-    whole = test is not None and len(np.unique(test.labels)) == len(model.classes)
-    held_out, source = (test, "test") if test is not None and whole else (val, "leave-one-out")
+    covers_all = test is not None and len(np.unique(test.labels)) == len(model.classes)
+    held_out, source = (test, "test") if test is not None and covers_all else (val, "leave-one-out")
     profiles, ceiling, floor = {}, {}, {}
     groups = val.groups if any(group is not None for group in val.groups) else None
     for space in SPACES:
@@ -332,7 +339,7 @@ def _profiles(model: Ensemble, prepared: Mapping[str, LabeledInputs]) -> dict[st
 
 
 def _figures(model: AdditiveModel, data: LabeledInputs) -> Figures:
-    """Of held-out real images: their number, AUROC, and the shares whose class the model finds, of all and by class."""
+    """Number of held-out real images, AUROC, accuracy, and recall by class."""
     logits = predict(model, data.inputs)
     right = model.probabilities(logits).numpy().argmax(1) == data.labels
     accuracy = float(right.mean()) if len(data) else None
@@ -352,7 +359,7 @@ def _data_line(splits: Splits, prepared: Mapping[str, LabeledInputs], names: Seq
 
 
 def _numbers(splits: Splits, names: Sequence[str], classes: Sequence[str] | None) -> dict[str, str]:
-    """Integer label -> class, as the user said: by a map, or by the order in which the classes were named."""
+    """Integer label -> class, from the user's map, or from the order of the given class names."""
     if splits.class_map:
         return {label: name for label, name in splits.class_map.items() if label.isdecimal()}
     return {} if classes is None else {str(i): name for i, name in enumerate(names)}
@@ -360,14 +367,14 @@ def _numbers(splits: Splits, names: Sequence[str], classes: Sequence[str] | None
 
 def _describe_data(
     splits: Splits,
-    found: Sequence[str],
+    warnings: Sequence[str],
     prepared: Mapping[str, LabeledInputs],
     names: Sequence[str],
     fingerprints: Mapping[str, str],
 ) -> dict[str, Any]:
     return {
         "origin": splits.origin,
-        "warnings": (*splits.warnings, *found),
+        "warnings": (*splits.warnings, *warnings),
         "notes": tuple(splits.notes),
         "bits": splits.train.bits,
         "group_by": splits.group_by,

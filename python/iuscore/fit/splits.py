@@ -1,4 +1,4 @@
-"""Real images by their use: training, validation and test."""
+"""Find or make the parts of the real images: training, validation and test."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Splits:
 
     Attributes:
         train, val, test: the images.
-        origin: where the parts come from, for people.
-        warnings: what is wrong with them, such as a patient in two parts.
+        origin: where the parts come from, in words.
+        warnings: problems of the parts, such as a patient in two of them.
         class_map: label -> class, as the user gave it.
-        notes: what was passed over or left out.
+        notes: files and folders that were ignored or left out.
         group_by: the pattern that found the groups, where one was given.
     """
 
@@ -41,7 +41,7 @@ class Splits:
     group_by: str | None = None
 
     def parts(self) -> dict[str, Source]:
-        """The parts that are there, by name."""
+        """Name -> part, for the parts that have images."""
         named = {"train": self.train, "val": self.val}
         return named | ({"test": self.test} if self.test is not None and len(self.test) else {})
 
@@ -67,29 +67,29 @@ def open_splits(
 ) -> Splits:
     """Find training, validation and test images.
 
-    Where validation images are not given, they are taken from the training images.
+    If validation images are not given, a random share of the training images is used.
 
     Args:
-        real: what `iuscore.images.open_source` takes: a folder by class or with class prefixes in the file names,
-            WebDataset's ``.tar`` archives, Parquet files, a MedMNIST ``.npz``, ``.npy`` arrays. It may have parts of
-            its own: folders train (training) and perhaps val (valid, validation) and test (testing), in any case;
+        real: images that `iuscore.images.open_source` takes: a folder by class or with class prefixes in the file
+            names, WebDataset's ``.tar`` archives, Parquet files, a MedMNIST ``.npz``, ``.npy`` arrays. It may already
+            be in parts: folders train (training) and perhaps val (valid, validation) and test (testing), in any case;
             archives with such a word in their names (``train-00000.parquet``); or the arrays of an ``.npz``.
-        val, test: validation and test images that lie elsewhere, in place of the parts that ``real`` has.
+        val, test: validation and test images in another place, used instead of the parts in ``real``.
         labels_from, classes, class_map: see `iuscore.images.open_source`.
-        fractions: of train, val and test where ``real`` is split here; of train and val where only the validation
-            images are missing.
-        seed: of that split.
+        fractions: shares of train, val and test if ``real`` is split here; if only validation images are missing, the
+            first two give the split of the training images.
+        seed: random seed of the split.
         group_by: regular expression on names, see `iuscore.images.with_groups`; images of one group stay in one part.
-            Where the parts are given, groups that two parts share are a warning.
-        groups: "folder", "column:NAME" of Parquet files, or a CSV file with the columns file and group, in the place of
+            If the parts are given, a group in two parts gives a warning.
+        groups: "folder", "column:NAME" of Parquet files, or a CSV file with the columns file and group; instead of
             ``group_by``.
         exclude: shell patterns of images to leave out.
-        masks: folder of one mask per image, at the same path as the image has below ``real``, with any extension of an
-            image, nonzero = counted. With ``val`` it holds a folder train, val and test each.
+        masks: folder of masks, one per image, at the path that the image has below ``real``, with any image extension;
+            nonzero = counted. With ``val``, the folder contains a folder train, val and test each.
         column, max_pixels, bits, by_content: see `iuscore.images.open_source`.
 
     Raises:
-        UserError: nothing found, classes that differ between the parts, a split that cannot be made.
+        UserError: no images, classes that differ between the parts, or a split that cannot be made.
 
     Example:
         >>> import tempfile
@@ -107,12 +107,12 @@ def open_splits(
         )  # fmt: skip
         return source if masks is None else images.with_masks(source, Path(masks, part))
 
-    parts, origin, beside = _found(Path(real), val, test, classes, opened)
-    notes = [*beside, *_passed_over(parts)]
-    parts, said = without(parts, exclude)
-    notes += said
-    parts, said = grouped(parts, group_by=group_by, groups=groups)
-    notes += said
+    parts, origin, ignored = _find_parts(Path(real), val, test, classes, opened)
+    notes = [*ignored, *_ignored_files(parts)]
+    parts, lines = without(parts, exclude)
+    notes += lines
+    parts, lines = grouped(parts, group_by=group_by, groups=groups)
+    notes += lines
     kept = described(group_by, None if groups is None else str(groups))
     if _WHOLE in parts:
         parts = _divided(parts[_WHOLE], fractions, seed)
@@ -137,29 +137,29 @@ def open_splits(
     return Splits(parts["train"], parts["val"], parts.get("test"), origin, warnings, class_map, tuple(notes), group_by)
 
 
-def _found(
+def _find_parts(
     root: Path,
     val: str | Path | None,
     test: str | Path | None,
     classes: Sequence[str] | None,
     opened: Callable[[str | Path, str], Source],
 ) -> tuple[Parts, str, list[str]]:
-    """Images by part, or all of them; where the parts come from; what lies beside them."""
+    """Images by part, or undivided under the name "all"; the origin of the parts; notes on ignored folders."""
     inside = images.find_explicit_splits(root) if root.is_dir() else {}
     folders = _sub_folders(root)
     if val is not None or test is not None:
         elsewhere = {name: path for name, path in (("val", val), ("test", test)) if path}
         given = {"train": root} | inside | elsewhere
         parts = {name: opened(given[name], name) for name in NAMES if name in given}
-        # An archive may hold validation and test images too: they are no training images.
+        # If the archive of the training images holds validation and test images too, leave these out.
         parts = _parts_in_archives(parts["train"]) | {name: part for name, part in parts.items() if name != "train"}
         return {name: parts[name] for name in NAMES if name in parts}, "folders given", []
     if len(inside) > 1:
         beside = sorted(set(folders) - {path.name for path in inside.values()})
-        said = f"passed over beside the parts: folders {_first(beside)}" if beside else ""
+        note = f"passed over beside the parts: folders {_first(beside)}" if beside else ""
         names = " and ".join([", ".join([*inside][:-1]), [*inside][-1]])
         parts = {name: opened(path, path.name) for name, path in inside.items()}
-        return parts, f"folders {names}", [said] if said else []
+        return parts, f"folders {names}", [note] if note else []
     if inside and len(folders) == 1:
         return {_WHOLE: opened(inside["train"], inside["train"].name)}, "", []
     if are_splits(folders) and not (classes and {c.casefold() for c in classes} & {f.casefold() for f in folders}):
@@ -175,20 +175,20 @@ _NPZ_ORIGIN, _ARCHIVES_ORIGIN = "splits of the npz file", "parts named by the ar
 
 
 def _parts_in_archives(source: Source) -> Parts:
-    """The images by the parts that the arrays of an .npz or the names of archives tell; else all as "train"."""
+    """The images by part, from the array names of an .npz or the names of archives; without parts, all as "train"."""
     if source.path.suffix.lower() == ".npz" and not source.path.is_dir():
         named: list[str | None] = [item.uid.partition("/")[0] for item in source.items]
     else:
         of_archive = {name: part_of(name) for name in {item.archive or "" for item in source.items}}
         named = [of_archive[item.archive or ""] for item in source.items]
-        if len(set(named) - {None}) < 2:  # all of one part, or of none
+        if len(set(named) - {None}) < 2:  # all archives are of one part, or of no part
             return {"train": source}
         if None in named:
-            strange = next(name for name, part in sorted(of_archive.items()) if part is None)
-            other = next(name for name, part in sorted(of_archive.items()) if part is not None)
+            without_part = next(name for name, part in sorted(of_archive.items()) if part is None)
+            of_part = next(name for name, part in sorted(of_archive.items()) if part is not None)
             raise UserError(
-                f"{source.path} holds {other}, which is named after a part, and {strange}, which is not: name all of "
-                "them so, or give the training images as REAL and the others as --val and --test"
+                f"{source.path} holds {of_part}, which is named after a part, and {without_part}, which is not: name "
+                "all of them so, or give the training images as REAL and the others as --val and --test"
             )
     parts = {
         name: source.subset([i for i, part in enumerate(named) if part == name]) for name in NAMES if name in named
@@ -212,7 +212,7 @@ def _alike_but_for_case(classes: Sequence[str]) -> tuple[str, ...]:
 
 
 def _spelled_as(part: Source, classes: Sequence[str]) -> Source:
-    """The same images; classes that differ from ``classes`` in upper and lower case alone are spelled as there."""
+    """The same images, with class names spelled as in ``classes`` where only upper and lower case differ."""
     names = {name: class_named(name, classes) for name in part.classes}
     if part.classes == tuple(classes) or None in names.values() or len(set(names.values())) < len(names):
         return part
@@ -230,26 +230,26 @@ def _sub_folders(root: Path) -> list[str]:
 
 
 def _not_classes(root: Path, folders: Sequence[str]) -> str:
-    """What to do with ``real_train``, ``real_val`` and the like, as exactly as the names allow."""
+    """The error for folders such as ``real_train`` and ``real_val``, with the exact command if their names allow it."""
     by_part: dict[str, list[str]] = {}
     for name in folders:
         parts = parts_in(name)
         if len(parts) == 1:
             by_part.setdefault(parts.pop(), []).append(name)
-    said = f"{root} holds {_first(folders)}: these are parts of a data set, not classes; "
+    problem = f"{root} holds {_first(folders)}: these are parts of a data set, not classes; "
     if "train" in by_part and all(len(names) == 1 for names in by_part.values()):
         options = [f"--{part} {root / by_part[part][0]}" for part in ("val", "test") if part in by_part]
-        return said + f"name the parts: iuscore fit {' '.join([str(root / by_part['train'][0]), *options])}"
-    return said + "call the training folder train, the others val and test, or give them as REAL, --val and --test"
+        return problem + f"name the parts: iuscore fit {' '.join([str(root / by_part['train'][0]), *options])}"
+    return problem + "call the training folder train, the others val and test, or give them as REAL, --val and --test"
 
 
 def _first(names: Sequence[str], total: int | None = None, most: int = 5) -> str:
-    """The first names of ``total`` (those given, when None), and how many more there are."""
+    """The first names, and the number of further ones out of ``total`` (None: ``len(names)``)."""
     more = (len(names) if total is None else total) - len(names[:most])
     return ", ".join(names[:most]) + (f" and {more} more" if more else "")
 
 
-def _passed_over(parts: Mapping[str, Source]) -> list[str]:
+def _ignored_files(parts: Mapping[str, Source]) -> list[str]:
     lines = []
     for part in parts.values():
         if part.ignored:
@@ -268,12 +268,13 @@ def _divided(source: Source, fractions: tuple[float, float, float], seed: int) -
 
 
 def _shared_groups(parts: Mapping[str, Source]) -> tuple[str, ...]:
-    """One warning for each two parts that share groups; `iuscore.fit.findings` finds the same content in two parts."""
-    found = []
+    """One warning for each pair of parts that share groups; `iuscore.fit.findings` finds equal images in two parts."""
+    warnings = []
     for one, other in combinations(parts, 2):
         examples = {item.group: item.uid for item in reversed(parts[one].items) if item.group is not None}
         shared = {item.group: item.uid for item in reversed(parts[other].items) if item.group in examples}
         if shared:
             group = min(shared)
-            found.append(f"{one} and {other} share {len(shared)} groups, such as {examples[group]} and {shared[group]}")
-    return tuple(found)
+            example = f"{examples[group]} and {shared[group]}"
+            warnings.append(f"{one} and {other} share {len(shared)} groups, such as {example}")
+    return tuple(warnings)

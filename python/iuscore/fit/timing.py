@@ -1,4 +1,4 @@
-"""How long training takes on this machine, measured on a few batches."""
+"""Estimate the time of a training on this machine from a few timed steps, and suggest a faster model."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from iuscore.fit.training import loss_of
 from iuscore.models import AdditiveModel
 
 MINUTES = 5.0
-"""What a suggested training may take."""
+"""Longest suggested training, in minutes."""
 
 FEW_EPOCHS, MIN_EPOCHS = 30, 5
 
 
 def seconds_per_image(model: AdditiveModel, batch: int, steps: int = 3, seconds: float = 3.0) -> tuple[float, float]:
-    """Seconds an image of one training step and of one forward pass, on random inputs.
+    """Seconds per image of one training step and of one forward pass, on random inputs.
 
     Args:
-        model: on the device to measure; not changed.
-        batch: images at once.
-        steps: at most; fewer where they take more than ``seconds``. One more warms up.
+        model: the model, on the device to measure; not changed.
+        batch: images per step.
+        steps: most steps after a warm-up step; fewer if all take more than ``seconds``.
 
     Example:
         >>> from iuscore.models import EPUCNN
@@ -69,25 +69,26 @@ def suggestion(
     members: int,
     patience: float = 0.6,
 ) -> str | None:
-    """One set of options for a training that ends in minutes on this machine, where the one asked for takes long.
+    """Options for a training that takes minutes on this machine, if the requested training takes long.
 
-    The model asked for and smaller ones are timed on ``device``, these from the smallest up, as long as they end within
-    `MINUTES`; the largest of them is suggested, with few epochs, if its steps are `FASTER` times faster or more.
+    The requested model and smaller models are timed on ``device``, from the smallest model up, while a training with
+    few epochs stays within `MINUTES`. The largest such model is suggested if its steps are at least `FASTER` times
+    faster.
 
     Args:
-        kind, config: the model asked for.
-        device: to train on.
+        kind, config: the requested model.
+        device: torch device to train on.
         images: numbers of training and of validation images.
-        batch, epochs, members: of the training asked for.
-        patience: seconds after which no other model is timed.
+        batch, epochs, members: options of the requested training.
+        patience: seconds after which no further model is timed.
 
     Returns:
-        One line, or None where the training asked for ends in minutes too, or no smaller one is so much faster.
+        One line, or None if the requested training takes minutes too, or no smaller model is that much faster.
     """
     limit, few = MINUTES * 60, min(epochs, FEW_EPOCHS)
     at_once = min(batch, images[0])
 
-    def whole(times: tuple[float, float], epochs: int) -> float:
+    def total_seconds(times: tuple[float, float], epochs: int) -> float:
         return (times[0] * images[0] + times[1] * images[1]) * epochs * members
 
     asked: tuple[float, float] | None = None
@@ -95,14 +96,14 @@ def suggestion(
     begin = time.perf_counter()
     for options, smaller in kind.smaller(config):
         work = kind.work(smaller)
-        if best is not None and whole(best[1], few) * work / best[2] > limit:
+        if best is not None and total_seconds(best[1], few) * work / best[2] > limit:
             break
         found = seconds_per_image(kind.model(**smaller).to(device), at_once, seconds=0.1)
         if asked is None:
             asked = _asked(kind, config, device, found, work)
-            if whole(asked, epochs) < 2 * limit:
+            if total_seconds(asked, epochs) < 2 * limit:
                 return None
-        if asked[0] < FASTER * found[0] or (best is not None and whole(found, few) > limit):
+        if asked[0] < FASTER * found[0] or (best is not None and total_seconds(found, few) > limit):
             break
         best = (options, found, work)
         if time.perf_counter() - begin > patience:
@@ -110,12 +111,12 @@ def suggestion(
     if best is None or asked is None:
         return None
     options, found, _ = best
-    if whole(found, few) > limit:
-        few = min(few, max(MIN_EPOCHS, int(limit / whole(found, 1))))
-    if whole(asked, epochs) < 2 * whole(found, few):
+    if total_seconds(found, few) > limit:
+        few = min(few, max(MIN_EPOCHS, int(limit / total_seconds(found, 1))))
+    if total_seconds(asked, epochs) < 2 * total_seconds(found, few):
         return None
     options += f" --epochs {few}" if few < epochs else ""
-    short, long = format_seconds(whole(found, few)), format_seconds(whole(asked, epochs))
+    short, long = format_seconds(total_seconds(found, few)), format_seconds(total_seconds(asked, epochs))
     return (
         f"{options} takes about {short} on this machine, the training asked for up to {long}: steps of both were timed "
         "just now"
@@ -123,7 +124,7 @@ def suggestion(
 
 
 FASTER = 3.0
-"""By how much the steps of a suggested model are faster than those of the one asked for, at least."""
+"""Smallest ratio of step times, requested to suggested model."""
 
 _LONGEST_STEP = 0.25
 
@@ -131,28 +132,28 @@ _LONGEST_STEP = 0.25
 def _asked(
     kind: ModelKind[Any], config: Config, device: str | torch.device, small: tuple[float, float], work: float
 ) -> tuple[float, float]:
-    """Seconds an image of a step and of a forward pass of the model asked for.
+    """Seconds per image of a step and of a forward pass of the requested model.
 
-    One image is timed; where its step would be long, one of fewer pixels: from there the time grows with the arithmetic
-    as it grew from the small model to this one.
+    One image is timed. If its step would take long, a smaller image is timed, and the time is extrapolated linearly in
+    the number of operations, with the slope between the small model and this one.
 
     Args:
-        small: seconds of a small model, and ``work``: its arithmetic.
+        small: times of a small model; ``work``: its number of operations.
     """
     timed, (height, width) = config, config["size"]
     while kind.work(timed) * small[0] / work > _LONGEST_STEP and min(height, width) >= 2 * MIN_SIDE:
         height, width = height // 2, width // 2
         timed = config | {"size": [height, width]}
-    done, whole = kind.work(timed), kind.work(config)
+    timed_work, full_work = kind.work(timed), kind.work(config)
     found = []
     for seconds, before in zip(seconds_per_image(kind.model(**timed).to(device), 1, seconds=0.1), small, strict=True):
-        rate = (seconds - before) / (done - work) if done > work else 0.0
-        found.append(seconds + max(rate, 0.0) * (whole - done))
+        slope = (seconds - before) / (timed_work - work) if timed_work > work else 0.0
+        found.append(seconds + max(slope, 0.0) * (full_work - timed_work))
     return found[0], found[1]
 
 
 def format_seconds(seconds: float) -> str:
-    """A duration as people say it.
+    """A duration in words.
 
     Example:
         >>> [format_seconds(s) for s in (0.2, 42, 600, 9000, 3e5, 3e7)]

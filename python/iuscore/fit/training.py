@@ -1,4 +1,4 @@
-"""Train one additive model on prepared inputs: early stopping, best weights kept, resumable after every epoch."""
+"""Train one additive model on prepared inputs, with early stopping, best weights, and resume after every epoch."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Inputs = npt.NDArray[np.float32]
 
 MAX_EPOCHS = 1_000_000
 MAX_BATCH_SIZE = 65_536
-"""In one step of training."""
+"""Most images in one training step."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,11 @@ class TrainingOptions:
 
     Gradient descent on binary cross-entropy (two classes) or cross-entropy (more). Training ends after
     ``epochs``, or once the validation loss has not fallen for ``patience`` epochs; the weights of the epoch with
-    the lowest validation loss are kept. A fall by less than ``least_gain`` does not count: where classes are told apart
-    completely, the loss falls for ever, and weights grow with it.
+    the lowest validation loss are kept. A decrease by less than ``least_gain`` does not count: if the classes are
+    perfectly separable, the loss decreases for ever while the weights grow.
 
-    ``optimizer`` "sgd" is stochastic gradient descent with momentum, as published; "adamw" (Loshchilov, Hutter,
-    ICLR 2019) takes ``momentum`` for the decay of the first moment, and 0.999 for that of the second.
+    ``optimizer`` "sgd" is stochastic gradient descent with momentum, as published. "adamw" (Loshchilov, Hutter,
+    ICLR 2019) uses ``momentum`` as decay of the first moment, and 0.999 as decay of the second.
 
     Source: training configuration of the published implementation (Gatoula, Dimas, Iakovidis, IEEE TMI 2026).
     """
@@ -55,7 +55,7 @@ class TrainingOptions:
     least_gain: float = 0.0
 
     def __post_init__(self) -> None:
-        # Batch normalization has nothing to normalize a single image by.
+        # At least 2 images: batch normalization needs a variance over the batch.
         bounds = {"epochs": (1, MAX_EPOCHS), "batch_size": (2, MAX_BATCH_SIZE), "patience": (1, MAX_EPOCHS)}
         for name, (least, most) in bounds.items():
             if getattr(self, name) < least:
@@ -76,7 +76,7 @@ class TrainingOptions:
 
 @dataclass(frozen=True)
 class LabeledInputs:
-    """Prepared inputs, first axis N, int64 labels [N], and the group of each, such as its patient, if known."""
+    """Prepared inputs (first axis N), int64 labels [N], and the group of each image, such as its patient, if known."""
 
     inputs: Inputs
     labels: npt.NDArray[np.int64]
@@ -91,7 +91,7 @@ class LabeledInputs:
 
 @dataclass
 class MemberProgress:
-    """State of one member after ``epoch`` finished epochs; ``history`` has one entry an epoch."""
+    """State of one member after ``epoch`` finished epochs; ``history`` has one entry per epoch."""
 
     seed: int
     epoch: int = 0
@@ -107,7 +107,7 @@ class MemberProgress:
 
 @contextmanager
 def threads(n: int) -> Iterator[None]:
-    """Let PyTorch use ``n`` threads of the processor inside the block.
+    """Let PyTorch use ``n`` CPU threads inside the block.
 
     Example:
         >>> with threads(1):
@@ -146,20 +146,21 @@ def train(
         data: training inputs.
         validation: validation inputs.
         options: see `TrainingOptions`.
-        seed: of shuffling and dropout. Every epoch draws from (seed, epoch), so a resumed run repeats an
-            deferred_interrupts one.
+        seed: random seed of shuffling and dropout. Every epoch draws from (seed, epoch), so a resumed training gives
+            the same weights as an uninterrupted one.
         state: file of the resumable state, rewritten after every epoch.
-        identity: JSON-able description of the run; a resume with another one is refused.
-        resume: go on from ``state`` where it exists.
+        identity: JSON-able description of the training; a resume with another description is refused.
+        resume: continue from ``state`` if it exists.
         on_batch: called with (images, loss) after every step.
         on_epoch: called after every epoch.
 
     Returns:
-        The progress. ``finished`` is False where a KeyboardInterrupt stopped it; the best weights so far are kept.
+        The progress. ``finished`` is False if a KeyboardInterrupt stopped the training; the model has the best weights
+        so far.
 
     Raises:
-        UserError: a resume that does not fit, or a loss that is not finite.
-        KeyboardInterrupt: stopped before the first epoch was complete, so there is nothing to keep.
+        UserError: ``state`` is of a training with other options or data, or the loss is not finite.
+        KeyboardInterrupt: stopped before the first epoch was complete, so there are no weights to keep.
     """
     device = model.bias.device
     optimizer = _OPTIMIZERS[options.optimizer](model.parameters(), options)
@@ -168,7 +169,7 @@ def train(
         progress, best = _restore(state, model, optimizer, identity)
     try:
         while not progress.finished:
-            # Seeded inside a fork, so that training leaves the caller's random state alone.
+            # Seed inside a fork of the random state, so that the caller's random state stays unchanged.
             with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
                 torch.manual_seed(_epoch_seed(seed, progress.epoch))
                 train_loss = _train_epoch(model, data, optimizer, options.batch_size, device, on_batch)
@@ -229,7 +230,7 @@ def _train_epoch(model: AdditiveModel, data: LabeledInputs, optimizer: torch.opt
     order = torch.randperm(len(data)).numpy()
     for start in range(0, len(data), batch_size):
         chosen = order[start : start + batch_size]
-        # Batch normalization of a map that is pooled to 1x1 has no variance over a single image, the last one left.
+        # Skip a last batch of one image: batch normalization of a map pooled to 1x1 has no variance over one image.
         if len(chosen) == 1 and start > 0:
             continue
         inputs, labels = data.batch(np.sort(chosen), device)
@@ -262,10 +263,10 @@ def predict(model: AdditiveModel, inputs: Inputs, *, batch_size: int = 64) -> Te
 
 
 def evaluate(model: AdditiveModel, data: LabeledInputs) -> dict[str, float | None]:
-    """{"val_loss", "val_auroc", "val_accuracy"} of validation inputs; AUROC is None with one class only.
+    """{"val_loss", "val_auroc", "val_accuracy"} of validation inputs; AUROC is None if there is one class only.
 
     Raises:
-        UserError: the loss is not finite, as after a learning rate too high.
+        UserError: the loss is not finite, for example because the learning rate is too high.
     """
     logits, labels = predict(model, data.inputs), torch.from_numpy(data.labels)
     loss = _finite(loss_of(model, logits, labels), "validation")
@@ -279,8 +280,9 @@ def evaluate(model: AdditiveModel, data: LabeledInputs) -> dict[str, float | Non
 def auroc(logits: npt.NDArray[np.floating[Any]], labels: npt.NDArray[np.int64]) -> float | None:
     """Area under the ROC curve; macro average of one class against the rest where there are more than two.
 
-    Images are ranked by logits: probabilities of float32 are all 1 above a logit of 16.6, and would tie. Of more than
-    two classes, class k is ranked by its log odds, logit k less the logsumexp of the other logits, in float64.
+    Images are ranked by logits, not probabilities: above a logit of 16.6 a float32 probability is 1, which gives ties.
+    With more than two classes, class k is ranked by its log odds: logit k minus the logsumexp of the other logits, in
+    float64.
 
     Args:
         logits: float [N, K]; K = 1 for two classes, else one per class.
@@ -293,7 +295,7 @@ def auroc(logits: npt.NDArray[np.floating[Any]], labels: npt.NDArray[np.int64]) 
         >>> auroc(np.array([[40.0], [41.0]]), np.array([0, 1]))
         1.0
     """
-    from sklearn.metrics import roc_auc_score  # takes as long as PyTorch; the suggestion comes before
+    from sklearn.metrics import roc_auc_score  # a slow import, as slow as PyTorch's
 
     wide = logits.astype(np.float64)
     odds = wide if wide.shape[1] == 1 else np.stack([_log_odds(wide, k) for k in range(wide.shape[1])], axis=1)
@@ -318,10 +320,10 @@ def _save(state: Path, model: AdditiveModel, optimizer: torch.optim.Optimizer, b
         for key, value in optimizer.state.get(parameter, {}).items():
             if isinstance(value, Tensor):
                 tensors[f"optimizer.{key}.{name}"] = value
-    # One file, so that a kill at any instant leaves the state of a whole epoch.
+    # One file, so that a process killed at any instant leaves the complete state of one epoch.
     payload = {"progress": json.dumps(asdict(progress)), "identity": json.dumps(dict(identity))}
     content = safetensors.torch.save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, payload)
-    # Under this name a killed training may leave it, and the next one removes it.
+    # A killed training may leave a file of this name behind; the next training removes it.
     temporary = state.with_name(state.name + ".tmp")
     try:
         temporary.write_bytes(content)
@@ -355,11 +357,11 @@ def _restore(
 
 
 class ResumeDiffers(UserError):
-    """What was trained with another value than the one given now.
+    """A resume with another value of an argument, or with other images, than the interrupted training.
 
     Attributes:
-        name: of the argument, or of the part of the data.
-        was, now: its values.
+        name: name of the argument, or of the part of the data.
+        was, now: value of the interrupted training, and value given now.
     """
 
     def __init__(self, name: str, was: object, now: object) -> None:
@@ -367,21 +369,21 @@ class ResumeDiffers(UserError):
         super().__init__(self.called(name))
 
     def called(self, name: str) -> str:
-        """The message, where the argument is called ``name``.
+        """The message, with the argument called ``name``.
 
         Example:
             >>> ResumeDiffers("learning_rate", 0.1, 0.2).called("--lr")
             '--resume: --lr was 0.1, now it is 0.2; use the same options and data, or another folder'
         """
-        said = f"{name} was {self.was!r}, now it is {self.now!r}"
-        if self.name in ("train", "val", "test"):  # by a fingerprint, which says nothing to a reader
-            said = f"the {self.name} images are others than before"
-        return f"--resume: {said}; use the same options and data, or another folder"
+        difference = f"{name} was {self.was!r}, now it is {self.now!r}"
+        if self.name in ("train", "val", "test"):  # their values are hashes, which tell a reader nothing
+            difference = f"the {self.name} images are others than before"
+        return f"--resume: {difference}; use the same options and data, or another folder"
 
 
 def _difference(stored: Mapping[str, Any], identity: Mapping[str, Any]) -> tuple[str, object, object] | None:
-    """What differs first: its own name, its value then and now."""
-    # A seed before the images that it chose.
+    """The first difference: (name, stored value, present value); None if there is none."""
+    # Compare the seed before the images: another seed chooses other images.
     for key, value in sorted(identity.items(), key=lambda item: isinstance(item[1], Mapping)):
         was = stored.get(key)
         if isinstance(value, Mapping) and isinstance(was, Mapping):
