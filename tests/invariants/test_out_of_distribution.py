@@ -28,7 +28,7 @@ from iuscore.features.change import RIDGE, chance, changes
 from iuscore.features.out_of_distribution import inverted
 from iuscore.models import Ensemble, ModelRecord, TextureModel
 from iuscore.scoring.baseline import feature_profiles_of
-from iuscore.scoring.words import MAX_DISTANCE, MAX_JOINT_DISTANCE, is_of_another_kind
+from iuscore.scoring.words import MAX_DISTANCE, MAX_JOINT_DISTANCE, is_jointly_out_of_distribution
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -170,7 +170,7 @@ class TestRealImages:
     def of_another_kind(self, known: dict[str, FeatureProfile], values: Measured, n: int) -> float:
         rng = np.random.default_rng(0)
         sets = [values[rng.integers(0, len(values), n)].mean(0) for _ in range(self.N)]
-        return float(np.mean([is_of_another_kind(known, mean, GRAY, n) for mean in sets]))
+        return float(np.mean([is_jointly_out_of_distribution(known, mean, GRAY, n) for mean in sets]))
 
     @pytest.mark.parametrize("n", [1, 10, 20, 50, 200])
     def test_held_out_ones_are_not(self, known: dict[str, FeatureProfile], held_out: Pixels, n: int) -> None:

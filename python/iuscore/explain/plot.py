@@ -1,4 +1,4 @@
-"""Pictures of profiles and scores (extra ``plot``)."""
+"""Plots of profiles and scores (extra ``plot``)."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from iuscore.scoring.scorer import Scorer
 from iuscore.scoring.words import doubt_of
 
 _SOFTWARE = "iuscore"
-_BASELINE, _SET = "#4477AA", "#EE7733"  # told apart by color-blind readers too
+_BASELINE, _SET = "#4477AA", "#EE7733"  # color-blind readers can distinguish these colors
 _CHANCE = "#BBBBBB"
-_LONGEST = 20.0  # bars beyond are cut, or one of a thousand spreads would hide all others; the number says how far
+_LONGEST = 20.0  # longer bars are cut, so that one bar of a thousand spreads does not hide the others
 
 
 def plot_contributions(scorer: Scorer, summary: SetSummary, path: str | os.PathLike[str]) -> Path:
@@ -26,8 +26,8 @@ def plot_contributions(scorer: Scorer, summary: SetSummary, path: str | os.PathL
 
     Args:
         scorer: the model.
-        summary: of `iuscore.engine.score_source`.
-        path: ``.png`` (or whatever matplotlib writes); one panel per target class.
+        summary: summary of `iuscore.engine.score_source`.
+        path: file to write, ``.png`` or another format of matplotlib; one panel per target class.
 
     Raises:
         UserError: matplotlib is missing, or nothing was scored.
@@ -49,7 +49,7 @@ def _drawn(scorer: Scorer, summary: SetSummary, path: Path, *, measured: bool) -
         _panel(next(axes), scorer, name, entry)
         if measured:
             _changes_panel(next(axes), name, entry)
-    # Says whose the picture is: a later run replaces its own only.
+    # Mark the file: a later run replaces only pictures with this mark.
     figure.savefig(path, metadata={"Software": _SOFTWARE} if path.suffix.lower() == ".png" else None)
     return path
 
@@ -64,7 +64,7 @@ def is_own_picture(path: str | os.PathLike[str]) -> bool:
 
 
 def new_figure(width: float, height: float) -> Any:
-    """A matplotlib figure of so many inches.
+    """A matplotlib figure; width and height in inches.
 
     Raises:
         UserError: matplotlib is missing.
@@ -74,14 +74,14 @@ def new_figure(width: float, height: float) -> Any:
         from matplotlib.figure import Figure
     except ImportError:
         raise UserError("a plot needs the extra: pip install -c constraints.txt '.[plot]'") from None
-    # Not pyplot: it holds global state and looks for a display.
+    # Not pyplot, which has global state and needs a display.
     figure = Figure(figsize=(width, height), layout="constrained", dpi=150)
     FigureCanvasAgg(figure)
     return figure
 
 
 def check_picture(path: str | os.PathLike[str]) -> None:
-    """UserError where the ending of ``path`` is none that a picture can have."""
+    """Raise a UserError if matplotlib cannot write pictures with the extension of ``path``."""
     kinds = new_figure(1.0, 1.0).canvas.get_supported_filetypes()
     if Path(path).suffix[1:].lower() not in kinds:
         raise UserError(f"{path}: expected a name that ends as a picture does, such as features.png or features.pdf")
@@ -128,8 +128,8 @@ def _panel(axis: Any, scorer: Scorer, name: str, entry: TargetSummary) -> None:
 
 
 def _changes_panel(axis: Any, name: str, entry: TargetSummary) -> None:
-    """The statistic of each group that moved farthest: the number that is printed, with its sign."""
-    # A lack of color is said in words: its spreads, of values that hardly differ, would hide all other bars.
+    """Bars of the statistic of each group that moved farthest, with sign: the numbers that the command prints."""
+    # Color groups without color are left out: their shifts are huge and would hide all other bars. The title says so.
     changes = [change for change in entry.changes or () if change.words != COLORLESS]
     shifts = [max(-_LONGEST, min(_LONGEST, change.shift)) for change in changes]
     colors = [_SET if change.beyond_chance else _CHANCE for change in changes]
@@ -137,7 +137,7 @@ def _changes_panel(axis: Any, name: str, entry: TargetSummary) -> None:
     for x, (change, shift) in enumerate(zip(changes, shifts, strict=True)):
         leading = change.feature.removeprefix(f"{change.name} ")
         up = shift >= 0
-        # Beyond the dashed line where the bar ends before it, so that no line runs through a number.
+        # If the bar ends before the dashed line, write the number beyond the line, so that the line does not cross it.
         axis.annotate(
             f"{leading}\n{change.shift:+.1f}", (x, max(shift, 1.0) if up else min(shift, -1.0)),
             xytext=(0, 3 if up else -3), textcoords="offset points", ha="center", va="bottom" if up else "top",
@@ -171,7 +171,7 @@ def _title(name: str, entry: TargetSummary) -> str:
 
 
 def plain(name: str) -> str:
-    """A class name as matplotlib can draw it: two dollar signs would begin a formula, and fonts lack characters.
+    """A class name that matplotlib can draw: "$" is escaped, and characters that no font has are written as escapes.
 
     Example:
         >>> plain("a$")
@@ -184,7 +184,7 @@ def plain(name: str) -> str:
 
 @contextmanager
 def fonts_for(names: Iterable[str]) -> Iterator[None]:
-    """While inside, texts are drawn with one more installed font where the usual one lacks characters of names."""
+    """In the block, add an installed font for characters of ``names`` that the default font lacks."""
     import matplotlib
 
     missing = {ord(c) for name in names for c in name} - _characters()
@@ -195,7 +195,7 @@ def fonts_for(names: Iterable[str]) -> Iterator[None]:
 
 
 def _characters() -> set[int]:
-    """Characters that the fonts in use can draw."""
+    """Code points that the current fonts can draw."""
     import matplotlib
     from matplotlib.font_manager import FontProperties, findfont, get_font
 
@@ -204,7 +204,7 @@ def _characters() -> set[int]:
 
 
 def _font_with(missing: set[int]) -> str | None:
-    """Name of the installed font that has most of these characters."""
+    """Name of the installed font with the most of these characters."""
     from matplotlib.font_manager import fontManager, get_font
 
     best, most = None, 0

@@ -1,4 +1,4 @@
-"""Shape functions: what one feature of a texture model contributes as it goes from low to high."""
+"""Shape functions: the contribution of one feature of a texture model as a function of its value."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from iuscore.ops import AdditiveWeights, additive_tables
 
 Array = npt.NDArray[np.float64]
 
-REACH = 3.0  # standard deviations to either side; the model itself looks no farther
+REACH = 3.0  # range of a curve, in standard deviations on both sides; the model clamps features to the same range
 POINTS = 61
 
 
 @dataclass(frozen=True)
 class ShapeFunction:
-    """What a feature contributes while all others are at their mean over the training images.
+    """Contribution of a feature while all others are at their mean over the training images.
 
     Attributes:
-        feature: which one.
-        positions: standard deviations from the mean over the training images, ascending, [P].
-        values: the same in the feature's own unit, [P].
-        contributions: of the feature's group towards the class's output, less that at the mean, [P].
-        error: bound on the error of straight lines between these points, computed from all kinks of the networks.
-        varies: False where all training images had one value, so that the networks learned nothing of others.
+        feature: the feature.
+        positions: standardized values, in standard deviations from the mean of the training images, ascending, [P].
+        values: the same values in the feature's own unit, [P].
+        contributions: contribution of the feature's group to the output of the class, minus that at the mean, [P].
+        error: bound on the error of linear interpolation between the points, from all kinks of the ReLU networks.
+        varies: False if all training images had the same value, so that the networks learned nothing about others.
     """
 
     feature: Feature
@@ -47,14 +47,14 @@ class ShapeFunction:
 
     @property
     def possible(self) -> npt.NDArray[np.bool_]:
-        """Which positions have a value that there can be; none but the mean of what never varied in training, [P]."""
+        """Whether each value is in the range of the feature, [P]; if ``varies`` is False, only the mean is possible."""
         low, high = self.feature.range
-        found: npt.NDArray[np.bool_] = (self.values >= low) & (self.values <= high)
-        return found if self.varies else np.arange(len(found)) == len(found) // 2
+        in_range: npt.NDArray[np.bool_] = (self.values >= low) & (self.values <= high)
+        return in_range if self.varies else np.arange(len(in_range)) == len(in_range) // 2
 
     @property
     def effect(self) -> float:
-        """Largest less smallest contribution of values that there can be within two standard deviations."""
+        """Largest minus smallest contribution over possible values within two standard deviations."""
         near = self.contributions[self.possible & (np.abs(self.positions) <= 2.0 + 1e-9)]
         return float(np.ptp(near)) if len(near) else 0.0
 
@@ -63,8 +63,8 @@ def shape_functions(model: Ensemble, target: str) -> list[ShapeFunction]:
     """Shape functions of all features, in their order.
 
     Args:
-        model: of kind "texture"; with ``heads="tanh"`` contributions are those before the tanh.
-        target: class whose output is shown; of two classes, contributions are towards the second in any case.
+        model: a model of kind "texture"; with ``heads="tanh"``, contributions are taken before the tanh.
+        target: class whose output is shown; with two classes, contributions are always towards the second class.
 
     Raises:
         UserError: a model of another kind, or an unknown class.
@@ -82,10 +82,10 @@ def shape_functions(model: Ensemble, target: str) -> list[ShapeFunction]:
     tables = [additive_tables(_one_by_one(member), low=-REACH, high=REACH, points=POINTS) for member in members]
     values = np.mean([table.values[..., column].double().cpu().numpy() for table in tables], axis=0)
     errors = np.mean([table.error[:, column].cpu().numpy() for table in tables], axis=0)
-    # Of the curve itself and of the value at the mean that is taken off.
+    # Twice the error: one for the curve, and one for the subtracted value at the mean.
     values, errors = values - values[:, POINTS // 2, None], 2.0 * errors
     positions = np.linspace(-REACH, REACH, POINTS)
-    mean, sd = members[0].feature_mean, members[0].feature_sd  # exactly 1 stands for a spread of 0
+    mean, sd = members[0].feature_mean, members[0].feature_sd  # sd is exactly 1 if the feature did not vary in training
     return [
         ShapeFunction(feature, positions, mean[i] + positions * sd[i], values[i], float(errors[i]), bool(sd[i] != 1.0))
         for i, feature in enumerate(model.features)
@@ -93,7 +93,7 @@ def shape_functions(model: Ensemble, target: str) -> list[ShapeFunction]:
 
 
 def _one_by_one(member: TextureModel) -> AdditiveWeights:
-    """A network of one input per feature: that of its group, with all others at their mean, where they add nothing."""
+    """One network with one input per feature: the network of its group, with all other inputs at their mean (0)."""
     weights = member.weights()
     group = torch.tensor([g for g, size in enumerate(member.groups) for _ in range(size)], device=weights.w1.device)
     others = {field.name: getattr(weights, field.name)[group] for field in fields(weights) if field.name != "w1"}
@@ -101,9 +101,9 @@ def _one_by_one(member: TextureModel) -> AdditiveWeights:
 
 
 def write_shapes(shapes: Sequence[ShapeFunction], path: str | os.PathLike[str]) -> Path:
-    """Write shape functions as a table in CSV, at values that there can be.
+    """Write shape functions as a CSV table, for possible values only.
 
-    Its columns: group, feature, unit, value, standardized, contribution, error.
+    Columns: group, feature, unit, value, standardized, contribution, error.
     """
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -116,17 +116,17 @@ def write_shapes(shapes: Sequence[ShapeFunction], path: str | os.PathLike[str]) 
     return Path(path)
 
 
-_COLORS = ("#4477AA", "#EE7733", "#228833")  # told apart by color-blind readers too
+_COLORS = ("#4477AA", "#EE7733", "#228833")  # color-blind readers can distinguish these colors
 
 
 def plot_shapes(model: Ensemble, target: str, shapes: Sequence[ShapeFunction], path: str | os.PathLike[str]) -> Path:
-    """Draw, a panel per group, the three features of it with the largest effect.
+    """Draw one panel per group, with the three features of the largest effect.
 
     Args:
-        model: of kind "texture".
-        target: the class that was asked for.
-        shapes: of `shape_functions`.
-        path: ``.png`` (or whatever matplotlib writes).
+        model: a model of kind "texture".
+        target: the class whose output is shown.
+        shapes: result of `shape_functions`.
+        path: file to write, ``.png`` or another format of matplotlib.
 
     Raises:
         UserError: matplotlib is missing.
@@ -150,13 +150,13 @@ def _drawn(model: Ensemble, target: str, shapes: Sequence[ShapeFunction], path: 
 
 
 def named(shape: ShapeFunction) -> str:
-    """A feature with its mean and spread among the training images, in a unit that readers know."""
+    """Name of a feature, with mean and standard deviation over the training images in a unit that readers know."""
     middle = len(shape.values) // 2
     mean, sd = float(shape.values[middle]), float(shape.values[-1] - shape.values[middle]) / REACH
     name = shape.feature.name.removeprefix(f"{shape.feature.group} ")
     if (undone := shape.feature.undone) is None:
         return f"{name} (mean {mean:.2g}, sd {sd:.1g})"
-    # The spread is not the same to both sides there.
+    # In that unit, one standard deviation has different lengths above and below the mean.
     return f"{name} (mean {undone(mean):.2g}, 1 sd: {undone(mean - sd):.2g} to {undone(mean + sd):.2g})"
 
 
@@ -165,7 +165,7 @@ def _panel(axis: Any, group: str, shapes: Sequence[ShapeFunction]) -> None:
     for color, shape in zip(_COLORS, largest, strict=False):
         keep = shape.possible
         axis.plot(shape.positions[keep], shape.contributions[keep], color=color, label=named(shape))
-    axis.set_xlim(-1.05 * REACH, 1.05 * REACH)  # of curves that end where values do, too
+    axis.set_xlim(-1.05 * REACH, 1.05 * REACH)  # the same axis for curves of a smaller range
     axis.axhline(0, color="black", linewidth=0.6)
     axis.set_title(group, fontsize=10)
     axis.tick_params(labelsize=8)

@@ -1,4 +1,4 @@
-"""Named features of an image that a texture model adds up, group by group."""
+"""Named features of images, which a texture model takes in groups."""
 
 from iuscore.features.change import (
     COLORLESS,

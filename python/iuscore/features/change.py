@@ -1,4 +1,4 @@
-"""What changed: how far the features of an image or a set lie from those of real images, in the spread of these."""
+"""What changed: distances of features from real images, in standard deviations of the real images (spreads)."""
 
 from __future__ import annotations
 
@@ -17,22 +17,23 @@ from iuscore.features.registry import COLOR_GROUPS, Feature
 Array = npt.NDArray[np.floating[Any]]
 
 MIN_SD = 1.0 / 256.0
-"""Real images whose spread is below one 8-bit step count as this far apart, or a change of rounding would be large."""
+"""Smallest standard deviation to divide by, one 8-bit step: otherwise a change of rounding would look large."""
 
 COLORLESS = "the images have no color"
-"""What is said of color groups where images have no color. The hue of a gray pixel means nothing."""
+"""Text for the color groups of images without color, because the hue of a gray pixel has no meaning."""
 
 COLORED_SHARE = 1e-3
-"""Share of colored pixels below which images are said to have none, where real ones have more."""
+"""Share of colored pixels below which images count as without color, if real images have more."""
 
 RIDGE = 0.1
-"""Share of the unit matrix in the correlation of statistics, so that small differences between statistics that nearly
-always agree, as rounding and compression make them, count little."""
+"""Weight of the unit matrix in the correlation matrix (ridge). It reduces the weight of small differences between
+highly correlated statistics, such as rounding and compression cause."""
 
 CORRELATION_DIGITS = 3
+"""Decimals of the correlations in a profile."""
 
 MIN_NEIGHBORS, MAX_NEIGHBORS = 25, 1600
-"""Images between which nearest neighbors are compared; fewer say nothing, more cost the square of their number."""
+"""Fewest and most images for nearest-neighbor distances: fewer say too little, and the cost grows with the square."""
 
 
 _Number = Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)]
@@ -44,11 +45,11 @@ class FeatureProfile:
 
     Attributes:
         n: number of images, at least 2.
-        mean, sd: of each feature over the images, [F].
-        nearest: number of images -> median distance of an image to the one most like it among so many, in
-            standardized statistics; for 25, 50, 100, ... as far as there are images.
-        correlation: of every two statistics, the rows of the matrix below its diagonal one after the other, rounded
-            to `CORRELATION_DIGITS`; None of a model of an earlier version.
+        mean, sd: mean and standard deviation of each feature over the images, [F].
+        nearest: number of images k -> median nearest-neighbor distance among k images, in standardized statistics; for
+            k = 25, 50, 100, ... up to the number of images.
+        correlation: correlation of each pair of statistics: the lower triangle of the matrix, row by row, rounded to
+            `CORRELATION_DIGITS`; None for a model of an earlier version.
     """
 
     n: Annotated[int, msgspec.Meta(ge=2, le=10**15)]
@@ -59,15 +60,15 @@ class FeatureProfile:
 
     @cached_property
     def unmixing(self) -> Array | None:
-        """[S, S], what makes statistics in spreads uncorrelated among real images, ridged; None where not known."""
+        """Whitening matrix [S, S] of the statistics in spreads, with ridge; None if the correlation is unknown."""
         if self.correlation is None:
             return None
-        size = (1 + math.isqrt(1 + 8 * len(self.correlation))) // 2  # rows of a matrix with so many below its diagonal
+        size = (1 + math.isqrt(1 + 8 * len(self.correlation))) // 2  # the triangle has size (size - 1) / 2 numbers
         matrix = np.eye(size)
         matrix[np.tril_indices(size, -1)] = self.correlation
         values, vectors = np.linalg.eigh(matrix, "L")
-        found: Array = (vectors / np.sqrt(np.maximum((1 - RIDGE) * values + RIDGE, RIDGE / 2))).T
-        return found
+        whitening: Array = (vectors / np.sqrt(np.maximum((1 - RIDGE) * values + RIDGE, RIDGE / 2))).T
+        return whitening
 
 
 @dataclass(frozen=True)
@@ -75,15 +76,14 @@ class GroupChange:
     """How far one group of features moved.
 
     Attributes:
-        name: of the group.
-        moved: root mean square, over the group's statistics, of the distance from the real mean in real standard
-            deviations. Of a set near 0 where nothing changed; a single real image has about 1.
+        name: name of the group.
+        moved: root mean square, over the group's statistics, of the distance from the mean of real images in real
+            standard deviations. Near 0 for an unchanged set; about 1 for a single real image.
         feature: the statistic that moved farthest.
-        shift: how far that one moved, in real standard deviations ("spreads"), with its sign.
-        noise: what ``moved`` of real images reaches by chance: in 95 % of sets of as many images no group is beyond.
-        words: what images look like whose ``feature`` moved that way, and whose mean did, where that says more;
-            `COLORLESS` of all color groups of images without color, where real ones have some; "" where the move is
-            not known.
+        shift: signed distance that this statistic moved, in real standard deviations ("spreads").
+        noise: bound on ``moved`` by chance: in 95 % of real sets of as many images, no group exceeds it.
+        words: how images look whose ``feature`` moved in this direction, after the words for the mean where these say
+            more; `COLORLESS` for the color groups of images without color, if real images have color; "" if unknown.
     """
 
     name: str
@@ -95,12 +95,12 @@ class GroupChange:
 
     @property
     def beyond_chance(self) -> bool:
-        """Whether so many real images rarely move as far."""
+        """Whether ``moved`` is larger than chance explains."""
         return self.moved > self.noise
 
 
 def feature_profile(values: Array, features: Sequence[Feature], *, seed: int = 0) -> FeatureProfile | None:
-    """Describe the features of real images [N, F] of one class; None for fewer than two.
+    """The profile of features [N, F] of real images of one class; None for fewer than two images.
 
     Example:
         >>> from iuscore.features import FEATURES
@@ -124,21 +124,21 @@ def feature_profile(values: Array, features: Sequence[Feature], *, seed: int = 0
 
 
 def chance(n: int, profile: FeatureProfile, groups: int) -> float:
-    """How far the farthest of some groups of statistics moves where nothing changed.
+    """Bound on ``moved`` over all groups for a set in which nothing changed.
 
-    The mean of n images of a class, less that of the profile's N in their standard deviation, has Student's
-    distribution with N - 1 degrees of freedom, times sqrt(1/n + 1/N). Of the root mean square of several such numbers,
-    dependent or not, far values are no likelier than of one (Szekely, Bakirov, Probab. Theory Relat. Fields 2003), and
-    the 5 % are divided among the groups (Bonferroni). Images are taken as independent: several of one patient are not,
-    and their mean strays farther.
+    The difference between the means of n images and of the profile's N images of one class, in standard deviations of
+    the latter, has Student's distribution with N - 1 degrees of freedom, times sqrt(1/n + 1/N). The root mean square of
+    several such numbers, dependent or not, has no heavier tail than one of them (Szekely, Bakirov, Probab. Theory
+    Relat. Fields 2003). The 5 % are divided among the groups (Bonferroni). Images are assumed to be independent; with
+    several images of one patient, the mean varies more.
 
     Args:
-        n: images in the set.
-        profile: of the real class.
-        groups: how many there are.
+        n: number of images in the set.
+        profile: profile of the real class.
+        groups: number of groups.
 
     Returns:
-        What ``moved`` exceeds, in any group, in at most about 5 % of real sets.
+        Value that ``moved`` exceeds, in any group, in at most about 5 % of real sets.
 
     Example:
         >>> profile = FeatureProfile(400, (0.0,), (1.0,), {})
@@ -152,17 +152,17 @@ def chance(n: int, profile: FeatureProfile, groups: int) -> float:
 
 
 def changes(profile: FeatureProfile, values: Array, features: Sequence[Feature], n: int = 1) -> tuple[GroupChange, ...]:
-    """How far each group lies from real images.
+    """Distance of each group from real images.
 
     Args:
-        profile: of the real class.
-        values: [F], of an image or the mean of a set.
-        features: what the columns are.
+        profile: profile of the real class.
+        values: [F], features of an image, or their mean over a set.
+        features: the F columns.
         n: number of images that ``values`` are the mean of.
 
     Returns:
-        One a group, in the order of the groups. Shares of a histogram are left out: statistics have names that can be
-        said, and a share that no real image has would be infinitely far off.
+        One `GroupChange` per group, in the order of the groups. Shares of histograms are left out: statistics are
+        easier to describe, and a share that is 0 in all real images would be infinitely far off.
 
     Example:
         >>> from iuscore.features import FEATURES
@@ -193,13 +193,13 @@ def changes(profile: FeatureProfile, values: Array, features: Sequence[Feature],
 
 
 def _has_no_color(profile: FeatureProfile, values: Array, features: Sequence[Feature]) -> bool:
-    """Whether images have no color where real ones have some."""
+    """Whether images have no color although real images have color."""
     place = next((i for i, feature in enumerate(features) if feature.name == "hue colored"), None)
     return place is not None and float(values[place]) < COLORED_SHARE <= profile.mean[place]
 
 
 def farthest_moved(profile: FeatureProfile, values: Array, features: Sequence[Feature]) -> Array:
-    """``moved`` of the group that lies farthest from real images, of each image of [N, F]: [N].
+    """For each image of [N, F], ``moved`` of the group that lies farthest from real images: [N].
 
     Example:
         >>> from iuscore.features import FEATURES
@@ -213,46 +213,46 @@ def farthest_moved(profile: FeatureProfile, values: Array, features: Sequence[Fe
     squares = np.square((np.asarray(values, dtype=np.float64) - profile.mean) / np.maximum(profile.sd, MIN_SD))
     groups = dict.fromkeys(feature.group for feature in features)
     columns = [[i for i, f in enumerate(features) if f.group == name and f.role == "statistic"] for name in groups]
-    found: Array = np.sqrt(np.max([squares[:, each].mean(axis=1) for each in columns], axis=0))
-    return found
+    farthest: Array = np.sqrt(np.max([squares[:, each].mean(axis=1) for each in columns], axis=0))
+    return farthest
 
 
 LEVELS = ("mean", "p05", "median", "p95")
-"""Statistics that say by themselves whether a plane's values are higher or lower."""
+"""Statistics that show directly whether the values of a plane are higher or lower."""
 
 
 def _words(statistics: Sequence[Feature], shifts: Array, farthest: int, noise: float) -> str:
-    """The sentence of the statistic that moved farthest; a shape of the histogram has that of the mean before it.
+    """The text of the statistic that moved farthest; after the text of the mean, for a statistic of histogram shape.
 
-    A dark image has fewer different values too, and that may be what moved farthest; but it is dark.
+    Example: a dark image also has fewer different values. Entropy may then move farthest, but darkness explains it.
     """
-    said = statistics[farthest].words(shifts[farthest])
+    text = statistics[farthest].words(shifts[farthest])
     names = [feature.name.removeprefix(f"{feature.group} ") for feature in statistics]
     if "mean" not in names or names[farthest] in LEVELS:
-        return said
+        return text
     mean = names.index("mean")
     if abs(shifts[mean]) <= max(noise, 1.0):
-        return said
-    return f"{statistics[mean].words(shifts[mean])}; {said}"
+        return text
+    return f"{statistics[mean].words(shifts[mean])}; {text}"
 
 
 def nearest_ratio(profile: FeatureProfile, values: Array, features: Sequence[Feature]) -> float | None:
-    """How far the images of a set are from their nearest neighbors in it, compared with real images.
+    """Nearest-neighbor distance within a set, relative to real images.
 
     Args:
-        profile: of the real class.
-        values: [N, F], the set.
-        features: what the columns are.
+        profile: profile of the real class.
+        values: [N, F], features of the set.
+        features: the F columns.
 
     Returns:
-        Median distance to the nearest neighbor, divided by that among as many real images: 1 where the set is as
-        varied as real images, 0 where it repeats itself. None for fewer than `MIN_NEIGHBORS` images of either.
+        Median nearest-neighbor distance, divided by the median among as many real images: near 1 if the set is as
+        varied as real images, 0 if it repeats one image. None for fewer than `MIN_NEIGHBORS` images of either.
     """
     sizes = [n for n in profile.nearest if n <= len(values)]
     if not sizes:
         return None
     n = max(sizes)
-    # Evenly, so that neighbors in a list of frames are not the ones compared.
+    # Evenly spaced: consecutive images may be frames of one video, nearly equal to each other.
     chosen = np.linspace(0, len(values) - 1, n).astype(int)
     sd = np.asarray(profile.sd)
     found = _nearest(_standardized(np.asarray(values, dtype=np.float64)[chosen], sd, features))

@@ -1,4 +1,4 @@
-"""Which pixels are measured: the border of an image found, masks carried along to another size."""
+"""Masks of the pixels to measure: find the black border of images, and resize masks."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from iuscore.ops._images import ArrayLike, Images, Layout, batch_view, image_vie
 from iuscore.ops._taps import windows
 
 Mask: TypeAlias = Masks | Literal["border"]
-"""Masks of one's own, or "border": pixels outside the black surround that `border_masks` finds."""
+"""One mask per image, or "border": all pixels but the black border that `border_masks` finds."""
 
 DARK = 24
 """Largest value of 0..255 that counts as black: video black is 16, and compression adds up to 8 to it."""
 
 THINNEST = 16
-"""Lit rows (columns) fewer than this part of the height (width) are no image: specks, and lines of text."""
+"""Runs of lit rows (columns) shorter than height / 16 (width / 16) are not image, but specks or lines of text."""
 
 NARROWEST = 8
-"""Dark rows (columns) fewer than this part of the height (width) that cut into the image are no border."""
+"""Runs of dark rows (columns) shorter than height / 8 (width / 8) that cut into the image are not border."""
 
 MIN_SIDE = 16
-"""A border that leaves less than this part of the image is none: the image is dark."""
+"""A border that leaves less than 1/16 of the image is rejected: the image is dark throughout."""
 
-_MARGIN = 128  # a part of the shorter side: what the border's edge was smeared over
-_AT_ONCE = 1 << 22  # pixels; bounds the memory of a large batch
+_MARGIN = 128  # the border grows by 1/128 of the shorter side, over its blurred edge
+_MAX_PIXELS_AT_ONCE = 1 << 22  # bounds the memory for a large batch
 
 
 @overload
@@ -39,19 +39,19 @@ def border_masks(images: ArrayLike, *, layout: Layout | None = None) -> Tensor: 
 @overload
 def border_masks(images: Sequence[ArrayLike], *, layout: Layout | None = None) -> list[Tensor]: ...
 def border_masks(images: Images, *, layout: Layout | None = None) -> Tensor | list[Tensor]:
-    """Find the black surround of images: of an endoscope, of letterboxed video, of a collimated radiograph.
+    """Find the black border of images: around an endoscopic view, a letterboxed video, a collimated radiograph.
 
-    A pixel is dark if none of its channels is above 24 of 255. It belongs to the border if all pixels from it to an
-    edge of the image, in one of the four directions, are dark. So a dark place inside an image is never taken.
+    A pixel is dark if none of its channels is above 24 of 255. It belongs to the border if, in one of the four
+    directions, all pixels between it and the edge of the image are dark. A dark place inside an image is therefore
+    never border.
 
-    The depth of the border, row by row from the left and from the right, column by column from the top and from the
-    bottom, is then cleaned: lit runs of less than 1/16 of the height (width) are specks or text and belong to the
-    border; dark runs of less than 1/8 that cut into the image, such as a shadow that reaches the border, belong to the
-    image. Neither changes the border of a convex image, be it a circle, an octagon, a rectangle or bars, but for the
-    outermost tip of a pointed one. Last the border grows by 1/128 of the shorter side, at least one pixel, over the
-    seam that compression blurred.
+    The depth of the border, per row from the left and right, and per column from the top and bottom, is then cleaned.
+    Lit runs shorter than 1/16 of the height (width) are specks or text, and become border. Dark runs shorter than 1/8
+    that cut into the image, such as a shadow that reaches the border, become image. The border of a convex image (a
+    circle, an octagon, a rectangle, bars) stays the same, except for the outermost tip of a pointed shape. Finally the
+    border grows by 1/128 of the shorter side, at least one pixel, over its edge, which compression blurs.
 
-    All of it is comparisons of whole numbers: masks are equal on every device, and do not depend on the batch.
+    Only whole numbers are compared: masks are equal on all devices, and do not depend on the batch.
 
     Args:
         images: [B, H, W, C] or [B, C, H, W], C = 1 or 3, uint8, uint16 or floating (nominally in [0, 1]), torch (any
@@ -85,7 +85,7 @@ def border_masks(images: Images, *, layout: Layout | None = None) -> Tensor | li
 def find_borders(images: Tensor) -> tuple[Tensor, Tensor]:
     """`border_masks` of images [B, H, W, C]: bool [B, H, W], and bool [B], whether the image is dark throughout."""
     height, width = images.shape[1:3]
-    step = max(1, _AT_ONCE // (height * width))
+    step = max(1, _MAX_PIXELS_AT_ONCE // (height * width))
     parts = [_find(images[i : i + step]) for i in range(0, max(len(images), 1), step)]
     return torch.cat([inside for inside, _ in parts]), torch.cat([dark for _, dark in parts])
 
@@ -107,8 +107,8 @@ def _find(images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _lit(images: Tensor) -> Tensor:
-    """bool [B, H, W]. Between 24 and 25: bytes, and the same values in 16 bits or floating types, are lit alike."""
-    if images.dtype == torch.uint16:  # on which torch cannot compute
+    """Pixels that are not dark, bool [B, H, W]; the limit lies between 24 and 25 in every dtype."""
+    if images.dtype == torch.uint16:  # PyTorch has no arithmetic for uint16
         images = images.to(torch.int32)
     limits: dict[torch.dtype, int] = {torch.uint8: DARK, torch.int32: int((DARK + 0.5) * 257)}
     limit = limits.get(images.dtype, (DARK + 0.5) / 255)
@@ -119,23 +119,23 @@ def _lit(images: Tensor) -> Tensor:
 
 
 def _first(lit: Tensor, axis: int) -> Tensor:
-    """Pixels before the first lit one along an axis, int32; the size of the axis where none is lit."""
+    """Number of dark pixels before the first lit pixel along an axis, int32; the size of the axis if none is lit."""
     bits = lit.to(torch.uint8)
-    first = bits.argmax(axis).to(torch.int32)  # of equal ones the first
+    first = bits.argmax(axis).to(torch.int32)  # argmax returns the first maximum
     return torch.where(bits.amax(axis) > 0, first, lit.shape[axis])
 
 
 def _cleaned(depth: Tensor, deepest: int, n: int) -> Tensor:
-    """Depths [B, n] without short dips, then without short peaks; what is beyond the image counts as border.
+    """Depths [B, n] with short dips filled and short peaks cut; outside of the image, all counts as border.
 
-    A closing and an opening of mathematical morphology, which leave a convex function as it is.
+    This is a closing and an opening of mathematical morphology, which do not change a convex function.
     """
     depth = _dips_filled(depth, max(1, n // THINNEST), deepest)
     return -_dips_filled(-depth, max(1, n // NARROWEST), -deepest)
 
 
 def _dips_filled(values: Tensor, window: int, beyond: int) -> Tensor:
-    """[B, n] without dips shorter than ``window``: the smallest, over the windows around a place, of their largest."""
+    """Closing of [B, n]: sliding maximum, then sliding minimum; fills dips shorter than ``window``."""
     padded = torch.nn.functional.pad(values, (window - 1, window - 1), value=beyond)
     return padded.unfold(1, window, 1).amax(2).unfold(1, window, 1).amin(2)
 
@@ -143,21 +143,21 @@ def _dips_filled(values: Tensor, window: int, beyond: int) -> Tensor:
 def masked_groups(
     images: Images, mask: Mask, size: Sequence[int] | None, layout: Layout | None
 ) -> tuple[list[Group], list[Tensor]]:
-    """Groups of images with their masks at ``size``; and of each bool [B], the images that were dark throughout.
+    """Groups of images with masks at ``size``, and for each group bool [B]: whether an image is dark throughout.
 
-    Pixels that are not counted are made 0, so that nothing later can depend on what was there.
+    Pixels that are not counted are set to 0, so that no later step can depend on their values.
     """
     bordered = isinstance(mask, str)
     if bordered and mask != "border":
         raise UserError(f"mask: expected 'border' or one mask per image, got {mask!r}")
     groups, every = [], []
     for group in image_groups(images, None if isinstance(mask, str) else mask, layout):
-        if group.mask is None:  # also of an empty list
+        if group.mask is None:  # "border", or an empty list
             masks, dark = find_borders(group.images)
         else:
             masks, dark = group.mask != 0, group.mask.new_zeros(len(group.where), dtype=torch.bool)
         small = masks if size is None else sized_masks(masks, size)
-        if bordered:  # of a small size a narrow image would leave nothing
+        if bordered:  # at a small size, the mask of a narrow image may have no pixel left
             gone = ~small.flatten(1).any(1)
             masks, small, dark = masks | gone[:, None, None], small | gone[:, None, None], dark | gone
         groups.append(_blanked(group, masks, small))
@@ -165,23 +165,23 @@ def masked_groups(
     return groups, every
 
 
-def without_uncounted(
-    broken: Sequence[int],
+def nonfinite_where_counted(
+    nonfinite: Sequence[int],
     images: Images,
     rounded: Sequence[Tensor] | Tensor,
     mask: Mask,
     size: Sequence[int] | None,
     layout: Layout | None,
 ) -> list[int]:
-    """Those of the images ``broken`` in which a counted pixel is not finite.
+    """Indices of the images in which a counted pixel is not finite.
 
     Args:
-        broken: places of images with a value that is not finite.
-        images: all of them, as the caller gave them.
-        rounded: the same as bytes, [B, H, W, C] or a list.
+        nonfinite: indices of images with any value that is not finite.
+        images: all images, as the caller gave them.
+        rounded: the same images as bytes, [B, H, W, C] or a list.
         mask: "border", or one mask per image.
-        size: at which they are measured.
-        layout: of ``images``.
+        size: (height, width) at which the images are measured.
+        layout: layout of ``images``.
     """
     views: Sequence[Tensor] | Tensor
     if is_batch(images):
@@ -189,7 +189,7 @@ def without_uncounted(
     else:
         views = image_views(cast("Sequence[ArrayLike]", images), layout)
     found = []
-    for i in broken:
+    for i in nonfinite:
         if isinstance(mask, str):
             (counted,), (dark,) = find_borders(rounded[i][None])
             gone = dark | (False if size is None else ~sized_masks(counted[None], size).any())
@@ -202,18 +202,20 @@ def without_uncounted(
 
 
 def _blanked(group: Group, masks: Tensor, small: Tensor) -> Group:
-    if not len(masks) or (masks.device.type == "cpu" and bool(masks.all())):  # a GPU would have to be waited for
+    if not len(masks) or (
+        masks.device.type == "cpu" and bool(masks.all())
+    ):  # on a GPU this test would wait for the device
         return replace(group, mask=None)
     images = group.images
-    if images.is_floating_point():  # which a product with 0 would leave NaN
+    if images.is_floating_point():  # not a product: 0 times NaN is NaN
         return replace(group, images=images.masked_fill(~masks[..., None], 0), mask=small)
-    # A product with the mask; torch has no arithmetic of uint16, so its bits are seen as int16.
+    # Multiply by the mask. PyTorch has no arithmetic for uint16, so its bits are viewed as int16.
     signed = images.view(torch.int16) if images.dtype == torch.uint16 else images
     return replace(group, images=(signed * masks[..., None]).view(images.dtype), mask=small)
 
 
 def sized_masks(masks: Tensor, size: Sequence[int]) -> Tensor:
-    """Masks at the size that images are brought to: a pixel counts if all pixels that it is made of count.
+    """Resize masks like images: a pixel of the result counts if all pixels that it is computed from count.
 
     Args:
         masks: bool or uint8 [B, H, W], nonzero = counted.
@@ -229,7 +231,7 @@ def sized_masks(masks: Tensor, size: Sequence[int]) -> Tensor:
         [False, False, True, True, True, True, True, True]
     """
     outside = (masks == 0).float()
-    # Products of 0 and 1 that are added: whole numbers, and above 0 however they are rounded.
+    # Sums of products of 0 and 1: exactly 0 if no pixel is outside, else positive under any rounding.
     height, width = (int(side) for side in size)
     if masks.shape[2] != width:
         outside = outside @ _reached(masks.shape[2], width, masks.device).T
@@ -239,7 +241,7 @@ def sized_masks(masks: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def _reached(size: int, out: int, device: torch.device) -> Tensor:
-    """float32 [out, size]: 1 where a pixel is among those that an output is made of, else 0."""
+    """float32 [out, size]: 1 if an output pixel is computed from an input pixel, else 0."""
     first, end = (torch.from_numpy(part).view(-1, 1).to(device) for part in windows(size, out))
     place = torch.arange(size, device=device)
     return ((place >= first) & (place < end)).float()

@@ -1,4 +1,4 @@
-"""Whether images are of another kind than real ones: many groups of features moved at once, or gray levels inverted."""
+"""Tests for images unlike real ones (out of distribution): many feature groups changed, or inverted gray levels."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from iuscore.features.registry import Feature
 Array = npt.NDArray[np.floating[Any]]
 
 MIN_IMAGES_INVERTED = 10
-"""Images below which nothing is said of inverted gray levels: of single real ones some look like it."""
+"""Fewest images for a test of inverted gray levels: some single real images look inverted."""
 
 MIN_INVERSION = 0.4
-"""Spreads below which gray levels are as in real images."""
+"""Distance in spreads up to which gray levels count as normal."""
 
-TURNED_BACK = 0.6
-"""Share of their distance to which inverted images come near when turned back."""
+MAX_DISTANCE_INVERTED = 0.6
+"""Images look inverted if inverting them reduces their distance from real images to less than this share."""
 
 _MIRRORED = ("lightness mean", "lightness median")
 _SIGNED = ("lightness skewness", "light-dark center", "light-dark top", "light-dark left")
@@ -29,19 +29,19 @@ _GROUPS_OF_LIGHT = ("lightness", "light-dark")
 
 
 def joint_distance(profile: FeatureProfile, values: Array, features: Sequence[Feature], n: int = 1) -> float:
-    """How far all groups of features together lie from real images, where they do not move as real images do.
+    """Distance from real images over all groups of features together, taking their correlation into account.
 
     Args:
-        profile: of the real class.
-        values: [F], of an image or the mean of a set.
-        features: what the columns are.
+        profile: profile of the real class.
+        values: [F], features of an image, or their mean over a set.
+        features: the F columns.
         n: number of images that ``values`` are the mean of.
 
     Returns:
         The smaller of two distances in spreads: the root mean square of ``moved`` over the groups, and the Mahalanobis
-        distance over the statistics, divided by the square root of their number. The first alone is large of images
-        that are much darker, the second alone of compressed ones; of another kind of image both are. 0 where the
-        first is within chance, or the profile does not know how statistics vary together.
+        distance over the statistics, divided by the square root of their number. Much darker images have a large first
+        distance only, compressed images a large second distance only, and out-of-distribution images have both. 0 if
+        the first distance is within chance, or the profile has no correlation.
 
     Example:
         >>> from iuscore.features import FEATURES, feature_profile
@@ -66,9 +66,9 @@ def joint_distance(profile: FeatureProfile, values: Array, features: Sequence[Fe
 
 
 def inverted(values: Array, features: Sequence[Feature]) -> Array:
-    """Statistics [F] of images whose gray levels are turned round, from those of the images or their mean over a set.
+    """Features [F] that images would have after inverting their gray levels, from features of images or their mean.
 
-    Statistics that stay the same, shares of histograms and those of color are as given.
+    Statistics that inverting does not change, shares of histograms, and color features are returned as given.
 
     Example:
         >>> from iuscore.features import FEATURES
@@ -80,27 +80,27 @@ def inverted(values: Array, features: Sequence[Feature]) -> Array:
     """
     place = {feature.name: i for i, feature in enumerate(features)}
     given = np.asarray(values, dtype=np.float64)
-    found = given.copy()
+    result = given.copy()
     for name in _MIRRORED:
-        found[place[name]] = 1 - given[place[name]]
+        result[place[name]] = 1 - given[place[name]]
     for name in _SIGNED:
-        found[place[name]] = -given[place[name]]
+        result[place[name]] = -given[place[name]]
     for one, other in _SWAPPED:
-        found[place[one]], found[place[other]] = given[place[other]], given[place[one]]
+        result[place[one]], result[place[other]] = given[place[other]], given[place[one]]
     low, high = place["lightness p05"], place["lightness p95"]
-    found[low], found[high] = 1 - given[high], 1 - given[low]
-    return found
+    result[low], result[high] = 1 - given[high], 1 - given[low]
+    return result
 
 
 def looks_inverted(
     profiles: Mapping[str, FeatureProfile], values: Array, features: Sequence[Feature], n: int = 1
 ) -> bool:
-    """Whether the gray levels of a set are unlike real ones of every class, and like them when turned round.
+    """Whether the gray levels of a set differ from real images of every class, but fit after inverting them.
 
     Args:
-        profiles: class -> features of real images.
-        values: [F], the mean of the set.
-        features: what the columns are.
+        profiles: class -> feature profile of real images.
+        values: [F], mean features of the set.
+        features: the F columns.
         n: number of images that ``values`` are the mean of.
 
     Returns:
@@ -119,12 +119,12 @@ def looks_inverted(
     if n < MIN_IMAGES_INVERTED or not profiles:
         return False
     columns = [i for i, f in enumerate(features) if f.group in _GROUPS_OF_LIGHT and f.role == "statistic"]
-    given, turned = np.asarray(values, dtype=np.float64), inverted(values, features)
-    as_is, back = (
+    given, negative = np.asarray(values, dtype=np.float64), inverted(values, features)
+    as_is, after_inverting = (
         min(float(np.sqrt(np.square(_shifts(profile, each)[columns]).mean())) for profile in profiles.values())
-        for each in (given, turned)
+        for each in (given, negative)
     )
-    return as_is > MIN_INVERSION and back < TURNED_BACK * as_is
+    return as_is > MIN_INVERSION and after_inverting < MAX_DISTANCE_INVERTED * as_is
 
 
 def _shifts(profile: FeatureProfile, values: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Every feature by name: what it measures, in which unit and range, and what more or less of it looks like."""
+"""All features by name, with unit, range, source, and the look of images with higher or lower values."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ from typing import Literal
 from iuscore.ops import PLANES, Kind
 
 VERSION = 2
-"""Raised by a release that measures the same pixels otherwise; models say which one they were fitted with.
+"""Version of the features. A release that changes a measured value increases it; models record their version.
 
-1: version 0.1. 2: saturation and hue of integers are exact, black has the code of the other grays.
+1: release 0.1. 2: saturation and hue of integers are exact, and black has the code of the other grays.
 """
 
 FAINT = 16 / 255
-"""Differences between channels up to this, of full scale, are what JPEG leaves in a gray picture: no color."""
+"""Channel differences up to this share of full scale do not count as color: JPEG causes them in gray images."""
 
 COLOR_GROUPS = ("red-green", "blue-yellow", "saturation", "hue")
-"""Groups that say nothing of an image without color."""
+"""Groups that have no meaning for an image without color."""
 
 BINS = 16
-"""Shares of a plane's values that are features."""
+"""Bins of a plane's histogram; the share of each bin is a feature."""
 
 LEVELS = 32
+"""Gray levels of the co-occurrence matrices."""
+
 DISTANCES: Mapping[str, int] = MappingProxyType({"fine": 1, "broad": 4})
-"""Scale of a co-occurrence group -> distance of its pairs in pixels."""
+"""Scale of a co-occurrence group -> distance of its pixel pairs, in pixels."""
 
 _HARALICK = "Haralick, Shanmugam, Dinstein, IEEE SMC 1973"
 _SWAIN = "Swain, Ballard, IJCV 1991"
@@ -39,14 +41,14 @@ class Feature:
     """One number that is measured in an image.
 
     Attributes:
-        name: unique within a kind: the group, a space, and what is measured.
-        group: the component of the model that it belongs to.
-        unit: what it is counted in.
-        range: smallest and largest value there can be; of skewness and kurtosis in at most 170 x 170 pixels, since
-            one pixel that stands out of n gives a skewness near sqrt(n).
-        higher: what an image with a higher value looks like, compared with others; a clause that can stand alone.
-        lower: the same of a lower value.
-        reference: where the measure, or the space it is taken in, comes from.
+        name: unique for "color" or "gray": the group, a space, and the measure.
+        group: component of the model that the feature belongs to.
+        unit: unit of the value.
+        range: smallest and largest possible value; for skewness and kurtosis in at most 170 x 170 pixels, since one
+            outlier among n pixels gives a skewness near sqrt(n).
+        higher: how an image with a higher value looks, compared with others; a complete clause.
+        lower: how an image with a lower value looks.
+        reference: source of the measure, or of the color space.
         role: "statistic", or "share" for one bin of a histogram. Explanations name statistics.
     """
 
@@ -61,17 +63,17 @@ class Feature:
 
     @property
     def undone(self) -> Callable[[float], float] | None:
-        """From values to what they were before their unit was bent; None of a unit that is not.
+        """Function from values back to the unit that readers know; None if the value is in such a unit already.
 
         Example:
             >>> feature = next(f for f in FEATURES["gray"] if f.name == "fine-regularity correlation")
             >>> round(feature.undone(2.4), 2)
             0.98
         """
-        return next((back for unit, back in _BENT.items() if self.unit.startswith(unit)), None)
+        return next((inverse for unit, inverse in _INVERSES.items() if self.unit.startswith(unit)), None)
 
     def words(self, shift: float) -> str:
-        """What an image looks like whose value lies ``shift`` from that of others: only the sign counts.
+        """How an image looks whose value is higher (``shift`` >= 0) or lower than the value of others.
 
         Example:
             >>> next(f for f in FEATURES["gray"] if f.name == "lightness mean").words(-2.0)
@@ -80,8 +82,8 @@ class Feature:
         return self.higher if shift >= 0 else self.lower
 
 
-_BENT: Mapping[str, Callable[[float], float]] = MappingProxyType({"inverse tanh": math.tanh, "asinh": math.sinh})
-"""How a unit begins that is a function of one that readers know -> the way back."""
+_INVERSES: Mapping[str, Callable[[float], float]] = MappingProxyType({"inverse tanh": math.tanh, "asinh": math.sinh})
+"""Beginning of a transformed unit -> inverse of the transformation."""
 
 _FULL = "of full range"
 _HSV = "HSV, Smith, SIGGRAPH 1978"
@@ -89,19 +91,19 @@ _HSV = "HSV, Smith, SIGGRAPH 1978"
 
 @dataclass(frozen=True)
 class _Plane:
-    """How a plane and what its statistics show are said.
+    """Texts that describe a plane and its statistics.
 
     Attributes:
-        way: what its codes run through.
-        subject, more, less: "<subject> <more>" where the codes are higher, "<subject> <less>" where they are lower.
-        low, high: the pixels with the lowest and the highest codes.
-        spread: a larger, and a smaller, standard deviation.
-        quantity: what varies from pixel to pixel.
-        few: what may leave that few values.
-        source: where the plane comes from.
+        scale: direction of the codes, such as "from dark to light".
+        subject, more, less: "<subject> <more>" describes higher codes, "<subject> <less>" lower codes.
+        low, high: names of the pixels with the lowest and the highest codes.
+        spread: description of a larger, and of a smaller, standard deviation.
+        quantity: the quantity that varies from pixel to pixel.
+        few: possible causes of few different values.
+        source: source of the plane.
     """
 
-    way: str
+    scale: str
     subject: str
     more: str
     less: str
@@ -156,7 +158,7 @@ _PLANES: Mapping[str, _Plane] = MappingProxyType(
 
 
 def _plane_statistics(name: str, plane: _Plane) -> list[tuple[str, str, tuple[float, float], str, str]]:
-    """Statistic, unit, range, higher, lower."""
+    """(statistic, unit, range, higher, lower) of each statistic of a plane."""
     more, less = plane.more, plane.less
     lowest = ("are rougher (perhaps grain or noise)", "are smoother") if name == "coarse-fine" else (more, less)
     order = f", {_ORDER}" if name == "hue" else ""
@@ -181,7 +183,7 @@ def _plane_features(name: str) -> list[Feature]:
     plane = _PLANES[name]
     found = []
     for i in range(BINS):
-        part = f"pixels at {100 * i / BINS:g} to {100 * (i + 1) / BINS:g} % of the way {plane.way}"
+        part = f"pixels at {100 * i / BINS:g} to {100 * (i + 1) / BINS:g} % of the way {plane.scale}"
         found.append(
             Feature(f"{name} {100 * i / BINS:.0f} to {100 * (i + 1) / BINS:.0f} %", name,
                     "square root of the share of pixels", (0.0, 1.0), f"more {part}", f"fewer {part}", _SWAIN, "share")
@@ -276,12 +278,12 @@ def _of_kind(kind: Kind) -> tuple[Feature, ...]:
 
 
 FEATURES: Mapping[Kind, tuple[Feature, ...]] = MappingProxyType({kind: _of_kind(kind) for kind in PLANES})
-"""Kind ("color" or "gray") -> features in the order of `texture_features`; those of a group stand together."""
+"""Kind ("color" or "gray") -> features in the order of `texture_features`; features of a group are adjacent."""
 
 GROUPS: Mapping[Kind, tuple[str, ...]] = MappingProxyType(
     {kind: tuple(dict.fromkeys(feature.group for feature in features)) for kind, features in FEATURES.items()}
 )
-"""Kind -> names of the groups in their order."""
+"""Kind -> names of the groups, in order."""
 
 
 def group_sizes(kind: Kind) -> tuple[int, ...]:

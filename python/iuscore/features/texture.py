@@ -1,4 +1,4 @@
-"""From images to features: one look at the pixels, then a few operations on the whole batch."""
+"""Compute the features of images: one pass over the pixels, then a few operations on the whole batch."""
 
 from __future__ import annotations
 
@@ -38,32 +38,32 @@ def texture_features(
 ) -> Tensor:
     """Measure the features of `FEATURES` in images.
 
-    Texture depends on resolution, so images of another size are brought to ``size`` first: bicubic with antialias,
-    8-bit images by `iuscore.ops.resize`, whose bits are the same everywhere, others in float32, 16-bit images rounded
-    to whole numbers again.
+    Texture depends on resolution, so images are resized to ``size`` first, bicubic with antialias: 8-bit images by
+    `iuscore.ops.resize`, with the same bits on every machine; others in float32, with 16-bit images rounded to whole
+    numbers afterwards.
 
     Args:
         images: tensor or array [B, H, W, C] or [B, C, H, W], C = 1 or 3, or gray [B, H, W] or [H, W], uint8, uint16 or
             floating (nominally in [0, 1]), or a list of single images of any sizes.
         kind: "color" or "gray"; one channel counts as R = G = B in both.
-        size: (height, width) at which to measure; None measures every image as it is.
+        size: (height, width) at which to measure; None: the size of each image.
         mask: bool or uint8 [B, H, W], or one [H, W] per image of a list, on the images' device, nonzero = counted; or
-            "border": all but the black surround that `border_masks` finds. No other pixel changes a bit of the result:
-            after resizing a pixel counts if all pixels that it is made of do. None: all pixels count.
+            "border": all pixels but the black border that `border_masks` finds. Pixels that are not counted never
+            change the result: a resized pixel counts if all pixels that it is computed from count. None: all pixels.
         layout: "NHWC" or "NCHW"; needed only where the shape fits both.
-        backend: of `iuscore.ops.texture_stats`.
+        backend: see `iuscore.ops.texture_stats`.
 
     Returns:
         float32 [B, F] on the images' device, columns as in ``FEATURES[kind]``; all NaN for an image with a counted
         pixel that is not finite, or without a counted pixel at that size.
 
     Raises:
-        UserError: an image asks for a gradient; counting has none. Another ``mask``.
-        TypeError, ValueError: see `iuscore.ops.texture_stats`; a masked array, whose mask belongs into ``mask``.
+        UserError: an image requires a gradient, which counting pixels does not have; or ``mask`` is another text.
+        TypeError, ValueError: see `iuscore.ops.texture_stats`; or a NumPy masked array (pass its mask as ``mask``).
 
     Warns:
-        UserWarning: as `iuscore.ops.texture_stats`; with "border", images that are dark throughout: all their pixels
-            count.
+        UserWarning: as `iuscore.ops.texture_stats`; with "border", if an image is dark throughout, so that all its
+            pixels count.
 
     Source: the references in `FEATURES`; the selection is this library's.
 
@@ -75,8 +75,9 @@ def texture_features(
         True
     """
     values, dark = measured(images, kind, size, mask, layout, backend)
-    if found := dark.nonzero().flatten().tolist():
-        warn(f"mask: no border found in images that are dark throughout, such as images[{found[0]}]: all pixels count",
+    if indices := dark.nonzero().flatten().tolist():
+        warn(f"mask: no border found in images that are dark throughout, such as images[{indices[0]}]: "
+             "all pixels count",
              stacklevel=2)  # fmt: skip
     return values
 
@@ -89,8 +90,8 @@ def measured(
     layout: Layout | None = None,
     backend: Backend = "auto",
 ) -> tuple[Tensor, Tensor]:
-    """`texture_features`, and bool [B]: images so dark throughout that no border could be told."""
-    images, layout = _looked_at(images, layout), "NHWC"
+    """`texture_features`, and bool [B]: whether an image is so dark throughout that no border could be found."""
+    images, layout = _range_checked(images, layout), "NHWC"
     if mask is None:
         images, layout = _resized_bytes(images, size, layout, backend)
         groups = image_groups(images, None, layout)
@@ -106,14 +107,14 @@ def measured(
     order = [i for batch in batches for i in batch.where]
     if order != sorted(order):
         values = values[torch.tensor(order, device=values.device).argsort()]
-    broken = [i for group in groups for i in _not_finite(group)]
-    if broken:
-        values[torch.tensor(broken, device=values.device)] = torch.nan
+    nonfinite = [i for group in groups for i in _not_finite(group)]
+    if nonfinite:
+        values[torch.tensor(nonfinite, device=values.device)] = torch.nan
     return values, in_order(dark, groups)
 
 
-def _looked_at(images: Images, layout: Layout | None) -> Tensor | list[Tensor]:
-    """As [B, H, W, C] or [H, W, C], their range looked at before a resize hides it."""
+def _range_checked(images: Images, layout: Layout | None) -> Tensor | list[Tensor]:
+    """Images as [B, H, W, C] or [H, W, C]; their range is checked here, before a resize changes it."""
     if is_batch(images):
         batch = batch_view(cast(ArrayLike, images), layout)
         warn_of_range([batch])
@@ -126,14 +127,14 @@ def _looked_at(images: Images, layout: Layout | None) -> Tensor | list[Tensor]:
 def _not_finite(group: Group) -> list[int]:
     if not group.images.is_floating_point():
         return []
-    found = (~group.images.isfinite()).flatten(1).any(1)
-    return [i for i, broken in zip(group.where, found.tolist(), strict=True) if broken]
+    flags = (~group.images.isfinite()).flatten(1).any(1)
+    return [i for i, flag in zip(group.where, flags.tolist(), strict=True) if flag]
 
 
 def _resized_bytes(
     images: Images, size: Sequence[int] | None, layout: Layout | None, backend: Backend
 ) -> tuple[Images, Layout | None]:
-    """Images with those of 8 bits at ``size``; of a list all in one call, before any is copied into a batch."""
+    """Resize the 8-bit images to ``size``; the images of a list in one call, before they are copied into batches."""
     if size is None:
         return images, layout
     size = checked_size(size, 1)
@@ -157,7 +158,7 @@ def _resized_bytes(
 
 
 def _sized(group: Group, size: Sequence[int] | None, backend: Backend) -> Group:
-    """The images at ``size``; the mask is of that size already."""
+    """Resize the images of a group to ``size``; its mask has that size already."""
     images = group.images
     if size is None or tuple(images.shape[1:3]) == tuple(size) or not len(images):
         return group
@@ -171,7 +172,7 @@ def _sized(group: Group, size: Sequence[int] | None, backend: Backend) -> Group:
 
 
 def _merged(groups: list[Group]) -> list[Group]:
-    """Groups that have become alike as one, so that they are measured in one call."""
+    """Join groups of equal dtype and size, so that they are measured in one call."""
     if len(groups) == 1:
         return groups
     alike: dict[object, list[Group]] = {}
@@ -191,7 +192,7 @@ def _joined(groups: list[Group]) -> Group:
 
 
 def _features(stats: TextureStats, kind: Kind) -> Tensor:
-    if not len(stats.counted):  # a mean of nothing is a warning
+    if not len(stats.counted):  # PyTorch warns about means of empty tensors
         return stats.statistics.new_empty(0, len(FEATURES[kind]))
 
     def of_rows(
@@ -214,7 +215,7 @@ def _features(stats: TextureStats, kind: Kind) -> Tensor:
 
 
 def _pairs(properties: Tensor) -> Tensor:
-    """[B, D, 4, 10] -> six features a distance, means over the directions."""
+    """[B, D, 4, 10] -> six features per distance, means over the directions."""
     mean = properties.mean(2)
     contrast = torch.stack(
         [mean[..., _AT["contrast"]].sqrt() / LEVELS, mean[..., _AT["dissimilarity"]] / LEVELS,
@@ -228,7 +229,7 @@ def _pairs(properties: Tensor) -> Tensor:
 
 
 def _directions(properties: Tensor) -> Tensor:
-    """[B, D, 4, 10] -> four features a distance: standard deviations over the directions."""
+    """[B, D, 4, 10] -> four features per distance: standard deviations over the directions."""
     spread = properties[..., [_AT[name] for name in ("contrast", "correlation", "homogeneity", "entropy")]]
     spread = spread.std(2, correction=0)
     spread[..., 0] /= properties[..., _AT["contrast"]].mean(2) + 1e-3
@@ -236,7 +237,7 @@ def _directions(properties: Tensor) -> Tensor:
 
 
 def _layout(blocks: Tensor) -> Tensor:
-    """[B, 8, 8] -> the features of light-dark."""
+    """[B, 8, 8] -> the features of the group light-dark."""
     mean = blocks.mean((1, 2))
     inner = blocks[:, 2:6, 2:6].mean((1, 2))
     rows, columns = blocks.mean(2), blocks.mean(1)

@@ -1,4 +1,4 @@
-"""Additive models: the interface, EPU-CNN, texture models, ensembles, and the folders they are kept in."""
+"""Additive models: the interface, EPU-CNN, texture models, ensembles, and model folders."""
 
 from iuscore.models.base import SPACES, AdditiveModel, Space
 from iuscore.models.ensemble import Ensemble

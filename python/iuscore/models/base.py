@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 Space = Literal["paper", "evidence"]
-"""Where contributions are read: "paper" after the tanh (published), "evidence" before it."""
+"""Space of contributions: "paper" is after the tanh (as published), "evidence" before the tanh."""
 
 SPACES: tuple[Space, ...] = ("paper", "evidence")
 
 MaskRule = Literal["border", "given"]
-"""Which pixels a model looks at: all but the border, which it finds itself; or those of masks that images come with."""
+"""Pixels that a model measures: "border", all but the black border, which the model finds; "given", a given mask."""
 
 Layout = Literal["NHWC", "NCHW"]
-"""Where the channels of a batch are; needed only where its shape fits both."""
+"""Axis order of a batch; needed only where a shape fits both."""
 
 
 def check_space(space: str) -> None:
@@ -66,7 +66,7 @@ def output_column(classes: Sequence[str], name: str) -> int:
         0 for two classes, else the label of ``name``.
 
     Raises:
-        UserError: ``name`` is not a class; the message lists those there are.
+        UserError: ``name`` is not a class; the message lists the classes.
 
     Example:
         >>> output_column(["benign", "malignant"], "malignant"), output_column(["a", "b", "c"], "c")
@@ -87,9 +87,9 @@ class AdditiveModel(nn.Module, ABC):
 
     A subclass sets ``kind``, registers ``bias`` (float [K]) and implements :attr:`input_shape`,
     :meth:`prepare`, :meth:`contributions_of` and :meth:`config`. Its constructor's arguments are the keys of
-    ``config()``. All its state is in ``state_dict()``, because loading builds the module without
-    memory and then fills in the file's tensors. No activation may be kept as an attribute: it
-    would hold memory between calls and make the model impossible to copy.
+    ``config()``. All its state must be in ``state_dict()``: loading builds the module on the meta device and then
+    assigns the tensors of the file. No activation may be kept as an attribute: it would hold memory between calls, and
+    the model could not be copied.
 
     Args:
         classes: at least two different, non-empty class names, in label order.
@@ -122,7 +122,7 @@ class AdditiveModel(nn.Module, ABC):
 
     @property
     def features(self) -> tuple[Feature, ...]:
-        """What the inputs [B, F] are, where they are named features; empty where they are pictures."""
+        """Names and meaning of the inputs [B, F]; empty for models whose inputs are maps."""
         return ()
 
     @property
@@ -145,14 +145,14 @@ class AdditiveModel(nn.Module, ABC):
         """
 
     def checked_mask(self, mask: Any) -> Any:
-        """The mask to measure with, as the model's rule ``mask`` says.
+        """Check a mask against the model's rule ``mask``, and return the mask to measure with.
 
         Args:
-            mask: of a model fitted with masks, one per image, bool or uint8 [H, W] or all as [B, H, W], nonzero =
-                counted; else None. "border" may be said of a model that finds the border.
+            mask: for a model fitted with masks: one per image, bool or uint8 [H, W], or all as [B, H, W], nonzero =
+                counted; for a model that finds the border: None or "border"; else None.
 
         Raises:
-            UserError: a mask where the model looks at other pixels, or none where it needs one.
+            UserError: the model does not use this mask, or needs a mask that is missing.
         """
         if self.mask == "given":
             if mask is None or isinstance(mask, str):
@@ -173,20 +173,20 @@ class AdditiveModel(nn.Module, ABC):
 
     @property
     def mask_size(self) -> tuple[int, int] | None:
-        """(height, width) at which masks that come with the images have to leave a pixel; None without such masks."""
+        """(height, width) at which a given mask must have a counted pixel; None for models without given masks."""
         return None
 
     def prepare_with_warnings(
         self, images: Any, layout: Layout | None = None, mask: Any = None
     ) -> tuple[Tensor, list[tuple[str, ...]]]:
-        """Prepare images and say of each what its inputs cannot show.
+        """Prepare images, with warnings about inputs that carry no information.
 
         Args:
             images, layout, mask: see :meth:`prepare`.
 
         Returns:
-            What :meth:`prepare` returns, and one tuple of short texts per image, such as
-            "degenerate map red-green"; empty tuples unless a subclass knows better.
+            The result of :meth:`prepare`, and one tuple of short texts per image, such as "degenerate map red-green";
+            empty tuples unless a subclass overrides this method.
         """
         inputs = self.prepare(images, layout, mask)
         return inputs, [()] * len(inputs)
@@ -196,9 +196,9 @@ class AdditiveModel(nn.Module, ABC):
         """Compute the contributions from prepared inputs.
 
         Args:
-            inputs: what :meth:`prepare` returns; first axis B.
+            inputs: result of :meth:`prepare`; first axis B.
             space: "paper" or "evidence".
-            precision: "exact", "fast" or "auto"; models without a fast form are always exact.
+            precision: "exact", "fast" or "auto"; models without fast arithmetic are always exact.
 
         Returns:
             float tensor [B, G, K].
@@ -208,11 +208,11 @@ class AdditiveModel(nn.Module, ABC):
         """
 
     def to_paper(self, evidence: Tensor) -> Tensor:
-        """Contributions in the space "paper" from those in the space "evidence", float [..., K]."""
+        """Map contributions from the space "evidence" to the space "paper", float [..., K]."""
         return torch.tanh(evidence)
 
     def chosen_precision(self, precision: Precision, device: torch.device | str = "cpu") -> Precision:
-        """What a precision comes to with this model on a device, "exact" or "fast".
+        """The precision that this model uses on a device, "exact" or "fast", if ``precision`` is requested.
 
         Raises:
             UserError: an unknown precision.
@@ -242,7 +242,7 @@ class AdditiveModel(nn.Module, ABC):
         """Return the logits, float [B, K]: bias + sum of the "paper" contributions.
 
         Args:
-            inputs: what :meth:`prepare` returns; first axis B.
+            inputs: result of :meth:`prepare`; first axis B.
         """
         return self.bias + self.contributions_of(inputs, "paper").sum(dim=1)
 
@@ -279,28 +279,28 @@ class AdditiveModel(nn.Module, ABC):
         """
         if logits.ndim != 2 or logits.shape[1] != self.n_outputs:
             raise ValueError(f"logits: expected [B, {self.n_outputs}], got {list(logits.shape)}")
-        # Of one logit the softmax over 0 and it, not the sigmoid: torch's sigmoid has other bits in other places of a
-        # batch, and 1 - sigmoid(x) loses all digits of small probabilities.
-        each = logits if self.n_outputs > 1 else torch.cat([torch.zeros_like(logits), logits], dim=1)
-        return torch.softmax(each, dim=1)
+        # For one logit x: softmax over (0, x), not sigmoid(x). The bits of PyTorch's sigmoid depend on the position in
+        # the batch, and 1 - sigmoid(x) loses all digits of small probabilities.
+        per_class = logits if self.n_outputs > 1 else torch.cat([torch.zeros_like(logits), logits], dim=1)
+        return torch.softmax(per_class, dim=1)
 
     def target_column(self, name: str) -> int:
         """Return the column of the contributions' last axis that describes class ``name``.
 
         Raises:
-            UserError: unknown class; the message lists those there are.
+            UserError: unknown class; the message lists the classes.
         """
         return output_column(self.classes, name)
 
 
 MAX_SIDE = 16_384
-"""Largest height and width that images are brought to."""
+"""Largest height and width that images are resized to."""
 
 MAX_UNITS = 65_536
 """Most hidden units, and most channels of the first convolutions."""
 
 MAX_WEIGHTS = 2**31
-"""8 GiB as float32; a training needs four times as much."""
+"""Most weights of a model: 8 GiB as float32; training needs four times as much."""
 
 
 def check_count(name: str, value: object, least: int, most: int = MAX_UNITS) -> None:
@@ -322,15 +322,17 @@ def check_size(size: object, least: int) -> None:
         >>> check_size([96, 128], 8)
     """
     pair = isinstance(size, Sequence) and not isinstance(size, str) and len(size) == 2
-    whole = pair and all(isinstance(side, int) and not isinstance(side, bool) for side in cast("Sequence[Any]", size))
-    if not whole or any(side < least for side in cast("Sequence[int]", size)):
+    is_whole = pair and all(
+        isinstance(side, int) and not isinstance(side, bool) for side in cast("Sequence[Any]", size)
+    )
+    if not is_whole or any(side < least for side in cast("Sequence[int]", size)):
         raise UserError(f"size: expected (height, width), each at least {least}, got {bounded(size)}")
     if any(side > MAX_SIDE for side in cast("Sequence[int]", size)):
         raise UserError(f"size: expected (height, width), each at most {MAX_SIDE}, got {bounded(size)}")
 
 
 def check_weights(kind: type[AdditiveModel], config: Mapping[str, Any]) -> None:
-    """Raise `UserError` unless ``config`` is one of a model of this kind with at most `MAX_WEIGHTS`; costs no memory.
+    """Raise `UserError` unless ``config`` describes a model with at most `MAX_WEIGHTS` weights; allocates no weights.
 
     Example:
         >>> from iuscore.models import EPUCNN
@@ -349,7 +351,7 @@ def check_weights(kind: type[AdditiveModel], config: Mapping[str, Any]) -> None:
 
 
 KINDS: dict[str, type[AdditiveModel]] = {}
-"""What a model file may hold: ``kind`` -> class."""
+"""Kinds of models that a model file may hold: ``kind`` -> class."""
 
 M = TypeVar("M", bound=AdditiveModel)
 

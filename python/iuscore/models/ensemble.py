@@ -18,11 +18,10 @@ if TYPE_CHECKING:
 
 
 class Ensemble(AdditiveModel):
-    """Contributions and bias are means over the members, so the ensemble is additive too.
+    """An additive model whose contributions and bias are the means over its members.
 
-    Saved and loaded models are always ensembles, of one member where only one seed was trained:
-    code that reads spreads over members then needs no special case, and the mean over one member is
-    that member bit for bit.
+    Saved and loaded models are always ensembles, if need be of one member: code that computes spreads over members
+    then needs no special case. The mean over one member equals that member bit for bit.
 
     The mean is taken in the space asked for: "paper" is the mean of the members' tanh, which is not
     the tanh of the mean "evidence" when there are two members or more.
@@ -72,26 +71,26 @@ class Ensemble(AdditiveModel):
 
     @property
     def features(self) -> tuple[Feature, ...]:
-        """That of the members."""
+        """The features of the members."""
         return self._parts()[0].features
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """That of the members."""
+        """The input shape of the members."""
         return self._parts()[0].input_shape
 
     @property
-    def mask(self) -> MaskRule | None:  # type: ignore[override]  # that of the members
-        """That of the members."""
+    def mask(self) -> MaskRule | None:  # type: ignore[override]  # computed, so that it follows the members
+        """The mask rule of the members."""
         return self._parts()[0].mask
 
     @property
     def mask_size(self) -> tuple[int, int] | None:
-        """That of the members."""
+        """The mask size of the members."""
         return self._parts()[0].mask_size
 
     def checked_mask(self, mask: Any) -> Any:
-        """What the members say; see :meth:`AdditiveModel.checked_mask`."""
+        """Check a mask against the rule of the members; see :meth:`AdditiveModel.checked_mask`."""
         return self._parts()[0].checked_mask(mask)
 
     def prepare(self, images: Any, layout: Layout | None = None, mask: Any = None) -> Tensor:
@@ -108,7 +107,7 @@ class Ensemble(AdditiveModel):
         """Compute every member's contributions from prepared inputs.
 
         Args:
-            inputs: what :meth:`prepare` returns; first axis B.
+            inputs: result of :meth:`prepare`; first axis B.
             space: "paper" or "evidence".
             precision: "exact", "fast" or "auto"; see :meth:`AdditiveModel.contributions_of`.
 
@@ -122,11 +121,11 @@ class Ensemble(AdditiveModel):
         return self.member_contributions(inputs, space, precision=precision).mean(dim=0)
 
     def to_paper(self, evidence: Tensor) -> Tensor:
-        """That of the members, of each member's evidence: it may not be taken of the mean."""
+        """The members' map to the space "paper"; apply it to each member's evidence, never to their mean."""
         return self._parts()[0].to_paper(evidence)
 
     def chosen_precision(self, precision: Precision, device: torch.device | str = "cpu") -> Precision:
-        """That of the members."""
+        """The precision that the members use; see :meth:`AdditiveModel.chosen_precision`."""
         return self._parts()[0].chosen_precision(precision, device)
 
     def config(self) -> dict[str, Any]:

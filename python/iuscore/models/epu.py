@@ -43,8 +43,8 @@ from iuscore.ops._backend import choose
 from iuscore.ops._on_device import on_device
 
 PUBLISHED_SIZES: tuple[tuple[int, int], ...] = ((64, 32), (32, 64))
-"""(base_channels, hidden_units) of the published training configuration and of the published code's
-own default, in this order; both on maps of 128x128."""
+"""(base_channels, hidden_units) of the published training configuration, then of the default in the published code;
+both for maps of 128x128."""
 
 DROPOUT = 0.6
 CONVOLUTIONS = (2, 2, 3)
@@ -71,7 +71,7 @@ class _Block(nn.Module):
         return normed
 
     def part(self) -> CnnBlock:
-        """Its parameters and statistics, shared."""
+        """The parameters and statistics of the block, shared with it."""
         norm = self.norm
         mean, variance = norm.get_buffer("running_mean"), norm.get_buffer("running_var")
         convs = [conv for conv in self.convs if isinstance(conv, nn.Conv2d)]
@@ -100,7 +100,7 @@ class _Subnet(nn.Module):
         return evidence
 
     def network(self) -> CnnNetwork:
-        """Its parameters and statistics, shared."""
+        """The parameters and statistics of the network, shared with it."""
         blocks = tuple(block.part() for block in self.blocks if isinstance(block, _Block))
         linears = [layer for layer in (*self.hidden, self.out) if isinstance(layer, nn.Linear)]
         return CnnNetwork(blocks, tuple((layer.weight, layer.bias) for layer in linears))
@@ -121,9 +121,9 @@ class EPUCNN(AdditiveModel):
         size: (height, width) of the maps; at least 8x8. The three poolings round down.
         base_channels: C, at least 1.
         hidden_units: h, at least 1.
-        map_mean, map_sd: subtracted from and divided into each map before its subnet, G numbers. The published
-            model has none of it (0 and 1); "clean" maps have a fixed range instead of a min-max, so fitting
-            standardizes them on the training images.
+        map_mean, map_sd: G numbers each; a map minus its mean, divided by its sd, is the input of its subnet. The
+            published model does not standardize maps (0 and 1). "clean" maps have a fixed range instead of a min-max
+            range, so fitting standardizes them on the training images.
 
     Raises:
         UserError: a value out of its range.
@@ -161,7 +161,7 @@ class EPUCNN(AdditiveModel):
         self.map_mean = tuple(float(value) for value in map_mean)
         self.map_sd = tuple(float(value) for value in map_sd)
         self.bias = nn.Parameter(torch.zeros(self.n_outputs))
-        if not self.bias.is_meta:  # where nothing can be drawn, trying imports sympy
+        if not self.bias.is_meta:  # drawing on the meta device would import sympy
             nn.init.normal_(self.bias)
         self.subnets = nn.ModuleList(
             _Subnet(self.size, base_channels, hidden_units, self.n_outputs) for _ in self.components
@@ -179,7 +179,7 @@ class EPUCNN(AdditiveModel):
             images: tensor or array [B, H, W, C] or [B, C, H, W], C = 1 or 3, uint8, uint16 or
                 floating (nominally in [0, 1]), or a list of single images of any sizes.
             layout: "NHWC" or "NCHW"; needed only where the shape fits both.
-            mask: none: the maps are of whole images.
+            mask: None; the maps are of whole images.
 
         Returns:
             float32 [B, 4, h, w] in [0, 1]; NaN for an image that is not finite.
@@ -193,14 +193,14 @@ class EPUCNN(AdditiveModel):
     def prepare_with_warnings(
         self, images: Any, layout: Layout | None = None, mask: Any = None
     ) -> tuple[Tensor, list[tuple[str, ...]]]:
-        """Compute the maps; name those that are degenerate ("paper"), or constant images ("clean")."""
+        """Compute the maps; warn about degenerate maps ("paper") or constant images ("clean")."""
         self.checked_mask(mask)
         maps, ranges = perceptual_maps(
             images, kind=self.color, mode=self.mode, size=self.size, layout=layout, return_ranges=True
         )
         if self.mode == "clean":
             flat = (ranges[:, [self.components.index(name) for name in ("coarse-fine", "light-dark")]] < 1e-4).all(1)
-            return maps, [("constant image",) if found else () for found in flat.tolist()]
+            return maps, [("constant image",) if is_flat else () for is_flat in flat.tolist()]
         flags = degenerate_maps(ranges, kind=self.color).tolist()
         names = [f"degenerate map {name}" for name in self.components]
         return maps, [tuple(n for n, flag in zip(names, row, strict=True) if flag) for row in flags]
@@ -208,13 +208,13 @@ class EPUCNN(AdditiveModel):
     def contributions_of(self, inputs: Tensor, space: Space = "paper", *, precision: Precision = "exact") -> Tensor:
         """Compute the contributions from perceptual maps.
 
-        In evaluation mode, where no gradient is wanted, :func:`iuscore.ops.additive_cnn` does it: on a CPU with the
-        same bits for any batch and number of threads, on a GPU in float32 without TF32, or in float16.
+        In evaluation mode and without gradients, :func:`iuscore.ops.additive_cnn` computes them: on a CPU with the
+        same bits for any batch and number of threads; on a GPU in float32 without TF32, or in float16.
 
         Args:
             inputs: float32 [B, 4, h, w] with (h, w) the model's ``size``.
             space: "paper" (after the tanh, in [-1, 1]) or "evidence" (before it, unbounded).
-            precision: "exact", "fast" or "auto", which that op knows; see :meth:`chosen_precision`.
+            precision: "exact", "fast" or "auto"; see :meth:`chosen_precision`.
 
         Returns:
             float32 [B, 4, K]; NaN for an image whose maps are NaN.
@@ -232,7 +232,7 @@ class EPUCNN(AdditiveModel):
         return self.to_paper(evidence) if space == "paper" else evidence
 
     def _evidence(self, inputs: Tensor, precision: Precision) -> Tensor:
-        if self._compiled(inputs):
+        if self._uses_op(inputs):
             mean, sd = (_numbers(part, inputs.device) for part in (self.map_mean, self.map_sd))
             return additive_cnn((inputs - mean) / sd, self.networks(), precision=precision)
         outputs = [
@@ -240,23 +240,23 @@ class EPUCNN(AdditiveModel):
         ]
         return torch.stack(outputs, dim=1)
 
-    def _compiled(self, inputs: Tensor) -> bool:
-        """Whether the op does the work: it knows no dropout, and its kernels no gradients."""
+    def _uses_op(self, inputs: Tensor) -> bool:
+        """Whether the op `additive_cnn` can compute the evidence: it has no dropout, and its kernels no gradients."""
         if self.training or inputs.dtype != torch.float32 or torch.compiler.is_compiling():
             return False
         state = [*self.subnets.parameters(), *self.subnets.buffers()]
         wants_grad = torch.is_grad_enabled() and (inputs.requires_grad or any(part.requires_grad for part in state))
-        # what was made in inference mode has no version that would tell when it changes
-        kept = not any(part.is_inference() for part in state)
+        # Tensors made in inference mode have no version counter, so the op could not notice a change of the weights.
+        versioned = not any(part.is_inference() for part in state)
         choice = choose("additive_cnn", inputs.device, needs_grad=wants_grad)
-        return inputs.is_cuda or (kept and choice.implementation == "cpu")
+        return inputs.is_cuda or (versioned and choice.implementation == "cpu")
 
     def networks(self) -> tuple[CnnNetwork, ...]:
         """The networks as :func:`iuscore.ops.additive_cnn` takes them; parameters and statistics are shared."""
         return tuple(net.network() for net in self.subnets if isinstance(net, _Subnet))
 
     def chosen_precision(self, precision: Precision, device: torch.device | str = "cpu") -> Precision:
-        """What a precision comes to on a device, "exact" or "fast"; see :func:`iuscore.ops.chosen_precision`."""
+        """The precision used on a device, "exact" or "fast"; see :func:`iuscore.ops.chosen_precision`."""
         return chosen_precision(precision, device)
 
     def config(self) -> dict[str, Any]:
@@ -274,7 +274,7 @@ class EPUCNN(AdditiveModel):
 
 
 def _numbers(values: tuple[float, ...], device: torch.device) -> Tensor:
-    """[G, 1, 1] on a device; kept, since copying them there again would end a CUDA graph's capture."""
+    """[G, 1, 1] on a device, cached: a copy from the CPU is not allowed while a CUDA graph is captured."""
     return on_device(("maps", values), device, lambda: (torch.tensor(values, dtype=torch.float32)[:, None, None],))[0]
 
 
@@ -321,7 +321,7 @@ def flops(model: EPUCNN) -> float:
             if isinstance(layer, nn.Conv2d):
                 total += layer.weight.numel() * height * width
             elif isinstance(layer, nn.BatchNorm2d):
-                # registered last in its block, so what follows sees the pooled size
+                # The norm is the last layer of a block, so all following layers have the pooled size.
                 height, width = height // 2, width // 2
             elif isinstance(layer, nn.Linear):
                 total += layer.weight.numel()

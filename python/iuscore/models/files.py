@@ -1,4 +1,4 @@
-"""The folder a fitted model is kept in: ``model.safetensors`` and ``config.json``, no pickle."""
+"""Read and write model folders: ``model.safetensors`` and ``config.json``, no pickle."""
 
 from __future__ import annotations
 
@@ -27,17 +27,16 @@ CONFIG_NAME = "config.json"
 
 
 def save_model(folder: str | os.PathLike[str], model: AdditiveModel, *, record: ModelRecord) -> Path:
-    """Write a model folder, replacing a model that is there.
+    """Write a model folder; a model in it is replaced.
 
-    Each file is written under a temporary name, synchronized and renamed, the configuration last:
-    after a crash the folder holds the old model, the new one, or a pair whose hash does not match,
-    which :func:`load_model` refuses.
+    Each file is written in one atomic write, the configuration last: after a crash the folder holds the old model, the
+    new model, or two files whose hash does not match, which :func:`load_model` refuses.
 
     Args:
-        folder: created where missing.
+        folder: created if it does not exist.
         model: an :class:`Ensemble`, or a single model, which is saved as an ensemble of one.
-        record: what is kept beside the weights; its format, kind, model, hashes and, where there are none, members
-            are set here, so that a record that came from `load_model` can be passed on.
+        record: everything besides the weights. This function sets its format, kind, model and hashes, and its members
+            if there are none; a record of `load_model` can therefore be saved again.
 
     Returns:
         The folder.
@@ -92,15 +91,15 @@ def load_model(folder: str | os.PathLike[str]) -> tuple[Ensemble, ModelRecord]:
     """Read a model folder.
 
     Args:
-        folder: what :func:`save_model` wrote.
+        folder: a folder that :func:`save_model` wrote.
 
     Returns:
-        The model on the CPU, in evaluation mode, always an :class:`Ensemble` (of one member where
-        one was saved), and the content of ``config.json``.
+        The model on the CPU, in evaluation mode, always an :class:`Ensemble` (perhaps of one member), and the content
+        of ``config.json``.
 
     Raises:
-        UserError: anything missing, damaged, foreign or from a newer version; the message names
-            the file and says what to do.
+        UserError: a file is missing, damaged, of another program or of a newer version; the message names the file
+            and says what to do.
 
     Example:
         >>> load_model("no/such/folder")
@@ -119,12 +118,12 @@ def load_model(folder: str | os.PathLike[str]) -> tuple[Ensemble, ModelRecord]:
 
 
 def fill(model: AdditiveModel, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Give a model that was built on the meta device its weights, and put it in evaluation mode.
+    """Assign weights to a model that was built on the meta device, and set evaluation mode.
 
     Args:
-        model: the module to fill; its state names, shapes and dtypes are what is expected.
+        model: the module to fill; its state gives the expected names, shapes and dtypes.
         tensors: parameter name -> tensor.
-        path: the file they came from, for messages.
+        path: file of the tensors, for messages.
 
     Raises:
         UserError: missing or extra tensors, wrong shapes or dtypes, or values that are not finite.
@@ -184,7 +183,7 @@ def _build(record: ModelRecord, path: Path) -> Ensemble:
         raise UserError(f"{path}: unknown kind {bounded(record.kind)}, known are {known}; upgrade iuscore")
     described = {"kind": record.kind, "model": record.model, "members": len(record.members)}
     try:
-        # on the meta device a damaged size takes no memory, and the random state stays untouched
+        # On the meta device a damaged, huge size allocates no memory, and the random state does not change.
         with torch.device("meta"):
             return Ensemble.from_config(described)
     except (ValueError, TypeError, RuntimeError, OverflowError) as error:

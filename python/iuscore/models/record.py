@@ -1,4 +1,4 @@
-"""What ``config.json`` of a model folder holds: a `ModelRecord`, checked field by field, and hashed as a whole."""
+"""`ModelRecord`, the content of ``config.json`` in a model folder: checked field by field, and protected by a hash."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from iuscore.models.text import LARGEST
 
 MAX_MEMBERS = 1000
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-"""Of the IUS of held-out images."""
+"""Quantiles of the IUS of held-out images that are kept."""
 
 _HASH, _OLD_HASH, _HASHED_BY_OLD = "config_sha256", "profiles_sha256", ("profiles", "ceiling", "floor", "features")
 
@@ -31,16 +31,15 @@ Vector = tuple[Number, ...]
 
 @dataclass(frozen=True)
 class Profile:
-    """What the real validation images of one class contribute, in one space.
+    """Contributions of the real validation images of one class, in one space.
 
     Attributes:
         mean: mean contribution per component, [G].
-        sd: standard deviation over images (n - 1 in the denominator), [G]; None for one image
-            or where it is not known.
-        low: lower end of the 95 % interval of the mean (`iuscore.scoring.intervals`), [G]; None where it is not known,
-            and for fewer than 5 images (groups, where these were known).
-        high: its upper end.
-        n: number of images; None where not known (imported baselines).
+        sd: standard deviation over images (n - 1 in the denominator), [G]; None for one image, or if unknown.
+        low: lower end of the 95 % interval of the mean (`iuscore.scoring.intervals`), [G]; None if unknown, or for
+            fewer than 5 images (5 groups, if the images had groups).
+        high: upper end of the interval.
+        n: number of images; None if unknown (imported baselines).
         member_means: the mean per member of the ensemble, [M][G].
 
     Raises:
@@ -79,12 +78,12 @@ class Profile:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """IUS of held-out real images: of the class ("ceiling") or of the other classes ("floor").
+    """Held-out reference: IUS of held-out real images of the class ("ceiling") or of the other classes ("floor").
 
     Attributes:
-        n: number of images; 0 where none were held out.
-        mean: of their IUS; NaN of no image.
-        quantiles: "0.05" to "0.95" -> IUS; empty of no image.
+        n: number of images; 0 if no images were held out.
+        mean: mean IUS; NaN for n = 0.
+        quantiles: "0.05" to "0.95" -> IUS; empty for n = 0.
         source: "test", or "leave-one-out" over the validation images.
     """
 
@@ -96,12 +95,13 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class MemberRecord:
-    """How one member of the ensemble was trained; the figures are of its best epoch.
+    """How one member of the ensemble was trained.
 
     Attributes:
-        seed: its seed; None where it is not known.
-        epochs: finished, of which ``best_epoch`` was kept.
-        train_loss, val_loss, val_auroc, val_accuracy: None where not known.
+        seed: random seed; None if unknown.
+        epochs: number of finished epochs.
+        best_epoch: the epoch whose weights were kept.
+        train_loss, val_loss, val_auroc, val_accuracy: figures of the best epoch; None if unknown.
     """
 
     seed: int | None = None
@@ -119,8 +119,8 @@ class Figures:
 
     Attributes:
         n: number of images.
-        auroc: None of images of one class.
-        accuracy: share of the images whose class the model finds; ``recall`` by class.
+        auroc: area under the ROC curve; None for images of one class.
+        accuracy: share of the images that the model classifies correctly; ``recall``: the same by class.
     """
 
     n: Count | None = None
@@ -136,7 +136,7 @@ class TrainingRecord:
     Attributes:
         seeds: number of members that were trained.
         interrupted: whether the training was stopped before its end.
-        source: of an imported model, where it comes from, with ``checkpoint_sha256`` and the ``published`` options.
+        source: for an imported model, its origin, with ``checkpoint_sha256`` and the ``published`` options.
     """
 
     epochs: Count | None = None
@@ -156,7 +156,7 @@ class TrainingRecord:
 
 @dataclass(frozen=True)
 class KnownImagesRecord:
-    """Marks of the images that a model was made from; `iuscore.images.KnownImages` reads them."""
+    """Marks of the images that a model was fitted to, in the notation of `iuscore.images.KnownImages`."""
 
     n: Count
     marks: str
@@ -167,12 +167,12 @@ class DataRecord:
     """The images that a model was fitted to.
 
     Attributes:
-        origin: how they were divided into parts.
-        warnings, notes: what was said of them.
+        origin: how the images were divided into parts.
+        warnings, notes: lines that fitting printed about the images.
         bits, group_by: the options ``--bits`` and ``--group-by``.
         counts: part ("train", "val", "test") -> class -> number of images.
         fingerprints: part -> hash over its images; ``fingerprint`` over all.
-        numbers: integer label -> class, where the images had numbers that were named.
+        numbers: integer label -> class, if the images had integer labels that the user gave names.
         known_images: marks of the training and validation images.
     """
 
@@ -198,18 +198,21 @@ class ModelRecord:
     """A fitted model without its weights: ``config.json``.
 
     Attributes:
-        kind: "epu" or "texture"; ``model`` what its constructor takes.
-        weights_sha256: of ``model.safetensors``.
-        config_sha256: of everything else in the file; None of a model of an older version.
+        kind: "epu" or "texture".
+        model: arguments of the constructor of that kind.
+        weights_sha256: hash of ``model.safetensors``.
+        config_sha256: hash of everything else in the file; None for a model of an older version.
         members: one entry per member of the ensemble.
         profiles: space -> class -> baseline profile.
         ceiling, floor: space -> class -> IUS of held-out real images of the class, and of the other classes.
-        features: class -> what its named features are; empty of a model without some.
-        validation, test: how well the model classifies them.
-        training, data, versions: what the model was made by, of, and with.
-        feature_version: of the features that it measures.
-        format: of the file. Formats of every released version are read, newer ones are refused.
-        read_sha256: of the file that the record was read from; None of one that was not.
+        features: class -> profile of its named features; empty for a model without named features.
+        validation, test: how well the model classifies these images.
+        training: how the model was trained.
+        data: the images it was fitted to.
+        versions: versions of the software that fitted it.
+        feature_version: version of the features that the model measures.
+        format: format number of the file. Formats of all released versions are read; newer ones are an error.
+        read_sha256: hash of the JSON that the record was read from; None if it was not read.
 
     Example:
         >>> record = ModelRecord(members=(MemberRecord(seed=0),))
@@ -260,40 +263,40 @@ class ModelRecord:
 
     @property
     def mode(self) -> str | None:
-        """Of the perceptual maps of an EPU model; None of other models."""
+        """Mode of the perceptual maps of an EPU model, "clean" or "paper"; None for other models."""
         mode: str | None = self.model.get("mode")
         return mode
 
     @property
     def color(self) -> str | None:
-        """Whether the model sees color: "color" or "gray"."""
+        """Whether the model uses color: "color" or "gray"."""
         color: str | None = self.model.get("color")
         return color
 
     @property
     def size(self) -> tuple[int, int] | None:
-        """(height, width) that the model brings images to."""
+        """(height, width) that the model resizes images to."""
         size = self.model.get("size")
         return None if size is None else (int(size[0]), int(size[1]))
 
     @property
     def accuracy(self) -> float | None:
-        """Share of held-out real images whose class the model finds: of the test images, else of validation."""
+        """Accuracy on held-out real images: on the test images, or else on the validation images."""
         known = [part.accuracy for part in (self.test, self.validation) if part and part.accuracy is not None]
         return known[0] if known else None
 
     @property
     def recall(self) -> Mapping[str, float]:
-        """The same by class; empty where it is not known."""
+        """Class -> recall on the same images; empty if unknown."""
         known = [part.recall for part in (self.test, self.validation) if part and part.recall]
         return known[0] if known else {}
 
     def ceiling_of(self, space: Space, name: str) -> HeldOut | None:
-        """IUS of held-out real images of a class; None where none were held out."""
+        """IUS of held-out real images of a class; None if no images were held out."""
         return _some(self.ceiling, space, name)
 
     def floor_of(self, space: Space, name: str) -> HeldOut | None:
-        """IUS of held-out real images of the other classes; None where none were held out."""
+        """IUS of held-out real images of the other classes; None if no images were held out."""
         return _some(self.floor, space, name)
 
     def identity(self) -> str:
@@ -309,7 +312,7 @@ class ModelRecord:
         """Read the content of ``config.json``, of this version or an earlier one, and check its hash.
 
         Raises:
-            UserError: a field is not what it should be, which the message names; or another hash.
+            UserError: a field has a wrong value (the message has its path), or the hash does not match.
         """
         if not isinstance(value, Mapping):
             raise UserError(f"expected names with values, got {bounded(value)}")
@@ -325,10 +328,10 @@ class ModelRecord:
 
 
 def config_sha256(config: Mapping[str, Any]) -> str:
-    """SHA-256 in hex over a whole ``config.json`` but this hash, in an order and notation of its own.
+    """SHA-256 in hex over the content of ``config.json`` without this hash itself.
 
-    The hash of the weights is a part of it, so it stands for all that a score depends on. Spaces and line ends do not
-    count.
+    The content includes the hash of the weights, so this hash covers everything that a score depends on. It is taken
+    over a canonical JSON text (sorted names, no spaces), so the layout of the file does not matter.
 
     Example:
         >>> one, other = config_sha256({"kind": "epu", "data": {"bits": 12}}), config_sha256({"kind": "epu"})
@@ -343,7 +346,7 @@ def _sha256(part: Mapping[str, Any], separators: tuple[str, str] | None = (",", 
 
 
 def no_hash_note(record: ModelRecord) -> str | None:
-    """What to say of a model that no hash covers as a whole; None of any other.
+    """A note on a model without a hash over ``config.json``; None if it has one.
 
     Example:
         >>> no_hash_note(ModelRecord())[:50]
@@ -363,7 +366,7 @@ def _some(levels: Mapping[Space, Mapping[str, HeldOut]], space: Space, name: str
 
 
 def _without_empty(levels: Any) -> Any:
-    """Of no image older versions wrote a mean and quantiles that are null."""
+    """Remove fields that are null: older versions wrote mean and quantiles as null for 0 images."""
 
     def shortened(found: Any) -> Any:
         return {"n": 0} if isinstance(found, Mapping) and found.get("n") == 0 and found["n"] is not False else found

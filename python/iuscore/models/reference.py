@@ -1,4 +1,4 @@
-"""Import of models trained with the published implementation of IUS."""
+"""Import models that were trained with the published implementation of IUS."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from iuscore.models.yaml_subset import read_yaml
 from iuscore.ops import Kind
 
 CONFIG_NAME = "epu_config.yaml"
-_MAX_BYTES = 256 << 10  # of the configuration and of a baseline; the published ones have some kB
+_MAX_BYTES = 256 << 10  # largest configuration or baseline file; published files have a few kB
 _MAX_LETTERS = 200
 
 _COLORS: dict[str, Kind] = {"rgb": "color", "gray": "gray", "grayscale": "gray"}
 
-# what torch.load raises on a damaged file depends on where the damage is
+# torch.load raises different errors on a damaged file, depending on where the damage is.
 _UNPICKLING_ERRORS = (
     OSError,
     pickle.UnpicklingError,
@@ -47,24 +47,24 @@ _UNPICKLING_ERRORS = (
     ValueError,
 )
 
-# published name -> name here, below "subnetworks.<i>." and "subnets.<i>."
+# Published name -> name in iuscore, after the prefix "subnetworks.<i>." or "subnets.<i>.".
 _BLOCKS = {"block_one": "blocks.0", "block_two": "blocks.1", "block_three": "blocks.2"}
 _HEAD = {"0": "hidden.0", "3": "hidden.1", "6": "out"}
 
 
 def import_reference(folder: str | Path) -> tuple[Ensemble, ModelRecord]:
-    """Read what the published implementation leaves behind.
+    """Read a model of the published implementation.
 
     Args:
-        folder: holds ``ckpt.pt`` (or one ``ckpt_<experiment>.pt``), ``epu_config.yaml`` and one
-            ``cb_vector_<class>.npy`` per class, float [4] or [4, K]. The published scripts put
-            these into two folders; copy them into one. With three classes or more the baselines
-            may be absent, because the published scoring cannot use them.
+        folder: contains ``ckpt.pt`` (or one ``ckpt_<experiment>.pt``), ``epu_config.yaml`` and one
+            ``cb_vector_<class>.npy`` per class, float [4] or [4, K]. The published scripts write these files to two
+            folders; copy them into one. With three or more classes the baselines may be missing, because the
+            published scoring cannot use them.
 
     Returns:
         The model, in evaluation mode with mode "paper", and the record for ``save_model``: the
-        baselines as profiles without spread (sd, low, high and n are None: the published files
-        do not say), no ceiling and no floor.
+        baselines as profiles without spread (sd, low, high and n are None, as the published files do not contain
+        them), no ceiling and no floor.
 
     Raises:
         UserError: a file is missing, is damaged or does not fit the others, or the architecture
@@ -158,7 +158,7 @@ def _class_order(mapping: Any, path: Path) -> list[str]:
         raise UserError(f"{path}: label_mapping: expected class names with labels 0, 1, ..., got {bounded(mapping)}")
     names = [str(name) for name, _ in sorted(mapping.items(), key=lambda item: item[1])]
     for name in names:
-        # A class is part of a file's name.
+        # The name of a class is part of a file name.
         if len(name) > _MAX_LETTERS or any(c in "/\\" or not c.isprintable() for c in name):
             raise UserError(
                 f"{path}: label_mapping: expected class names of at most {_MAX_LETTERS} letters that can stand in the "
@@ -183,10 +183,10 @@ def _read_checkpoint(path: Path) -> dict[str, Tensor]:
     content = path.read_bytes()
     try:
         _check_compression(content)
-        # weights_only: a pickle from elsewhere must not be able to run code. What torch says where it could is not
-        # repeated: it advises to read the file all the same.
+        # weights_only: an untrusted pickle must not run code. The message of PyTorch for such a file is not shown, as
+        # it advises to load the file without this protection.
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of old and rare formats; what cannot be used is refused below
+            warnings.simplefilter("ignore")  # warnings about old and rare formats; unusable files are refused below
             state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except _UNPICKLING_ERRORS:
         raise UserError(
@@ -201,7 +201,7 @@ def _read_checkpoint(path: Path) -> dict[str, Tensor]:
 
 
 def _check_compression(content: bytes) -> None:
-    """PyTorch stores its archives uncompressed; one that grows when it is read is none of its."""
+    """Raise for a compressed archive: PyTorch writes none, and a small file could expand until memory is full."""
     if not zipfile.is_zipfile(io.BytesIO(content)):
         return
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -210,7 +210,7 @@ def _check_compression(content: bytes) -> None:
 
 
 def _check_tensor(value: Tensor, size: int, where: str) -> None:
-    """Raise unless ``value`` is dense numbers that a file of ``size`` bytes holds one by one."""
+    """Raise unless ``value`` is a dense tensor whose numbers fit in a file of ``size`` bytes."""
     if value.layout != torch.strided or value.is_quantized or value.is_meta:
         kind = "quantized" if value.is_quantized else "without numbers" if value.is_meta else "sparse"
         raise UserError(f"{where}: expected a dense tensor, got one that is {kind}; save model.state_dict() as trained")
@@ -219,7 +219,7 @@ def _check_tensor(value: Tensor, size: int, where: str) -> None:
 
 
 def _renamed(name: str) -> str:
-    """Return the name here of a parameter of the published module; unknown names stay as they are."""
+    """Return the name in `EPUCNN` of a parameter of the published module; unknown names are returned unchanged."""
     parts = name.split(".")
     if parts[0] != "subnetworks" or len(parts) < 5:
         return name
@@ -234,7 +234,7 @@ def _renamed(name: str) -> str:
 
 
 def _check_base_channels(state: Mapping[str, Tensor], stated: Any, checkpoint: Path, config: Path) -> None:
-    """Say the usual mistake, a configuration of another run, in the configuration's own words."""
+    """Raise a clear error for the most common mistake: a configuration and a checkpoint of different trainings."""
     first = state.get(f"subnets.0.blocks.{len(CONVOLUTIONS) - 1}.convs.0.weight")
     if first is None or first.ndim != 4:
         raise UserError(f"{checkpoint}: not the published EPU-CNN (architecture base_one)")

@@ -1,4 +1,4 @@
-"""Checks of numbers from files."""
+"""Checks of numbers that were read from files."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
 LARGEST = 1e15
-"""Magnitude up to which a number is taken for a contribution or a feature: squares of larger ones leave float32."""
+"""Largest magnitude of a contribution or feature: squares of larger numbers overflow in float32."""
 
 
 def is_number(value: object) -> TypeIs[int | float]:
-    """Whether ``value`` is a number, no truth value, finite and of a magnitude up to `LARGEST`.
+    """Whether ``value`` is a finite number (not a bool) of a magnitude up to `LARGEST`.
 
     Example:
         >>> is_number(0.5), is_number(True), is_number(1e300), is_number(10**400), is_number("1")
@@ -23,7 +23,7 @@ def is_number(value: object) -> TypeIs[int | float]:
 
 
 def is_numbers(value: object) -> TypeIs[Sequence[Any]]:
-    """Whether ``value`` is a sequence of such numbers.
+    """Whether ``value`` is a sequence of numbers that `is_number` accepts.
 
     Example:
         >>> is_numbers([1, 2.5]), is_numbers([float("nan")]), is_numbers("12")

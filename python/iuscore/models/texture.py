@@ -1,4 +1,4 @@
-"""An additive model over named statistics of color and texture, fixed in advance: group by group a small network.
+"""An additive model over named features of color and texture, with one small network per group of features.
 
 Source: the form is that of neural additive models (Agarwal et al., NeurIPS 2021) with groups of features as inputs; the
 features are those of `iuscore.features`.
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from iuscore.errors import UserError, bounded
 from iuscore.features import FEATURES, GROUPS, Feature, group_sizes
 from iuscore.features.bytes import CONSTANT, as_bytes, why_constant
-from iuscore.features.masks import without_uncounted
+from iuscore.features.masks import nonfinite_where_counted
 from iuscore.features.texture import measured
 from iuscore.models.base import (
     AdditiveModel,
@@ -41,12 +41,12 @@ if TYPE_CHECKING:
 Heads = Literal["linear", "tanh"]
 
 FARTHEST = 3.0
-"""Features farther than this from the mean of the training images, in their standard deviations, count as this far:
-beyond what it was trained on a network only draws its lines on."""
+"""Standardized features are clamped to this distance from the mean of the training images: outside the range of the
+training images, a network extrapolates linearly without any evidence."""
 
 MIN_SIZE = 8
 NO_BORDER = "dark image: no border found, all pixels count"
-_START = 0.3  # of the last layer's usual weights: a model that has seen nothing should say little
+_START = 0.3  # scale of the last layer's initial weights: an untrained model should have small contributions
 
 
 @register_kind
@@ -54,21 +54,21 @@ class TextureModel(AdditiveModel):
     """Groups of features, each through its own network of two hidden layers; the outputs are added.
 
     logit = bias + sum over groups g of f_g(x_g), with x_g the standardized features of the group and f_g =
-    [linear(h) relu] [linear(h // 2) relu] linear(K). Contributions are unbounded: of an image that lies
-    twice as far they can be twice as large, where a tanh would say the same of both. With ``heads="tanh"`` they are
-    tanh(f_g), as in the published model.
+    [linear(h) relu] [linear(h // 2) relu] linear(K). Contributions are unbounded, so that a larger deviation can give
+    a larger contribution, where a tanh would saturate. With ``heads="tanh"`` they are tanh(f_g), as in the published
+    model.
 
     Args:
         classes: at least two class names in label order.
-        color: "color" or "gray", which features there are; see `iuscore.features.GROUPS`.
-        size: (height, width) images are brought to before they are measured; at least 8x8.
+        color: "color" or "gray", which decides the features; see `iuscore.features.GROUPS`.
+        size: (height, width) that images are resized to before they are measured; at least 8x8.
         heads: "linear" or "tanh".
         hidden_units: h, at least 2.
         dropout: share of the features that training leaves out at random, in [0, 1).
-        feature_mean, feature_sd: of the training images, subtracted from and divided into each feature; None stands
-            for 0 and 1.
-        mask: which pixels count: "border", all but the black surround that `iuscore.features.border_masks` finds in
-            every image; "given", those of a mask that comes with every image; None, all.
+        feature_mean, feature_sd: mean and standard deviation of each feature over the training images, for
+            standardization; None: 0 and 1.
+        mask: which pixels count: "border": all but the black border that `iuscore.features.border_masks` finds in
+            every image; "given": the pixels of a mask that is given with every image; None: all.
 
     Raises:
         UserError: a value out of its range.
@@ -106,7 +106,7 @@ class TextureModel(AdditiveModel):
         self.hidden_units = hidden_units
         self.dropout = float(dropout)
         self.mask = mask
-        # Not tensors: they belong to the configuration, and loading builds the module on a device without memory.
+        # Not tensors: they are part of the configuration, and loading builds the module on the meta device.
         self.feature_mean = _numbers("feature_mean", feature_mean, 0.0, len(FEATURES[color]))
         self.feature_sd = _numbers("feature_sd", feature_sd, 1.0, len(FEATURES[color]), positive=True)
         self.bias = nn.Parameter(torch.zeros(self.n_outputs))
@@ -130,52 +130,54 @@ class TextureModel(AdditiveModel):
 
     @property
     def mask_size(self) -> tuple[int, int] | None:
-        """The model's size, where masks come with the images."""
+        """The model's size, if masks are given with the images."""
         return self.size if self.mask == "given" else None
 
     def prepare(self, images: Any, layout: Layout | None = None, mask: Any = None) -> Tensor:
         """Measure the features of images, on the images' device.
 
-        Pixels are rounded to 8 bits first, so that images in another type give the same bits: floating values to
-        255 x, halves up, 16-bit values to v / 257.
+        Pixels are rounded to 8 bits first, so that the same image gives the same bits in every dtype: a float x to
+        255 x with halves rounded up, a 16-bit value v to v / 257.
 
         Args:
             images: tensor or array [B, H, W, C] or [B, C, H, W], C = 1 or 3, or gray [B, H, W] or [H, W], uint8, uint16
                 or floating (nominally in [0, 1]), or a list of single images of any sizes.
             layout: "NHWC" or "NCHW"; needed only where the shape fits both.
-            mask: of a model whose ``mask`` is "given": see `AdditiveModel.checked_mask`.
+            mask: for a model whose ``mask`` is "given": see `AdditiveModel.checked_mask`.
 
         Returns:
-            float32 [B, F], as `iuscore.features.FEATURES` names them; NaN for an image that is not finite, and where
-            the mask leaves no pixel.
+            float32 [B, F], columns as in `iuscore.features.FEATURES`; NaN for an image that is not finite, or whose
+            mask has no counted pixel.
 
         Raises:
-            UserError: an image asks for a gradient; counting has none. A mask where none belongs, or none where one
-                does.
+            UserError: an image requires a gradient, which counting pixels does not have; or a mask that the model
+                does not use, or a missing mask.
             TypeError, ValueError: see `iuscore.ops.texture_stats`.
         """
         return self._measured(images, layout, mask)[0]
 
     def _measured(self, images: Any, layout: Layout | None, mask: Any) -> tuple[Tensor, Tensor]:
         mask = self.checked_mask(mask)
-        rounded, broken = as_bytes(images, layout)
-        if mask is not None and broken:
-            broken = without_uncounted(broken, images, rounded, mask, self.size, layout)
+        rounded, nonfinite = as_bytes(images, layout)
+        if mask is not None and nonfinite:
+            nonfinite = nonfinite_where_counted(nonfinite, images, rounded, mask, self.size, layout)
         features, dark = measured(rounded, self.color, self.size, mask, "NHWC")
-        if broken:
-            features[torch.tensor(broken, device=features.device)] = torch.nan
+        if nonfinite:
+            features[torch.tensor(nonfinite, device=features.device)] = torch.nan
         return features, dark
 
     def prepare_with_warnings(
         self, images: Any, layout: Layout | None = None, mask: Any = None
     ) -> tuple[Tensor, list[tuple[str, ...]]]:
-        """Measure the features; name images of one color throughout, and those too dark to tell their border."""
+        """Measure the features; warn about images of one color, and about images too dark to find their border."""
         inputs, dark = self._measured(images, layout, mask)
         planes = [i for i, f in enumerate(self.features) if f.name in _SPREADS]
         constant, no_border = torch.stack([(inputs[:, planes] == 0).all(1), dark]).tolist()
-        # Outside of a mask there may be any values.
-        said = why_constant(images, layout, constant) if mask is None else [(CONSTANT,) if c else () for c in constant]
-        return inputs, [(*why, NO_BORDER) if dim else why for why, dim in zip(said, no_border, strict=True)]
+        # With a mask, pixels outside of it may have any value, so the range of all pixels is no reason.
+        warnings = (
+            why_constant(images, layout, constant) if mask is None else [(CONSTANT,) if c else () for c in constant]
+        )
+        return inputs, [(*texts, NO_BORDER) if dim else texts for texts, dim in zip(warnings, no_border, strict=True)]
 
     def contributions_of(self, inputs: Tensor, space: Space = "paper", *, precision: Precision = "exact") -> Tensor:
         """Compute the contributions from features.
@@ -183,7 +185,7 @@ class TextureModel(AdditiveModel):
         Args:
             inputs: float32 [B, F].
             space: with ``heads="tanh"``, "paper" is after the tanh and "evidence" before it; linear heads have no
-                tanh, and both spaces are the same contributions.
+                tanh, so both spaces have the same contributions.
             precision: always exact.
 
         Returns:
@@ -203,7 +205,7 @@ class TextureModel(AdditiveModel):
         return self.to_paper(evidence) if space == "paper" else evidence
 
     def _standardization(self, like: Tensor) -> tuple[Tensor, ...]:
-        """Mean and standard deviation of the features, [F] each, kept on the device: copying them would wait for it."""
+        """Mean and standard deviation of the features, [F] each, cached on the device: a copy would wait for it."""
 
         def make() -> tuple[Tensor, ...]:
             return tuple(torch.from_numpy(part).to(like.dtype) for part in (self.feature_mean, self.feature_sd))
@@ -225,8 +227,8 @@ class TextureModel(AdditiveModel):
     def center(self, inputs: Tensor, labels: Tensor) -> None:
         """Shift every contribution so that its mean over classes is 0, and the bias so that no logit changes.
 
-        A contribution then says how an image differs from the average image, where each class counts the same.
-        Only for linear heads: after a tanh a shift would not leave the logits alone.
+        A contribution is then relative to the average image, with equal weight for each class. Only for linear heads:
+        a shift before a tanh would change the logits.
 
         Args:
             inputs: features [N, F] of the training images.

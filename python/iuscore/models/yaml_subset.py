@@ -1,21 +1,20 @@
-"""YAML as settings are written in: plain values, nothing said twice, and no more values than the text suggests."""
+"""Read YAML safely: plain values only, no repeated keys, and a bound on the number of values with aliases expanded."""
 
 from __future__ import annotations
 
 from typing import Any
 
 MAX_VALUES = 10_000
-"""With every alias written out."""
+"""Most values in a file, with all aliases expanded."""
 
 
 def read_yaml(content: bytes) -> Any:
-    """Mappings, lists, text, numbers, truth values and null.
+    """Read mappings, lists, text, numbers, booleans and null.
 
-    Aliases are followed as long as the whole is small: ten lines of aliases of aliases stand for billions of values.
+    Aliases are allowed within the bound `MAX_VALUES`: ten lines of nested aliases can stand for billions of values.
 
     Raises:
-        ValueError: not YAML, a key that comes twice in one mapping, a value of another kind, or more than
-            `MAX_VALUES` values.
+        ValueError: not YAML, a repeated key in a mapping, a value of another type, or more than `MAX_VALUES` values.
 
     Example:
         >>> read_yaml(b"size: &s [8, 8]\\nmaps: {size: *s}")
@@ -40,7 +39,7 @@ def read_yaml(content: bytes) -> Any:
 
 
 def _count(node: Any, known: dict[int, int | None]) -> int:
-    """Values below a node, itself included, with aliases written out; None in ``known`` marks what is being counted."""
+    """Number of values in a node, itself included, with aliases expanded; ``known`` has None for nodes in progress."""
     key = id(node)
     if key in known:
         count = known[key]

@@ -1,4 +1,4 @@
-"""A fitted model applied to images: scores, why they are what they are, and pictures."""
+"""Apply a fitted model to images: scores, their explanation, and summaries of sets."""
 
 from iuscore.models.record import HeldOut
 from iuscore.scoring.explanation import ComponentReason, Explanation

@@ -1,4 +1,4 @@
-"""Masks beside images that are scored batch by batch."""
+"""Masks of images that are scored in batches."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from iuscore.models import AdditiveModel
 
 
 def masks_of_all(model: AdditiveModel, mask: Any, n: int, *, single: bool) -> Any:
-    """What a model measures ``n`` images with: masks that can be cut into batches, "border", or None.
+    """The checked masks of ``n`` images: a sequence that can be cut into batches, "border", or None.
 
     Args:
-        model: knows which pixels it looks at.
-        mask: what the caller gave.
+        model: the model, whose rule decides which masks are valid.
+        mask: the argument of the caller.
         n: number of images.
-        single: the caller gave one PIL image or path, and so one mask.
+        single: whether the caller gave one PIL image or path, and therefore a single mask.
 
     Raises:
-        UserError: a mask that the model does not use, or none where it needs one. ValueError: another number of them.
+        UserError: a mask that the model does not use, or a missing mask. ValueError: a wrong number of masks.
     """
     mask = model.checked_mask(mask)
     if mask is None or isinstance(mask, str):
@@ -29,5 +29,5 @@ def masks_of_all(model: AdditiveModel, mask: Any, n: int, *, single: bool) -> An
 
 
 def masks_of_some(masks: Any, start: int, end: int) -> Any:
-    """Those of the images ``start`` to ``end``."""
+    """The masks of the images from ``start`` up to ``end``."""
     return masks if masks is None or isinstance(masks, str) else masks[start:end]

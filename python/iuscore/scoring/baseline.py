@@ -1,4 +1,4 @@
-"""Baseline profiles: what the real images of each class contribute, and the scores that real images reach."""
+"""Baseline profiles (mean contributions of the real images of each class), and the scores that real images reach."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ def baseline_profiles(
 
     Args:
         contributions: float [N, G, K], or [M, N, G, K] with one slice per member of an ensemble;
-            mean, spread and interval are of the mean over members.
-        labels: integers [N], positions in ``classes``.
-        classes: class names in label order; fixes K (1 for two classes, else their number).
-        groups: of each image, such as its patient, for the interval; None: images are independent, and so is an
-            image whose group is None.
+            mean, standard deviation and interval are those of the mean over members.
+        labels: integers [N], indices in ``classes``.
+        classes: class names in label order; they determine K (1 for two classes, else their number).
+        groups: group of each image, such as its patient, for the interval; None: all images are independent. An image
+            whose group is None is independent of all others.
 
     Returns:
-        class -> `Profile`. With one image sd is None. Below 5 images or groups there is no interval; that of a
-        component that is the same in all images is the mean itself.
+        class -> `Profile`. With one image, sd is None. Below 5 images or groups there is no interval. If a component
+        is the same in all images, both ends of its interval equal the mean.
 
     Raises:
         ValueError: shapes or labels that do not fit together.
@@ -75,7 +75,7 @@ def baseline_profiles(
 
 
 def _named(groups: Sequence[str | None]) -> list[str]:
-    """A name for every image's group; one without a group is a group of its own."""
+    """A name for every image's group; an image without a group gets a group of its own."""
     return [f"alone {i}" if group is None else f"group {group}" for i, group in enumerate(groups)]
 
 
@@ -87,18 +87,17 @@ def ceiling_and_floor(
     classes: Sequence[str],
     source: Literal["test", "leave-one-out"],
 ) -> tuple[dict[str, HeldOut], dict[str, HeldOut]]:
-    """The IUS that real images reach: those of the class, and those of all others.
+    """The held-out references: IUS of real images of the class (ceiling), and of all other classes (floor).
 
     Args:
         contributions, labels, classes: of real images, as in :func:`baseline_profiles`.
-        profiles: class -> baseline, of the same space.
-        source: "test" where the images are held out from the profiles; "leave-one-out" where
-            they are the validation images the profiles were made of, so that each image of the
-            class is compared with the mean of the others (images of other classes are not part
-            of the profile and are compared with it as they are).
+        profiles: class -> baseline, in the same space.
+        source: "test" if the images were not used for the profiles. "leave-one-out" if they are the validation images
+            of the profiles: each image of the class is then compared with the mean of the other images of its class.
+            (Images of other classes are not part of the profile, and are compared with the profile itself.)
 
     Returns:
-        Ceiling and floor: class -> `HeldOut`. Without images (or with a single one left out of itself) its n is 0.
+        Ceiling and floor: class -> `HeldOut`, with n = 0 without images, or for leave-one-out of a single image.
 
     Raises:
         ValueError: shapes or labels that do not fit, or an unknown source.
@@ -146,8 +145,8 @@ def _checked(contributions: Any, labels: Any, classes: Sequence[str]) -> tuple[A
         raise ValueError(f"labels: expected [{values.shape[1]}], got {list(marks.shape)}")
     if marks.size and (marks.dtype.kind not in "iu" or marks.min() < 0 or marks.max() >= len(classes)):
         raise ValueError(f"labels: expected integers from 0 to {len(classes) - 1}, got {np.unique(marks)}")
-    if broken := int((~np.isfinite(values).all(axis=(0, 2, 3))).sum()):
-        raise UserError(f"contributions of {broken} of {marks.size} images are not finite: leave them out")
+    if nonfinite := int((~np.isfinite(values).all(axis=(0, 2, 3))).sum()):
+        raise UserError(f"contributions of {nonfinite} of {marks.size} images are not finite: leave them out")
     return values, marks.astype(np.int64)
 
 
@@ -164,13 +163,13 @@ def _floats(values: Array) -> tuple[float, ...]:
 
 
 def profiles_of(record: ModelRecord, model: Ensemble, space: Space) -> dict[str, Profile]:
-    """The baseline profiles of a record in one space, of which it is checked that they are of this model.
+    """The baseline profiles of a record in one space, checked against the model.
 
     Returns:
         class -> `Profile`.
 
     Raises:
-        UserError: no profile in ``space``, or one of another model; it begins with the path of the field.
+        UserError: no profile in ``space``, or a profile of another model; the message begins with the field's path.
     """
     if not record.profiles.get(space):
         known = ", ".join(name for name, profiles in record.profiles.items() if profiles) or "none"
@@ -189,7 +188,7 @@ def profiles_of(record: ModelRecord, model: Ensemble, space: Space) -> dict[str,
 
 
 def feature_profiles_of(record: ModelRecord, model: Ensemble) -> dict[str, FeatureProfile]:
-    """class -> `FeatureProfile` of a record; empty of a model without named features.
+    """class -> `FeatureProfile` of a record; empty for a model without named features.
 
     Raises:
         UserError: a profile of another model.

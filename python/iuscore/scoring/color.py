@@ -1,4 +1,4 @@
-"""Colors that a gray model does not see, and images without any that a color model looks at."""
+"""Warnings about colored images for a gray model, and about colorless images for a color model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COLORLESS_IMAGE = "no color, which this color model looks for"
 
 
 def colored(images: Sequence[Tensor] | Tensor) -> list[bool]:
-    """Whether a pixel of each image [H, W, C] has a color.
+    """Whether each image [H, W, C] has a pixel with a color.
 
     Example:
         >>> gray = torch.full((4, 4, 3), 100, dtype=torch.uint8)
@@ -35,14 +35,14 @@ def _is_colored(image: Tensor) -> bool:
     return _spread_of_channels(image) > FAINT * largest
 
 
-_ROWS = 64
+_ROWS = 64  # rows at a time, which stay in the processor's cache
 
 
 def _spread_of_channels(image: Tensor) -> float:
-    """Largest difference between two channels of a pixel of [H, W, C]; NaN where there is a NaN.
+    """Largest difference between two channels of a pixel of [H, W, C]; NaN if there is a NaN.
 
-    A few rows at a time on the CPU, which stay in the processor's cache, and channel by channel: a reduction over an
-    axis of three is slow.
+    Computed channel by channel, because a reduction over an axis of length three is slow; on the CPU a few rows at a
+    time, which stay in the cache.
     """
     found = []
     for part in torch.split(image, len(image) if image.is_cuda else _ROWS):
@@ -55,10 +55,10 @@ def _spread_of_channels(image: Tensor) -> float:
     return float(torch.stack(found).max())
 
 
-def word_on_color(model: Ensemble) -> tuple[bool, str] | None:
-    """Which images something is said of, those with a color (True) or without, and what.
+def color_warning(model: Ensemble) -> tuple[bool, str] | None:
+    """The warning of a model about color: whether it is for images with color (True) or without, and its text.
 
-    A lack of color is among the changes of a model with named features.
+    None for a color model with named features, whose list of changes includes a lack of color.
     """
     color = getattr(model.members[0], "color", None)
     if color == "gray":
@@ -69,9 +69,15 @@ def word_on_color(model: Ensemble) -> tuple[bool, str] | None:
 def with_color(
     model: Ensemble, images: Sequence[Tensor] | Tensor, warnings: list[tuple[str, ...]]
 ) -> list[tuple[str, ...]]:
-    """What was said of images, and which have a color that is not seen, or none where the model looks for one."""
-    if (word := word_on_color(model)) is None:
+    """The warnings of images, with the model's `color_warning` added where it applies.
+
+    It is not added to a warning about a degenerate color map, which has the same cause.
+    """
+    if (color := color_warning(model)) is None:
         return warnings
-    told = [any(text.removeprefix("degenerate map ") in COLOR_GROUPS for text in texts) for texts in warnings]
-    found = zip(warnings, colored(images), told, strict=True)
-    return [(*texts, word[1]) if has == word[0] and not said else texts for texts, has, said in found]
+    for_colored, text = color
+    known = [any(each.removeprefix("degenerate map ") in COLOR_GROUPS for each in texts) for texts in warnings]
+    rows = zip(warnings, colored(images), known, strict=True)
+    return [
+        (*texts, text) if has_color == for_colored and not is_known else texts for texts, has_color, is_known in rows
+    ]

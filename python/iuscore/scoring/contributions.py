@@ -1,4 +1,4 @@
-"""From a source of images to prepared inputs and contributions, batch by batch."""
+"""Prepared inputs and contributions of the images of a source, computed in batches."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from iuscore.images import Sample, Source, iter_batches, mark_of
 from iuscore.models import AdditiveModel, Ensemble, Space
 from iuscore.ops._range import range_is_known
 
-IN_MEMORY_BYTES = 4 << 30  # prepared inputs beyond this live in a memory-mapped file
+IN_MEMORY_BYTES = 4 << 30  # larger prepared inputs are kept in a memory-mapped file
 NON_FINITE = "non-finite pixels"
 
 
 def unusable(sample: Sample, size: Sequence[int] | None = None) -> str | None:
-    """Why an image cannot be used; None where it can.
+    """Why an image cannot be scored or fitted; None if it can.
 
     Args:
         sample: the image.
-        size: (height, width) that a model with masks brings images to.
+        size: (height, width) that a model with masks resizes images to.
     """
     if sample.pixels is None:
         return sample.error or "unreadable"
@@ -55,16 +55,16 @@ def prepare_source(
     """Decode a source and compute the model's inputs.
 
     Args:
-        model: whose ``prepare`` is used.
-        source: images.
-        spill: file that holds the inputs where they are too large for memory.
-        on_batch: called with the number of images done.
-        on_warnings: called with the uid of an image and what its inputs cannot show, where there is something.
-        on_image: called with the position in ``source`` and the sample of every readable image.
-        marks: gets the mark of every readable image (`iuscore.images.mark_of`).
+        model: model whose ``prepare`` is used.
+        source: the images.
+        spill: file for the inputs, if they are too large for memory.
+        on_batch: called with the number of images of each finished batch.
+        on_warnings: called with the uid and the warnings of each image that has warnings.
+        on_image: called with the index in ``source`` and the sample of every readable image.
+        marks: list to which the mark of every readable image is appended (`iuscore.images.mark_of`).
 
     Returns:
-        Inputs [N, ...] float32 of the readable images, their positions in ``source``, and (uid, reason) of the others.
+        Inputs [N, ...] float32 of the readable images, their indices in ``source``, and (uid, reason) of the others.
     """
     inputs: npt.NDArray[np.float32] | None = None
     kept: list[int] = []
@@ -81,20 +81,20 @@ def prepare_source(
             marks += [mark_of(image) for image in pixels if image is not None]
         if pixels:
             masks = [batch[i].mask for i in positions] if model.mask == "given" else None
-            with range_is_known():  # the reader of the files warns
+            with range_is_known():  # the reader of the files warns about ranges
                 if on_warnings is None:
-                    made = model.prepare(pixels, "NHWC", masks).numpy()
+                    prepared = model.prepare(pixels, "NHWC", masks).numpy()
                 else:
-                    tensor, said = model.prepare_with_warnings(pixels, "NHWC", masks)
-                    made = tensor.numpy()
-                    for i, texts in zip(positions, said, strict=True):
+                    tensor, warnings = model.prepare_with_warnings(pixels, "NHWC", masks)
+                    prepared = tensor.numpy()
+                    for i, texts in zip(positions, warnings, strict=True):
                         if texts:
                             on_warnings(batch[i].uid, texts)
             if inputs is None:
-                shape = (len(source), *made.shape[1:])
+                shape = (len(source), *prepared.shape[1:])
                 large = int(np.prod(shape)) * 4 > IN_MEMORY_BYTES
                 inputs = _spilled(spill, shape) if large else np.empty(shape, np.float32)
-            inputs[len(kept) : len(kept) + len(made)] = made
+            inputs[len(kept) : len(kept) + len(prepared)] = prepared
             kept += [seen + i for i in positions]
         seen += len(batch)
         on_batch(len(batch))
@@ -104,7 +104,7 @@ def prepare_source(
 
 
 def _spilled(spill: Path, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
-    """A file as an array; its room on the disk is taken now, as an error later would end the process (SIGBUS)."""
+    """A memory-mapped file as an array, with its disk space allocated now: a full disk later would raise SIGBUS."""
     with open(spill, "wb") as file:
         if hasattr(os, "posix_fallocate"):
             try:

@@ -18,8 +18,8 @@ Array = npt.NDArray[np.floating[Any]]
 
 
 MIN_SD = 0.05
-"""A component that saturates the tanh has next to no spread; smaller standard deviations count as this one, or its
-shift would be thousands of them."""
+"""Smallest standard deviation to divide by: a component that saturates the tanh has almost no spread, and its shift
+would be thousands of standard deviations."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,12 @@ class ComponentReason:
     """One component of one explanation.
 
     Attributes:
-        name: of the component.
+        name: name of the component.
         baseline: mean contribution of the real class.
-        contribution: of the image, or the mean of the set.
-        share: of the IUS (mean of shares for a set); the shares sum to the IUS.
-        shift: (contribution - baseline) / max(standard deviation of the real class, `MIN_SD`); None where the
-            spread is unknown.
+        contribution: contribution of the image, or its mean over the set.
+        share: share of the IUS (mean of shares for a set); the shares sum to the IUS.
+        shift: (contribution - baseline) / max(standard deviation of the real class, `MIN_SD`); None if the standard
+            deviation is unknown.
     """
 
     name: str
@@ -43,26 +43,26 @@ class ComponentReason:
 
     @property
     def difference(self) -> float:
-        """What this component changes in the model's opinion; the contribution less the baseline."""
+        """Contribution minus baseline: how this component differs from the real class in the model's output."""
         return self.contribution - self.baseline
 
 
 @dataclass(frozen=True, repr=False)
 class Explanation:
-    """Two things apart: what CHANGED in the image, and what of it MATTERS to the model; and the IUS in its shares.
+    """Why images score as they do: what CHANGED in the images, what MATTERS to the model, and the shares of the IUS.
 
-    ``print(explanation)`` prints all of it as a table; `to_dict` gives it as plain values.
+    ``print(explanation)`` prints a table; `to_dict` gives plain values.
 
     Attributes:
         target: the real class.
-        ius: of the image, or the mean of the set.
+        ius: IUS of the image, or mean IUS of the set.
         components: in the model's order. `matters_most` has the largest difference between contribution and baseline.
-        changes: how far each group of features moved, in the model's order; `most_changed` moved farthest. None of
+        changes: how far each group of features moved, in the model's order; `most_changed` moved farthest. None for
             a model without named features, such as "epu".
-        toward_other: how far the contributions have gone from the real class (0) to the other one (1); None where
-            there are not two classes, or the other has no profile.
+        toward_other: position of the contributions between the real class (0) and the other class (1); None unless
+            there are two classes and the other class has a profile.
         n: number of images that were explained together.
-        out_of_distribution: whether the images lie so far from real ones of every class that the IUS is a guess.
+        out_of_distribution: whether the images lie so far from real images of every class that the IUS is a guess.
 
     Example:
         >>> reasons = (ComponentReason("color", 0.5, 0.8, 0.3, 3.0), ComponentReason("shape", -1.0, -1.0, 0.6, 0.0))
@@ -90,9 +90,9 @@ class Explanation:
     def read_first(self) -> str | None:
         """The component to look at first.
 
-        The group that changed most, if it moved beyond real images; else the one that matters most. A mean of n
-        images strays by 1 / sqrt(n) without any cause, so beyond is 1 + 2 / sqrt(n). Where changes are not known: the
-        component whose contribution lies farthest from the real class, in its own spread.
+        The group that changed most, if it moved by more than 1 + 2 / sqrt(n) (the mean of n real images varies by
+        1 / sqrt(n) by chance); else the component that matters most. If changes are unknown: the component whose
+        contribution lies farthest from the real class, in standard deviations of that component.
         """
         changed, matters = self.most_changed, self.matters_most
         if changed is None:
@@ -103,19 +103,19 @@ class Explanation:
 
     @property
     def most_changed(self) -> GroupChange | None:
-        """The group whose values moved farthest; None where that is not known."""
+        """The group whose values moved farthest; None if unknown."""
         known = [change for change in self.changes or () if np.isfinite(change.moved)]
         return max(known, key=lambda change: change.moved) if known else None
 
     @property
     def matters_most(self) -> ComponentReason | None:
-        """The component whose contribution differs most from the real class; None where none is finite."""
+        """The component whose contribution differs most from the real class; None if no contribution is finite."""
         known = [c for c in self.components if np.isfinite(c.difference)]
         return max(known, key=lambda c: abs(c.difference)) if known else None
 
     @property
     def most_shifted(self) -> str | None:
-        """Component whose contribution lies farthest from the real class, in its own spread; None if unknown."""
+        """Component with the largest absolute ``shift``; None if unknown."""
         known = [c for c in self.components if c.shift is not None and np.isfinite(c.shift)]
         return max(known, key=lambda c: abs(c.shift or 0.0)).name if known else None
 
@@ -126,7 +126,7 @@ class Explanation:
             target, ius, n, read_first, most_changed, matters_most and most_shifted (names, or None), toward_other and
             out_of_distribution;
             ``components``: name -> contribution, baseline, difference, share and shift; ``changes``: group -> moved,
-            feature, shift, noise, words and beyond_chance, or None where unknown. A number that is not finite is None.
+            feature, shift, noise, words and beyond_chance, or None if unknown. A number that is not finite is None.
         """
         changes = self.changes and {c.name: {**asdict(c), "beyond_chance": c.beyond_chance} for c in self.changes}
         found: dict[str, Any] = _plain(
@@ -170,7 +170,7 @@ class Explanation:
 
 
 def _plain(value: Any) -> Any:
-    """``value`` with None for numbers that JSON does not have."""
+    """``value`` with None in place of numbers that are not finite, which JSON cannot hold."""
     if isinstance(value, dict):
         return {key: _plain(each) for key, each in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
@@ -190,17 +190,17 @@ def explain_contributions(
     """Compare contributions with a baseline profile, component by component.
 
     Args:
-        profile: of the real class.
+        profile: baseline profile of the real class.
         contributions: [G] of an image, or [N, G] of a set (its mean is explained).
         shares: the same shape.
         target: name of the class.
         components: G names.
-        other: profile of the only other class, for ``toward_other``.
-        changes: what moved, as `iuscore.features.changes` says.
-        n: number of images; None: as many as there are rows.
+        other: profile of the other of two classes, for ``toward_other``.
+        changes: result of `iuscore.features.changes`.
+        n: number of images; None: number of rows.
 
     Returns:
-        `Explanation`; images with NaN are left out of a set's mean.
+        `Explanation`; images with NaN are left out of the mean of a set.
 
     Example:
         >>> import numpy as np
@@ -217,19 +217,20 @@ def explain_contributions(
         sd = max(profile.sd[g], MIN_SD) if profile.sd is not None else None
         shift = (float(mean[g]) - profile.mean[g]) / sd if sd is not None else None
         reasons.append(ComponentReason(name, profile.mean[g], float(mean[g]), float(part[g]), shift))
-    toward = None if other is None else _way(np.subtract(other.mean, profile.mean), mean - np.array(profile.mean))
+    baseline = np.array(profile.mean)
+    toward = None if other is None else _projection(mean - baseline, np.subtract(other.mean, profile.mean))
     return Explanation(target, float(part.sum()), tuple(reasons), changes, toward, n or n_images(contributions))
 
 
 def n_images(contributions: Array) -> int:
-    """How many images contributions [G] or [N, G] are of, 1 at least."""
+    """Number of images of contributions [G] or [N, G], at least 1."""
     return 1 if np.ndim(contributions) == 1 else max(len(contributions), 1)
 
 
-def _way(whole: Array, gone: Array) -> float | None:
-    """Part of the way ``whole`` that ``gone`` has gone along it."""
-    length = float(whole @ whole)
-    return float(gone @ whole) / length if length > 0 else None
+def _projection(vector: Array, axis: Array) -> float | None:
+    """Coordinate of ``vector`` along ``axis``, in lengths of ``axis``; None for an axis of length 0."""
+    square = float(axis @ axis)
+    return float(vector @ axis) / square if square > 0 else None
 
 
 def _set_mean(values: Array) -> Array:

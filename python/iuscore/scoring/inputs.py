@@ -1,4 +1,4 @@
-"""What a scorer is given to score: tensors, arrays, PIL images and files, alone or in a list."""
+"""The inputs of a scorer: tensors, arrays, PIL images and files, alone or in a list."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _EXPECTED = "a tensor, an array, a PIL image, a path, or a list of them"
 
 
 class Inputs:
-    """Images in batches; files are read when their batch is asked for, so a long list of paths takes no memory.
+    """Images in batches; a file is read when its batch is requested, so a long list of paths needs little memory.
 
     Args:
         images: [B, H, W, C] or [B, C, H, W], or gray [B, H, W] or [H, W]; a PIL image or the path of a file; or a list
-            in which tensors and arrays [H, W, C], [C, H, W] or [H, W], PIL images and paths may stand side by side.
-        layout: "NHWC" or "NCHW" of tensors and arrays, where a shape fits both.
+            that may mix tensors and arrays [H, W, C], [C, H, W] or [H, W], PIL images and paths.
+        layout: "NHWC" or "NCHW" of tensors and arrays, needed where a shape fits both.
 
     Raises:
-        TypeError, ValueError: something else, with its place in the list.
+        TypeError, ValueError: an input of another type; the message has its index in the list.
 
     Example:
         >>> import numpy as np
@@ -54,7 +54,7 @@ class Inputs:
             hint = "; pass list(images)" if in_order else ""
             raise TypeError(f"images: expected {_EXPECTED}, got {type(images).__name__}{hint}")
         self.images = list(self.images)
-        # Plain arrays go to the model as they are, in one piece.
+        # A list of arrays alone is given to the model unchanged.
         self.mixed = not all(isinstance(image, Tensor | np.ndarray) for image in self.images)
         for i, image in enumerate(self.images if self.mixed else ()):
             if not (isinstance(image, Tensor | np.ndarray | str | os.PathLike) or _is_pil(image)):
@@ -67,11 +67,12 @@ class Inputs:
         """Images from ``start`` up to ``end``.
 
         Returns:
-            What a model prepares, its layout, and what was done to each image, such as "alpha dropped"; None where
-            nothing was read.
+            Images that a model can prepare, their layout, and the warnings of each image, such as "alpha dropped";
+            None instead of warnings if no file was read.
 
         Raises:
-            UserError: a file that is no image, with its name. TypeError, ValueError: an array that is no image.
+            UserError: a file is not an image; the message has its name. TypeError, ValueError: an array is not an
+                image.
         """
         part = self.images[start:end]
         if not self.mixed:
@@ -81,11 +82,11 @@ class Inputs:
 
 
 def _is_pil(image: object) -> bool:
-    return hasattr(image, "getbands")  # without importing Pillow
+    return hasattr(image, "getbands")  # avoids an import of Pillow
 
 
 def _read(i: int, image: Any, layout: Layout | None) -> tuple[Any, tuple[str, ...]]:
-    """One image as [H, W, C], and what was done to it."""
+    """One image as [H, W, C], with its warnings."""
     from iuscore.images import UnreadableImage, decode, from_pil
 
     if isinstance(image, Tensor | np.ndarray):

@@ -1,9 +1,9 @@
-"""The 95 % interval of a mean, from few numbers, skewed ones, and ones that come in groups.
+"""The 95 % interval of a mean, for few values, skewed values, and values in groups.
 
-Scores are bounded and pile up at one end. There an interval of as much above as below the mean misses too often
+Scores are bounded and often close to one end of their range. A symmetric interval then misses the true mean too often
 (`tests/invariants/test_intervals.py` counts how often). Source of the correction: Hall, "On the removal of skewness by
-transformation", Journal of the Royal Statistical Society B 54 (1992), 221-228, with quantiles of Student's t in place
-of the normal ones.
+transformation", Journal of the Royal Statistical Society B 54 (1992), 221-228, with quantiles of Student's t instead
+of normal quantiles.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ Array = npt.NDArray[np.float64]
 CONFIDENCE = 0.95
 
 MIN_IMAGES = 5
-"""Images, or groups where these are known, below which no interval is given: their spread says too little."""
+"""Fewest images (groups, if known) for an interval: the standard deviation of fewer is too uncertain."""
 
-_BLOCK = 512  # rows that are added up together
+_BLOCK = 512  # rows that are summed together, so that the sums do not depend on how the rows arrive
 
 
 def mean_interval(values: npt.ArrayLike, groups: Sequence[str] | None = None) -> tuple[Array, Array] | None:
@@ -30,17 +30,17 @@ def mean_interval(values: npt.ArrayLike, groups: Sequence[str] | None = None) ->
 
     With the mean m of n rows, their standard deviation s and their adjusted skewness g, let e = s / sqrt(n),
     k = g / sqrt(n) and t the quantile of Student's distribution with n - 1 degrees of freedom. The ends are m - e h(t)
-    and m - e h(-t), where h(t) = 3 ((1 + k (t - k / 6))^(1/3) - 1) / k, or t itself without skewness. With groups, n
-    counts groups, and a group's sum of differences from the mean stands for a row. Of groups of unequal sizes those
-    degrees of freedom count that groups of one size would have (`MeanSums.effective`).
+    and m - e h(-t), where h(t) = 3 ((1 + k (t - k / 6))^(1/3) - 1) / k, or t itself without skewness. With groups, n is
+    the number of groups, and the sum of a group's differences from the mean takes the place of a row. For groups of
+    unequal sizes, the degrees of freedom are those of an effective number of equal groups (`MeanSums.effective`).
 
     Args:
         values: float [N, G], finite.
-        groups: of each row, such as its patient; rows of one group are not independent of each other. None: all are.
+        groups: group of each row, such as its patient; rows of one group are not independent. None: all rows are.
 
     Returns:
-        Lower and upper end, each float64 [G]; both the value itself where all rows agree. None for fewer than
-        `MIN_IMAGES` rows or groups, also where a few groups are so large that the others hardly count.
+        Lower and upper end, each float64 [G]; both equal the value if all rows agree. None for fewer than `MIN_IMAGES`
+        rows or (effective) groups.
 
     Example:
         >>> low, high = mean_interval(np.array([[0.0, 5.0], [1.0, 5.0]] * 50))
@@ -49,14 +49,14 @@ def mean_interval(values: npt.ArrayLike, groups: Sequence[str] | None = None) ->
         >>> mean_interval(np.zeros((4, 1))) is None
         True
     """
-    gathered = MeanSums()
-    gathered.add(np.asarray(values, dtype=np.float64), groups)
-    return gathered.interval()
+    sums = MeanSums()
+    sums.add(np.asarray(values, dtype=np.float64), groups)
+    return sums.interval()
 
 
 @dataclass(frozen=True)
 class _Moments:
-    """Number of rows, their mean [G], and sums of second and third powers of the differences from it."""
+    """Number of rows, their mean [G], and sums of second and third powers of the differences from the mean."""
 
     n: int
     mean: Array
@@ -70,7 +70,7 @@ class _Moments:
         return cls(len(values), mean, np.square(rest).sum(axis=0), (rest**3).sum(axis=0))
 
     def plus(self, more: _Moments) -> _Moments:
-        """Those of both sets of rows.
+        """The moments of both sets of rows together.
 
         Source: Pebay, "Formulas for robust, one-pass parallel computation of covariances and arbitrary-order
         statistical moments", Sandia report SAND2008-6212.
@@ -84,10 +84,10 @@ class _Moments:
 
 @dataclass
 class MeanSums:
-    """What the interval of a mean needs, of rows that come in parts; rows without groups need constant memory.
+    """The sums for a mean and its interval, over rows that are added in parts.
 
-    A group needs its number of rows and their sum. Rows come all with groups, or all without. The results are the same
-    in every bit, in whatever parts the rows come.
+    Rows without groups need constant memory; each group needs its number of rows and their sum. Either all rows have
+    groups, or none has. The results have the same bits, however the rows are divided into parts.
 
     Example:
         >>> sums, values = MeanSums(), np.random.default_rng(0).random((40, 2))
@@ -98,23 +98,23 @@ class MeanSums:
     """
 
     n: int = 0
-    _done: _Moments | None = None  # of whole blocks
-    _rest: list[Array] = field(default_factory=list)  # rows of the next one
-    _places: dict[str, int] = field(default_factory=dict)
+    _done: _Moments | None = None  # moments of all complete blocks
+    _rest: list[Array] = field(default_factory=list)  # rows of the incomplete block
+    _places: dict[str, int] = field(default_factory=dict)  # group -> its row in ``_sums``
     _sums: Array = field(default_factory=lambda: np.zeros((0, 0)))  # [groups, 1 + G]: number of rows, their sum
 
     def add(self, values: Array, groups: Sequence[str] | None = None) -> None:
-        """Take rows [N, G]."""
+        """Add rows [N, G]."""
         if len(values) == 0:
             return
         self._rest.append(values)
         before, self.n = self.n % _BLOCK, self.n + len(values)
         if before + len(values) >= _BLOCK:
             rows = np.concatenate(self._rest)
-            whole = len(rows) // _BLOCK * _BLOCK
-            for start in range(0, whole, _BLOCK):
+            end = len(rows) // _BLOCK * _BLOCK
+            for start in range(0, end, _BLOCK):
                 self._done = self._with(rows[start : start + _BLOCK])
-            self._rest = [rows[whole:].copy()] if whole < len(rows) else []
+            self._rest = [rows[end:].copy()] if end < len(rows) else []
         if groups is not None:
             self._add_groups(values, groups)
 
@@ -132,7 +132,7 @@ class MeanSums:
 
     @property
     def mean(self) -> Array:
-        """Mean of each column, float64 [G], exact where all rows agree."""
+        """Mean of each column, float64 [G]; exact if all rows agree."""
         return self._moments.mean
 
     def _add_groups(self, values: Array, groups: Sequence[str]) -> None:
@@ -145,21 +145,20 @@ class MeanSums:
 
     @property
     def independent(self) -> int:
-        """Groups where they are known, else rows."""
+        """Number of independent observations: groups if there are groups, else rows."""
         return len(self._places) or self.n
 
     @property
     def n_groups(self) -> int | None:
-        """Number of groups; None where rows have none."""
+        """Number of groups; None if rows have no groups."""
         return len(self._places) or None
 
     @property
     def effective(self) -> float:
-        """Rows, or the number of groups of one size that would say as much about the spread as these.
+        """Number of rows; with groups, the number of equal groups that would determine the variance as well.
 
-        (sum m^2)^2 / sum m^4 of groups of m rows: the number that Satterthwaite (Biometrics Bulletin 2 (1946),
-        110-114) finds for a sum of squares whose parts have variances in proportion to m^2, as those of groups have
-        whose rows agree.
+        For groups of m rows it is (sum m^2)^2 / sum m^4: the formula of Satterthwaite (Biometrics Bulletin 2 (1946),
+        110-114) for a sum of squares whose terms have variances proportional to m^2, as for groups of equal rows.
         """
         if not self._places:
             return float(self.n)
@@ -170,8 +169,8 @@ class MeanSums:
     def variance_of_mean(self) -> Array:
         """Square of the standard error of the mean [G]; NaN for a single row or group.
 
-        Differences from a mean that they belong to are too small; the factor takes that back, for groups of any sizes
-        whose rows agree. Of groups of one size it is m / (m - 1) with their number m.
+        Differences from the sample mean are too small on average. The factor corrects this bias, exactly for groups of
+        any sizes whose rows agree; for m groups of equal size it is m / (m - 1).
         """
         m = self.independent
         if m < 2:
@@ -182,7 +181,7 @@ class MeanSums:
         return variance
 
     def _spread(self) -> tuple[Array, Array]:
-        """Sums of squares and of third powers of what differs from the mean, row by row or group by group."""
+        """Sums of second and third powers of the differences from the mean, over rows or over groups."""
         if not self._places:
             moments = self._moments
             return moments.second, moments.third
@@ -199,10 +198,10 @@ class MeanSums:
         return np.where(constant, self.mean, low), np.where(constant, self.mean, high)
 
     def _skewness_of_mean(self) -> Array:
-        """That of a row, adjusted for their number, divided by the root of it [G]; 0 where all agree."""
+        """Skewness of the mean [G]: adjusted skewness of a row, divided by sqrt(n); 0 if all rows agree."""
         m = self.independent
         second, third = self._spread()
-        # The third power of a small or large number leaves the range of float64.
+        # Divided three times: the third power of a very small or large number leaves the range of float64.
         root = np.sqrt(np.where(second == 0, 1.0, second / m))
         skewness: Array = third / m / root / root / root * np.sqrt(m * (m - 1)) / (m - 2) / np.sqrt(m)
         finite: Array = np.where(np.isfinite(skewness), skewness, 0.0)
@@ -210,15 +209,15 @@ class MeanSums:
 
 
 def mean_of_means(parts: Sequence[MeanSums]) -> tuple[Array, tuple[Array, Array] | None]:
-    """Mean of the means of sets that are independent of each other, each counting the same, and its 95 % interval.
+    """Unweighted mean of the means of independent sets, and its 95 % interval.
 
-    As `mean_interval`, with the degrees of freedom of Welch and Satterthwaite. No interval where one of the sets has
-    none.
+    As `mean_interval`, with the degrees of freedom of Welch and Satterthwaite. No interval if one of the sets has no
+    interval.
 
     Example:
         >>> sets = [MeanSums(), MeanSums()]
-        >>> for values, gathered in zip(([0.0, 1.0] * 20, [4.0] * 5), sets):
-        ...     gathered.add(np.array(values)[:, None])
+        >>> for values, part in zip(([0.0, 1.0] * 20, [4.0] * 5), sets):
+        ...     part.add(np.array(values)[:, None])
         >>> mean, interval = mean_of_means(sets)
         >>> float(mean[0]), bool(interval[0][0] < 2.25 < interval[1][0])
         (2.25, True)
@@ -249,14 +248,14 @@ def _ends(mean: Array, variance: Array, skewness: Array, freedom: Array | float)
 def _untransformed(t: Array, skewness: Array) -> Array:
     """The Student-like statistic whose transformation is ``t``."""
     shifted = t - skewness / 6
-    flat = np.abs(skewness) < 1e-6  # the limit, to 1e-6 of it
+    flat = np.abs(skewness) < 1e-6  # use the limit for skewness 0, which is exact to a relative error of 1e-6
     safe = np.where(flat, 1.0, skewness)
-    found: Array = np.where(flat, shifted, 3 / safe * (np.cbrt(1 + safe * shifted) - 1))
-    return found
+    statistic: Array = np.where(flat, shifted, 3 / safe * (np.cbrt(1 + safe * shifted) - 1))
+    return statistic
 
 
 def exact_mean(values: npt.NDArray[np.floating[Any]]) -> Array:
-    """Mean over rows [N, G], float64, exact where all rows agree (a sum would round)."""
+    """Mean over rows [N, G], float64; exact if all rows agree, where a sum would round."""
     mean: Array = values.mean(axis=0, dtype=np.float64)
     constant = np.ptp(values, axis=0) == 0
     mean[constant] = values[0, constant]

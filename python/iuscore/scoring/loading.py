@@ -14,14 +14,14 @@ def load(folder: str | os.PathLike[str], *, space: Space = "paper", precision: P
     """Load a model folder for scoring.
 
     Args:
-        folder: what ``iuscore fit`` or ``iuscore import-reference`` wrote.
-        space: "paper", contributions after the tanh (the published measure); or "evidence", before it, where images
+        folder: model folder, written by ``iuscore fit`` or ``iuscore import-reference``.
+        space: "paper": contributions after the tanh (the published measure); "evidence": before the tanh, where images
             that saturate the tanh still differ.
-        precision: "exact"; "fast", 16-bit integers where the CPU is fast with them (AVX-512 VNNI) and float16 on a
-            GPU, of EPU-CNN models; "auto", the same where it is faster. `Scorer.precision` says what it came to.
+        precision: "exact"; "fast": for EPU-CNN models 16-bit integers on CPUs with AVX-512 VNNI, and float16 on a GPU;
+            "auto": "fast" where it is faster. `Scorer.precision` is the precision in use.
 
     Raises:
-        UserError: a missing, damaged or foreign folder, one without profiles in ``space``, or an unknown precision.
+        UserError: a folder that is missing, damaged or no model, has no profiles in ``space``, or an unknown precision.
 
     Example:
         >>> import tempfile

@@ -1,4 +1,4 @@
-"""What is known of a scored set, as it stands in ``summary.json``: typed, and checked when it is read."""
+"""Records of a scored set: the content of ``summary.json``, typed, and checked when it is read."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class MeanIus:
     """Mean IUS of a set.
 
     Attributes:
-        mean: NaN of images that are not finite.
-        low, high: ends of its 95 % interval; None for fewer than 5 images, or groups where these are known.
-        sd: standard deviation over images; None of one image.
+        mean: mean IUS; NaN or None if an image is not finite.
+        low, high: ends of the 95 % interval of the mean; None for fewer than 5 images (5 groups, if known).
+        sd: standard deviation over images; None for one image.
         quantiles: "0.05" to "0.95" -> IUS.
     """
 
@@ -33,15 +33,15 @@ class MeanIus:
 
 @dataclass(frozen=True)
 class ComponentSummary:
-    """One component of a set beside the real class.
+    """One component of a set, compared with the real class.
 
     Attributes:
-        name: of the component.
+        name: name of the component.
         baseline: mean contribution of the real class.
         contribution: mean contribution of the set, with ``low`` and ``high``, the ends of its 95 % interval.
         share: mean share of the IUS; the shares sum to the mean IUS.
-        shift: ``difference`` in standard deviations of the real class; None where these are not known.
-        difference: ``contribution`` less ``baseline``.
+        shift: ``difference`` in standard deviations of the real class; None if unknown.
+        difference: ``contribution`` minus ``baseline``.
     """
 
     name: str
@@ -59,23 +59,25 @@ class TargetSummary:
     """The images of a set that were compared with one class.
 
     Attributes:
-        n: number of images, and ``n_groups`` of groups (patients) where these are known.
-        ius: their mean IUS.
+        n: number of images; ``n_groups``: number of groups (patients), if known.
+        ius: mean IUS of the images.
         components: in the model's order.
-        ceiling, floor: what real images reach; None where none were held out.
-        above_ceiling_lower_quartile: share of the images above the lower quartile of ``ceiling``; 0.75 of real ones.
-        most_like: class -> number of images of which it has the largest probability.
-        read_first: the component to look at first; ``most_shifted`` and ``matters_most`` by shift and difference.
-        toward_other: how far the set has gone from its class, 0, to the other of two, 1; None of more classes.
-        changes: of each group of features, of a model that has some; ``most_changed`` names the farthest.
-        distance_from_real: spreads between the set and the real class that is nearest, of the farthest group of
-            features, and ``joint_distance_from_real`` of all groups together where they do not move as real images do.
-        inverted: whether the gray levels look like those of real images turned round.
+        ceiling, floor: held-out references: IUS of real images of the class, and of the other classes; None if no
+            images were held out.
+        above_ceiling_lower_quartile: share of the images above the lower quartile of ``ceiling``; 0.75 for real ones.
+        most_like: class -> number of images for which it is the most probable class.
+        read_first: the component to look at first; ``most_shifted`` has the largest shift, ``matters_most`` the
+            largest difference.
+        toward_other: position of the set between its class (0) and the other class (1); None unless there are two.
+        changes: changes of the groups of features, if the model has features; ``most_changed`` names the largest.
+        distance_from_real: distance in spreads from the nearest real class, in the farthest group of features.
+        joint_distance_from_real: the same for all groups together, with their correlation; None if unknown.
+        inverted: whether the gray levels look like those of inverted real images.
         out_of_distribution: ``distance_from_real`` above 1.5, ``joint_distance_from_real`` above 0.8, or inverted.
-        classes_overlap: whether the model tells the class from the others so badly that the IUS means little.
-        doubtful: whether a note takes back what the IUS seems to say.
-        n_identical: of the images looked at, those that measure exactly as another one does.
-        diversity: distance from an image to the one most like it, over that of real images; near 0 of copies.
+        classes_overlap: whether the model separates the class from the others so badly that the IUS means little.
+        doubtful: whether a note limits the meaning of the IUS.
+        n_identical: number of images whose features equal those of another image.
+        diversity: median nearest-neighbor distance, relative to real images; near 0 for copies.
 
     Example:
         >>> TargetSummary(9, MeanIus(0.5), ()).doubtful
@@ -108,13 +110,13 @@ class TargetSummary:
 
 @dataclass(frozen=True)
 class MeanOverClasses:
-    """The mean of the classes' mean IUS, each class counting the same.
+    """The unweighted mean of the classes' mean IUS.
 
     Attributes:
-        classes: in order.
+        classes: names of the classes, in order.
         mean, low, high: the mean and its 95 % interval.
-        ceiling, floor: means of those of the classes; None where one has none.
-        out_of_distribution, classes_overlap: the classes of which this holds.
+        ceiling, floor: means of the classes' ceilings and floors; None if a class has none.
+        out_of_distribution, classes_overlap: the classes for which this flag is set.
     """
 
     classes: tuple[str, ...]
@@ -153,23 +155,24 @@ class ModelUsed:
 
 @dataclass(frozen=True)
 class SetSummary:
-    """What a run knows of its images: ``summary.json``.
+    """The summary of a run: ``summary.json``.
 
     Attributes:
-        images: where they come from.
-        n_listed, n_scored, n_unreadable: how many there are, have a score, could not be read.
-        n_to_try_again: of the unreadable ones those whose reason may be gone.
-        first_unreadable: the first few of them.
-        complete: whether all images are done; ``interrupted``, whether this invocation was stopped.
-        targets: class -> the images compared with it.
-        mean_over_classes: None of one class.
-        group_by: the pattern that found the groups.
+        images: path of the images.
+        n_listed, n_scored, n_unreadable: number of images that were listed, have a score, could not be read.
+        n_to_try_again: number of unreadable images with a transient error, which the next command tries again.
+        first_unreadable: the first few unreadable images.
+        complete: whether all images are scored or unreadable.
+        interrupted: whether the command was stopped.
+        targets: class -> summary of the images compared with it.
+        mean_over_classes: mean over the classes; None for one class.
+        group_by: pattern that found the groups.
         warnings, errors: text -> number of images.
-        n_known: images that the model was made from.
-        notes: what a reader of the numbers has to know.
-        model, decoder, versions: what made the scores.
-        seconds, images_per_second: of this invocation.
-        format: of the file. Files of version 0.1 have none and are format 1.
+        n_known: number of images that the model was made from.
+        notes: sentences that limit the meaning of the numbers.
+        model, decoder, versions: model, image decoder and software versions that made the scores.
+        seconds, images_per_second: duration and rate of the last command.
+        format: format number of the file. Files of version 0.1 have none, and are format 1.
     """
 
     FORMAT: ClassVar[int] = 3
@@ -198,23 +201,23 @@ class SetSummary:
 
     @property
     def n_done(self) -> int:
-        """Images with a score or a reason why there is none."""
+        """Number of images with a score or an error."""
         return self.n_scored + self.n_unreadable
 
     def with_notes(self, notes: tuple[str, ...]) -> SetSummary:
-        """The same with more notes before the others."""
+        """The same summary with more notes in front of its own."""
         return replace(self, notes=(*notes, *self.notes))
 
     def to_json(self) -> dict[str, Any]:
-        """Plain dicts, lists and values; numbers that are not finite are None, as JSON has none."""
+        """Plain dicts, lists and values; numbers that are not finite become None, as JSON cannot hold them."""
         return records.to_json(self)
 
     @classmethod
     def from_json(cls, value: Any) -> SetSummary:
-        """Read what :meth:`to_json` returned, of this version or an earlier one.
+        """Read the result of :meth:`to_json`, of this version or an earlier one.
 
         Raises:
-            UserError: a field is missing or of another type, which the message names; or a newer format.
+            UserError: a field is missing or of another type (the message has its path), or the format is newer.
 
         Example:
             >>> SetSummary.from_json({"images": 3})
@@ -230,10 +233,10 @@ class SetSummary:
 
     @classmethod
     def read(cls, path: str | Path) -> SetSummary:
-        """Read ``summary.json``, or the one in a folder of a run.
+        """Read ``summary.json``; ``path`` is the file, or the folder of a run.
 
         Raises:
-            UserError: as `from_json`; or there is no such file, or no JSON in it.
+            UserError: as `from_json`; or the file does not exist, or is not JSON.
         """
         file = Path(path)
         file = file / "summary.json" if file.is_dir() else file
@@ -258,7 +261,7 @@ _NAMES_UNTIL_FORMAT_2 = {
 
 
 def _renamed(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """A summary of format 1 or 2 with the names of fields that format 3 has."""
+    """A summary of format 1 or 2 with the field names of format 3."""
 
     def of(fields: Any) -> Any:
         if not isinstance(fields, Mapping):

@@ -22,15 +22,15 @@ from iuscore.ops._on_device import on_device, to_device
 from iuscore.ops._range import range_is_known, said_once
 from iuscore.scoring._masks import masks_of_all, masks_of_some
 from iuscore.scoring.baseline import feature_profiles_of, profiles_of
-from iuscore.scoring.color import with_color, word_on_color
+from iuscore.scoring.color import color_warning, with_color
 from iuscore.scoring.explanation import Explanation, explain_contributions, n_images
 from iuscore.scoring.inputs import Inputs, ScorerInput
 from iuscore.scoring.scores import Scores, joined, with_reasons
 from iuscore.scoring.similarity import ius, shares
-from iuscore.scoring.words import is_of_another_kind, is_out_of_distribution
+from iuscore.scoring.words import is_jointly_out_of_distribution, is_out_of_distribution
 
 Target: TypeAlias = "str | int | Sequence[str] | Sequence[int] | Tensor | npt.NDArray[np.generic]"
-"""A class as its name or its place in `Scorer.classes`, or one per image."""
+"""A class, by its name or its index in `Scorer.classes`, or one class per image."""
 
 
 class Scorer:
@@ -38,13 +38,13 @@ class Scorer:
 
     Attributes:
         model: the `Ensemble`, in evaluation mode, without gradients to its weights.
-        record: everything in ``config.json``.
+        record: the content of ``config.json``.
         space: "paper" or "evidence".
-        precision: "exact" or "fast": what the precision asked for came to with this model on this machine's CPU;
-            `precision_on` says it of any device.
+        precision: "exact" or "fast": the precision that this model uses on this machine's CPU; `precision_on` gives
+            the precision on any device.
         profiles: class -> baseline `Profile` in that space.
-        feature_profiles: class -> `FeatureProfile`; empty of a model without named features.
-        folder: that it was loaded from; None of one that was not.
+        feature_profiles: class -> `FeatureProfile`; empty for a model without named features.
+        folder: folder that the model was loaded from; None if it was not loaded.
     """
 
     folder: Path | None = None
@@ -61,7 +61,7 @@ class Scorer:
         self.feature_profiles = feature_profiles_of(record, model)
 
     def __repr__(self) -> str:
-        """Kind, classes and members, and where the model was loaded from.
+        """Kind, classes, members and folder of the model.
 
         Example:
             >>> import tempfile, iuscore
@@ -77,7 +77,7 @@ class Scorer:
         return f"Scorer({where}{self.model.member_kind} of {', '.join(names)}; {', '.join([members, *other])})"
 
     def precision_on(self, device: torch.device | str) -> Precision:
-        """What the precision asked for comes to with this model on a device, "exact" or "fast"."""
+        """The precision that this model uses on a device, "exact" or "fast"."""
         return self.model.chosen_precision(self._precision, device)
 
     @property
@@ -99,7 +99,7 @@ class Scorer:
             n: number of images.
 
         Raises:
-            UserError: no class, a class without a profile, or another number of classes than images.
+            UserError: an unknown class, a class without a profile, or another number of classes than images.
 
         Example:
             >>> import tempfile, iuscore
@@ -130,7 +130,7 @@ class Scorer:
         return found
 
     def _checked_class(self, given: Any) -> str | int:
-        """A name, or an index that there is."""
+        """A name, or a valid index."""
         if isinstance(given, str):
             return given
         index = given.item() if getattr(given, "ndim", None) == 0 else given  # a tensor, or a NumPy scalar
@@ -153,25 +153,25 @@ class Scorer:
     ) -> Scores:
         """Score images.
 
-        Work is done on the images' device, where the model is moved to. Where ``images`` is a tensor that requires
-        a gradient, the scores carry it back to the pixels.
+        The model is moved to the images' device and computes there. If ``images`` is a tensor that requires a gradient,
+        the scores are differentiable with respect to the pixels.
 
         Args:
             images: [B, H, W, C] or [B, C, H, W], or gray [B, H, W] or [H, W], torch or NumPy; a PIL image or the path
                 of an image file; or a list of arrays, PIL images and paths. dtypes and ranges as in
                 `iuscore.ops.perceptual_maps`.
             target: the real class to compare with, by its name or its index in ``classes``; or one per image.
-            layout: "NHWC" or "NCHW" where a shape fits both.
-            batch_size: images at once.
-            mask: of a model fitted with masks, and only of one: bool or uint8 [B, H, W], or one [H, W] per image of a
-                list, on the images' device, nonzero = counted. A model fitted with "border" finds the border itself.
+            layout: "NHWC" or "NCHW", needed where a shape fits both.
+            batch_size: images scored at once.
+            mask: only for a model fitted with masks: bool or uint8 [B, H, W], or one [H, W] per image of a list, on the
+                images' device, nonzero = counted. A model fitted with "border" finds the border itself.
 
         Returns:
-            `Scores`; NaN for an image whose mask leaves no pixel at the model's size.
+            `Scores`; NaN for an image whose mask has no counted pixel at the model's size.
 
         Raises:
-            UserError: unknown class, a file that is no image, a mask that the model does not use or needs. TypeError,
-                ValueError: images or masks that are none.
+            UserError: unknown class, a file that is not an image, a mask that the model does not use, or a missing
+                mask. TypeError, ValueError: images or masks of a wrong type or shape.
 
         Warns:
             UserWarning: on the CPU, floats far out of 0..1, such as 0..255 or -1..1, or uint16 that holds bytes.
@@ -193,21 +193,22 @@ class Scorer:
         masks = masks_of_all(self.model, mask, len(given), single=given.single)
         parts = []
         for i in range(0, max(len(given), 1), batch_size):
-            batch, batch_layout, done = given.batch(i, i + batch_size)
+            batch, batch_layout, on_reading = given.batch(i, i + batch_size)
             some = masks_of_some(masks, i, i + batch_size)
             inputs, warnings = self.model.prepare_with_warnings(batch, batch_layout, some)
-            if word_on_color(self.model) is not None:
+            if color_warning(self.model) is not None:
                 views = batch if isinstance(batch, Tensor) else image_views(batch, batch_layout)
                 warnings = with_color(self.model, views, warnings)
-            every = warnings if done is None else [(*a, *b) for a, b in zip(done, warnings, strict=True)]
-            parts.append(with_reasons(self.score_inputs(inputs, every, names[i : i + batch_size])))
+            if on_reading is not None:
+                warnings = [(*a, *b) for a, b in zip(on_reading, warnings, strict=True)]
+            parts.append(with_reasons(self.score_inputs(inputs, warnings, names[i : i + batch_size])))
         return parts[0] if len(parts) == 1 else joined(parts)
 
     def explain(
         self, images: ScorerInput, *, target: Target, layout: Layout | None = None, batch_size: int = 64,
         mask: Mask | None = None,
     ) -> list[Explanation]:  # fmt: skip
-        """Why each image scores as it does; arguments as in calling the scorer. Print one to read it.
+        """Why each image scores as it does, one `Explanation` per image, ready to print; arguments as for scoring.
 
         Example:
             >>> import tempfile, iuscore
@@ -240,8 +241,8 @@ class Scorer:
         Args:
             target: the real class, by its name or its index in ``classes``.
             contributions, shares: [G] of an image or [N, G] of a set.
-            features: [F] of the image or their mean over the set; None where there are none.
-            n: number of images, where ``contributions`` are their mean.
+            features: [F] of the image, or their mean over the set; None for a model without named features.
+            n: number of images, if ``contributions`` are their mean.
         """
         (name,) = self.targets(target, 1)
         others = [other for other in self.classes if other != name]
@@ -286,7 +287,7 @@ class Scorer:
             n: number of images.
         """
         far = is_out_of_distribution([self.changes(each, features, n) for each in self.feature_profiles])
-        return far or is_of_another_kind(self.feature_profiles, features, self.model.features, n)
+        return far or is_jointly_out_of_distribution(self.feature_profiles, features, self.model.features, n)
 
     def _far_classes(self, scores: Scores) -> tuple[str, ...]:
         features, found = scores.features, []
@@ -299,14 +300,14 @@ class Scorer:
         return tuple(found)
 
     def distance_from_real(self, features: npt.NDArray[np.floating[Any]] | None) -> float | None:
-        """How far features [F] lie from the class they are nearest to: the farthest of its groups; None if unknown."""
+        """Distance of features [F] from the nearest real class, in the farthest group of features; None if unknown."""
         every = [self.changes(name, features) for name in self.feature_profiles]
         return min((max(change.moved for change in found) for found in every if found), default=None)
 
     def changes(
         self, target: str, features: npt.NDArray[np.floating[Any]] | None, n: int = 1
     ) -> tuple[GroupChange, ...] | None:
-        """How far features [F], of an image or the mean of n, lie from a real class; None where that is not known."""
+        """Changes of features [F] (of an image, or the mean of n images) from a real class; None if unknown."""
         profile = self.feature_profiles.get(target)
         if profile is None or features is None:
             return None
@@ -317,7 +318,7 @@ class Scorer:
     ) -> Scores:
         """Scores of single images [H, W, C] of any sizes, each with its class and perhaps its mask [H, W].
 
-        Nothing is said of the range of values: whoever read the images does that.
+        The range of values is not checked: the reader of the images does that.
         """
         with range_is_known():
             inputs, warnings = self.model.prepare_with_warnings(list(images), "NHWC", masks)
@@ -326,12 +327,12 @@ class Scorer:
     def score_inputs(self, inputs: Tensor, warnings: Sequence[tuple[str, ...]], names: Sequence[str]) -> Scores:
         """Scores of prepared inputs (first axis B) against one class per image."""
         if self.model.bias.device != inputs.device:
-            with torch.inference_mode(False):  # else weights that move could never again pass a gradient on
+            with torch.inference_mode(False):  # weights moved in inference mode could never pass on a gradient
                 self.model.to(inputs.device)
         with torch.set_grad_enabled(inputs.requires_grad and torch.is_grad_enabled()):
             inputs = inputs.to(self.model.bias.dtype)
             evidence = self.model.member_contributions(inputs, "evidence", precision=self._precision)
-            columns, baselines = self._towards(names, inputs.device)
+            columns, baselines = self._columns_and_baselines(names, inputs.device)
             finished = in_blocks(self._finish, evidence.transpose(0, 1), columns, baselines)
             parts = torch.split(finished, list(self._widths), dim=1)
             return Scores(
@@ -350,15 +351,15 @@ class Scorer:
 
     @property
     def _widths(self) -> tuple[int, ...]:
-        """Columns of IUS, its spread, contributions, shares and probabilities."""
+        """Numbers of columns of IUS, its standard deviation, contributions, shares and probabilities."""
         g = len(self.components)
         return (1, int(len(self.model.members) > 1), g, g, len(self.classes))
 
     def _finish(self, evidence: Tensor, columns: Tensor, baselines: Tensor) -> Tensor:
-        """Numbers of images from members' evidence [B, M, G, K], outputs [B] and baselines [B, 1 + M, G].
+        """Scores from the members' evidence [B, M, G, K], output columns [B] and baselines [B, 1 + M, G].
 
         Returns:
-            [B, columns] as in ``_widths``.
+            [B, columns], the columns as in ``_widths``.
         """
         paper = self.model.to_paper(evidence)
         members = paper if self.space == "paper" else evidence
@@ -373,10 +374,10 @@ class Scorer:
         logits = self.model.bias + paper.mean(1).sum(1)
         return torch.cat([*found, contributions, parts, self.model.probabilities(logits)], dim=1)
 
-    def _towards(self, names: Sequence[str], device: torch.device) -> tuple[Tensor, Tensor]:
-        """Output of each image's class, int64 [B], and baselines of the class and of every member, [B, 1 + M, G].
+    def _columns_and_baselines(self, names: Sequence[str], device: torch.device) -> tuple[Tensor, Tensor]:
+        """Output column of each image's class, int64 [B], and baselines of the class and its members, [B, 1 + M, G].
 
-        Those of all classes are kept on the device, as copying them for every batch would wait for the one before.
+        The tables of all classes are cached on the device: a copy per batch would wait for the previous batch.
         """
         columns = tuple(self.model.target_column(name) for name in self.profiles)
         means = tuple((profile.mean, *profile.member_means) for profile in self.profiles.values())

@@ -1,4 +1,4 @@
-"""Scores of images, as tensors, as plain values and as a table."""
+"""Scores of images: as tensors, plain values, or a table."""
 
 from __future__ import annotations
 
@@ -21,14 +21,16 @@ class ImageScore:
     """The scores of one image: an element of `Scores`, or a row of ``scores.parquet``.
 
     Attributes:
-        target: the real class the image is compared with.
-        ius: in [-1, 1]; NaN of an image with non-finite pixels, None of one that could not be read. ``ius_sd``, its
-            standard deviation over the members, None of a single model.
-        contributions, shares: component -> towards the target's output, and of the IUS; empty where ``ius`` is None.
+        target: the real class that the image is compared with.
+        ius: IUS in [-1, 1]; NaN for an image with non-finite pixels, None for an image that could not be read.
+        ius_sd: standard deviation of the IUS over the members; None for a single model.
+        contributions: component -> contribution towards the target's output; empty if ``ius`` is None.
+        shares: component -> share of the IUS; empty if ``ius`` is None.
         probabilities: class -> probability.
-        warnings: what the score cannot show.
-        uid, group, width, height: of a row alone: the image's name, its group (None without groups), its size.
-        error: why the image could not be read; None where it was.
+        warnings: texts that limit the meaning of the score.
+        uid, group, width, height: for a row of the table only: name of the image, its group (None without groups), and
+            its size.
+        error: why the image could not be read; None if it was read.
     """
 
     target: str
@@ -58,7 +60,7 @@ class ImageScore:
             named = ((name.removeprefix(prefix), value) for name, value in row.items() if name.startswith(prefix))
             return {name: value for name, value in named if value is not None}
 
-        said = row.get("warnings") or ""
+        warnings = row.get("warnings") or ""
         return cls(
             target=row["target"],
             ius=row["ius"],
@@ -66,7 +68,7 @@ class ImageScore:
             contributions=values_of("contribution_"),
             shares=values_of("share_"),
             probabilities=values_of("probability_"),
-            warnings=tuple(said.split("; ")) if said else (),
+            warnings=tuple(warnings.split("; ")) if warnings else (),
             uid=row.get("uid", ""),
             group=row.get("group"),
             width=row.get("width"),
@@ -80,17 +82,17 @@ class Scores:
     """Scores of B images, on the device of the images.
 
     Attributes:
-        target: the real class each image is compared with, B names.
+        target: the real class that each image is compared with, B names.
         ius: float32 [B] in [-1, 1]; NaN for an image with non-finite pixels.
         ius_sd: float32 [B], standard deviation of the members' IUS; None for a single model.
         contributions: float32 [B, G], towards the target's output.
         shares: float32 [B, G]; rows sum to ``ius``.
         probabilities: float32 [B, n_classes].
-        warnings: one tuple of texts an image, such as "degenerate map red-green".
+        warnings: one tuple of texts per image, such as "degenerate map red-green".
         components: G names.
         classes: names in label order.
-        features: float32 [B, F], what the model measured; None of a model without named features.
-        judge: what `out_of_distribution` asks; None where nobody can be asked.
+        features: float32 [B, F], measured features; None for a model without named features.
+        judge: called by `out_of_distribution`; None if there is no scorer to ask.
 
     Example:
         >>> half = torch.tensor([[0.3, 0.2]])
@@ -133,7 +135,7 @@ class Scores:
         """The scores of one image as plain values.
 
         Raises:
-            IndexError: there are not so many images.
+            IndexError: ``place`` is out of range.
         """
         place = range(len(self))[place]
         return ImageScore.from_columns({name: column[place] for name, column in self.to_dict().items()})
@@ -141,25 +143,25 @@ class Scores:
     def __repr__(self) -> str:
         n, classes = len(self), list(dict.fromkeys(self.target))
         against = ", ".join(classes) if len(classes) <= 4 else f"{len(classes)} classes"
-        said = f"{n} image{'s' if n != 1 else ''}" + (f" against {against}" if n else "")
+        text = f"{n} image{'s' if n != 1 else ''}" + (f" against {against}" if n else "")
         values = self.ius.detach().to("cpu", torch.float64)
         finite = values[values.isfinite()]
         if len(finite):
             low, high = finite.min(), finite.max()
-            said += f": IUS {finite.mean():.3f}" + (f" on average, {low:.3f} to {high:.3f}" if len(finite) > 1 else "")
+            text += f": IUS {finite.mean():.3f}" + (f" on average, {low:.3f} to {high:.3f}" if len(finite) > 1 else "")
         if missing := len(values) - len(finite):
-            said += f"{', ' if len(finite) else ': '}{missing} without a score"
+            text += f"{', ' if len(finite) else ': '}{missing} without a score"
         if far := self.out_of_distribution:
-            said += f", a guess: those against {', '.join(far)} lie far outside real images"
-        return f"Scores({said})"
+            text += f", a guess: those against {', '.join(far)} lie far outside real images"
+        return f"Scores({text})"
 
     def to_dict(self) -> dict[str, list[Any]]:
-        """The scores as columns of plain values, one value an image.
+        """The scores as columns of plain values, one value per image.
 
         Returns:
-            Name -> B values: target, ius, ius_sd (of an ensemble), contribution_<component>, share_<component>,
-            probability_<class> and warnings (text, separated by "; "): the columns of ``scores.parquet``, in its order.
-            Measured features are not among them. A missing number is NaN.
+            Name -> B values: target, ius, ius_sd (for an ensemble), contribution_<component>, share_<component>,
+            probability_<class> and warnings (text, separated by "; "): columns of ``scores.parquet``, in its order.
+            Measured features are not included. A missing number is NaN.
         """
         columns: dict[str, list[Any]] = {"target": list(self.target), "ius": self.ius.tolist()}
         if self.ius_sd is not None:
@@ -173,7 +175,7 @@ class Scores:
         return {**columns, "warnings": ["; ".join(texts) for texts in self.warnings]}
 
     def to_pandas(self) -> Any:
-        """The scores as a ``pandas.DataFrame``, one row an image, with the columns of `to_dict`.
+        """The scores as a ``pandas.DataFrame``, one row per image, with the columns of `to_dict`.
 
         Raises:
             UserError: pandas is not installed.

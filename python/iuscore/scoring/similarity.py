@@ -1,4 +1,4 @@
-"""The measure itself: how alike an image's contributions are to those of a real class.
+"""The measure IUS: similarity between the contributions of an image and of a real class.
 
 IUS of an image for class k is the cosine between the mean contributions of real validation images
 of class k and the image's own. Source: Gatoula, Dimas, Iakovidis, "Interpretable Similarity of
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 EPS = 1e-8
-"""Norms below this count as this, as in ``torch.nn.functional.cosine_similarity``."""
+"""Smallest norm to divide by, as in ``torch.nn.functional.cosine_similarity``."""
 
 
 def shares(baseline: Tensor, contributions: Tensor, *, eps: float = EPS) -> Tensor:
@@ -43,7 +43,7 @@ def shares(baseline: Tensor, contributions: Tensor, *, eps: float = EPS) -> Tens
             f"expected a baseline [G] or [B, G] and contributions [B, G], got "
             f"{list(baseline.shape)} and {list(contributions.shape)}"
         )
-    # half precision has no 1e-8: a zero vector would be 0 / 0
+    # At least float32: 1e-8 is 0 in half precision, and a zero vector would give 0 / 0.
     dtype = torch.promote_types(contributions.dtype, torch.float32)
     return _unit(baseline.to(contributions.device, dtype), eps) * _unit(contributions.to(dtype), eps)
 
@@ -81,13 +81,13 @@ def leave_one_out_ius(contributions: Tensor, *, eps: float = EPS) -> Tensor:
         >>> leave_one_out_ius(torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]))
         tensor([0.7071, 0.7071, 0.0000])
     """
-    # in double: the sum less one image cancels where that image dominates
+    # In float64: subtracting one image from the sum loses digits if that image dominates the sum.
     wide = contributions.double()
     others = (wide.sum(dim=0) - wide) / (len(wide) - 1)
     return ius(others, contributions, eps=eps)
 
 
 def _unit(x: Tensor, eps: float) -> Tensor:
-    # clamp keeps NaN, unlike max() of Python
+    # clamp propagates NaN, unlike Python's max().
     norm: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
     return x / norm.clamp(min=eps)

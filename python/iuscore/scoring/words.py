@@ -1,4 +1,4 @@
-"""What a score says in words: what changed, how varied a set is, and what its reader has to know."""
+"""Texts about scores: what changed, how varied a set is, and notes on labels, distribution and resolution."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ COPIES = 0.5
 """Distance to the nearest neighbor, compared with real images, below which a set is said to repeat itself."""
 
 MAX_LINES = 4
-"""Changes that are said in words; others are only named."""
+"""Most changes that are described; further changes are only named."""
 
 MAX_DISTANCE = 1.5
-"""Spreads of real images beyond which a model's opinion of a set is a guess."""
+"""Distance in spreads from real images beyond which a set is out of distribution, and its scores are a guess."""
 
 MAX_JOINT_DISTANCE = 0.8
-"""The same bound for all groups of features together, where these do not move as real images do."""
+"""Bound on `iuscore.features.joint_distance`, over all groups of features together, with the same meaning."""
 
 MIXED = 0.1
-"""Share of the images of a set that look like its own class, from which on the set may be a mixture."""
+"""Smallest share of images that look like a class for a note that a set mixes this class with another."""
 
 FARTHEST = 100.0
-"""Spreads beyond which a number says no more."""
+"""Largest distance in spreads that is printed as a number."""
 
 
 def spreads(shift: float) -> str:
@@ -55,16 +55,16 @@ def spreads(shift: float) -> str:
 
 
 def change_lines(changes: Sequence[GroupChange], target: str, n: int) -> list[str]:
-    """What changed, in words, as lines to print.
+    """Lines that describe what changed.
 
     Args:
-        changes: of a set, or of an image, as `iuscore.features.changes` gives them.
+        changes: changes of a set, or of an image, from `iuscore.features.changes`.
         target: the real class.
         n: number of images.
 
     Returns:
-        A heading and a line for each of the groups that moved farthest, `MAX_LINES` at most, fine and broad scale on
-        one line where they say the same; or one line that says that nothing changed beyond chance.
+        A heading, and one line for each of the groups that moved farthest, at most `MAX_LINES`; fine and broad scale
+        share a line if they moved alike. If nothing changed beyond chance, one line says so.
 
     Example:
         >>> moved = GroupChange("lightness", 3.1, "lightness mean", -4.2, 0.6, "on average, pixels are darker")
@@ -86,23 +86,23 @@ def change_lines(changes: Sequence[GroupChange], target: str, n: int) -> list[st
         return [f"{heading}: nothing beyond what {real}{few}"]
     alike: dict[tuple[str, bool], list[GroupChange]] = {}
     for change in beyond:
-        alike.setdefault(_said(change), []).append(change)
-    said = sorted(alike.values(), key=lambda same: same[0].words != COLORLESS)  # a lack of color first, once
+        alike.setdefault(_topic(change), []).append(change)
+    topics = sorted(alike.values(), key=lambda same: same[0].words != COLORLESS)  # a lack of color first, once
     small = "" if abs(beyond[0].shift) >= 1 else ", by less than its images differ from each other"
     lines = [f"{heading}{small} (1 spread = the standard deviation among its images):"]
-    for first, *others in said[:MAX_LINES]:
+    for first, *others in topics[:MAX_LINES]:
         if first.words == COLORLESS:
             lines.append(f"  {COLORLESS}, and real {target} have: groups of color are left out")
             continue
         values = [f"{change.feature} {spreads(change.shift)}" for change in (first, *others)]
         lines.append(f"  {first.words}: {', '.join(values)}")
-    if rest := [change.name for same in said[MAX_LINES:] for change in same if change.words != COLORLESS]:
+    if rest := [change.name for same in topics[MAX_LINES:] for change in same if change.words != COLORLESS]:
         lines.append(f"  others beyond chance: {', '.join(rest)}")
     return lines
 
 
-def _said(change: GroupChange) -> tuple[str, bool]:
-    """What a change is about, and which way it goes: the same for both scales of co-occurrence, and without color."""
+def _topic(change: GroupChange) -> tuple[str, bool]:
+    """(topic, direction) of a change; equal for both scales of co-occurrence, and for all groups without color."""
     if change.words == COLORLESS:
         return COLORLESS, True
     group, statistic = change.feature.split(" ", 1)
@@ -110,11 +110,12 @@ def _said(change: GroupChange) -> tuple[str, bool]:
     if scale not in DISTANCES:
         return change.name, True
     topic = statistic if statistic == "correlation" else family
-    return topic, (change.shift > 0) != (statistic in ("homogeneity", "energy"))  # these fall where the others rise
+    # Homogeneity and energy fall when the other statistics rise.
+    return topic, (change.shift > 0) != (statistic in ("homogeneity", "energy"))
 
 
 def shift_line(component: str, shift: float, target: str) -> str:
-    """The component whose contribution lies farthest from real images, of a model without named features.
+    """A line on the component whose contribution lies farthest from real images, for models without named features.
 
     Example:
         >>> shift_line("coarse-fine", -2.31, "benign")
@@ -126,10 +127,10 @@ def shift_line(component: str, shift: float, target: str) -> str:
 
 
 def diversity_line(nearest: float | None, target: str, n: int) -> str:
-    """How varied a set is, compared with real images.
+    """A line on how varied a set is, compared with real images.
 
     Args:
-        nearest: as `iuscore.features.nearest_ratio` gives it; None where it was not measured.
+        nearest: result of `iuscore.features.nearest_ratio`; None if it was not measured.
         target: the real class.
         n: number of images.
 
@@ -147,7 +148,7 @@ def diversity_line(nearest: float | None, target: str, n: int) -> str:
 
 
 def in_words(names: Sequence[str], most: int | None = None) -> str:
-    """Names as they stand in a sentence; of more than ``most`` the first ones, and how many others there are.
+    """Names joined for a sentence; beyond ``most`` names, only the number of the others.
 
     Example:
         >>> in_words(["a"]), in_words(["a", "b", "c"]), in_words(["a", "b", "c", "d"], most=2)
@@ -159,10 +160,10 @@ def in_words(names: Sequence[str], most: int | None = None) -> str:
 
 
 def is_out_of_distribution(changes: Iterable[Sequence[GroupChange] | None]) -> bool:
-    """Whether images lie so far from real ones of every class that a model's opinion of them is a guess.
+    """Whether images lie so far from real images of every class that their scores are a guess.
 
     Args:
-        changes: of the images, compared with each class; None where that is not known.
+        changes: changes of the images, compared with each class; None if unknown.
 
     Example:
         >>> near, far = (GroupChange("hue", moved, "hue mean", moved, noise=2.5) for moved in (2.0, 9.0))
@@ -173,15 +174,15 @@ def is_out_of_distribution(changes: Iterable[Sequence[GroupChange] | None]) -> b
     return bool(known) and all(any(c.moved > max(MAX_DISTANCE, c.noise) for c in found) for found in known)
 
 
-def is_of_another_kind(
+def is_jointly_out_of_distribution(
     profiles: Mapping[str, FeatureProfile], values: Array | None, features: Sequence[Feature], n: int
 ) -> bool:
-    """Whether images lie far from real ones of every class in many groups at once, or have inverted gray levels.
+    """Whether images lie far from real images of every class in all groups together, or have inverted gray levels.
 
     Args:
-        profiles: class -> features of real images.
-        values: [F], of an image or the mean of a set; None where there are none.
-        features: what the columns are.
+        profiles: class -> feature profile of real images.
+        values: [F], features of an image, or their mean over a set; None for a model without named features.
+        features: the F columns.
         n: number of images.
     """
     if values is None or not profiles:
@@ -191,7 +192,7 @@ def is_of_another_kind(
 
 
 def doubt_of(entry: TargetSummary) -> str:
-    """What stands behind the score of one class where a note says that it means little; else "".
+    """Words to print after the score of one class if the score means little; else "".
 
     Example:
         >>> from iuscore.scoring import MeanIus
@@ -210,15 +211,15 @@ def doubt_of(entry: TargetSummary) -> str:
 def label_notes(
     targets: Mapping[str, TargetSummary], classes: Sequence[str], doubtful: Collection[str] = ()
 ) -> list[str]:
-    """What to say of sets that the model takes for the other class.
+    """Notes on sets that look like the other class to a model of two classes.
 
     Args:
-        targets: class -> the images compared with it.
-        classes: the two of the model; of more there is no other class.
-        doubtful: classes of which the model's opinion is a guess, so that nothing follows from it.
+        targets: class -> summary of the images compared with it.
+        classes: classes of the model; no notes for more than two.
+        doubtful: classes to leave out, because the model's output for their images is unreliable.
 
     Returns:
-        A note for each set that has gone half the way or more to the other class; one for both where both have.
+        One note for each set that is at least halfway to the other class; a single note if both sets are.
 
     Example:
         >>> from iuscore.scoring import MeanIus
@@ -230,27 +231,27 @@ def label_notes(
     """
     if len(classes) != 2:
         return []
-    ways = {
+    toward = {
         name: entry.toward_other
         for name, entry in targets.items()
         if name not in doubtful and entry.toward_other is not None and entry.toward_other >= 0.5
     }
-    if len(ways) == 2:
-        far = " and ".join(f"{100 * min(way, 1.0):.0f} %" for way in ways.values())
+    if len(toward) == 2:
+        far = " and ".join(f"{100 * min(share, 1.0):.0f} %" for share in toward.values())
         return [
-            f"labels are probably swapped: the images against {' and '.join(ways)} have gone {far} of the way to the "
+            f"labels are probably swapped: the images against {' and '.join(toward)} have gone {far} of the way to the "
             "other class. Compare the names of the folders with what the images show"
         ]
     notes = []
-    for name, way in ways.items():
+    for name, share in toward.items():
         other = next(each for each in classes if each != name)
         most_like = targets[name].most_like
-        what = "labels may be swapped"
+        problem = "labels may be swapped"
         if most_like and most_like[name] >= MIXED * sum(most_like.values()):
-            what = f"the images against {name} may mix classes, or some labels are swapped"
+            problem = f"the images against {name} may mix classes, or some labels are swapped"
         notes.append(
-            f"{what}: what the model sees in the images against {name} is {100 * min(way, 1.0):.0f} % of the way from "
-            f"real {name} to real {other}. If the images are meant as {name}, they do not show what tells it from "
+            f"{problem}: what the model sees in the images against {name} is {100 * min(share, 1.0):.0f} % of the way "
+            f"from real {name} to real {other}. If the images are meant as {name}, they do not show what tells it from "
             f"{other}"
         )
     return notes
@@ -258,13 +259,13 @@ def label_notes(
 
 @dataclass
 class Resolution:
-    """Which of the images are larger than the size that a model measures at.
+    """Counts the images that are larger than the model's size, and so lose detail when they are resized.
 
     Attributes:
         size: (height, width) of the model.
-        n: images of a known size.
-        larger, smaller: of these, the images that lose detail, and those that are enlarged.
-        least, most: (factor, width, height) of the image that loses least, and most, of those that do.
+        n: number of images of known size.
+        larger, smaller: number of images that lose detail, and that are enlarged.
+        least, most: (factor, width, height) of the larger image that is reduced least, and most.
 
     Example:
         >>> seen = Resolution((128, 128))
@@ -281,34 +282,34 @@ class Resolution:
     most: tuple[float, int, int] | None = None
 
     def add(self, widths: npt.ArrayLike, heights: npt.ArrayLike) -> None:
-        """Take the sizes of images in pixels; 0 is an unknown one."""
+        """Add the sizes of images in pixels; 0 means unknown."""
         width, height = np.asarray(widths, dtype=np.int64), np.asarray(heights, dtype=np.int64)
         known = (width > 0) & (height > 0)
         self.n += int(known.sum())
         factor = np.maximum(width / self.size[1], height / self.size[0])
-        found = np.flatnonzero(known & (factor > 1))
-        self.larger += len(found)
+        larger = np.flatnonzero(known & (factor > 1))
+        self.larger += len(larger)
         self.smaller += int((known & (factor < 1)).sum())
-        for i in found[[factor[found].argmin(), factor[found].argmax()]] if len(found) else ():
-            this = (float(factor[i]), int(width[i]), int(height[i]))
-            self.least = this if self.least is None else min(self.least, this)
-            self.most = this if self.most is None else max(self.most, this)
+        for i in larger[[factor[larger].argmin(), factor[larger].argmax()]] if len(larger) else ():
+            entry = (float(factor[i]), int(width[i]), int(height[i]))
+            self.least = entry if self.least is None else min(self.least, entry)
+            self.most = entry if self.most is None else max(self.most, entry)
 
     def note(self) -> str | None:
-        """What the model cannot see, or what enlarging does; None where images have the size of the model."""
+        """A note on the detail that the model cannot see, or on enlarged images; None if neither is there."""
         if self.least is None or self.most is None:
             if not self.smaller:
                 return None
-            who = "images are" if self.smaller == self.n else f"{self.smaller} of {self.n} images are"
+            subject = "images are" if self.smaller == self.n else f"{self.smaller} of {self.n} images are"
             return (
-                f"{who} smaller than {self.size[1]}x{self.size[0]}, at which the model measures, and were enlarged: "
+                f"{subject} smaller than {self.size[1]}x{self.size[0]}, at which the model measures, and were enlarged: "
                 "softer edges may come from that alone"
             )
-        who = "images are" if self.larger == self.n else f"{self.larger} of {self.n} images are"
+        subject = "images are" if self.larger == self.n else f"{self.larger} of {self.n} images are"
         sizes, details = ([form(end) for end in (self.least, self.most)] for form in (_in_pixels, _detail))
         at = f"{self.size[1]}x{self.size[0]}"
         return (
-            f"{who} {' to '.join(dict.fromkeys(sizes))}, measured at {at}: detail finer than "
+            f"{subject} {' to '.join(dict.fromkeys(sizes))}, measured at {at}: detail finer than "
             f"{' to '.join(dict.fromkeys(details))} pixels is not seen"
         )
 
