@@ -1,4 +1,4 @@
-"""Co-occurrence matrices and features as a competent user would write them without iuscore, and the images."""
+"""Peers of the GLCM benchmark: co-occurrence matrices and features with other libraries, and the images."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def mahotas_features(image: Bytes) -> Floats:
 
 @numba.njit(cache=False)  # type: ignore[untyped-decorator]
 def _count(image: Bytes, m: Any) -> None:
-    """Adds the pairs of four angles; the first and last column and the last row apart, so that the rest has no test."""
+    """Add the pairs of four angles; the last column and row have loops of their own, so that no loop tests bounds."""
     height, width = image.shape
     for r in range(height - 1):
         for c in range(width - 1):
@@ -101,7 +101,7 @@ def numba_counts(images: Bytes, levels: int) -> npt.NDArray[np.int32]:
 
 @numba.njit(cache=False)  # type: ignore[untyped-decorator]
 def _properties(m: Any, reciprocal: Floats, logs: Floats, out: Floats) -> None:
-    """The ten of m + m^T, from one look at the cells of m that are not empty; clears m."""
+    """The ten properties of m + m^T, in one pass over the nonzero cells of m; sets m to zero."""
     levels = m.shape[0]
     n, contrast, dissimilarity, homogeneity, squares = 0, 0, 0, 0.0, 0
     first, second, product, entropy = 0, 0, 0, 0.0

@@ -1,4 +1,4 @@
-"""What the benchmarks share: interleaved repetitions, medians, the machine, versions and the results file."""
+"""Functions that all benchmarks share: interleaved repetitions, medians, machine, versions and the results file."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ ISAS = ("baseline", "avx2", "avx512")
 
 @dataclass(frozen=True)
 class Rate:
-    """Items a second over the repetitions.
+    """Items per second over the repetitions.
 
-    `wall` counts elapsed time. `core` counts processor time of all the process's threads, so that with one thread it is
-    the rate of one core even where other programs share it.
+    `wall` is by elapsed time. `core` is by CPU time of all threads of the process: with one thread it is the rate of
+    one core, even if other programs use the core too.
     """
 
     wall_median: float
@@ -44,12 +44,12 @@ class Rate:
 def measure(
     contestants: Mapping[str, Callable[[], object]], *, items: int, repetitions: int = 9, seconds: float = 0.15
 ) -> dict[str, Rate]:
-    """Times all contestants in turn, `repetitions` times over, so that a busy moment hits all of them.
+    """Time all contestants in turn, `repetitions` times, so that a busy moment affects all of them.
 
     Args:
         contestants: name -> a call that processes `items` items.
-        items: per call.
-        repetitions: rounds; each calls a contestant as often as fills `seconds`.
+        items: items per call.
+        repetitions: number of rounds; in each round a contestant is called repeatedly for about `seconds`.
         seconds: length of one measurement.
     """
     calls = {}
@@ -85,7 +85,7 @@ def _rate(samples: list[tuple[float, float]], calls: int) -> Rate:
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores and the vector extensions that matter."""
+    """CPU, number of cores, and the vector extensions that the kernels use."""
     info: dict[str, Any] = {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count(), "flags": []}
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -100,7 +100,7 @@ def machine() -> dict[str, Any]:
 
 
 class OtherPrograms:
-    """Cores that other programs kept busy, on average, since this was made; None where the system does not say."""
+    """Average number of cores that other programs used since this object was created; None if unknown."""
 
     def __init__(self) -> None:
         self._start = self._now()
@@ -135,7 +135,7 @@ def _version(package: str) -> str:
 
 
 def commit() -> str:
-    """Of the working tree; with "+changes" where the code differs from it. IUSCORE_COMMIT says it of a bare copy."""
+    """Commit of the working tree, with "+changes" if the code differs; IUSCORE_COMMIT sets it for a plain copy."""
     if given := os.environ.get("IUSCORE_COMMIT"):
         return given
     try:
@@ -147,7 +147,7 @@ def commit() -> str:
 
 
 def core_build() -> dict[str, str]:
-    """What the CPU kernels say of themselves."""
+    """Build information of the CPU kernels."""
     from iuscore.ops import _backend
 
     core, why = _backend.extension("_core")
@@ -157,9 +157,9 @@ def core_build() -> dict[str, str]:
 
 
 def use_threads(threads: int) -> None:
-    """Sets the threads of torch and, where it is imported, numba; BLAS gets one.
+    """Set the number of threads of torch and, if imported, numba; BLAS uses one thread.
 
-    BLAS of NumPy and SciPy would use all cores for one image. With more threads whole images are handed out instead.
+    The BLAS of NumPy and SciPy would use all cores for one image. Here each thread processes whole images instead.
     """
     import torch
     from threadpoolctl import threadpool_limits
@@ -167,12 +167,12 @@ def use_threads(threads: int) -> None:
     if "numba" in sys.modules:
         sys.modules["numba"].set_num_threads(threads)
     threadpool_limits(1, user_api="blas")
-    torch.set_num_threads(threads)  # last: starting numba's threads sets it back
+    torch.set_num_threads(threads)  # last, because starting numba's threads resets it
 
 
 @contextmanager
 def cpu_isa(name: str) -> Iterator[None]:
-    """Makes the CPU kernels use the instruction set of this name."""
+    """In the block, the CPU kernels use the instruction set of this name."""
     before = os.environ.get("IUSCORE_CPU_ISA")
     os.environ["IUSCORE_CPU_ISA"] = name  # read at every call
     try:
@@ -185,7 +185,7 @@ def cpu_isa(name: str) -> Iterator[None]:
 
 
 def available_isas() -> list[str]:
-    """Of the CPU kernels, from the slowest to the one that is used."""
+    """Instruction sets of the CPU kernels on this machine, from the slowest to the default."""
     found = []
     for isa in ISAS:
         with cpu_isa(isa):
@@ -198,9 +198,9 @@ def as_case(name: str, ranked_by: str, rates: Mapping[str, Rate]) -> dict[str, A
     """One case of a results file: the contestants' rates, and how many times slower than "iuscore" each is.
 
     Args:
-        name: what was done.
+        name: name of the case.
         ranked_by: the field of `Rate` that is compared.
-        rates: of all contestants.
+        rates: rates of all contestants.
     """
     best = getattr(rates["iuscore"], ranked_by)
     ratios = {who: float(f"{best / getattr(rate, ranked_by):.3g}") for who, rate in rates.items()}
@@ -225,23 +225,23 @@ def run_case(
     of: str = "images",
     **options: Any,
 ) -> dict[str, Any]:
-    """Measures contestants in turns and prints a table: one case of a results file.
+    """Measure contestants in turn and print a table: one case of a results file.
 
     Args:
-        name: what is done; the number of threads is added.
-        threads: one is ranked by processor time, which other programs do not spoil, more by the clock.
+        name: name of the case; the number of threads is added.
+        threads: one thread is ranked by CPU time, which other programs do not disturb; more threads by elapsed time.
         runs: name -> a call that processes `items` items.
-        items: per call.
-        differences: of each contestant's result from ours.
-        of: what the items are.
-        options: of `measure`.
+        items: items per call.
+        differences: name -> difference of its result from the result of iuscore.
+        of: name of the items.
+        options: options of `measure`.
     """
     others = OtherPrograms()
     rates = measure(runs, items=items, **options)
     other_cores = others.cores()
     which = "core_median" if threads == 1 else "wall_median"
     case = as_case(f"{name}, {threads} thread{'s' if threads > 1 else ''}", which, rates)
-    # Threads that wait for each other stand still where another program has their core.
+    # Threads that wait for each other are delayed when another program uses one of their cores.
     disturbed = threads > 1 and (other_cores or 0.0) > 0.2
     print(f"\n{case['case']}{f'; says little, others used {other_cores} cores' if disturbed else ''}")
     print(f"{'':40}{f'{of}/s':>12}{'min':>12}{'max':>12}{'iuscore is':>13}")
@@ -266,13 +266,14 @@ def main(
     usual: Mapping[str, Any],
     quick: Mapping[str, Any],
 ) -> None:
-    """The command of a benchmark of images: all cases, or with ``--quick`` little of each and nothing saved.
+    """The command of an image benchmark: run all cases; with ``--quick``, small cases, and save nothing.
 
     Args:
-        description: of the program.
+        description: description of the program.
         name, packages: see `save`.
         benchmark: title of the results.
-        cases: what runs them, given ``usual`` or ``quick``: `count` images a call, and options of `measure`.
+        cases: function that runs all cases; called with ``usual`` or ``quick``.
+        usual, quick: `count` (images per call) and options of `measure`.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="few images and repetitions, nothing saved")
@@ -289,9 +290,9 @@ def main(
 
 
 def save(name: str, content: Mapping[str, Any], packages: tuple[str, ...], folder: Path = RESULTS) -> Path:
-    """Writes `content` with machine, versions, commit and date to <folder>/<name>.json.
+    """Write `content` with machine, versions, commit and date to <folder>/<name>.json.
 
-    Of a processor without AVX-512 the name ends with what it has, so that both kinds of results stand side by side.
+    On a CPU without AVX-512 the name ends with its instruction set, so that results of both kinds are kept.
     """
     folder.mkdir(parents=True, exist_ok=True)
     isa = content.get("core_build", {}).get("cpu_isa", ISAS[-1])

@@ -1,10 +1,10 @@
-"""What the benchmarks of whole jobs share: files to read, a model, and peers that are processes of their own.
+"""Functions that the benchmarks of whole jobs share: image files, models, and peers that run as processes.
 
-    python benchmarks/_pipeline.py decode FOLDER [WORKERS]   # reads and decodes, and does nothing else
-    python benchmarks/_pipeline.py loader FOLDER [WORKERS]   # PyTorch's DataLoader with Pillow, and nothing else
-    python benchmarks/_pipeline.py published FOLDER MODEL    # the published script's steps, one image at a time
+    python benchmarks/_pipeline.py decode FOLDER [WORKERS]   # read and decode only
+    python benchmarks/_pipeline.py loader FOLDER [WORKERS]   # read and decode with PyTorch's DataLoader and Pillow only
+    python benchmarks/_pipeline.py published FOLDER MODEL    # the steps of the published script, one image at a time
 
-Each prints how many images it did.
+Each prints the number of images that it processed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CLASSES = ("normal", "abnormal")
 
 
 def photographs(n: int) -> Iterator[np.ndarray[Any, Any]]:
-    """n phantoms [256, 256, 3] with the noise of a sensor; every eighth is drawn, the others are turned copies."""
+    """n phantoms [256, 256, 3] with sensor noise; one in eight is drawn, the others are rotated or flipped copies."""
     from iuscore import phantoms
 
     rng = np.random.default_rng(0)
@@ -51,7 +51,7 @@ def encoded(image: np.ndarray[Any, Any], kind: str) -> bytes:
 
 
 def write_folder(folder: Path, n: int, kind: str, distinct: int = 4000) -> Path:
-    """n files; beyond ``distinct`` they are hard links, so that they all lie in the disk's cache."""
+    """n files; beyond ``distinct`` files they are hard links, so that all of them fit in the file cache."""
     names: list[Path] = []
     for i, image in enumerate(photographs(min(n, distinct))):
         path = folder / f"{i // 1000:03d}" / f"{i % 1000:03d}.{kind}"
@@ -88,10 +88,10 @@ def texture_model(folder: Path) -> Path:
 
 
 def epu_model(folder: Path, base: int, hidden: int) -> Path:
-    """A model of a published size.
+    """A model of a published size, after a short training.
 
-    Trained little, which changes no speed, but until contributions of the classes differ: scores by weights as they are
-    drawn hang on nothing, and say nothing of what a precision costs.
+    Training does not change the speed. But scores of random weights would not show how much a lower precision changes
+    real scores, so the model is trained until the contributions of the classes differ.
     """
     from iuscore import phantoms
     from iuscore.fit import EPUOptions, TrainingOptions, fit, open_splits
@@ -106,7 +106,7 @@ def epu_model(folder: Path, base: int, hidden: int) -> Path:
 
 
 def timed(command: list[object]) -> tuple[float, float]:
-    """Seconds by the clock and of processors, children included, of a command that must succeed."""
+    """(elapsed seconds, CPU seconds including child processes) of a command that must succeed."""
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
     wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -138,7 +138,7 @@ def _decode_part(folder: str, first: int, step: int) -> int:
 
 
 def decode(folder: str, workers: str = "2") -> int:
-    """What the engine does without the model: the same processes, sources and decoders."""
+    """The engine without the model: the same processes, sources and decoders."""
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
@@ -168,7 +168,7 @@ def loader(folder: str, workers: str = "2") -> int:
 
 
 def published(folder: str, model: str) -> int:
-    """The published script's steps re-stated with kornia and PyTorch: decode, maps, forward pass, one by one."""
+    """The steps of the published script, rewritten with kornia and PyTorch: decode, maps, forward pass, one by one."""
     import kornia
     from torch import Tensor
 
@@ -176,7 +176,7 @@ def published(folder: str, model: str) -> int:
 
     ensemble, record = load_model(model)
     (member,) = ensemble.members
-    baseline = torch.tensor(record["profiles"]["paper"][CLASSES[0]]["mean"])
+    baseline = torch.tensor(record.profiles["paper"][CLASSES[0]].mean)
 
     def stretched(x: Tensor) -> Tensor:
         return (x - x.min()) / (x.max() - x.min() + 1e-6)

@@ -1,7 +1,7 @@
-"""The additive model's networks: rows a second of iuscore and of every way to write them in PyTorch; tables besides.
+"""The additive model's networks and tables: rows per second of iuscore, and of several implementations in PyTorch.
 
-Each peer is written as a competent user would, with the number of rows at a time that is best for it, and its results
-are compared with ours before anything is timed.
+Each peer is written as a competent user would write it, with its best number of rows at a time. Its results are
+compared with ours before anything is timed.
 
     python benchmarks/bench_additive_mlp.py           # minutes; writes benchmarks/results/additive_mlp.json
     python benchmarks/bench_additive_mlp.py --quick   # seconds; writes nothing, leaves torch.compile out
@@ -55,7 +55,7 @@ def make_model(groups: tuple[int, ...], hidden: tuple[int, int], rows: int) -> M
 
 
 def padded(model: Model) -> tuple[Tensor, Tensor]:
-    """Columns [G, d] and w1 [G, d, H1] with as many inputs in every group; the last column is one of zeros."""
+    """Columns [G, d] and w1 [G, d, H1], padded to d inputs in every group; padding selects a column of zeros."""
     largest, inputs = max(model.groups), sum(model.groups)
     columns = torch.full((len(model.groups), largest), inputs)
     start = 0
@@ -66,7 +66,7 @@ def padded(model: Model) -> tuple[Tensor, Tensor]:
 
 
 class Bmm:
-    """One batched product a layer, smaller groups padded."""
+    """One batched matrix product per layer; smaller groups are padded."""
 
     def __init__(self, model: Model) -> None:
         w = model.weights
@@ -87,7 +87,7 @@ class Bmm:
 
 
 class Baddbmm(Bmm):
-    """The same with the biases inside the products."""
+    """As `Bmm`, with the biases added inside the matrix products."""
 
     def __call__(self, x: Tensor) -> Tensor:
         b1, w2, b2, w3, b3 = self.rest
@@ -98,7 +98,7 @@ class Baddbmm(Bmm):
 
 
 class Modules(nn.Module):
-    """A network a group, one after another."""
+    """One network per group, called one after another."""
 
     def __init__(self, model: Model) -> None:
         super().__init__()
@@ -166,7 +166,7 @@ def in_chunks(peer: Callable[[Tensor], Tensor], x: Tensor, rows: int) -> tuple[T
 
 
 def with_best_chunk(name: str, run: Callable[[int], object], rows: int) -> tuple[str, Run]:
-    """The peer's name with the number of rows at a time that it is fastest with, and a call of it."""
+    """The peer with its fastest number of rows at a time: its name with this number, and a call."""
     times = {}
     for chunk in [chunk for chunk in CHUNKS if chunk <= rows]:
         run(chunk)
@@ -179,12 +179,12 @@ def with_best_chunk(name: str, run: Callable[[int], object], rows: int) -> tuple
 
 def compiled(model: Model) -> tuple[str, Run] | None:
     """torch.compile of the batched products; None where it does not work here."""
-    rows = min(512, len(model.x))  # every number of rows is compiled apart
+    rows = min(512, len(model.x))  # each number of rows is compiled separately
     try:
         peer = torch.compile(Bmm(model), dynamic=False)
         in_chunks(peer, model.x[:rows], rows)
         return f"torch.compile of bmm, {rows} rows at a time", partial(in_chunks, peer, model.x, rows)
-    except Exception as error:  # whatever a compiler may say
+    except Exception as error:  # compilers raise errors of many types
         print(f"torch.compile does not work here: {type(error).__name__}: {str(error)[:200]}")
         return None
 
@@ -275,12 +275,15 @@ def numbers(result: Any) -> list[Tensor]:
 
 
 def check(runs: Mapping[str, Run], relative: float) -> dict[str, float]:
-    """Largest difference of each from ours, of the largest value; gradients of a list of modules in one heap."""
+    """Largest difference of each result from ours, relative to the largest value.
+
+    Gradients of a list of modules come in another order, so the sorted values are compared.
+    """
     expected = numbers(runs["iuscore"]())
     differences = {}
     for name, run in runs.items():
         got = numbers(run())
-        if len(got) != len(expected):  # one tensor a module and layer, not one a layer
+        if len(got) != len(expected):  # one tensor per module and layer, instead of one per layer
             one, two = (torch.cat(parts).sort().values for parts in (got, expected))
         else:
             one, two = torch.cat(got), torch.cat(expected)
@@ -331,7 +334,7 @@ def main() -> None:
             cases.append(run_case(f"forward and backward, {name}", runs, threads, rows, 1e-4, **options))
         for points in (257, 4097):
             with torch.inference_mode():
-                # The networks are what the tables approximate: their error is in the table's own bound.
+                # The tables approximate the networks, so a difference up to the tables' error bound is allowed.
                 runs = table_runs(alone, points)
                 cases.append(run_case(f"tables of {points} knots, {alone_name}", runs, threads, rows, 0.05, **options))
     if quick:

@@ -1,6 +1,6 @@
-"""Color histograms: images a second of iuscore, OpenCV, numba and NumPy, uint8 in, on one core and on two threads.
+"""Color histograms: images per second of iuscore, OpenCV, numba and NumPy, uint8 in, on one core and on two threads.
 
-Each peer is written as a competent user would, and its counts are compared with ours before anything is timed.
+Each peer is written as a competent user would write it. Its counts are compared with ours before anything is timed.
 
     python benchmarks/bench_color_histogram.py           # minutes; writes benchmarks/results/color_histogram.json
     python benchmarks/bench_color_histogram.py --quick   # seconds; writes nothing
@@ -32,7 +32,7 @@ LAB_LOW, LAB_HIGH = (0.0, -110.0, -110.0), (100.0, 110.0, 110.0)
 
 @dataclass(frozen=True)
 class Job:
-    """What is counted; ``allowed``: pixels a peer may put into another bin, as a share."""
+    """A histogram to compute; ``allowed``: share of pixels that a peer may count in another bin."""
 
     name: str
     space: str
@@ -45,7 +45,7 @@ JOBS = (
     Job("rgb, 3 x 64 bins", "rgb", 64),
     Job("rgb, 3 x 256 bins", "rgb", 256),
     Job("rgb, joint 8 x 8 x 8", "rgb", 8, joint=True),
-    # OpenCV's Lab is approximate, and numba's powers round otherwise than ours.
+    # OpenCV's Lab is approximate, and numba rounds powers differently.
     Job("lab, 3 x 32 bins", "lab", 32, allowed=0.1),
 )
 
@@ -189,7 +189,7 @@ def contestants(job: Job, images: Bytes, pool: ThreadPool | None) -> dict[str, C
 
 
 def check(job: Job, runs: dict[str, Callable[[], Any]]) -> dict[str, float]:
-    """Largest share of an image's pixels that lies in another bin than with us."""
+    """Largest share of an image's pixels that a peer counts in another bin than iuscore."""
     expected = np.asarray(runs["iuscore"]()).astype(np.int64)
     found = {}
     for name, run in runs.items():
@@ -204,7 +204,7 @@ def check(job: Job, runs: dict[str, Callable[[], Any]]) -> dict[str, float]:
 def run_case(job: Job, content: str, threads: int, *, count: int, **options: Any) -> dict[str, Any]:
     images = make_content(content, count)
     harness.use_threads(threads)
-    cv2.setNumThreads(1)  # it shares none of this out; with two threads whole images are handed out instead
+    cv2.setNumThreads(1)  # OpenCV has no threads for this; with two threads, each processes whole images
     name = f"{job.name}, {content}"
     pool = ThreadPool(threads) if threads > 1 else None
     try:

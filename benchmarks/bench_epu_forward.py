@@ -1,9 +1,9 @@
-"""EPU-CNN's forward pass on a CPU: images a second of iuscore, of the published form, and of inference engines.
+"""EPU-CNN's forward pass on a CPU: images per second of iuscore, of the published form, and of inference engines.
 
-The published form is batch 1 through plain PyTorch modules, one network after another. Every other peer is given the
-number of images at a time that is best for it, and all the threads there are. Engines that are not installed are left
-out: pip install onnx onnxruntime onnxscript openvino. How far each one's contributions and scores lie from those of the
-published form is measured on the same images and weights, before anything is timed.
+The published form is batch size 1 through plain PyTorch modules, one network after another. Every other peer uses its
+best batch size, and all threads. Engines that are not installed are left out: pip install onnx onnxruntime onnxscript
+openvino. Differences of contributions and scores from the published form are measured on the same images and weights,
+before anything is timed.
 
     python benchmarks/bench_epu_forward.py           # minutes; writes benchmarks/results/epu_forward.json
     python benchmarks/bench_epu_forward.py --quick   # seconds; a small model, writes nothing
@@ -30,14 +30,14 @@ from iuscore.scoring.similarity import ius
 
 Run = Callable[[Tensor], Tensor]  # maps [B, 4, h, w] -> evidence [B, 4, K]
 AT_ONCE = (1, 8)
-STEPS, BATCH = 24, 8  # of the training
+STEPS, BATCH = 24, 8  # training steps, and images per step
 WIDTHS = {32: 64, 64: 32}  # base channels -> hidden units: the published default, and the published training
-# Of reduced precision; what they lose is reported.
+# Peers of reduced precision; their differences are reported.
 FAST = ("iuscore fast", "bfloat16 autocast, channels_last", "OpenVINO bfloat16")
 
 
 class Networks(nn.Module):
-    """What engines are given: all four networks, without the tanh."""
+    """The module that the engines run: all four networks, without the tanh."""
 
     def __init__(self, model: EPUCNN) -> None:
         super().__init__()
@@ -48,10 +48,10 @@ class Networks(nn.Module):
 
 
 def make_model(base: int, images: int) -> tuple[EPUCNN, Tensor]:
-    """A model after some steps of training on drawn images, and the maps of others.
+    """A model after a few training steps on phantoms, and the maps of other phantoms.
 
-    Differences say nothing of weights as they are drawn: their scores hang on what every image has a little more or
-    less of, and any rounding changes them.
+    With random weights, scores depend on tiny differences between images, and any rounding changes them. Differences
+    between engines would then mean nothing.
     """
     torch.manual_seed(0)
     model = EPUCNN(["normal", "abnormal"], mode="paper", base_channels=base, hidden_units=WIDTHS.get(base, 8))
@@ -68,7 +68,7 @@ def make_model(base: int, images: int) -> tuple[EPUCNN, Tensor]:
 
 
 def _maps(model: EPUCNN, images: int, seed: int) -> Tensor:
-    """Of images drawn for the classes in turn."""
+    """Maps of phantoms, with the classes in turn."""
     drawn = [phantoms.draw("endoscopy", name, images // 2, size=128, seed=seed) for name in model.classes]
     return torch.stack([model.prepare(part) for part in drawn], dim=1).flatten(0, 1)
 
@@ -106,13 +106,13 @@ def autocast(networks: nn.Module) -> Run:
 
 def jitted(model: EPUCNN, maps: Tensor) -> Run:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that TorchScript is old
+        warnings.simplefilter("ignore")  # the warning that TorchScript is deprecated
         run: Run = torch.jit.optimize_for_inference(torch.jit.freeze(torch.jit.trace(copied(model), maps)))
     return run
 
 
 def compiled(model: EPUCNN) -> Run:
-    torch._dynamo.config.recompile_limit = 64  # a number of images and threads is one compilation
+    torch._dynamo.config.recompile_limit = 64  # each number of images and of threads is compiled separately
     run: Run = torch.compile(copied(model), dynamic=False)
     return run
 
@@ -137,7 +137,7 @@ def openvino(model: EPUCNN, maps: Tensor, threads: int, precision: str) -> Run:
 
 
 def makers(model: EPUCNN, threads: int) -> dict[str, Callable[[Tensor], Run]]:
-    """Peers by name: what makes one for so many maps at a time."""
+    """Name of a peer -> function that builds it, for batches like the given maps."""
     last = copied(model, torch.channels_last)
     return {
         "PyTorch, batches": lambda maps: copied(model),
@@ -152,13 +152,13 @@ def makers(model: EPUCNN, threads: int) -> dict[str, Callable[[Tensor], Run]]:
 
 
 def best_of(name: str, make: Callable[[Tensor], Run], maps: Tensor) -> Run | None:
-    """The peer with the number of images at a time that it is fastest with; None where it does not work here."""
+    """The peer with its fastest batch size; None if it does not work on this machine."""
     times: dict[int, tuple[float, Run]] = {}
     for at_once in [n for n in AT_ONCE if n <= len(maps)]:
         try:
             run = in_parts(make(maps[:at_once]), at_once)
             run(maps)
-        except Exception as error:  # whatever an engine or a compiler may say
+        except Exception as error:  # engines and compilers raise errors of many types
             print(f"{name} does not work here: {type(error).__name__}: {str(error).splitlines()[0][:150]}")
             return None
         begin = time.perf_counter()

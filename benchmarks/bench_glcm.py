@@ -1,6 +1,6 @@
-"""Co-occurrence matrices and their features: images a second of iuscore, scikit-image, OpenCV, mahotas and numba.
+"""Co-occurrence matrices and their features: images per second of iuscore, scikit-image, OpenCV, mahotas and numba.
 
-128 x 128 pixels that are gray levels already, distance 1, four angles. What the peers compute is compared with ours
+128 x 128 pixels that are gray levels already, distance 1, four angles. The results of the peers are compared with ours
 before anything is timed.
 
     python benchmarks/bench_glcm.py           # minutes; writes benchmarks/results/glcm.json
@@ -24,7 +24,7 @@ from iuscore import ops
 
 Job = Literal["counts", "ten properties", "thirteen features"]
 SIDE = 128
-TOLERANCE = 1e-9  # of features, relative to 1 or the value; counts are equal
+TOLERANCE = 1e-9  # for features, relative to max(1, |value|); counts must be equal
 
 
 def contestants(images: peers.Bytes, levels: int, job: Job, pool: ThreadPool | None) -> dict[str, Callable[[], Any]]:
@@ -77,7 +77,7 @@ def check(runs: dict[str, Callable[[], Any]], job: Job) -> dict[str, float]:
 def run_case(job: Job, levels: int, content: str, threads: int, *, count: int, **options: Any) -> dict[str, Any]:
     images = peers.level_images(count, SIDE, levels, content)
     harness.use_threads(threads)
-    cv2.setNumThreads(1)  # images are too small to share; with two threads whole images are handed out instead
+    cv2.setNumThreads(1)  # images are too small to divide; with two threads, each processes whole images
     name = f"{job}, {levels} levels, {content}"
     pool = ThreadPool(threads) if threads > 1 else None
     try:

@@ -1,6 +1,6 @@
-"""Perceptual maps: images a second of iuscore, kornia and OpenCV, paper mode, on one core and on two threads.
+"""Perceptual maps: images per second of iuscore, kornia and OpenCV, paper mode, on one core and on two threads.
 
-Each peer is written as a competent user would, and its maps are compared with ours before anything is timed.
+Each peer is written as a competent user would write it. Its maps are compared with ours before anything is timed.
 
     python benchmarks/bench_perceptual_maps.py           # minutes; writes benchmarks/results/perceptual_maps.json
     python benchmarks/bench_perceptual_maps.py --quick   # seconds; writes nothing
@@ -136,7 +136,7 @@ def contestants(images: Bytes, size: tuple[int, int], pool: ThreadPool | None) -
 
 
 def check(runs: dict[str, Callable[[], Any]], kind: str) -> dict[str, list[float]]:
-    """Largest difference of each peer from our maps, one number a map."""
+    """Largest difference of each peer from our maps, one number per map."""
     expected = runs["iuscore"]()
     differences = {}
     for name, (colors, others) in TOLERANCE.items():
@@ -158,7 +158,7 @@ def run_case(source: int, channels: int, threads: int, *, count: int, **options:
     size, kind = (128, 128), "color" if channels == 3 else "gray"
     images = make_images(count, source, channels)
     harness.use_threads(threads)
-    cv2.setNumThreads(1)  # images are too small to share; with two threads whole images are handed out instead
+    cv2.setNumThreads(1)  # images are too small to divide; with two threads, each processes whole images
     name = f"{source} -> 128, {kind}"
     pool = ThreadPool(threads) if threads > 1 else None
     try:

@@ -1,8 +1,8 @@
-"""Whole jobs, from files to a table: images a second of `iuscore score` and of what else reads the same files.
+"""Whole jobs, from files to a table: images per second of `iuscore score`, and of other programs on the same files.
 
-Every contestant is a process of its own, start included, on a folder that lies in the disk's cache. Decoding alone is
-what no job can be faster than; the published implementation's steps are re-stated with kornia and PyTorch, one image
-at a time, since the original has its paths written in.
+Every contestant is a process, timed from its start, on a folder in the file cache. Decoding alone is the upper bound
+for every job. The steps of the published implementation are rewritten with kornia and PyTorch, one image at a time,
+since the original has fixed paths.
 
     python benchmarks/bench_pipeline.py                  # a quarter of an hour; writes results/pipeline_*.json
     python benchmarks/bench_pipeline.py --model texture  # that kind of model only
@@ -29,7 +29,7 @@ SIZES = ((32, 64), (64, 32))  # base channels, hidden units
 
 
 def measure(contestants: Mapping[str, tuple[int, list[object]]], repetitions: int) -> dict[str, harness.Rate]:
-    """Rates of commands in turns; each comes with the number of images it does."""
+    """Rates of commands that run in turn; ``contestants``: name -> (number of images, command)."""
     samples: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}
     for round_number in range(repetitions):
         names = list(contestants)
@@ -67,7 +67,7 @@ def texture_case(folder: Path, model: Path, kind: str, images: int, repetitions:
 
 
 def epu_case(folder: Path, base: int, hidden: int, images: int, repetitions: int) -> tuple[dict[str, Any], list[Any]]:
-    """Rates, and how far the scores of the precisions lie from those of PyTorch's own layers."""
+    """Rates, and differences of the scores of each precision from those of PyTorch's own layers."""
     model = pipeline.epu_model(folder, base, hidden)
     files = pipeline.write_folder(folder / f"png{base}", images, "png")
     outs = {precision: folder / f"out_{base}_{precision}" for precision in ("exact", "fast")}

@@ -1,7 +1,7 @@
-"""Images of bytes at half their size: images a second of iuscore, PyTorch, OpenCV and Pillow.
+"""8-bit images resized to half their size: images per second of iuscore, PyTorch, OpenCV and Pillow.
 
-PyTorch's results are compared with ours byte by byte before anything is timed, Pillow's within 2. OpenCV has no bicubic
-form with antialias; INTER_AREA, the mean of four pixels at this scale, stands for what its users take instead.
+Before anything is timed, results are compared: PyTorch must give equal bytes, Pillow may differ by 2. OpenCV has no
+bicubic resize with antialias; its users would use INTER_AREA, which is the mean of four pixels at this scale.
 
     python benchmarks/bench_resize.py           # minutes; writes benchmarks/results/resize.json
     python benchmarks/bench_resize.py --quick   # seconds; writes nothing

@@ -32,7 +32,7 @@ CODES = np.arange(256)
 
 
 def _statistics(fine: npt.NDArray[Any]) -> list[float]:
-    """From a histogram, which is faster than from the pixels."""
+    """Statistics of a plane, from its histogram, which is faster than from its pixels."""
     n = fine.sum()
     p = fine / n
     mean = float(p @ CODES)
@@ -51,7 +51,7 @@ def _statistics(fine: npt.NDArray[Any]) -> list[float]:
 
 
 def _planes(image: Bytes) -> list[Bytes]:
-    """OpenCV's Lab is approximate, which makes it fast; its 8-bit form would be coarser still."""
+    """Planes of an image. OpenCV's float Lab is approximate and fast; its 8-bit Lab would be less exact."""
     if image.shape[2] == 1:
         planes = [image[..., 0]]
     else:
@@ -74,7 +74,7 @@ def _planes(image: Bytes) -> list[Bytes]:
 
 
 def peer(image: Bytes) -> Result:
-    """[H, W, C] -> what ours gives for one image."""
+    """[H, W, C] -> the results of `iuscore.ops.texture_stats` for one image."""
     planes = _planes(image)
     fine = [cv2.calcHist([plane], [0], None, [256], [0, 256]).ravel() for plane in planes]
     matrix = graycomatrix(planes[0] >> 3, DISTANCES, ANGLES, LEVELS, symmetric=True, normed=True)
@@ -113,7 +113,7 @@ def check(runs: dict[str, Callable[[], Any]], color: bool) -> dict[str, float]:
     """Largest difference of the peer from ours; exact for gray images, OpenCV's Lab shifts codes by one for color."""
     expected, got = runs["iuscore"](), runs["scikit-image and opencv"]()
     found = {}
-    # Pixels of a histogram that may lie one bin further, as a share; statistics and properties relative to 1 + |value|.
+    # Histograms: share of pixels that may be one bin off. Statistics and properties: relative to 1 + |value|.
     limits = {"histograms": 0.25, "statistics": 0.1, "cooccurrence": 0.05, "blocks": 2e-3}
     for name, limit in limits.items():
         ours, theirs = getattr(expected, name).double().numpy(), np.stack([result[name] for result in got])
@@ -130,7 +130,7 @@ def check(runs: dict[str, Callable[[], Any]], color: bool) -> dict[str, float]:
 def run_case(channels: int, threads: int, *, count: int, **options: Any) -> dict[str, Any]:
     images = make_images(count, SIDE, channels)
     harness.use_threads(threads)
-    cv2.setNumThreads(1)  # images are too small to share; with two threads whole images are handed out instead
+    cv2.setNumThreads(1)  # images are too small to divide; with two threads, each processes whole images
     name = f"{SIDE}x{SIDE}, {'color' if channels == 3 else 'gray'}"
     pool = ThreadPool(threads) if threads > 1 else None
     try:

@@ -1,6 +1,6 @@
-"""A long run of `iuscore score`: memory while it goes on, kills on the way, and a check of what it wrote.
+"""A long run of `iuscore score`: memory during the run, resume after kills, and a check of the result.
 
-Images are written into tar shards in a temporary folder and removed in the end.
+Images are written to tar shards in a temporary folder, which is removed at the end.
 
     python benchmarks/long_run.py                      # 200,000 images; writes benchmarks/results/long_run.json
     python benchmarks/long_run.py --images 2000        # seconds; writes nothing
@@ -26,7 +26,7 @@ import _pipeline as pipeline
 
 
 def family(pid: int) -> list[int]:
-    """A process and all below it."""
+    """Ids of a process and all its descendants."""
     found = [pid]
     for entry in Path("/proc").iterdir():
         with suppress(OSError, ValueError, IndexError):
@@ -36,7 +36,7 @@ def family(pid: int) -> list[int]:
 
 
 def memory(pid: int) -> int:
-    """Bytes that a process and all below it hold; what several share is counted once (PSS)."""
+    """Memory of a process and all its descendants, in bytes; shared memory is counted once (PSS)."""
     total = 0
     for member in family(pid):
         with suppress(OSError):
@@ -53,7 +53,7 @@ def watch(process: subprocess.Popen[bytes], samples: list[tuple[float, int]], be
 
 
 def run(command: list[object], kill_after: float | None = None) -> tuple[float, list[tuple[float, int]], int]:
-    """Seconds, memory by time, exit status; killed after so many seconds where that is said."""
+    """(seconds, [(time, memory)], exit status) of a command, which is killed after ``kill_after`` seconds if given."""
     began = time.perf_counter()
     samples: list[tuple[float, int]] = []
     process = subprocess.Popen([str(word) for word in command], stdout=subprocess.DEVNULL)

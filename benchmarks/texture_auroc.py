@@ -1,9 +1,9 @@
-"""How well a texture model tells real classes apart, beside gradient boosting on the same features and splits.
+"""AUROC of a texture model on real classes, compared with gradient boosting on the same features and splits.
 
     python benchmarks/texture_auroc.py [SHARED_DATA]
 
-SHARED_DATA holds mammography/, pneumoniamnist/ and blood_cells/; without it only the phantoms are measured. AUROC does
-not depend on how busy the machine is; seconds do, and are there for the order of magnitude.
+SHARED_DATA contains mammography/, pneumoniamnist/ and blood_cells/; without it only phantoms are used. The seconds
+depend on the load of the machine and only show the order of magnitude; the AUROC does not.
 """
 
 from __future__ import annotations

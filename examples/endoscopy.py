@@ -23,7 +23,7 @@ from iuscore.fit import TextureOptions, fit, open_splits
 
 
 def draw(folder: Path) -> tuple[Path, Path]:
-    """Real phantoms, and generated ones of which every second is blurred."""
+    """Phantoms in place of real images, and phantoms in place of generated images, half of them blurred."""
     phantoms.write(folder / "real", "endoscopy", n_per_class=40, size=64, seed=1)
     generated = folder / "generated"
     for name, defects in (("sharp", phantoms.Defects()), ("blurred", phantoms.Defects(blur=0.6))):

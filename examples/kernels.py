@@ -1,4 +1,4 @@
-"""Co-occurrence features and color histograms, for someone who computes them with scikit-image and NumPy today.
+"""Co-occurrence features and color histograms, for users of scikit-image and NumPy.
 
 Computes both for a batch of images in one call each, then one image at a time with scikit-image and NumPy where they
 are installed, and shows that the numbers are the same:

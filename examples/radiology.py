@@ -1,8 +1,8 @@
 """Which of two generators of chest radiographs makes the more useful images?
 
 Fits a texture model to real images, scores one set of each generator against the real class, and prints both means
-beside what real images reach, and the notes, which say how far the means can be trusted. Without folders it draws
-phantoms, so that it runs anywhere:
+with the mean of held-out real images, and the notes, which say how far the means can be trusted. Without folders it
+draws phantoms, so that it runs anywhere:
 
     python examples/radiology.py
     python examples/radiology.py --real real/ --first generator_a/ --second generator_b/ --target pneumonia
@@ -23,7 +23,7 @@ from iuscore.fit import TextureOptions, fit, open_splits
 
 
 def draw(folder: Path) -> tuple[Path, Path, Path]:
-    """Real phantoms, those of a faithful generator, and those of one that blurs."""
+    """Phantoms in place of real images, of images of a faithful generator, and of a generator that blurs."""
     phantoms.write(folder / "real", "radiograph", n_per_class=60, size=64, seed=1)
     for name, defects in (("faithful", phantoms.Defects()), ("blurred", phantoms.Defects(blur=0.6))):
         phantoms.write(

@@ -1,11 +1,11 @@
-"""A generator whose loss holds the score: train a toy on real images, with the score as one term.
+"""Train a toy generator with the score as one term of its loss.
 
-Fits a small EPU-CNN to phantoms (the kind of model whose score has a gradient), then trains a tiny generator against
-(a) the mean real image and (b) the score, and prints the score before and after:
+Fits a small EPU-CNN (the kind of model whose score has a gradient) to phantoms. Then trains a tiny generator with two
+loss terms, the distance from the mean real image and the score, and prints the score during training:
 
     python examples/training_loop.py
 
-A generator that is trained on a score learns to please the score: judge the result with a model of another seed.
+A generator that is trained on a score may overfit to it: judge the result with a model of another seed.
 """
 
 from __future__ import annotations

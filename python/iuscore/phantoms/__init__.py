@@ -1,6 +1,6 @@
-"""Procedurally drawn phantoms of medical images, normal and abnormal, with dials for known defects.
+"""Procedurally drawn phantoms of medical images, normal and abnormal, with known defects of adjustable strength.
 
-Phantoms are phantoms: drawings for tests and demos, not evidence about any clinical image.
+Phantoms are drawings for tests and demos, not evidence about any clinical image.
 
 Two kinds: ``endoscopy`` (color: mucosa with light, folds, vessels and highlights; abnormal has a lesion)
 and ``radiograph`` (gray: a chest; abnormal has one to three opacities in the lungs). They need no data
@@ -34,7 +34,7 @@ _NO_DEFECTS = Defects()
 _Painter = Callable[..., NDArray[Any]]
 _PAINTERS: dict[Kind, _Painter] = {"endoscopy": _endoscopy.paint, "radiograph": _radiograph.paint}
 _CHANNELS: dict[Kind, int] = {"endoscopy": 3, "radiograph": 1}
-# Random streams of one image; prototypes are counted by number instead of image.
+# Uses of random streams. A stream belongs to an image; the stream of a prototype belongs to the prototype's number.
 _SCENE, _SENSOR, _PROTOTYPE = range(3)
 
 
@@ -49,17 +49,17 @@ def draw(
 ) -> NDArray[np.uint8]:
     """Draw `n` phantoms of one class.
 
-    Image i depends on kind, label, seed, i, size and dials only: the first 5 of 10 are the 5 that n = 5
-    gives. A dial at 0 changes no bit; turned up, it degrades the same scenes. A scene keeps its geometry
-    at another size; only the sensor noise differs.
+    Image i depends on kind, label, seed, i, size and defects only: the first 5 of 10 images equal those of n = 5. A
+    defect of strength 0 changes no bit; a stronger defect degrades the same scenes. At another size a scene has the
+    same geometry; only the sensor noise differs.
 
     Args:
         kind: "endoscopy" or "radiograph".
         label: "normal" or "abnormal".
         n: number of images, >= 0.
-        size: side, or (height, width), in pixels, >= 16; an oblong picture is the square scene stretched.
+        size: side, or (height, width), in pixels, >= 16; a rectangular image shows the square scene stretched.
         seed: >= 0; other seeds give other images.
-        defects: the dials.
+        defects: strength of each defect.
 
     Returns:
         uint8 [n, height, width, C] in 0..255, C = 3 (red, green, blue) for endoscopy, 1 for radiograph.
@@ -101,23 +101,23 @@ def write(
 ) -> dict[str, dict[str, int]]:
     """Write a data set of PNG files: ``folder/<split>/<label>/<label>_00000.png``.
 
-    The images of a class are those of ``draw(kind, label, n_per_class, ...)``, dealt out to the splits in
-    order, so no image is in two splits.
+    The images of a class are those of ``draw(kind, label, n_per_class, ...)``, divided in order among the splits, so
+    no image is in two splits.
 
     Args:
-        folder: made if missing; must be empty.
+        folder: created if missing; must be empty.
         kind: "endoscopy" (RGB files) or "radiograph" (8-bit gray files).
         n_per_class: images of each class over all splits, >= 0.
         size: side, or (height, width), in pixels, >= 16.
         seed: >= 0.
         splits: name to share of the images; the shares must be positive and sum to 1.
-        defects: the dials.
+        defects: strength of each defect.
 
     Returns:
         Number of images by split and label.
 
     Raises:
-        UserError: as `draw`; or the folder is not empty, or the splits are not shares of 1.
+        UserError: as `draw`; or the folder is not empty, or the shares of the splits do not sum to 1.
         TypeError: as `draw`.
 
     Example:
@@ -159,11 +159,11 @@ def _draw_one(kind: Kind, label: Label, index: int, page: Canvas, seed: int, def
         return np.random.Generator(np.random.SFC64(np.random.SeedSequence(seed, spawn_key=key)))
 
     prototype = stream(_PROTOTYPE, index % _PROTOTYPES) if defects.mode_collapse > 0 else None
-    # Not the whole way: copies from a collapsed generator still differ a little.
+    # 0.94, not 1: copies of a collapsed generator still differ a little.
     dice = Dice(stream(_SCENE, index), prototype, 0.94 * defects.mode_collapse)
     lesion = (label == "abnormal") != swapped(index, LABELS.index(label), defects.swapped_labels)
     picture = _PAINTERS[kind](dice, page, lesion=lesion, contrast=1 - 2 * defects.lesion_contrast)
-    # One plane for all channels: cameras smooth color noise away, not light noise.
+    # The same noise in all channels: cameras remove color noise, but keep brightness noise.
     sensor = stream(_SENSOR, index).standard_normal((page.height, page.width, 1), dtype=np.float32)
     picture = degrade(picture + 0.012 * sensor, defects, page.side)
     pixels: NDArray[np.uint8] = np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
@@ -198,7 +198,7 @@ def _check_defects(kind: Kind, defects: Any) -> None:
 
 
 def _split_ends(splits: Mapping[str, float], n: int) -> dict[str, int]:
-    """Index after the last image of each split; rounding the running sum loses and repeats none."""
+    """Index after the last image of each split; rounding the cumulative sum uses every image exactly once."""
     if not splits or min(splits.values()) <= 0 or abs(sum(splits.values()) - 1) > 1e-6:
         raise UserError(f"splits: expected positive shares that sum to 1, got {dict(splits)}")
     running = np.cumsum(list(splits.values()))

@@ -1,4 +1,4 @@
-"""Brushes that both kinds of phantom share: coordinates, smooth noise, blobs, branching curves."""
+"""Drawing functions for both kinds of phantom: coordinates, smooth noise, blobs, branching curves."""
 
 from __future__ import annotations
 
@@ -11,19 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 Field = NDArray[Any]
-"""A picture plane: float32 [H, W]. Untyped inside, for NumPy's stubs widen float32 times a Python float."""
+"""A plane: float32 [H, W]. Its dtype is not typed, because NumPy's stubs widen float32 times a Python float."""
 
 Kind = Literal["endoscopy", "radiograph"]
 Label = Literal["normal", "abnormal"]
 
 
 class Dice:
-    """Every random choice of one scene, as standard normals in a fixed order.
+    """The random numbers of one scene: standard normals in a fixed order.
 
-    A scene must use the same number of draws whatever their values are, so that a scene with a dial
-    turned is the same scene. With a ``prototype`` every draw is pulled along a quarter circle from the
-    scene's own value (``pull`` = 0) to the prototype's (``pull`` = 1), which keeps its variance: the
-    scene stays a plausible one on the way.
+    A scene must draw the same number of values whatever the values are, so that a defect changes the scene but not its
+    other random choices. With a ``prototype``, each value is cos(a) own + sin(a) prototype's, with a from 0 (``pull`` =
+    0) to pi / 2 (``pull`` = 1). This keeps the variance, so the mixed scene stays plausible.
     """
 
     def __init__(
@@ -59,7 +58,7 @@ class Dice:
 class Canvas:
     """Coordinates of the pixel centers: ``x`` and ``y`` float32 [H, W] in (-1, 1), right and down.
 
-    Both axes span the frame, so a scene is stretched, never cropped, in an oblong picture.
+    Both axes span the image, so a scene is stretched, never cropped, in a rectangular image.
     """
 
     height: int
@@ -96,8 +95,8 @@ def _spline_taps(length: int, cells: int) -> tuple[NDArray[np.intp], Field]:
 def noise(dice: Dice, size: tuple[int, int], cells: int) -> Field:
     """Smooth noise, float32 [H, W], mean 0, deviation about 1, with `cells` bumps along each axis.
 
-    The random grid does not depend on the size, so a scene looks the same at every size. The taps are
-    gathered rather than multiplied as matrices: a BLAS may round differently with another thread count.
+    The random grid does not depend on the size, so a scene looks the same at every size. The spline is evaluated
+    without matrix products, because a BLAS may round differently with another number of threads.
     """
     grid = dice.normal(cells + 3, cells + 3)
     first, weight = _spline_taps(size[0], cells)
@@ -150,7 +149,7 @@ def strokes(points: Field, weight: Field, size: tuple[int, int], sigma: float) -
     height, width = size
     scale = np.array([width / 2, height / 2], dtype=np.float32)
     at = (points + 1) * scale - 0.5
-    # Points at most half a pixel apart, or the line falls into beads.
+    # Points at most half a pixel apart; otherwise separate dots would be visible.
     longest = float(np.abs(np.diff(at, axis=1)).max())
     parts = max(1, math.ceil(2 * longest))
     t = (np.arange(parts, dtype=np.float32) + 0.5) / parts
@@ -178,12 +177,12 @@ def branches(
     """Wandering curves: points float32 [L, P, 2] and directions float32 [L, P] in radians.
 
     Args:
-        dice: where the turns come from.
-        start: float32 [L, 2], where each begins.
-        angle: float32 [L], its first direction.
-        length: of each curve, in canvas units.
-        wander: deviation of the direction from end to end, in radians.
-        points: P.
+        dice: random numbers for the changes of direction.
+        start: float32 [L, 2], first point of each curve.
+        angle: float32 [L], first direction of each curve, in radians.
+        length: length of each curve, in canvas units.
+        wander: standard deviation of the change of direction from start to end, in radians.
+        points: P, points per curve.
     """
     turns = dice.normal(len(angle), points) * (wander / math.sqrt(points))
     heading = angle[:, None] + np.cumsum(turns, axis=1)

@@ -1,4 +1,4 @@
-"""The dials of known defects, and what each does to a finished drawing."""
+"""Known defects of generators with their strength, and the effect of each on a drawn image."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ Picture = NDArray[Any]
 
 @dataclass(frozen=True)
 class Defects:
-    """How far a generator went wrong: one dial per known defect, each from 0 (none) to 1 (severe).
+    """Defects of a generator: the strength of each, from 0 (none) to 1 (severe).
 
     Attributes:
-        blur: Gaussian blur of the whole picture; its deviation at 1 is 3 % of the picture's side.
-        texture_loss: grain, fine vessels and weak edges are smoothed away while shapes stay, as an
-            over-regularised generator does; at 1 only what stands out strongly is left.
-        color_cast: blue is replaced by a mix of red and green, so yellow goes and all turns violet;
+        blur: Gaussian blur of the whole image; at 1 its standard deviation is 3 % of the image's side.
+        texture_loss: grain, fine vessels and weak edges are smoothed while shapes stay, as by an over-regularized
+            generator; at 1 only structures of high contrast are left.
+        color_cast: blue is replaced by a mix of red and green, so yellow disappears and the image turns violet;
             endoscopy only.
-        lesion_contrast: the lesion's contrast is multiplied by 1 - 2 * dial: gone at 0.5, inverted at 1.
-            Normal pictures have no lesion and stay as they are.
-        mode_collapse: every choice of a scene is pulled towards one of three prototypes; at 1 the
-            pictures are near copies of these.
-        swapped_labels: this share of the pictures is drawn as the other class, in the same scene.
+        lesion_contrast: the lesion's contrast is multiplied by 1 - 2 * strength: 0 at 0.5, inverted at 1. Normal
+            images have no lesion and do not change.
+        mode_collapse: every random number of a scene is moved towards that of one of three prototypes; at 1 the images
+            are near copies of the prototypes.
+        swapped_labels: share of the images that are drawn as the other class, in the same scene.
 
     Raises:
-        UserError: a dial is not a number in [0, 1].
+        UserError: a strength is not a number in [0, 1].
 
     Example:
         >>> Defects(blur=0.5) == Defects(blur=0.5, texture_loss=0)
@@ -63,7 +63,7 @@ class Defects:
 
 
 def degrade(picture: Picture, defects: Defects, side: float) -> Picture:
-    """The picture [H, W, C] with the dials that act on finished pictures; `side` in pixels scales them."""
+    """Apply texture loss, blur and color cast to a drawn image [H, W, C]; their scale is `side`, in pixels."""
     if defects.texture_loss > 0:
         picture = _lose_texture(picture, defects.texture_loss, side)
     if defects.blur > 0:
@@ -76,8 +76,8 @@ def degrade(picture: Picture, defects: Defects, side: float) -> Picture:
 def swapped(index: int, stream: int, share: float) -> bool:
     """Whether image `index` is drawn as the other class.
 
-    Multiples of the golden ratio fill [0, 1) evenly, so any first n images hold the share to within a
-    few images, and those swapped at a lower dial stay swapped at a higher one.
+    Multiples of the golden ratio fill [0, 1) evenly, so among the first n images, for any n, the share is right to
+    within a few images. An image that is swapped at a low share is also swapped at any higher share.
     """
     golden = (math.sqrt(5) - 1) / 2
     return (index * golden + stream * 0.37 + 0.5) % 1.0 < share
@@ -87,8 +87,8 @@ def _each_plane(picture: Picture, change: Any) -> Picture:
     return np.stack([change(picture[..., c]) for c in range(picture.shape[-1])], axis=-1)
 
 
-def _lose_texture(picture: Picture, dial: float, side: float) -> Picture:
-    """A guided filter by the picture itself: local contrast well below `weak` goes, well above it stays."""
+def _lose_texture(picture: Picture, strength: float, side: float) -> Picture:
+    """A self-guided filter: it removes local contrast well below `weak`, and keeps contrast well above."""
     from scipy.ndimage import uniform_filter
 
     window = 2 * max(1, round(0.03 * side)) + 1
@@ -100,32 +100,32 @@ def _lose_texture(picture: Picture, dial: float, side: float) -> Picture:
         keep = variance / (variance + weak**2)
         kept = uniform_filter(keep, window)
         level = uniform_filter((1 - keep) * mean, window)
-        return plane + dial * (kept * plane + level - plane)
+        return plane + strength * (kept * plane + level - plane)
 
     return _each_plane(picture, smoothed)
 
 
-def _cast(picture: Picture, dial: float) -> Picture:
-    """Towards violet: blue is replaced by a little more than the blue of a gray of the same luminance.
+def _cast(picture: Picture, strength: float) -> Picture:
+    """A violet cast: blue is replaced by slightly more than the blue of a gray of the same luminance.
 
-    A mere gain per channel would vanish where every channel is stretched to full range, as the published
-    measure does; here what only blue knew, the yellow of a lesion, is lost.
+    A gain per channel would have no effect on the published measure, which stretches each channel to full range. This
+    cast removes the information that only blue has: the yellow of a lesion.
     """
     red, green, blue = (picture[..., c] for c in range(3))
-    share = 0.9 * dial
+    share = 0.9 * strength
     blue = (1 - share) * blue + share * (0.24 * red + 0.83 * green)
     return np.stack([red, green, blue], axis=-1)
 
 
 @dataclass(frozen=True)
 class Target:
-    """What a defect is expected to hit.
+    """The components and features that a defect is expected to change.
 
     Attributes:
-        components: names of the perceptual components, the one hit hardest first; empty where no single
-            component is to blame.
-        reason: why, in one line.
-        groups: names of the groups of texture features, any of which may change most; empty likewise.
+        components: names of the perceptual components, the one that changes most first; empty if no single component
+            changes.
+        reason: the reason, in one line.
+        groups: names of groups of texture features, one of which should change most; empty if no single group does.
     """
 
     components: tuple[str, ...]
@@ -135,7 +135,7 @@ class Target:
 
 _FINE = ("coarse-fine", "fine-contrast", "fine-regularity")
 _TINT = ("blue-yellow", "hue", "saturation")
-_SPREAD = Target((), "single pictures stay good; what shrinks is their spread, which no mean of contributions shows")
+_SPREAD = Target((), "single images stay good; only their diversity is lost, which no mean of contributions shows")
 _SWAPPED = Target((), "pictures of the other class: every component that tells the classes apart changes sides")
 
 DEFECT_TARGETS: Mapping[Kind, Mapping[str, Target]] = MappingProxyType(
@@ -173,16 +173,15 @@ DEFECT_TARGETS: Mapping[Kind, Mapping[str, Target]] = MappingProxyType(
         ),
     }
 )
-"""What each defect is expected to hit, by kind and dial.
+"""Kind -> defect -> components and features that it is expected to change. This is an expectation, not a guarantee.
 
-Expected, not promised. In seven trainings of small additive models on `clean` maps of 64 x 64 phantoms (four
-of endoscopy, three of radiograph) the component named first lost the largest share of the score: at dial 0.5
-in all of them for blur, texture_loss and color_cast; at dial 1 in 5, 6 and (of four) 4. For lesion_contrast
-at 0.5 and 1 it did in 7 of 8 in endoscopy (else blue-yellow) and in 3 of 6 in radiograph (else coarse-fine or
-Band-II).
+Components: in seven trainings of small additive models on `clean` maps of 64 x 64 phantoms (four of endoscopy, three of
+radiograph), the first component lost the largest share of the score for blur, texture_loss and color_cast: at strength
+0.5 in all trainings; at strength 1 in 5 of 7, 6 of 7 and 4 of 4. For lesion_contrast at 0.5 and 1 it did so in 7 of 8
+cases of endoscopy (else blue-yellow) and in 3 of 6 of radiograph (else coarse-fine or Band-II).
 
-Groups, in 16 trainings of texture models on 150 pictures a class (eight of each kind), dials at 1: one of them was
-named first (`iuscore.scoring.Explanation.read_first`) in all 16 for blur and texture_loss, in all 8 for color_cast, and
-for lesion_contrast in 8 of 8 in endoscopy and 6 of 8 in radiograph (else direction, of two models that could hardly
-tell the classes apart); with 400 pictures a class in 4 of 4.
+Groups: in 16 trainings of texture models on 150 images per class (eight of each kind) with strength 1, one of the
+groups was named by `iuscore.scoring.Explanation.read_first` in all 16 for blur and texture_loss, and in all 8 for
+color_cast. For lesion_contrast it was in 8 of 8 for endoscopy, and in 6 of 8 for radiograph (else direction, with two
+models of low AUROC); with 400 images per class in 4 of 4.
 """

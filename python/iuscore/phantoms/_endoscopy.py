@@ -1,4 +1,4 @@
-"""The endoscopy phantom: mucosa seen down a light, with or without a lesion."""
+"""The endoscopy phantom: mucosa in the light of an endoscope, with or without a lesion."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def _rgb(red: float, green: float, blue: float) -> Color:
 
 @dataclass(frozen=True)
 class Lesion:
-    """Where the lesion is and how it changes the mucosa there.
+    """Position of the lesion, and its changes of the mucosa.
 
     Attributes:
-        inside: float32 [H, W] in 0..1, sharp: where the surface is rough.
-        tint: float32 [H, W, 3], soft: what is added to the albedo.
-        relief: float32 [H, W], gray that is added to the albedo: one side lit, a furrow around it.
-        pits: float32 [H, W], the rough surface.
+        inside: float32 [H, W] in 0..1, with a sharp edge: the area of the rough surface.
+        tint: float32 [H, W, 3], with a soft edge: color that is added to the albedo.
+        relief: float32 [H, W], gray that is added to the albedo: a lit side, and a furrow around the lesion.
+        pits: float32 [H, W], texture of the rough surface.
     """
 
     inside: Field
@@ -40,10 +40,10 @@ def paint(dice: Dice, page: Canvas, *, lesion: bool, contrast: float) -> Field:
     """One scene as float32 [H, W, 3], nominally in [0, 1].
 
     Args:
-        dice: the scene's random choices; the lesion's are drawn whether or not it is painted.
+        dice: the scene's random numbers; those of the lesion are drawn even if no lesion is painted.
         page: the canvas.
         lesion: paint the lesion.
-        contrast: 1 as it should be, 0 none, -1 inverted: paler for redder, smoother for rougher.
+        contrast: 1 normal, 0 no contrast, -1 inverted: paler instead of redder, smoother instead of rougher.
     """
     size = (page.height, page.width)
     albedo = _mucosa(dice, size)
@@ -56,14 +56,14 @@ def paint(dice: Dice, page: Canvas, *, lesion: bool, contrast: float) -> Field:
 
     relief: Any = 0.0
     if lesion:
-        # Color and relief invert about the mucosa. Rough inverts to smooth: the grain goes, no pits come.
+        # Color and relief are inverted relative to the mucosa. Rough becomes smooth: less grain, and no pits.
         albedo = albedo + contrast * found.tint
         vessels = vessels * (1 - 0.85 * abs(contrast) * found.inside)
         rough, smooth = max(contrast, 0.0), max(-contrast, 0.0)
         grain = grain + found.inside * (rough * found.pits - smooth * grain)
         relief = contrast * found.relief
     albedo = albedo * (1 - vessels[..., None] * _rgb(0.30, 0.62, 0.52))
-    # The surface is added as gray: it scatters the lamp's white light, so its grain has no color.
+    # Grain and relief are gray: the surface scatters the white light of the lamp.
     image = (albedo + (grain + relief)[..., None]) * shade[..., None]
     glint = sigmoid((shine + 1.5 * (light - 1) - shine_level) * 7)
     lit: Field = image + glint[..., None] * (_rgb(1.0, 0.97, 0.93) - image) * 0.9
@@ -119,7 +119,7 @@ def _shade(dice: Dice, page: Canvas) -> tuple[Field, Field]:
 
     phase = dice.uniform(5.0, 8.0) * np.sqrt(rho + 0.02)
     phase = phase * 1.4 + dice.uniform(0, 2 * math.pi)
-    # A sine of a sine leans over: a lit slope, then a narrow shadow behind the crest.
+    # A sine with a modulated phase is asymmetric: a wide lit slope, then a narrow shadow.
     crest = np.sin(phase + 0.9 * np.sin(phase))
     present = sigmoid(2 * noise(dice, size, 3) + dice.uniform(-1, 1.5))
     folds = 1 + dice.uniform(0.12, 0.34) * crest * present
@@ -145,12 +145,12 @@ def _lesion(dice: Dice, page: Canvas) -> Lesion:
     edge = s + 0.07 * noise(dice, size, 17)
     inside = sigmoid((1 - edge) / dice.uniform(0.03, 0.06))
 
-    # The color reaches softly beyond the rough part, so that blur takes the surface but not the color.
+    # The color extends softly beyond the rough part, so that blur removes the texture but not the color.
     pale = float(sigmoid(6 * (dice.uniform(0, 1) - 0.5)))
     red = sigmoid((1.05 - s) / 0.2)[..., None] * _rgb(0.05, -0.20, -0.13)
     core, rim = bump(s / 0.75), bump((s - 0.95) / 0.42)
     yellowish = core[..., None] * _rgb(0.08, 0.11, 0.02) + rim[..., None] * _rgb(0.03, 0.03, -0.11)
-    # Some lesions have hardly a color of their own, but all are rough.
+    # Some lesions have almost the color of the mucosa, but all are rough.
     tint = dice.uniform(0.35, 1.0) * ((1 - pale) * red + pale * yellowish)
 
     wall = bump((edge - 0.97) / 0.10) * dice.uniform(0.02, 0.10)

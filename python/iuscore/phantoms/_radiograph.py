@@ -13,10 +13,10 @@ def paint(dice: Dice, page: Canvas, *, lesion: bool, contrast: float) -> Field:
     """One scene as float32 [H, W, 1], nominally in [0, 1]; bright is dense.
 
     Args:
-        dice: the scene's random choices; the opacities' are drawn whether or not they are painted.
+        dice: the scene's random numbers; those of the opacities are drawn even if none is painted.
         page: the canvas.
         lesion: paint the opacities.
-        contrast: 1 as it should be, 0 none, -1 inverted: a lucent hole for an opacity.
+        contrast: 1 normal, 0 no contrast, -1 inverted: a dark area instead of an opacity.
     """
     size = (page.height, page.width)
     x = (page.x - dice.uniform(-0.07, 0.07)) / dice.uniform(0.92, 1.08)
@@ -47,7 +47,7 @@ def _lungs(dice: Dice, x: Field, y: Field) -> Field:
     reach = np.clip((y - 0.45) / dice.uniform(1.16, 1.26), -1, 1)
     half_width = dice.uniform(0.35, 0.40) * np.sqrt(1 - reach**2) - 0.05
     sideways = sigmoid((half_width - np.abs(beside - 0.45)) / 0.018)
-    # The liver holds the right dome, on the left of the picture, a little higher.
+    # The right dome of the diaphragm, left in the image, is a little higher because of the liver.
     dome = dice.uniform(0.40, 0.58) - dice.uniform(0.03, 0.09) * right
     floor = dome + 1.1 * np.square(beside - 0.38)
     return sideways * sigmoid((floor - y) / 0.018)
@@ -76,7 +76,7 @@ def _mediastinum(dice: Dice, x: Field, y: Field) -> Field:
     heart = heart * sigmoid((0.47 - y) * 25)
     knob = sigmoid((0.11 - np.hypot(x - 0.10, y + 0.22)) * 40)
     trachea = 0.10 * bump(x / 0.045) * sigmoid((-0.3 - y) * 14)
-    # Heart and spine do not add up on film, which is nearly saturated there.
+    # Less than the sum of heart and spine: film is nearly saturated there.
     dense = dice.uniform(0.30, 0.38) * heart * (1 - 0.75 * bump(x / 0.16))
     density: Field = middle + dense + 0.10 * knob - trachea
     return density
@@ -128,8 +128,8 @@ def _opacities(dice: Dice, size: tuple[int, int], x: Field, y: Field) -> Field:
     total: Field = np.zeros(size, dtype=np.float32)
     mottle, crackle = noise(dice, size, 9), noise(dice, size, 26)
     for number in range(3):
-        # The first is always there; the others fade in by a die, so that every scene uses as many dice.
-        there = 1.0 if number == 0 else float(sigmoid(12 * (dice.uniform(0, 1) - 0.6)))
+        # The first opacity is always visible; a random weight of the others, so that every scene draws as many numbers.
+        weight = 1.0 if number == 0 else float(sigmoid(12 * (dice.uniform(0, 1) - 0.6)))
         side = -1.0 if dice.uniform(0, 1) < 0.5 else 1.0
         at_x = x - (side * dice.uniform(0.30, 0.62))
         at_y = y - dice.uniform(-0.42, 0.38)
@@ -140,5 +140,5 @@ def _opacities(dice: Dice, size: tuple[int, int], x: Field, y: Field) -> Field:
         s = np.hypot(at_x * stretch, at_y / stretch) / radius + (0.06 + 0.2 * hazy) * mottle
         blob = sigmoid((1 - s) / (0.06 + 0.12 * hazy))
         blob = blob * (1 + 0.20 * hazy * mottle + (0.12 + 0.22 * hazy) * crackle)
-        total = total + (there * dice.uniform(0.10, 0.29)) * blob
+        total = total + (weight * dice.uniform(0.10, 0.29)) * blob
     return total
