@@ -39,7 +39,7 @@ def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> N
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print the version."
 )
-@click.option("-v", "--verbose", is_flag=True, help="Say more, such as why a back end is missing.")
+@click.option("-v", "--verbose", is_flag=True, help="Print more, such as why a back end is missing.")
 @click.pass_context
 def cli(context: click.Context, verbose: bool) -> None:
     """How useful a synthetic medical image is for training a classifier, and why."""

@@ -16,12 +16,12 @@ from iuscore.progress import Progress
 SEED = click.IntRange(0, 2**32 - 1)
 # Options of several commands that read images, and their help.
 LABELS_FROM = click.Choice(["auto", "folder", "prefix"])
-LABELS_FROM_HELP = "the first sub-folder, what the file name begins with, or the one that fits."
+LABELS_FROM_HELP = "folder: first sub-folder; prefix: start of the file name; auto: the one that fits."
 COLUMN_HELP = "Column of images in Parquet files; extension of images in .tar files."
-MAP_HELP = "Classes that labels stand for, such as 0=benign,1=malignant."
-BY_CONTENT_HELP = "Files of any name are images if they begin as one (IM0001, .jp2)."
-MAX_PIXELS_HELP = "Images of more pixels are left out as unreadable."
-GROUP_BY_HELP = "Regular expression on file names, or with a / on paths:"
+MAP_HELP = "Class of each label, such as 0=benign,1=malignant."
+BY_CONTENT_HELP = "Recognize images by their content, under any file name (IM0001, .jp2)."
+MAX_PIXELS_HELP = "Images with more pixels count as unreadable."
+GROUP_BY_HELP = "Regular expression that finds the group (patient, video) in file names, or with a / in paths;"
 
 EXIT_UNREADABLE, EXIT_USER, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 130, 143
 

@@ -85,21 +85,21 @@ Example:
     default="texture",
     help="texture: named color and texture features; epu: the published network.",
 )
-@click.option("--val", type=click.Path(path_type=Path), help="Validation images that lie elsewhere than in REAL.")
-@click.option("--test", type=click.Path(path_type=Path), help="Test images that lie elsewhere than in REAL.")
+@click.option("--val", type=click.Path(path_type=Path), help="Validation images, if they are not in REAL.")
+@click.option("--test", type=click.Path(path_type=Path), help="Test images, if they are not in REAL.")
 @click.option(
     "--fractions", callback=_fractions, default="0.7,0.15,0.15", help="Shares of training, validation and test "
     "images, where REAL is split at random."
 )  # fmt: skip
-@click.option("--group-by", help=f"{GROUP_BY_HELP} a group (patient, video) stays in one part.")
+@click.option("--group-by", help=f"{GROUP_BY_HELP} a group stays in one part.")
 @click.option(
     "--groups",
     metavar="FILE|folder|column:NAME",
     help="Groups: a CSV file with columns file,group; the folders below a class; a column of Parquet files.",
 )
 @click.option(
-    "--exclude", multiple=True, metavar="PATTERN", help="Leave out images of this name, such as '*_mask.png'; again "
-    "for more."
+    "--exclude", multiple=True, metavar="PATTERN", help="Leave out images with such names, as '*_mask.png'; "
+    "repeat for more."
 )  # fmt: skip
 @click.option("--column", help=COLUMN_HELP)
 @click.option("--labels-from", type=LABELS_FROM, default="auto", help=f"Classes of image files: {LABELS_FROM_HELP}")
@@ -140,7 +140,7 @@ Example:
     "--members", type=click.IntRange(1, MAX_MEMBERS), show_default=_defaults(1, 3), help="Members of the ensemble."
 )
 @click.option("--device", default="cpu", help="Torch device to train on.")
-@click.option("--resume", is_flag=True, help="Go on with an interrupted training in --out.")
+@click.option("--resume", is_flag=True, help="Continue an interrupted training in --out.")
 @click.option("--overwrite", is_flag=True, help="Replace what is in --out.")
 @click.option("--strict", is_flag=True, help="Stop at the first unreadable image.")
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard events to OUT/tensorboard.")

@@ -69,7 +69,7 @@ if TYPE_CHECKING:
 @click.option("--bits", type=int, help="Depth of the values in 16-bit files, such as 12; as given to fit.")
 @click.option("--max-pixels", type=click.IntRange(min=1), help=MAX_PIXELS_HELP)
 @click.option("--by-content", is_flag=True, help=BY_CONTENT_HELP)
-@click.option("--group-by", help=f"{GROUP_BY_HELP} the patient; intervals count patients.")
+@click.option("--group-by", help=f"{GROUP_BY_HELP} intervals count groups.")
 @click.option("--batch-size", type=click.IntRange(1, 65536), default=64, help="Images scored at once; fewer if large.")
 @click.option("--device", default="cpu", help="Torch device.")
 @click.option("--workers", type=click.IntRange(1, 65536), help="Processes or Ray actors; default: one per CPU.")
@@ -84,7 +84,7 @@ if TYPE_CHECKING:
 @click.option("--plot", is_flag=True, help="Also draw OUT/contributions.png.")
 @click.option("--csv", is_flag=True, help="Also write the table as OUT/scores.csv.")
 @click.option("--strict", is_flag=True, help="Stop at the first unreadable image.")
-@click.option("--overwrite", is_flag=True, help="Begin anew where OUT holds another run.")
+@click.option("--overwrite", is_flag=True, help="Replace the run in OUT.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def score(model: Path, images: Path, target: str, out: Path, split: Any, space: Any, precision: Any, column: str | None,
           labels_from: Any, class_map: str | None, mask: str | None, bits: int | None, max_pixels: int | None,
@@ -94,9 +94,9 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
           quiet: bool) -> int:  # fmt: skip
     """Score IMAGES with MODEL.
 
-    IMAGES: a folder of images, an image, WebDataset .tar files, Parquet files, a MedMNIST .npz or .npy arrays. Run the
-    same command again to go on with a run that was stopped or killed, and to try images again that could not be read
-    for a reason that may be gone.
+    IMAGES: a folder of images, an image, WebDataset .tar files, Parquet files, a MedMNIST .npz or .npy arrays. To
+    resume a run that was stopped or killed, run the same command again; it also tries images again that could not be
+    read for a transient reason, such as a missing permission.
 
     \b
     Example:
