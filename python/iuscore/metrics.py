@@ -212,8 +212,8 @@ class UtilitySimilarity(Metric):
             far = n_images > 0 and self.scorer.is_out_of_distribution((self.features / n).cpu().numpy(), n_images)
             values["out_of_distribution"] = n.new_tensor(int(far))
         if self.components:
-            for kind, means in (("share", mean[3 : 3 + groups]), ("contribution", mean[3 + groups :])):
-                values |= {f"{kind}/{name}": means[g] for g, name in enumerate(self.scorer.components)}
+            for prefix, means in (("share", mean[3 : 3 + groups]), ("contribution", mean[3 + groups :])):
+                values |= {f"{prefix}/{name}": means[g] for g, name in enumerate(self.scorer.components)}
         wide = torch.float64 if self.dtype == torch.float64 else torch.float32
         return {name: value.to(wide).to(self.device) for name, value in values.items()}
 

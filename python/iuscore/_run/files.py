@@ -91,8 +91,8 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
         ...     Path(root, "a.txt").read_text()
         'all of it'
     """
-    if (kind := not_a_file(path)) is not None:
-        raise OSError(errno.EINVAL, f"expected a file to replace, got {kind}", str(path))
+    if (actual := not_a_file(path)) is not None:
+        raise OSError(errno.EINVAL, f"expected a file to replace, got {actual}", str(path))
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
     try:
         try:

@@ -136,13 +136,13 @@ def _fields(cls: type) -> tuple[tuple[str, Any, bool], ...]:
     )
 
 
-def _convert(kind: Any, value: Any, where: str, *, optional: bool = False) -> Any:
-    origin, args = get_origin(kind), get_args(kind)
+def _convert(annotation: Any, value: Any, where: str, *, optional: bool = False) -> Any:
+    origin, args = get_origin(annotation), get_args(annotation)
     if origin in (Union, types.UnionType):
         (some,) = (arg for arg in args if arg is not type(None))
         return None if value is None else _convert(some, value, where, optional=True)
-    if dataclasses.is_dataclass(kind):
-        return _converted_fields(kind, _names_with_values(value, where), where)
+    if dataclasses.is_dataclass(annotation):
+        return _converted_fields(annotation, _names_with_values(value, where), where)
     if origin is dict:
         key, some = args
         pairs = _names_with_values(value, where).items()
@@ -153,14 +153,14 @@ def _convert(kind: Any, value: Any, where: str, *, optional: bool = False) -> An
         and (get_origin(args[0]) is tuple or dataclasses.is_dataclass(args[0]))
     ):
         if not isinstance(value, list | tuple):
-            raise _unexpected(kind, value, where, optional)
+            raise _unexpected(annotation, value, where, optional)
         return tuple(_convert(args[0], part, f"{where}[{i}]") for i, part in enumerate(value))
-    return _leaf(kind, value, where, optional)
+    return _leaf(annotation, value, where, optional)
 
 
-def _converted_fields(kind: Any, value: Mapping[str, Any], where: str) -> Any:
+def _converted_fields(annotation: Any, value: Mapping[str, Any], where: str) -> Any:
     found = {}
-    for name, some, has_default in _fields(kind):
+    for name, some, has_default in _fields(annotation):
         if has_default and value.get(name) is None:
             continue
         place = _joined(where, name)
@@ -168,50 +168,50 @@ def _converted_fields(kind: Any, value: Mapping[str, Any], where: str) -> Any:
             raise UserError(f"{place}: is missing")
         found[name] = _convert(some, value.get(name), place)
     try:
-        return kind(**found)
+        return annotation(**found)
     except ValueError as error:
         raise UserError(_joined(where, str(error))) from None
 
 
-def _key(kind: Any, name: str, where: str) -> Any:
+def _key(annotation: Any, name: str, where: str) -> Any:
     """Convert a name in an object; names of whole numbers must be in Python's notation, such as "7" and not "07"."""
-    is_whole = get_args(kind)[:1] == (int,) and name.isascii() and name.isdecimal() and len(name) < 10
-    return _leaf(kind, int(name) if is_whole and name == str(int(name)) else name, where)
+    is_whole = get_args(annotation)[:1] == (int,) and name.isascii() and name.isdecimal() and len(name) < 10
+    return _leaf(annotation, int(name) if is_whole and name == str(int(name)) else name, where)
 
 
-def _leaf(kind: Any, value: Any, where: str, optional: bool = False) -> Any:
-    if get_origin(kind) is Literal:
-        if any(type(value) is type(one) and value == one for one in get_args(kind)):
+def _leaf(annotation: Any, value: Any, where: str, optional: bool = False) -> Any:
+    if get_origin(annotation) is Literal:
+        if any(type(value) is type(one) and value == one for one in get_args(annotation)):
             return value
-        raise _unexpected(kind, value, where, optional)
+        raise _unexpected(annotation, value, where, optional)
     try:
-        return msgspec.convert(value, kind)
+        return msgspec.convert(value, annotation)
     except msgspec.ValidationError as error:
         if place := _PLACE.search(str(error)):
-            kind, value, where = get_args(kind)[0], value[int(place[2])], f"{where}[{place[2]}]"
-            if get_origin(kind) is tuple or dataclasses.is_dataclass(kind):
-                return _convert(kind, value, where)
-        raise _unexpected(kind, value, where, optional) from None
+            annotation, value, where = get_args(annotation)[0], value[int(place[2])], f"{where}[{place[2]}]"
+            if get_origin(annotation) is tuple or dataclasses.is_dataclass(annotation):
+                return _convert(annotation, value, where)
+        raise _unexpected(annotation, value, where, optional) from None
 
 
-def _unexpected(kind: Any, value: Any, where: str, optional: bool) -> UserError:
+def _unexpected(annotation: Any, value: Any, where: str, optional: bool) -> UserError:
     got = "null" if value is None else bounded(value)
     place = f"{where}: " if where else ""
-    return UserError(f"{place}expected {expected(kind)}{' or null' if optional else ''}, got {got}")
+    return UserError(f"{place}expected {expected(annotation)}{' or null' if optional else ''}, got {got}")
 
 
-def expected(kind: Any) -> str:
+def expected(annotation: Any) -> str:
     """The values that a field of this type takes, in words for an error message.
 
     Example:
         >>> expected(Annotated[int, msgspec.Meta(ge=8, le=16)]), expected(Literal["exact", "fast"])
         ('a whole number from 8 to 16', 'exact or fast')
     """
-    origin, args = get_origin(kind), get_args(kind)
+    origin, args = get_origin(annotation), get_args(annotation)
     if origin is Literal:
         return " or ".join("null" if one is None else str(one) for one in args)
     if origin is not Annotated:
-        return "a list" if origin is tuple else _TYPE_NAMES.get(kind, "another value")
+        return "a list" if origin is tuple else _TYPE_NAMES.get(annotation, "another value")
     base, meta = expected(args[0]), args[1]
     low, high = meta.ge, meta.le if meta.le is not None and meta.le < _UNBOUNDED else None
     if meta.pattern is not None:

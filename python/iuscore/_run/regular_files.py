@@ -56,9 +56,9 @@ def regular_only(path: str, flags: int) -> int:
 
 
 def _require_file(path: str, mode: int) -> None:
-    if (kind := _kind_of(mode)) is not None:
+    if (actual := _kind_of(mode)) is not None:
         # EINVAL counts as a permanent error; errors that the machine caused are transient and tried again.
-        raise OSError(errno.EINVAL, f"expected a file, got {kind}", path)
+        raise OSError(errno.EINVAL, f"expected a file, got {actual}", path)
 
 
 def _kind_of(mode: int) -> str | None:

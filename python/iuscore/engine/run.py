@@ -91,8 +91,8 @@ def open_run(
     if (folder / parts.FOLDER).is_file():
         raise UserError(f"{folder / parts.FOLDER} is a file, of an earlier version: give a new folder")
     for name in (RUN_NAME, PLAN_NAME, SUMMARY_NAME):
-        if (kind := not_a_file(folder / name)) is not None:
-            raise UserError(f"{folder / name}: expected a file, got {kind}: move it away, or give another folder")
+        if (actual := not_a_file(folder / name)) is not None:
+            raise UserError(f"{folder / name}: expected a file, got {actual}: move it away, or give another folder")
     if target != FROM_FOLDER:
         scorer.targets(target, 1)
     if overwrite:

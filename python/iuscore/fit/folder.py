@@ -30,8 +30,8 @@ def check_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
     if resume and overwrite:
         raise UserError("--resume and --overwrite exclude each other: give one of them")
     for name in _FILES:
-        if (kind := not_a_file(folder / name)) is not None:
-            raise UserError(f"{folder / name}: expected a file, got {kind}: move it away, or give another folder")
+        if (actual := not_a_file(folder / name)) is not None:
+            raise UserError(f"{folder / name}: expected a file, got {actual}: move it away, or give another folder")
     state = folder / "training"
     _require_own(state, _STATE)
     _require_own(folder / "tensorboard", _EVENTS)

@@ -166,12 +166,12 @@ class Scores:
         columns: dict[str, list[Any]] = {"target": list(self.target), "ius": self.ius.tolist()}
         if self.ius_sd is not None:
             columns["ius_sd"] = self.ius_sd.tolist()
-        for kind, names, table in (
+        for prefix, names, table in (
             ("contribution", self.components, self.contributions),
             ("share", self.components, self.shares),
             ("probability", self.classes, self.probabilities),
         ):
-            columns |= {f"{kind}_{name}": column for name, column in zip(names, table.T.tolist(), strict=True)}
+            columns |= {f"{prefix}_{name}": column for name, column in zip(names, table.T.tolist(), strict=True)}
         return {**columns, "warnings": ["; ".join(texts) for texts in self.warnings]}
 
     def to_pandas(self) -> Any:
