@@ -26,7 +26,7 @@ WELL = TargetSummary(50, MeanIus(0.15, 0.1, 0.2), (), ceiling=REAL, floor=LOW, m
 CASES = {
     "overlap": (replace(WELL, floor=REAL, classes_overlap=True), "does not tell the class"),
     "far outside": (replace(WELL, out_of_distribution=True), "lie far outside real ones"),
-    "inverted": (replace(WELL, out_of_distribution=True, inverted=True), "look like negatives of real ones"),
+    "inverted": (replace(WELL, out_of_distribution=True, inverted=True), "look like negatives of real images"),
     "above": (replace(WELL, ius=MeanIus(0.35, 0.3, 0.4)), "they are more typical of the class"),
     "far above": (replace(WELL, ius=MeanIus(0.9, 0.8, 0.95)), "above 95 % of real ones"),
     "copies": (replace(WELL, diversity=0.125), "nearly copies of each other"),
