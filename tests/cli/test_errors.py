@@ -76,7 +76,9 @@ FIT_ERRORS = [
 
 
 @pytest.mark.parametrize(("options", "line"), FIT_ERRORS, ids=[options for options, _ in FIT_ERRORS])
-def test_fit(command: Command, real: Path, tmp_path: Path, options: str, line: str) -> None:
+def test_mistakes_in_the_arguments_of_fit_leave_no_files(
+    command: Command, real: Path, tmp_path: Path, options: str, line: str
+) -> None:
     before = tree(tmp_path)
     out = tmp_path / "new" / "model"
     given = [option.replace("REAL", str(real)).replace("OUT", str(out)) for option in options.split()]
@@ -91,7 +93,7 @@ def test_fit(command: Command, real: Path, tmp_path: Path, options: str, line: s
     assert tree(tmp_path) == before
 
 
-def test_fit_data(command: Command, tmp_path: Path) -> None:
+def test_unusable_images_of_fit_are_refused(command: Command, tmp_path: Path) -> None:
     def refusal(images: Path, *options: object) -> str:
         before = tree(tmp_path)
         said = command("fit", images, "--out", tmp_path / "m", *TINY, *options).refusal()
@@ -128,7 +130,7 @@ def write_text(path: Path) -> Path:
     return path
 
 
-def test_fit_where_the_folder_is_a_file(command: Command, real: Path, tmp_path: Path) -> None:
+def test_fit_refuses_a_file_as_output_folder(command: Command, real: Path, tmp_path: Path) -> None:
     path = write_text(tmp_path / "file")
     said = command("fit", real, "--out", path, *TINY).refusal()
     assert said == f"{path} is a file: give a folder to write the model to"
@@ -136,14 +138,18 @@ def test_fit_where_the_folder_is_a_file(command: Command, real: Path, tmp_path: 
     assert path.read_text() == "hello"
 
 
-def test_fit_without_memory(command: Command, real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fit_without_memory_suggests_smaller_options(
+    command: Command, real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("iuscore.fit.run.prepare_source", lambda *_, **__: torch.empty(2**60))
     said = command("fit", real, "--out", tmp_path / "m", *TINY).refusal()
     assert said.startswith("not enough memory, use a smaller --size or --batch-size: ")
     assert not (tmp_path / "m").exists()
 
 
-def test_fit_without_tensorboard(command: Command, real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fit_without_tensorboard_names_the_extra(
+    command: Command, real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(__import__("sys").modules, "torch.utils.tensorboard", None)
     said = command("fit", real, "--out", tmp_path / "m", *TINY, "--tensorboard").refusal()
     assert said == "--tensorboard needs the extra: pip install -c constraints.txt '.[tensorboard]'"
@@ -159,7 +165,7 @@ class TestScore:
         assert tree(tmp_path) == before
         return said.replace(str(tmp_path), "T")
 
-    def test_images(self, command: Command, fitted: Path, tmp_path: Path) -> None:
+    def test_unusable_images_are_refused(self, command: Command, fitted: Path, tmp_path: Path) -> None:
         assert self.refusal(command, tmp_path, fitted, tmp_path / "no") == "no such file or folder: T/no"
         (tmp_path / "empty").mkdir()
         said = self.refusal(command, tmp_path, fitted, tmp_path / "empty")
@@ -171,7 +177,7 @@ class TestScore:
         said = self.refusal(command, tmp_path, fitted, write_text(tmp_path / "x.npz"), "--split", "val")
         assert said == "T/x.npz: damaged or no .npz archive: File is not a zip file"
 
-    def test_target(self, command: Command, fitted: Path, tmp_path: Path) -> None:
+    def test_unusable_targets_are_refused(self, command: Command, fitted: Path, tmp_path: Path) -> None:
         class_folders(tmp_path / "ac", "ac", n=1)
         write_images(tmp_path / "flat", ["a.png"])
         known = "the model has profiles of a, b"
@@ -188,7 +194,7 @@ class TestScore:
         said = self.refusal(command, tmp_path, fitted, tmp_path / "flat/a.png", *target)
         assert said == "T/flat/a.png lies in no class folder: give the folder above the class folders"
 
-    def test_model(self, command: Command, fitted: Path, tmp_path: Path) -> None:
+    def test_unusable_model_folders_are_refused(self, command: Command, fitted: Path, tmp_path: Path) -> None:
         images = write_images(tmp_path / "images", ["a.png"])
 
         def refusal(model: Path) -> str:
@@ -220,7 +226,7 @@ class TestScore:
         (model / "config.json").write_text(text.replace('"profiles', '"other').replace('"config_sha256"', '"nothing"'))
         assert refusal(model) == "space: the model has no 'paper' profiles (it has: none)"
 
-    def test_output(self, command: Command, fitted: Path, tmp_path: Path) -> None:
+    def test_a_file_as_output_folder_is_refused(self, command: Command, fitted: Path, tmp_path: Path) -> None:
         images, path = write_images(tmp_path / "images", ["a.png"]), write_text(tmp_path / "file")
         said = command("score", fitted, images, "--target", "a", "--out", path).refusal()
         assert said == f"{path} is a file: give a folder to write the scores to"
@@ -228,13 +234,15 @@ class TestScore:
         assert (ran.status, ran.said()[-1].startswith("iuscore: Not a directory: ")) == (2, True)
 
     @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")
-    def test_read_only_output(self, command: Command, fitted: Path, tmp_path: Path) -> None:
+    def test_a_read_only_output_folder_is_refused(self, command: Command, fitted: Path, tmp_path: Path) -> None:
         images = write_images(tmp_path / "images", ["a.png"])
         (tmp_path / "locked").mkdir(mode=0o500)
         ran = command("score", fitted, images, "--target", "a", "--out", tmp_path / "locked")
         assert (ran.status, ran.said()[-1].startswith("iuscore: Permission denied: ")) == (2, True)
 
-    def test_options(self, command: Command, fitted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_options_that_cannot_work_are_refused(
+        self, command: Command, fitted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         images = write_images(tmp_path / "images", ["a.png"])
         said = self.refusal(command, tmp_path, fitted, images, "--batch-size", 0)
         assert said == "Invalid value for '--batch-size': 0 is not in the range 1<=x<=65536."
@@ -260,14 +268,14 @@ class TestScore:
         (0, "cuda", "PyTorch finds no GPU on this machine: use cpu; iuscore doctor says what is there"),
     ],
 )
-def test_gpus_that_are_not_there(monkeypatch: pytest.MonkeyPatch, there: int, device: str, said: str) -> None:
+def test_missing_gpus_are_named(monkeypatch: pytest.MonkeyPatch, there: int, device: str, said: str) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: there)
     with pytest.raises(UserError) as refused:
         check_device(device)
     assert str(refused.value) == f"--device {device}: {said}"
 
 
-def test_import_reference(command: Command, fitted: Path, tmp_path: Path) -> None:
+def test_import_of_unusable_folders_is_refused(command: Command, fitted: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for folder in (tmp_path / "no", tmp_path / "empty"):
         assert str(folder) in command("import-reference", folder, "--out", tmp_path / "m").refusal()
@@ -276,7 +284,7 @@ def test_import_reference(command: Command, fitted: Path, tmp_path: Path) -> Non
     assert not (tmp_path / "m").exists()
 
 
-def test_arguments(command: Command) -> None:
+def test_missing_arguments_and_unknown_commands_are_named(command: Command) -> None:
     assert command("score").refusal() == "Missing argument 'MODEL'."
     assert command("scoer").refusal().startswith("No such command 'scoer'.")
     nothing = command()
@@ -289,7 +297,7 @@ def test_arguments(command: Command) -> None:
     assert command("--version").status == 0
 
 
-def test_doctor(command: Command) -> None:
+def test_doctor_lists_version_and_back_ends(command: Command) -> None:
     ran = command("doctor")
     assert ran.status == 0
     assert ran.out.startswith("iuscore ")

@@ -50,7 +50,7 @@ def fit(command: Command, images: Path, out: Path, *options: object, epochs: int
 
 
 class TestSources:
-    def test_folder_of_classes(self, command: Command, real: Path, tmp_path: Path) -> None:
+    def test_a_folder_per_class_is_split_at_random(self, command: Command, real: Path, tmp_path: Path) -> None:
         record = fit(command, real, tmp_path / "m")
         assert record["data"]["counts"] == {
             "train": {"a": 8, "b": 8},
@@ -70,11 +70,11 @@ class TestSources:
         assert record["data"]["origin"] == "folders train, val and test"
         assert record["data"]["counts"]["test"] == {"abnormal": 2, "normal": 2}
 
-    def test_class_prefixes(self, command: Command, tmp_path: Path) -> None:
+    def test_file_name_prefixes_are_classes(self, command: Command, tmp_path: Path) -> None:
         write_images(tmp_path / "real", [f"{c}_{i}.png" for c in ("aorta", "bone") for i in range(8)])
         assert fit(command, tmp_path / "real", tmp_path / "m")["model"]["classes"] == ["aorta", "bone"]
 
-    def test_given_folders(self, command: Command, tmp_path: Path) -> None:
+    def test_val_and_test_may_lie_elsewhere(self, command: Command, tmp_path: Path) -> None:
         for seed, part in enumerate(("t", "v", "e")):
             class_folders(tmp_path / part, n=4, seed=seed)
         record = fit(command, tmp_path / "t", tmp_path / "m", "--val", tmp_path / "v", "--test", tmp_path / "e")
@@ -90,7 +90,7 @@ class TestSources:
         assert ran.said()[0].startswith("warning: train and val share 24 ")
         assert record_of(tmp_path / "m")["data"]["warnings"]
 
-    def test_medmnist(self, command: Command, tmp_path: Path) -> None:
+    def test_a_medmnist_file_keeps_its_splits(self, command: Command, tmp_path: Path) -> None:
         rng = np.random.default_rng(0)
         arrays: dict[str, Any] = {}
         for part, n in (("train", 12), ("val", 6), ("test", 6)):
@@ -101,7 +101,7 @@ class TestSources:
         assert record["model"]["classes"] == ["normal", "pneumonia"]
         assert record["data"]["counts"]["val"] == {"normal": 3, "pneumonia": 3}
 
-    def test_groups_stay_together(self, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_groups_stay_in_one_part(self, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         seen: list[set[str]] = []
         prepare = run.prepare_source
 
@@ -115,18 +115,18 @@ class TestSources:
         assert len(seen) == 3
         assert sum(map(len, seen)) == len(set.union(*seen)) == 16
 
-    def test_class_order_and_choice(self, command: Command, real: Path, tmp_path: Path) -> None:
+    def test_classes_chooses_classes_and_their_order(self, command: Command, real: Path, tmp_path: Path) -> None:
         assert fit(command, real, tmp_path / "m", "--classes", "b, a")["model"]["classes"] == ["b", "a"]
         three = class_folders(tmp_path / "three", "abc", n=8)
         assert fit(command, three, tmp_path / "n", "--classes", "c,a")["model"]["classes"] == ["c", "a"]
 
-    def test_three_classes(self, command: Command, tmp_path: Path) -> None:
+    def test_three_classes_have_three_outputs(self, command: Command, tmp_path: Path) -> None:
         record = fit(command, class_folders(tmp_path / "r", "abc", n=8), tmp_path / "m")
         assert sorted(record["profiles"]["paper"]) == ["a", "b", "c"]
         assert 0 <= record["validation"]["auroc"] <= 1
         assert load_model(tmp_path / "m")[0].n_outputs == 3
 
-    def test_color(self, command: Command, real: Path, tmp_path: Path) -> None:
+    def test_color_of_images_decides_unless_an_option_does(self, command: Command, real: Path, tmp_path: Path) -> None:
         assert fit(command, real, tmp_path / "1", "--color", "color")["model"]["color"] == "color"
         rgb = class_folders(tmp_path / "rgb", n=6, channels=3)
         assert fit(command, rgb, tmp_path / "2", "--fractions", "0.5,0.5,0")["model"]["color"] == "color"
@@ -165,7 +165,7 @@ class TestOutput:
         assert re.match(r"model written to \S+: validation AUROC [\d.]+ on 4 images\ntest AUROC ", ran.out)
         assert ran.out.count("(ceiling, test)") == 2
 
-    def test_log_and_ensemble(self, command: Command, real: Path, tmp_path: Path) -> None:
+    def test_the_log_has_a_line_for_each_epoch_and_member(self, command: Command, real: Path, tmp_path: Path) -> None:
         record = fit(command, real, tmp_path / "m", "--members", 2, "--seed", 5, epochs=2)
         entries = log_of(tmp_path / "m")
         assert [(e["member"], e["seed"], e["epoch"]) for e in entries] == [(0, 5, 1), (0, 5, 2), (1, 6, 1), (1, 6, 2)]
@@ -180,13 +180,15 @@ class TestOutput:
             assert torch.equal(first[name], value)
         assert alone["members"][0] == record["members"][0]
 
-    def test_tensorboard(self, command: Command, real: Path, tmp_path: Path) -> None:
+    def test_tensorboard_events_are_written(self, command: Command, real: Path, tmp_path: Path) -> None:
         pytest.importorskip("tensorboard")
         fit(command, real, tmp_path / "m", "--tensorboard")
         (events,) = (tmp_path / "m/tensorboard").iterdir()
         assert b"member0/val_loss" in events.read_bytes()
 
-    def test_existing_model(self, command: Command, real: Path, tmp_path: Path) -> None:
+    def test_an_existing_model_is_replaced_only_with_overwrite(
+        self, command: Command, real: Path, tmp_path: Path
+    ) -> None:
         fit(command, real, tmp_path / "m")
         before = tree(tmp_path)
         ran = command("fit", real, "--out", tmp_path / "m", *TINY)
@@ -282,7 +284,7 @@ class TestStopped:
         self.finishes(command, real, tmp_path / "m", whole)
 
     @pytest.mark.parametrize(("place", "call"), [("read", 2), ("batch", 2)])
-    def test_nothing_to_keep(
+    def test_an_interruption_before_the_first_epoch_leaves_nothing(
         self, command: Command, real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, call: int
     ) -> None:
         stop_at(monkeypatch, place, call)
@@ -292,7 +294,7 @@ class TestStopped:
         assert tree(tmp_path) == {}
 
     @pytest.mark.parametrize("options", [(), ("--resume",)])
-    def test_no_epoch_is_no_obstacle(
+    def test_resume_begins_again_where_no_epoch_is_kept(
         self, command: Command, real: Path, tmp_path: Path, whole: Path, options: tuple[str, ...]
     ) -> None:
         """What a kill in the first epoch leaves, and nothing at all."""
@@ -307,7 +309,9 @@ class TestStopped:
             assert weights(out) == weights(whole)
             assert sorted(path.name for path in out.iterdir()) == ["config.json", "log.jsonl", WEIGHTS]
 
-    def test_after_training(self, command: Command, real: Path, tmp_path: Path, whole: Path) -> None:
+    def test_an_interruption_after_training_keeps_all_epochs(
+        self, command: Command, real: Path, tmp_path: Path, whole: Path
+    ) -> None:
         with pytest.MonkeyPatch.context() as patch:
             stop_at(patch, "profiles", 1)
             ran = command("fit", real, "--out", tmp_path / "m", *OPTIONS)
@@ -316,7 +320,7 @@ class TestStopped:
         self.finishes(command, real, tmp_path / "m", whole)
 
     @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGKILL])
-    def test_signal_from_outside(
+    def test_sigint_from_another_process_keeps_the_finished_epochs(
         self, command: Command, real: Path, tmp_path: Path, whole: Path, sign: signal.Signals
     ) -> None:
         marker, out = tmp_path / "there", tmp_path / "m"
@@ -358,7 +362,7 @@ log.TrainingLog.batch = waiting
             (("--fractions", "0.5,0.25,0.25"), "the train images are others than before"),
         ],
     )
-    def test_resume_with_other_options(
+    def test_resume_refuses_other_options(
         self, command: Command, real: Path, interrupted: Path, change: tuple[str, object], named: str
     ) -> None:
         before = tree(interrupted)
@@ -368,7 +372,7 @@ log.TrainingLog.batch = waiting
         assert ran.said()[-1].endswith("; use the same options and data, or another folder")
         assert tree(interrupted) == before
 
-    def test_damaged_state(self, command: Command, real: Path, interrupted: Path) -> None:
+    def test_a_damaged_state_is_named(self, command: Command, real: Path, interrupted: Path) -> None:
         state = interrupted / "training/member0.safetensors"
         whole = state.read_bytes()
         for content in (b"", whole[: len(whole) // 2], b"not safetensors at all, but long enough for a header"):
@@ -378,7 +382,7 @@ log.TrainingLog.batch = waiting
             assert ran.said()[-1].startswith(f"iuscore: {state}: damaged (")
         state.write_bytes(whole)
 
-    def test_overwriting_an_interrupted_training(
+    def test_overwrite_replaces_an_interrupted_training(
         self, command: Command, real: Path, tmp_path: Path, whole: Path
     ) -> None:
         with pytest.MonkeyPatch.context() as patch:

@@ -40,7 +40,7 @@ def scored(command: Command, model: Path, images: Path, out: Path, *options: obj
     return rows, json.loads((out / "summary.json").read_text()), ran.out
 
 
-def test_bits(command: Command, twelve: Path, tmp_path: Path) -> None:
+def test_bits_of_fit_and_score_give_the_same_scores(command: Command, twelve: Path, tmp_path: Path) -> None:
     model = tmp_path / "model"
     ran = command("fit", twelve, "--out", model, *TINY, "--epochs", 1, "--bits", 12)
     assert ran.status == 0, ran.err
@@ -100,7 +100,7 @@ def test_a_training_is_not_gone_on_with_other_bits(twelve: Path, tmp_path: Path)
     assert not trained(12, resume=True).interrupted
 
 
-def test_by_content(command: Command, tmp_path: Path) -> None:
+def test_by_content_finds_images_without_an_extension(command: Command, tmp_path: Path) -> None:
     images = shallow(tmp_path / "images", 0, suffix="")
     assert command("fit", images, "--out", tmp_path / "m", *TINY, "--epochs", 1).refusal().startswith("no images in ")
     ran = command("fit", images, "--out", tmp_path / "m", *TINY, "--epochs", 1, "--by-content")
@@ -114,7 +114,7 @@ def test_by_content(command: Command, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["fit", "score"])
-def test_bits_that_cannot_be(command: Command, fitted: Path, twelve: Path, tmp_path: Path, name: str) -> None:
+def test_impossible_bits_are_refused(command: Command, fitted: Path, twelve: Path, tmp_path: Path, name: str) -> None:
     given = (twelve,) if name == "fit" else (fitted, twelve, "--target", "a")
     refusal = command(name, *given, "--out", tmp_path / "out", "--bits", 20).refusal()
     assert refusal == "bits: expected the depth of the values in 16-bit files, 8 to 16, got 20"

@@ -30,7 +30,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(("name", "param"), TEXTS, ids=[f"{name} {param.name}" for name, param in TEXTS])
-def test_empty_texts(
+def test_empty_texts_are_refused(
     command: Command, real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, param: click.Parameter
 ) -> None:
     """As a path an empty text would be the current folder."""
@@ -57,7 +57,9 @@ def test_empty_texts(
         ("(", "missing ), unterminated subpattern at position 0"),
     ],
 )
-def test_patterns(command: Command, fitted: Path, real: Path, tmp_path: Path, pattern: str, reason: str) -> None:
+def test_unusable_regular_expressions_are_refused(
+    command: Command, fitted: Path, real: Path, tmp_path: Path, pattern: str, reason: str
+) -> None:
     out = tmp_path / "out"
     for words in (("fit", real, "--out", out), ("score", fitted, real, "--target", "a", "--out", out)):
         said = command(*words, "--group-by", pattern).refusal()
@@ -67,7 +69,7 @@ def test_patterns(command: Command, fitted: Path, real: Path, tmp_path: Path, pa
         assert not out.exists()
 
 
-def test_members(command: Command, real: Path, tmp_path: Path) -> None:
+def test_too_many_members_are_refused_before_training(command: Command, real: Path, tmp_path: Path) -> None:
     """More members than a model folder may have would be trained for nothing."""
     assert fit_command.MAX_MEMBERS == MAX_MEMBERS
     said = command("fit", real, "--out", tmp_path / "m", "--members", MAX_MEMBERS + 1).refusal()
@@ -77,7 +79,7 @@ def test_members(command: Command, real: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "m").exists()
 
 
-def test_an_empty_text_in_python(real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_text_is_refused_in_python(real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"^out: expected a folder, got an empty text$"):
         fit(open_splits(real), "")
@@ -85,7 +87,7 @@ def test_an_empty_text_in_python(real: Path, tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
-def test_files_of_others(command: Command, real: Path, tmp_path: Path, name: str) -> None:
+def test_files_of_other_programs_stay(command: Command, real: Path, tmp_path: Path, name: str) -> None:
     """Folders of other libraries hold files of the same names."""
     out = tmp_path / "m"
     out.mkdir()
@@ -98,7 +100,9 @@ def test_files_of_others(command: Command, real: Path, tmp_path: Path, name: str
 
 @pytest.mark.parametrize("kind", ["a named pipe", "a folder"])
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "log.jsonl"])
-def test_what_is_no_file(command: Command, real: Path, tmp_path: Path, name: str, kind: str) -> None:
+def test_folders_and_pipes_in_place_of_files_are_refused(
+    command: Command, real: Path, tmp_path: Path, name: str, kind: str
+) -> None:
     out = tmp_path / "m"
     out.mkdir()
     if kind == "a named pipe":
@@ -113,7 +117,7 @@ def test_what_is_no_file(command: Command, real: Path, tmp_path: Path, name: str
     assert "Traceback" not in loaded.err
 
 
-def test_a_state_that_is_a_pipe(real: Path, tmp_path: Path) -> None:
+def test_a_pipe_in_place_of_the_state_is_refused(real: Path, tmp_path: Path) -> None:
     (tmp_path / "m/training").mkdir(parents=True)
     os.mkfifo(tmp_path / "m/training/member0.safetensors")
     ran = run_apart("fit", real, "--out", tmp_path / "m", *TINY, "--resume")

@@ -62,7 +62,7 @@ class TestTable:
             assert (row["target"], row["width"], row["height"]) == ("a", 16, 16)
             assert (row["warnings"], row["error"]) == ("", None)
 
-    def test_equals_the_scorer(self, command: Command, fitted: Path, images: Path, tmp_path: Path) -> None:
+    def test_the_table_equals_the_scorer(self, command: Command, fitted: Path, images: Path, tmp_path: Path) -> None:
         rows = score(command, fitted, images, tmp_path, "--target", "b", "--space", "evidence")
         pixels = [np.array(Image.open(images / row["uid"])) for row in rows]
         scores = iuscore.load(fitted, space="evidence")(pixels, target="b")
@@ -73,7 +73,9 @@ class TestTable:
         np.testing.assert_allclose(found, scores.contributions.numpy(), atol=1e-5)
         assert summary_of(tmp_path)["model"]["space"] == "evidence"
 
-    def test_target_from_folder(self, command: Command, fitted: Path, images: Path, tmp_path: Path) -> None:
+    def test_from_folder_compares_each_image_with_its_own_class(
+        self, command: Command, fitted: Path, images: Path, tmp_path: Path
+    ) -> None:
         rows = score(command, fitted, images, tmp_path, "--target", "from-folder")
         assert all(row["target"] == row["uid"][0] for row in rows)
         entry = summary_of(tmp_path)["targets"]
@@ -82,24 +84,26 @@ class TestTable:
         alone = score(command, fitted, images / "b", tmp_path / "alone", "--target", "b")
         assert [row["ius"] for row in alone] == [row["ius"] for row in rows if row["target"] == "b"]
 
-    def test_one_image(self, command: Command, fitted: Path, images: Path, tmp_path: Path) -> None:
+    def test_one_image_is_a_table_of_one_row(
+        self, command: Command, fitted: Path, images: Path, tmp_path: Path
+    ) -> None:
         (row,) = score(command, fitted, images / "a/03.png", tmp_path, "--target", "a")
         assert row["uid"] == "03.png"
         assert summary_of(tmp_path)["targets"]["a"]["ius"]["sd"] is None
 
-    def test_npz(self, command: Command, fitted: Path, tmp_path: Path) -> None:
+    def test_an_npz_has_a_row_per_image_of_the_split(self, command: Command, fitted: Path, tmp_path: Path) -> None:
         arrays = {f"{part}_images": np.full((n, 20, 24), 90, np.uint8) for part, n in (("train", 5), ("test", 3))}
         np.savez(tmp_path / "x.npz", **arrays)  # type: ignore[arg-type]  # the stub takes keywords for allow_pickle
         rows = score(command, fitted, tmp_path / "x.npz", tmp_path / "out", "--target", "a", "--split", "test")
         assert [row["uid"] for row in rows] == [f"test/{i:06d}" for i in range(3)]
         assert len(score(command, fitted, tmp_path / "x.npz", tmp_path / "all", "--target", "a")) == 8
 
-    def test_split_folder(self, command: Command, fitted: Path, tmp_path: Path) -> None:
+    def test_split_takes_one_part_of_a_folder(self, command: Command, fitted: Path, tmp_path: Path) -> None:
         write_images(tmp_path / "d", [f"{part}/a/{i}.png" for part in ("train", "test") for i in range(2)])
         rows = score(command, fitted, tmp_path / "d", tmp_path / "o", "--target", "from-folder", "--split", "test")
         assert [row["uid"] for row in rows] == ["a/0.png", "a/1.png"]
 
-    def test_three_classes(self, command: Command, tmp_path: Path) -> None:
+    def test_three_classes_have_probabilities_that_sum_to_one(self, command: Command, tmp_path: Path) -> None:
         real = class_folders(tmp_path / "real", "abc", n=8)
         assert command("fit", real, "--out", tmp_path / "m", *TINY, "--epochs", 1).status == 0
         rows = score(command, tmp_path / "m", real, tmp_path / "o", "--target", "from-folder", "--plot")
@@ -110,7 +114,9 @@ class TestTable:
 
 
 class TestSummary:
-    def test_figures(self, command: Command, fitted: Path, images: Path, tmp_path: Path) -> None:
+    def test_the_summary_follows_from_the_rows(
+        self, command: Command, fitted: Path, images: Path, tmp_path: Path
+    ) -> None:
         rows = score(command, fitted, images / "a", tmp_path, "--target", "a")
         summary, record = summary_of(tmp_path), record_of(fitted)
         ius = np.array([row["ius"] for row in rows])
@@ -134,7 +140,9 @@ class TestSummary:
         assert summary["decoder"].startswith("pillow ")
         assert summary["versions"]["torch"]
 
-    def test_same_again(self, command: Command, fitted: Path, images: Path, tmp_path: Path) -> None:
+    def test_the_same_command_gives_the_same_rows(
+        self, command: Command, fitted: Path, images: Path, tmp_path: Path
+    ) -> None:
         first = score(command, fitted, images, tmp_path / "1", "--target", "a")
         second = score(command, fitted, images, tmp_path / "1", "--target", "a")
         assert first == second
@@ -149,7 +157,9 @@ class TestSummary:
         assert "note: 6 of 6 images have a degenerate red-green map" in ran.out
         assert rows_of(tmp_path / "o")[0]["warnings"] == "degenerate map red-green; degenerate map blue-yellow"
 
-    def test_what_is_printed(self, command: Command, fitted: Path, images: Path, tmp_path: Path) -> None:
+    def test_the_printed_lines_name_scores_and_files(
+        self, command: Command, fitted: Path, images: Path, tmp_path: Path
+    ) -> None:
         ran = command("score", fitted, images, "--target", "a", "--out", tmp_path)
         number = r"-?\d\.\d{3}"
         import re
@@ -161,7 +171,9 @@ class TestSummary:
 
 
 class TestPicture:
-    def test_is_drawn(self, command: Command, fitted: Path, images: Path, tmp_path: Path) -> None:
+    def test_the_picture_has_bars_in_both_colors(
+        self, command: Command, fitted: Path, images: Path, tmp_path: Path
+    ) -> None:
         score(command, fitted, images, tmp_path, "--target", "from-folder", "--plot")
         with Image.open(tmp_path / "contributions.png") as picture:
             pixels = np.array(picture.convert("RGB")).astype(int)
@@ -172,7 +184,7 @@ class TestPicture:
             assert bars.sum() > 2000, f"no bars of color {color}"
         assert 0.5 < (pixels > 250).all(axis=2).mean() < 0.99
 
-    def test_dollars_in_a_class_name(self, command: Command, tmp_path: Path) -> None:
+    def test_dollars_in_a_class_name_are_drawn_as_text(self, command: Command, tmp_path: Path) -> None:
         write_images(tmp_path / "real", [f"{c}/{i}.png" for c in ("a$_$", "b{$}") for i in range(8)])
         assert command("fit", tmp_path / "real", "--out", tmp_path / "m", *TINY, "--epochs", 1).status == 0
         score(command, tmp_path / "m", tmp_path / "real", tmp_path / "o", "--target", "from-folder", "--plot")
@@ -270,12 +282,14 @@ class TestUnreadable:
         assert sum(summary["errors"].values()) == 7
         assert summary["warnings"]["alpha dropped"] == 1
 
-    def test_strict(self, command: Command, fitted: Path, zoo: Path, tmp_path: Path) -> None:
+    def test_strict_stops_at_the_first_unreadable_image(
+        self, command: Command, fitted: Path, zoo: Path, tmp_path: Path
+    ) -> None:
         ran = command("score", fitted, zoo, "--target", "a", "--out", tmp_path / "new/out", "--strict")
         assert ran.refusal() == f"bomb.png: {BAD['bomb.png']} (--strict)"
         assert not any((tmp_path / "new/out/scores.parquet").iterdir())
 
-    def test_none_readable(self, command: Command, fitted: Path, tmp_path: Path) -> None:
+    def test_a_run_without_a_readable_image_has_a_summary(self, command: Command, fitted: Path, tmp_path: Path) -> None:
         (tmp_path / "images").mkdir()
         (tmp_path / "images/empty.png").touch()
         ran = command("score", fitted, tmp_path / "images", "--target", "a", "--out", tmp_path / "o", "--plot")
@@ -298,7 +312,7 @@ class TestStopped:
 
     OPTIONS = ("--target", "a", "--workers", 1, "--shard-size", 4, "--batch-size", 2)
 
-    def test_goes_on(
+    def test_an_interrupted_run_can_be_resumed(
         self, command: Command, fitted: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         original, calls = Scorer.score_list, []
@@ -325,7 +339,7 @@ class TestStopped:
         assert (again["n_scored"], again["interrupted"], again["complete"]) == (18, False, True)
         assert again["targets"] == summary_of(tmp_path / "whole")["targets"]
 
-    def test_before_the_first_batch(
+    def test_an_interruption_before_the_first_batch_can_be_resumed(
         self, command: Command, fitted: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def stopping(*args: Any, **options: Any) -> Any:
@@ -337,7 +351,7 @@ class TestStopped:
         assert ran.said()[-1] == "interrupted: 0 of 18 images are done; run the same command again to go on"
         assert summary_of(tmp_path)["targets"] == {}
 
-    def test_in_the_summary(
+    def test_the_summary_is_written_whole_or_not_at_all(
         self, command: Command, fitted: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """It is written to its end, or not at all."""
@@ -346,7 +360,9 @@ class TestStopped:
             assert command("score", fitted, images, "--target", "a", "--out", tmp_path).status == EXIT_INTERRUPTED
         assert summary_of(tmp_path)["n_scored"] == len(rows_of(tmp_path)) == 18
 
-    def test_signal_from_outside(self, fitted: Path, images: Path, tmp_path: Path) -> None:
+    def test_sigint_from_another_process_keeps_the_finished_rows(
+        self, fitted: Path, images: Path, tmp_path: Path
+    ) -> None:
         marker, out = tmp_path / "there", tmp_path / "out"
         code = f"""
 import pathlib, time

@@ -49,12 +49,14 @@ class TestMeanOverClasses:
         assert re.fullmatch(first, ran.out.splitlines()[0])
         assert ran.out.splitlines()[1].startswith("  real images of each class: ")
 
-    def test_one_class_has_none(self, command: Command, fitted: Path, images: Path, tmp_path: Path) -> None:
+    def test_one_class_has_no_mean_over_classes(
+        self, command: Command, fitted: Path, images: Path, tmp_path: Path
+    ) -> None:
         ran = command("score", fitted, images, "--target", "a", "--out", tmp_path / "o")
         assert summary_of(tmp_path / "o")["mean_over_classes"] is None
         assert "mean over" not in ran.out
 
-    def test_few_images(self, command: Command, fitted: Path, tmp_path: Path) -> None:
+    def test_few_images_get_no_interval(self, command: Command, fitted: Path, tmp_path: Path) -> None:
         class_folders(tmp_path / "images", n=4)
         ran = command(
             "score", fitted, tmp_path / "images", "--target", "from-folder", "--out", tmp_path / "o", "--plot"
@@ -117,7 +119,7 @@ class TestGroups:
         with pytest.raises(UserError, match=r"is not found in the file name of a/P4_12\.png"):
             score_source(iuscore.load(fitted), of_patients, tmp_path / "o", target="a", group_by="^P[0-3]")
 
-    def test_four_groups(self, fitted: Path, tmp_path: Path) -> None:
+    def test_four_groups_get_no_interval(self, fitted: Path, tmp_path: Path) -> None:
         images = write_images(tmp_path / "images", [f"P{i % 4}_{i}.png" for i in range(20)])
         run = score_source(iuscore.load(fitted), images, tmp_path / "o", target="a", group_by=r"^P\d")
         assert (run.summary.targets["a"].ius.low, run.summary.targets["a"].n_groups) == (None, 4)
@@ -127,14 +129,14 @@ class TestGroups:
         [("^Q", "group_by: '^Q' is not found in the file name of a/P0_0.png"),
          ("(", "group_by: '(' is not a regular expression: missing ), unterminated subpattern at position 0")],
     )  # fmt: skip
-    def test_refused(
+    def test_unusable_patterns_of_groups_are_refused(
         self, command: Command, fitted: Path, of_patients: Path, tmp_path: Path, pattern: str, said: str
     ) -> None:
         ran = command("score", fitted, of_patients, "--target", "a", "--out", tmp_path / "o", "--group-by", pattern)
         assert ran.refusal() == said
         assert not list((tmp_path / "o").rglob("*.parquet/*"))
 
-    def test_fit_takes_them_into_its_baselines(self, command: Command, tmp_path: Path) -> None:
+    def test_intervals_of_baselines_count_groups(self, command: Command, tmp_path: Path) -> None:
         """Four copies of each image under one patient's name: forty images say no more than ten."""
         once = write_images(tmp_path / "once", [f"{c}/P{c}{i:02d}_0.png" for c in "ab" for i in range(20)])
         for path in list(once.rglob("*.png")):
@@ -151,7 +153,9 @@ class TestGroups:
 
 
 class TestCsv:
-    def test_the_same_rows(self, command: Command, fitted: Path, images: Path, tmp_path: Path) -> None:
+    def test_the_csv_file_has_the_rows_of_the_table(
+        self, command: Command, fitted: Path, images: Path, tmp_path: Path
+    ) -> None:
         (images / 'a/odd, "name"\n=1+1.png').write_bytes(b"no image")
         out = tmp_path / "o"
         ran = command("score", fitted, images, "--target", "a", "--out", out, "--csv", "--shard-size", 5)
@@ -205,7 +209,7 @@ class TestNotes:
         ("n", "said"),
         [(2, "2, left out (a/0.txt, a/1.txt)"), (7, "7, left out (a/0.txt, a/1.txt, a/2.txt, a/3.txt, a/4.txt, ...)")],
     )
-    def test_files_passed_over(
+    def test_files_passed_over_are_counted_and_five_named(
         self, command: Command, fitted: Path, images: Path, tmp_path: Path, n: int, said: str
     ) -> None:  # fmt: skip
         for i in range(n):
@@ -217,7 +221,9 @@ class TestNotes:
             assert len(names) == min(n, 5)
             assert ran.out.count(", ...)") == (n > 5)
 
-    def test_an_interrupted_training(self, command: Command, fitted: Path, images: Path, tmp_path: Path) -> None:
+    def test_an_interrupted_training_is_named(
+        self, command: Command, fitted: Path, images: Path, tmp_path: Path
+    ) -> None:
         model = tmp_path / "model"
         shutil.copytree(fitted, model)
         record = json.loads((model / "config.json").read_text())
@@ -231,7 +237,9 @@ class TestNotes:
 
 
 class TestKnownImages:
-    def test_the_training_images(self, command: Command, fitted: Path, images: Path, tmp_path: Path) -> None:
+    def test_training_images_are_recognized_by_their_pixels(
+        self, command: Command, fitted: Path, images: Path, tmp_path: Path
+    ) -> None:
         """Told by their pixels: in another format, under other names, among others."""
         from PIL import Image
 
@@ -249,12 +257,14 @@ class TestKnownImages:
         verified = verify(tmp_path / "o", iuscore.load(fitted), open_shards(images))
         assert verified.problems == ()
 
-    def test_no_others(self, command: Command, fitted: Path, images: Path, tmp_path: Path) -> None:
+    def test_new_images_are_not_taken_for_training_images(
+        self, command: Command, fitted: Path, images: Path, tmp_path: Path
+    ) -> None:
         ran = command("score", fitted, images, "--target", "a", "--out", tmp_path / "o")
         assert "training or validation images" not in ran.out
         assert summary_of(tmp_path / "o")["n_known"] == 0
 
-    def test_a_model_that_does_not_say(self, fitted: Path, images: Path, tmp_path: Path) -> None:
+    def test_a_model_without_marks_recognizes_nothing(self, fitted: Path, images: Path, tmp_path: Path) -> None:
         scorer = iuscore.load(fitted)
         scorer.record = replace(scorer.record, data=DataRecord())
         assert score_source(scorer, images, tmp_path / "o", target="a").summary.n_known == 0
@@ -262,7 +272,7 @@ class TestKnownImages:
         with pytest.raises(UserError, match=r"^data\.known_images: expected n and marks of the images of a model"):
             score_source(scorer, images, tmp_path / "damaged", target="a")
 
-    def test_many_are_a_sample(self) -> None:
+    def test_of_many_training_images_a_sample_is_recognized(self) -> None:
         marks = np.random.default_rng(0).integers(0, 2**63, 50_000).tolist()
         known = KnownImages.of(marks)
         assert (known.n, len(known.marks)) == (50_000, KEPT)
@@ -286,11 +296,13 @@ def test_help_has_an_example(command: Command, name: str) -> None:
 @pytest.mark.parametrize(
     ("option", "value"), [("--batch-size", 0), ("--batch-size", 10**12), ("--workers", -1), ("--shard-size", 10**9)]
 )
-def test_absurd_numbers(command: Command, fitted: Path, images: Path, tmp_path: Path, option: str, value: int) -> None:
+def test_numbers_out_of_range_are_refused(
+    command: Command, fitted: Path, images: Path, tmp_path: Path, option: str, value: int
+) -> None:
     said = command("score", fitted, images, "--target", "a", "--out", tmp_path / "o", option, value).refusal()
     assert f"Invalid value for '{option}': {value} is not in the range 1<=x<=" in said
 
 
-def test_too_many_processes(command: Command, fitted: Path, images: Path, tmp_path: Path) -> None:
+def test_too_many_processes_are_refused(command: Command, fitted: Path, images: Path, tmp_path: Path) -> None:
     said = command("score", fitted, images, "--target", "a", "--out", tmp_path / "o", "--workers", 60_000).refusal()
     assert re.fullmatch(r"workers: expected 1 to \d+.*, got 60000", said)

@@ -40,7 +40,7 @@ def ran_well(command: Command, *arguments: object) -> str:
 
 
 class TestFit:
-    def test_record(self, model: Path) -> None:
+    def test_the_record_holds_profiles_ceiling_and_floor(self, model: Path) -> None:
         record = record_of(model)
         assert record["kind"] == "texture"
         assert record["model"]["color"] == "gray"
@@ -54,7 +54,7 @@ class TestFit:
         assert record["profiles"]["paper"] == record["profiles"]["evidence"]
         assert record["ceiling"]["paper"]["a"]["mean"] > record["floor"]["paper"]["a"]["mean"] + 0.5
 
-    def test_defaults(self, command: Command, real: Path, tmp_path: Path) -> None:
+    def test_defaults_are_those_of_the_kind(self, command: Command, real: Path, tmp_path: Path) -> None:
         ran = command("fit", real, "--out", tmp_path / "m", "--model", "texture", "--epochs", 2)
         assert ran.status == 0
         assert re.fullmatch(r"about \d+ s an epoch and member on this machine, at most 2 epochs", ran.said()[0])
@@ -96,25 +96,25 @@ class TestFit:
             (("--lr", 0), "learning_rate: expected a positive number, got 0.0"),
         ],
     )
-    def test_bad_options(
+    def test_bad_options_are_refused(
         self, command: Command, real: Path, tmp_path: Path, options: tuple[object, ...], text: str
     ) -> None:
         assert command("fit", real, "--out", tmp_path / "m", "--model", "texture", *options).refusal() == text
         assert not (tmp_path / "m").exists()
 
-    def test_options_of_texture_with_epu(self, command: Command, real: Path, tmp_path: Path) -> None:
+    def test_options_of_texture_are_refused_with_epu(self, command: Command, real: Path, tmp_path: Path) -> None:
         for option, value in (("--heads", "tanh"), ("--dropout", "0.1")):
             said = command("fit", real, "--out", tmp_path / "m", *TINY, option, value).refusal()
             assert said == f"{option} belongs to --model texture, not to epu: leave it out, or give --model texture"
 
-    def test_wrong_kind_of_options_in_python(self, real: Path, tmp_path: Path) -> None:
+    def test_options_of_another_type_are_refused_in_python(self, real: Path, tmp_path: Path) -> None:
         splits = open_splits(real)
         with pytest.raises(iuscore.UserError, match="expected TextureOptions for model 'texture', got EPUOptions"):
             fit(splits, tmp_path / "m", model="texture", model_options=EPUOptions())
         with pytest.raises(iuscore.UserError, match="model: expected 'epu' or 'texture', got 'resnet'"):
             fit(splits, tmp_path / "m", model="resnet")  # type: ignore[arg-type]
 
-    def test_resumed_is_uninterrupted(self, command: Command, real: Path, tmp_path: Path,
+    def test_a_resumed_training_equals_an_uninterrupted_one(self, command: Command, real: Path, tmp_path: Path,
                                       monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
         """AdamW's moments and steps are part of the state."""
         import signal
@@ -140,7 +140,7 @@ class TestFit:
             assert (tmp_path / "m" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
         assert len(log_of(tmp_path / "m")) == len(log_of(tmp_path / "whole")) == 16
 
-    def test_three_classes_and_tanh(self, command: Command, tmp_path: Path) -> None:
+    def test_three_classes_and_tanh_heads_can_be_fitted(self, command: Command, tmp_path: Path) -> None:
         three = class_folders(tmp_path / "three", "abc", n=10, channels=3)
         ran_well(command, "fit", three, "--out", tmp_path / "m", *SMALL, "--heads", "tanh")
         record = record_of(tmp_path / "m")
@@ -150,7 +150,9 @@ class TestFit:
 
 
 class TestScore:
-    def test_table_and_summary(self, command: Command, model: Path, real: Path, tmp_path: Path) -> None:
+    def test_table_and_summary_have_the_groups_as_components(
+        self, command: Command, model: Path, real: Path, tmp_path: Path
+    ) -> None:
         out = ran_well(command, "score", model, real, "--target", "from-folder", "--out", tmp_path)
         assert "images against real a: IUS" in out
         rows = pq.read_table(tmp_path / "scores.parquet").to_pylist()
@@ -162,7 +164,7 @@ class TestScore:
         assert summary["model"]["size"] == [16, 16]
         assert [c["name"] for c in summary["targets"]["a"]["components"]] == list(GROUPS["gray"])
 
-    def test_any_image(self, command: Command, model: Path, tmp_path: Path) -> None:
+    def test_images_of_any_size_and_color_are_scored(self, command: Command, model: Path, tmp_path: Path) -> None:
         """Colors, sizes and a broken file, against a gray model of 16x16."""
         (tmp_path / "in").mkdir()
         for kind in ("endoscopy", "radiograph"):
@@ -172,7 +174,7 @@ class TestScore:
         assert ran.status == 1
         assert "8 images against real a" in ran.out
 
-    def test_plot(self, command: Command, model: Path, real: Path, tmp_path: Path) -> None:
+    def test_plot_draws_a_png_file(self, command: Command, model: Path, real: Path, tmp_path: Path) -> None:
         pytest.importorskip("matplotlib")
         ran_well(command, "score", model, real / "a", "--target", "a", "--out", tmp_path, "--plot")
         assert (tmp_path / "contributions.png").read_bytes()[:4] == b"\x89PNG"
@@ -190,7 +192,7 @@ class TestSharedData:
 
     FEW = ("--model", "texture", "--epochs", "3", "--members", "1", "--size", "32")
 
-    def test_mammography(self, command: Command, data: Path, tmp_path: Path) -> None:
+    def test_mammography_can_be_fitted_and_scored(self, command: Command, data: Path, tmp_path: Path) -> None:
         root = data / "mammography"
         parts = ("--val", root / "real_val", "--test", root / "real_test", "--group-by", r"^P_\d+")
         ran_well(command, "fit", root / "real_train", *parts, "--out", tmp_path / "m", *self.FEW)
@@ -200,7 +202,7 @@ class TestSharedData:
         out = ran_well(command, "score", tmp_path / "m", images, "--target", "benign", "--out", tmp_path / "s")
         assert "600 images against real benign" in out
 
-    def test_pneumonia(self, command: Command, data: Path, tmp_path: Path) -> None:
+    def test_pneumonia_can_be_fitted_and_scored(self, command: Command, data: Path, tmp_path: Path) -> None:
         file = data / "pneumoniamnist/pneumoniamnist_rebuilt.npz"
         ran_well(command, "fit", file, "--classes", "normal,pneumonia", "--out", tmp_path / "m", *self.FEW)
         assert record_of(tmp_path / "m")["validation"]["auroc"] > 0.95
@@ -208,7 +210,7 @@ class TestSharedData:
                        tmp_path / "s")  # fmt: skip
         assert "624 images against real normal" in out
 
-    def test_blood_cells(self, command: Command, data: Path, tmp_path: Path) -> None:
+    def test_blood_cells_can_be_fitted_and_scored(self, command: Command, data: Path, tmp_path: Path) -> None:
         root = data / "blood_cells"
         ran_well(command, "fit", root, "--group-by", r"BloodImage_\d+", "--out", tmp_path / "m", *self.FEW)
         record = record_of(tmp_path / "m")
@@ -219,7 +221,7 @@ class TestSharedData:
         assert "223 images against real wbc" in out
 
 
-def test_what_is_printed(command: Command, tmp_path: Path) -> None:
+def test_printed_lines_name_the_planted_defect(command: Command, tmp_path: Path) -> None:
     """What changed, what matters, and the notes, on sets whose defect is known."""
     phantoms.write(tmp_path / "real", "endoscopy", n_per_class=60, size=48, seed=1)
     ran_well(command, "fit", tmp_path / "real", "--model", "texture", "--size", "48", "--classes", "normal,abnormal",

@@ -30,14 +30,18 @@ class TestAnotherRun:
         assert said.endswith(ending)
         return said.removeprefix(f"the run in {out} ").removesuffix(ending)
 
-    def test_options(self, command: Command, fitted: Path, images: Path, done: Path) -> None:
+    def test_changed_options_are_refused_by_name(
+        self, command: Command, fitted: Path, images: Path, done: Path
+    ) -> None:
         assert self.again(command, fitted, images, done, "--target", "b") == "has another target (a, not b)"
         said = self.again(command, fitted, images, done, "--target", "a", "--space", "evidence")
         assert said == "was made in another space (paper, not evidence)"
         said = self.again(command, fitted, images, done, "--target", "a", "--shard-size", 5)
         assert said == "has shards of another size (4, not 5)"
 
-    def test_another_model(self, command: Command, fitted: Path, images: Path, done: Path, tmp_path: Path) -> None:
+    def test_another_model_is_refused(
+        self, command: Command, fitted: Path, images: Path, done: Path, tmp_path: Path
+    ) -> None:
         other = tmp_path / "other"
         shutil.copytree(fitted, other)
         record = json.loads((other / "config.json").read_text())
@@ -47,7 +51,9 @@ class TestAnotherRun:
         assert self.again(command, other, images, done) == "was made with another model"
 
     @pytest.mark.parametrize("change", ["more", "fewer", "renamed", "touched", "grown"])
-    def test_other_images(self, command: Command, fitted: Path, images: Path, done: Path, change: str) -> None:
+    def test_changed_images_are_refused(
+        self, command: Command, fitted: Path, images: Path, done: Path, change: str
+    ) -> None:
         path = images / "b/03.png"
         if change == "more":
             write_images(images, ["b/99.png"])
@@ -64,12 +70,16 @@ class TestAnotherRun:
         said = self.again(command, fitted, images, done)
         assert said == "is of other images, or of images that have changed since then"
 
-    def test_the_same_images_elsewhere(self, command: Command, fitted: Path, images: Path, done: Path) -> None:
+    def test_moved_images_belong_to_the_same_run(
+        self, command: Command, fitted: Path, images: Path, done: Path
+    ) -> None:
         moved = images.rename(images.with_name("moved"))
         ran = command("score", fitted, moved, "--target", "a", "--out", done)
         assert ran.status == 0, ran.err
 
-    def test_overwrite(self, command: Command, fitted: Path, images: Path, done: Path) -> None:
+    def test_overwrite_replaces_the_run_and_keeps_other_files(
+        self, command: Command, fitted: Path, images: Path, done: Path
+    ) -> None:
         (done / "mine.txt").write_text("stays")
         ran = command("score", fitted, images, "--target", "b", "--out", done, "--overwrite")
         assert ran.status == 0, ran.err
@@ -90,7 +100,9 @@ class TestAnotherRun:
         assert ran.status == 0
         assert (out / "summary.json").exists()
 
-    def test_damaged_record(self, command: Command, fitted: Path, images: Path, done: Path) -> None:
+    def test_a_damaged_record_is_refused_and_can_be_overwritten(
+        self, command: Command, fitted: Path, images: Path, done: Path
+    ) -> None:
         (done / "run.json").write_text("{")
         said = command("score", fitted, images, "--target", "a", "--out", done).refusal()
         assert said.startswith(f"{done / 'run.json'} is damaged, or of another version (expected JSON, got ")
@@ -105,7 +117,9 @@ class TestAnotherRun:
 
 
 class TestResume:
-    def test_done_is_done(self, command: Command, fitted: Path, images: Path, done: Path) -> None:
+    def test_finished_parts_are_not_written_again(
+        self, command: Command, fitted: Path, images: Path, done: Path
+    ) -> None:
         dates = {path: path.stat().st_mtime_ns for path in (done / "scores.parquet").iterdir()}
         assert command("score", fitted, images, "--target", "a", "--out", done).status == 0
         assert {path: path.stat().st_mtime_ns for path in (done / "scores.parquet").iterdir()} == dates
@@ -129,7 +143,9 @@ class TestResume:
         assert command("score", fitted, images, "--target", "a", "--out", done).status == 0
         assert part.read_bytes() == before
 
-    def test_a_part_whose_pages_are_damaged(self, command: Command, fitted: Path, images: Path, done: Path) -> None:
+    def test_a_part_with_damaged_pages_is_noticed(
+        self, command: Command, fitted: Path, images: Path, done: Path
+    ) -> None:
         """Its footer is whole, so only reading the rows tells."""
         part = done / "scores.parquet/part-000001.parquet"
         content = bytearray(part.read_bytes())
@@ -142,7 +158,7 @@ class TestResume:
         assert ran.status == 1
         assert f"{part} is damaged (" in ran.out
 
-    def test_another_arithmetic(
+    def test_a_run_of_another_arithmetic_is_refused(
         self, command: Command, fitted: Path, images: Path, done: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         now = engine_run.ARITHMETIC
@@ -208,7 +224,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
 
 
 class TestVerify:
-    def test_all_is_well(self, command: Command, done: Path) -> None:
+    def test_a_finished_run_passes(self, command: Command, done: Path) -> None:
         before = done.stat().st_mtime_ns
         ran = command("verify", done, "--sample", 1000)
         assert ran.status == 0, ran.out
@@ -244,7 +260,7 @@ class TestVerify:
         (done / "summary.json").write_text(json.dumps(summary | {"complete": False}))
         assert command("verify", done).out.splitlines()[0] == "summary.json is of a run that is not complete"
 
-    def test_no_run(self, command: Command, tmp_path: Path) -> None:
+    def test_a_folder_without_a_run_is_refused(self, command: Command, tmp_path: Path) -> None:
         said = command("verify", tmp_path).refusal()
         assert said == f"{tmp_path} holds no run: give the --out folder of 'iuscore score'"
 
@@ -256,7 +272,7 @@ class TestVerify:
 
 
 class TestRanks:
-    def test_of_torchrun_and_slurm(self) -> None:
+    def test_ranks_of_torchrun_and_slurm_are_read(self) -> None:
         assert rank_of({"RANK": "2", "WORLD_SIZE": "4", "LOCAL_RANK": "0"}) == (2, 4, 0)
         assert rank_of({"SLURM_PROCID": "0", "SLURM_NTASKS": "1"}) == (0, 1, 0)
 
@@ -268,7 +284,7 @@ class TestRanks:
             ({"RANK": "x", "WORLD_SIZE": "4"}, "expected a rank below the number of processes"),
         ],
     )
-    def test_refused(self, environment: dict[str, str], said: str) -> None:
+    def test_contradictory_ranks_are_refused(self, environment: dict[str, str], said: str) -> None:
         with pytest.raises(UserError, match=said):
             rank_of(environment)
 
@@ -288,7 +304,7 @@ class TestRanks:
 
 
 class TestArguments:
-    def test_python(self, fitted: Path, images: Path, tmp_path: Path) -> None:
+    def test_arguments_out_of_range_are_refused_in_python(self, fitted: Path, images: Path, tmp_path: Path) -> None:
         scorer = iuscore.load(fitted)
         with pytest.raises(UserError, match="batch_size: expected 1 to 65536, got 0"):
             score_source(scorer, images, tmp_path / "o", batch_size=0)

@@ -104,20 +104,24 @@ def test_names_that_are_not_utf8(command: Command, texture: Path, images: Path, 
 
 
 @pytest.mark.parametrize("inside", [".", "a", "new/folder"])
-def test_out_is_not_inside_the_images(command: Command, texture: Path, images: Path, inside: str) -> None:
+def test_an_output_folder_inside_the_images_is_refused(
+    command: Command, texture: Path, images: Path, inside: str
+) -> None:
     said = command("score", texture, images, "--target", "a", "--out", images / inside).refusal()
     assert said.endswith("give a folder outside")
     assert not list(images.rglob("*.json"))
 
 
-def test_out_is_a_link_to_nothing(command: Command, texture: Path, images: Path, tmp_path: Path) -> None:
+def test_an_output_folder_that_is_a_dangling_link_is_refused(
+    command: Command, texture: Path, images: Path, tmp_path: Path
+) -> None:
     (tmp_path / "out").symlink_to("nowhere")
     said = command("score", texture, images, "--target", "a", "--out", tmp_path / "out").refusal()
     assert "is a link to nothing: make the folder nowhere" in said
 
 
 @pytest.mark.parametrize("variables", [{"RANK": "0", "WORLD_SIZE": "4"}, {"SLURM_STEP_NUM_TASKS": "2"}])
-def test_many_processes_without_ranks(variables: dict[str, str]) -> None:
+def test_several_processes_without_ranks_are_refused(variables: dict[str, str]) -> None:
     with pytest.raises(UserError, match="each of which would score all images: add --launcher torchrun"):
         require_alone(variables)
     require_alone({"SLURM_NTASKS": "4", "SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1"})

@@ -233,7 +233,9 @@ def small_disk(folder: Path, n_bytes: int) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_full_disk(command: Command, texture: Path, images: Path, tmp_path: Path, workers: int) -> None:
+def test_a_run_that_filled_the_disk_can_be_resumed(
+    command: Command, texture: Path, images: Path, tmp_path: Path, workers: int
+) -> None:
     options = ("--target", "a", "--shard-size", 4, "--workers", workers)
     with small_disk(tmp_path / "disk", 200 << 10) as disk:
         ballast = disk / "ballast"

@@ -129,7 +129,9 @@ def ray() -> Any:
 
 @pytest.mark.filterwarnings("ignore")
 class TestRay:
-    def test_same_parts(self, ray: Any, texture: Path, images: Path, expected: Path, tmp_path: Path) -> None:
+    def test_ray_writes_the_same_parts(
+        self, ray: Any, texture: Path, images: Path, expected: Path, tmp_path: Path
+    ) -> None:
         scorer = iuscore.load(texture)
         run = score_source(scorer, images, tmp_path, shard_size=3, workers=2, ray_address="local")
         assert (run.summary.n_scored, run.summary.complete) == (40, True)
@@ -173,19 +175,19 @@ class TestRay:
 class TestReaders:
     """The folder of parts is one table."""
 
-    def test_pyarrow_and_pandas(self, expected: Path) -> None:
+    def test_pyarrow_and_pandas_read_the_table(self, expected: Path) -> None:
         assert len(pq.read_table(expected / "scores.parquet")) == 40
         pandas = pytest.importorskip("pandas")
         frame = pandas.read_parquet(expected / "scores.parquet")
         assert list(frame["uid"]) == sorted(frame["uid"])
         assert len(frame) == 40
 
-    def test_polars(self, expected: Path) -> None:
+    def test_polars_reads_the_table(self, expected: Path) -> None:
         polars = pytest.importorskip("polars")
         frame = polars.scan_parquet(expected / "scores.parquet").filter(polars.col("error").is_null()).collect()
         assert len(frame) == 40
 
-    def test_duckdb(self, expected: Path) -> None:
+    def test_duckdb_reads_the_table(self, expected: Path) -> None:
         duckdb = pytest.importorskip("duckdb")
         query = (
             f"SELECT target, count(*), avg(ius) FROM '{expected}/scores.parquet/*.parquet' GROUP BY target ORDER BY 1"

@@ -43,7 +43,7 @@ def parts(out: Path) -> dict[str, bytes]:
 class TestBatches:
     @pytest.mark.parametrize("threads", [0, 3])
     @pytest.mark.parametrize("most", [1, 3 * BYTES, 3 * BYTES + 1])
-    def test_end_at_the_bytes(
+    def test_a_batch_ends_at_a_number_of_bytes(
         self, texture: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int, most: int
     ) -> None:
         monkeypatch.setattr(image_batches, "BATCH_BYTES", most)
@@ -53,7 +53,7 @@ class TestBatches:
         each = min(5, -(-most // BYTES))  # up to the image that reaches them
         assert found == [each] * (18 // each) + ([18 % each] if 18 % each else [])
 
-    def test_inputs_count_too(
+    def test_the_inputs_of_the_model_count_as_bytes_of_a_batch(
         self, texture: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Small images become large inputs: 28 x 28 pixels are 262 kB of maps."""
@@ -64,7 +64,7 @@ class TestBatches:
         found = [len(batch.samples) for batch in batches]
         assert found == [3] * 6
 
-    def test_rows_do_not_depend_on_it(
+    def test_rows_do_not_depend_on_the_bytes_of_a_batch(
         self, fitted: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (images / "a/4.png").write_bytes(b"no image")
@@ -103,7 +103,7 @@ class TestBatches:
 
 
 class TestAhead:
-    def test_threads_stop_at_the_bytes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_threads_prefetch_up_to_a_number_of_bytes(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(image_batches, "BATCH_BYTES", 4000)
         begun: list[int] = []
 
@@ -119,7 +119,7 @@ class TestAhead:
             assert next(ahead).uid == str(taken)
         assert [sample.uid for sample in ahead] == [str(i) for i in range(6, 60)]
 
-    def test_an_image_beyond_the_bytes_is_no_deadlock(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_an_image_larger_than_the_prefetch_limit_is_no_deadlock(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(image_batches, "BATCH_BYTES", 1)
 
         def read(i: int) -> Sample:
@@ -169,7 +169,7 @@ class TestFeatures:
         rows = np.repeat(np.arange(start, start + n, dtype=np.float32)[:, None], width, axis=1)
         return PartFeatures(n, rows.sum(axis=0, dtype=np.float64), rows)
 
-    def test_evenly(self) -> None:
+    def test_features_are_kept_at_equal_distances(self) -> None:
         target = summary._Target()
         for start in range(0, 1000, 7):
             target.add_features(self.features(min(7, 1000 - start), 2, start))
@@ -183,7 +183,9 @@ class TestFeatures:
         assert len(set(np.diff(kept))) == 1  # at one distance
         assert kept[0] == 0
 
-    def test_all_classes_together(self, texture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_limit_on_features_holds_for_all_classes_together(
+        self, texture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         scorer = iuscore.load(texture)
         width = len(scorer.model.features)
         images = write_images(tmp_path / "images", [f"{c}/{i}.png" for c in "ab" for i in range(60)], channels=3)
@@ -199,7 +201,7 @@ class TestFeatures:
 
 
 class TestTexts:
-    def test_kinds(self) -> None:
+    def test_texts_that_differ_by_numbers_are_counted_together(self) -> None:
         counts = TextCounts(always=["constant image"])
         counts.add(f"float values from {i} to {2 * i} lie outside [0, 1]" for i in range(5000))
         counts.add(f"stored as a link to /data/x{i}.png: pack the archive again" for i in range(500))
@@ -210,7 +212,7 @@ class TestTexts:
             "empty file (0 bytes)": 3,
         }
 
-    def test_no_more_than_so_many(self) -> None:
+    def test_the_number_of_texts_is_limited(self) -> None:
         counts = TextCounts(always=["constant image"])
         letters = [f"{chr(97 + i % 26)}{chr(97 + i // 26 % 26)}{chr(97 + i // 676)}" for i in range(2000)]
         counts.add(letters)
@@ -222,7 +224,7 @@ class TestTexts:
         assert (found["constant image"], found[letters[0]], counts["constant image"]) == (1, 2, 1)
         assert max(map(len, found)) <= LONGEST
 
-    def test_of_a_run(self, fitted: Path, tmp_path: Path) -> None:
+    def test_a_run_with_an_error_per_file_keeps_one_text(self, fitted: Path, tmp_path: Path) -> None:
         """A text per file would make the summary as long as the table."""
         images = tmp_path / "images"
         images.mkdir()
@@ -244,7 +246,9 @@ class TestTexts:
         ({"shard_size": 10**7}, "shard_size: expected 1 to 100000, whose rows wait in memory, got 10000000"),
     ],
 )
-def test_absurd_numbers(texture: Path, images: Path, tmp_path: Path, options: dict[str, Any], said: str) -> None:
+def test_absurd_numbers_are_refused_before_the_run(
+    texture: Path, images: Path, tmp_path: Path, options: dict[str, Any], said: str
+) -> None:
     with pytest.raises(UserError, match=f"^{said}$"):
         score_source(iuscore.load(texture), images, tmp_path / "o", **options)
     assert not (tmp_path / "o").exists()

@@ -36,7 +36,7 @@ def counts(**rows: tuple[int, ...]) -> dict[str, dict[str, int]]:
 
 
 class TestNotes:
-    def test_rings(self) -> None:
+    def test_every_exchange_of_classes_is_named_by_its_cycles(self) -> None:
         """Every derangement of three and four classes is named by its cycles, and nothing else is."""
         for n in (3, 4):
             for order in itertools.permutations(range(n)):
@@ -64,13 +64,13 @@ class TestNotes:
     @pytest.mark.parametrize(
         ("accuracy", "right", "said"), [(0.9, 34, True), (0.9, 60, False), (0.45, 34, False), (None, 34, False)]
     )
-    def test_shuffled(self, accuracy: float | None, right: int, said: bool) -> None:
+    def test_shuffled_labels_are_told_from_a_weak_model(self, accuracy: float | None, right: int, said: bool) -> None:
         rest = (100 - right) // 2
         found = counts(a=(right, rest, rest), b=(rest, right, rest), c=(rest, rest, right))
         notes = exchange_notes(found, accuracy)
         assert [note.split(":")[0] for note in notes] == (["labels may be shuffled"] if said else [])
 
-    def test_counts(self) -> None:
+    def test_images_count_for_their_most_probable_class(self) -> None:
         table = np.array([[0.2, 0.5, 0.3], [0.6, 0.2, 0.2], [np.nan] * 3, [0.1, 0.2, 0.7], [0.0, 0.0, 1.0]])
         assert most_probable(table).tolist() == [1, 1, 2]
         assert most_probable(table[:0]).tolist() == [0, 0, 0]
@@ -184,7 +184,7 @@ class TestOnTheCommandLine:
         ), headline
 
 
-def test_classes_in_file_names(command: Command, three: Path, tmp_path: Path) -> None:
+def test_file_name_prefixes_are_classes(command: Command, three: Path, tmp_path: Path) -> None:
     """A flat folder of a_00.png, B_00.png, ... is scored as the folders of classes are, and verified."""
     flat = tmp_path / "flat"
     flat.mkdir()
@@ -206,12 +206,12 @@ def test_classes_in_file_names(command: Command, three: Path, tmp_path: Path) ->
     assert said == "--labels-from: only --target from-folder has labels, not a"
 
 
-def test_did_you_mean(command: Command, three: Path, tmp_path: Path) -> None:
+def test_an_unknown_class_gets_a_suggestion(command: Command, three: Path, tmp_path: Path) -> None:
     said = command("plot-features", three, "--target", "bb", "--out", tmp_path / "x.png").refusal()
     assert said == "no class 'bb': the model knows a, b, c; did you mean 'b'?"
 
 
-def test_first_unreadable(command: Command, three: Path, tmp_path: Path) -> None:
+def test_the_first_five_unreadable_images_are_named(command: Command, three: Path, tmp_path: Path) -> None:
     """Seven damaged files in several shards: five are named with their reasons, all are counted."""
     images = class_folders(tmp_path / "images", "a", n=9, channels=3)
     for i in range(7):

@@ -133,7 +133,7 @@ def test_by_processes_and_ranks(texture: Path, images: Path, tmp_path: Path) -> 
     assert rows_of(out) == rows_of(tmp_path / "whole")
 
 
-def test_still_failing(texture: Path, images: Path, tmp_path: Path) -> None:
+def test_an_image_that_fails_again_stays_unreadable(texture: Path, images: Path, tmp_path: Path) -> None:
     scorer, out = iuscore.load(texture), tmp_path / "out"
     with failing("01.png", FAILURES["disk"]):
         first = score_source(scorer, images, out, target="a", shard_size=4)
@@ -173,7 +173,7 @@ class TestWhatIsPassing:
     @pytest.mark.parametrize(
         "content", [b"", b"no image", b"\x89PNG\r\n\x1a\n", b"P5 9 9 255 x", b"II*\0\xff\xff\xff\xff"]
     )
-    def test_damage_is_not(self, tmp_path: Path, content: bytes) -> None:
+    def test_a_damaged_file_is_no_temporary_failure(self, tmp_path: Path, content: bytes) -> None:
         (tmp_path / "x.png").write_bytes(content)
         assert self.read(tmp_path / "x.png") is False
 

@@ -23,7 +23,9 @@ NESTED_OBJECT = b'{"a":' * 100_000
 
 class TestRunRecord:
     @pytest.mark.parametrize("content", [NESTED, NESTED_OBJECT, b"[]", b"\xff\xfe", b"9" * 5000, b"", b"null"])
-    def test_no_record_at_all(self, command: Command, fitted: Path, images: Path, done: Path, content: bytes) -> None:
+    def test_what_is_no_record_is_refused(
+        self, command: Command, fitted: Path, images: Path, done: Path, content: bytes
+    ) -> None:
         (done / "run.json").write_bytes(content)
         for ran in (again(command, fitted, images, done), command("verify", done)):
             said = ran.refusal()
@@ -54,7 +56,7 @@ class TestRunRecord:
             ("arithmetic", "x" * 5000, "identity.arithmetic: expected a whole number of at least 0, got 'xxx"),
         ],
     )
-    def test_a_field_of_the_identity(
+    def test_a_wrong_field_of_the_identity_is_named(
         self, command: Command, fitted: Path, images: Path, done: Path, field: str, value: object, said: str
     ) -> None:
         record = json.loads((done / "run.json").read_text())
@@ -69,7 +71,9 @@ class TestRunRecord:
          ("by_content", 1), ("masks", 3), ("column", [1]), ("model", 0.5),
          ("n_images", -1), ("n_images", "12"), ("n_images", 1e300), ("n_shards", None)],
     )  # fmt: skip
-    def test_a_field(self, command: Command, fitted: Path, images: Path, done: Path, field: str, value: object) -> None:
+    def test_a_wrong_field_is_named(
+        self, command: Command, fitted: Path, images: Path, done: Path, field: str, value: object
+    ) -> None:
         record = json.loads((done / "run.json").read_text()) | {field: value}
         (done / "run.json").write_text(json.dumps(record))
         for ran in (again(command, fitted, images, done), command("verify", done)):
@@ -80,7 +84,9 @@ class TestRunRecord:
 
 class TestSummaryAndParts:
     @pytest.mark.parametrize("content", [NESTED, NESTED_OBJECT, b"[]", b'{"n_scored": [1], "n_unreadable": [2]}'])
-    def test_summary(self, command: Command, fitted: Path, images: Path, done: Path, content: bytes) -> None:
+    def test_a_damaged_summary_is_named_and_written_anew(
+        self, command: Command, fitted: Path, images: Path, done: Path, content: bytes
+    ) -> None:
         (done / "summary.json").write_bytes(content)
         ran = command("verify", done)
         assert ran.status == 1
@@ -126,7 +132,7 @@ class TestSummaryAndParts:
 
 class TestPlan:
     @pytest.mark.parametrize("content", [NESTED + b"\n", b"{}\n", b"", b'{"index": 0, "n": 1e9}\n'])
-    def test_changed_meanwhile(self, images: Path, tmp_path: Path, content: bytes) -> None:
+    def test_a_plan_changed_during_the_run_is_noticed(self, images: Path, tmp_path: Path, content: bytes) -> None:
         plan = make_plan(open_shards(images), 4, tmp_path / "plan.jsonl")
         assert [plan.shard(i).index for i in range(3)] == [0, 1, 2]
         (tmp_path / "plan.jsonl").write_bytes(content)
@@ -134,7 +140,7 @@ class TestPlan:
             with pytest.raises(UserError, match=r"is gone or was changed by another command: run this one again$"):
                 plan.shard(index)
 
-    def test_one_letter(self, images: Path, tmp_path: Path) -> None:
+    def test_one_changed_letter_in_the_plan_is_noticed(self, images: Path, tmp_path: Path) -> None:
         plan = make_plan(open_shards(images), 4, tmp_path / "plan.jsonl")
         (tmp_path / "plan.jsonl").write_bytes((tmp_path / "plan.jsonl").read_bytes().replace(b"05.png", b"04.png", 1))
         with pytest.raises(UserError, match="changed by another command"):
@@ -158,7 +164,9 @@ MINE = {
 
 class TestOnlyItsOwnFiles:
     @pytest.mark.parametrize("overwrite", [False, True])
-    def test_others_stay(self, command: Command, fitted: Path, images: Path, tmp_path: Path, overwrite: bool) -> None:
+    def test_files_of_others_stay(
+        self, command: Command, fitted: Path, images: Path, tmp_path: Path, overwrite: bool
+    ) -> None:
         out = tmp_path / "out"
         mine = {out / name: text for name, text in MINE.items() if "part-" not in name}
         mine |= {out / "scores.parquet" / name: "mine" for name in (".draft.tmp", "part-0.parquet", "readme.txt")}
@@ -208,7 +216,9 @@ class TestOnlyItsOwnFiles:
         assert again(command, fitted, images, done).status == 0
         assert command("verify", done).status == 0 or "scores.parquet" in left
 
-    def test_pictures(self, command: Command, fitted: Path, images: Path, done: Path) -> None:
+    def test_only_pictures_of_a_run_are_replaced(
+        self, command: Command, fitted: Path, images: Path, done: Path
+    ) -> None:
         picture = done / "contributions.png"
         picture.write_text("mine")
         said = again(command, fitted, images, done, "--plot").refusal()

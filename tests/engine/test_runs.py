@@ -37,7 +37,7 @@ def interrupt_twice(done: list[str], *, repeated: bool) -> None:
 
 
 @pytest.mark.parametrize(("repeated", "expected"), [(False, ["after one"]), (True, ["after one", "after two"])])
-def test_how_long_interruptions_wait(repeated: bool, expected: list[str]) -> None:
+def test_repeated_decides_whether_a_second_interruption_waits(repeated: bool, expected: list[str]) -> None:
     done: list[str] = []
     with pytest.raises(KeyboardInterrupt):
         interrupt_twice(done, repeated=repeated)

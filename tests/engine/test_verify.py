@@ -84,7 +84,9 @@ def test_a_run_of_a_version_that_records_more(command: Command, fitted: Path, im
 
 
 @pytest.mark.parametrize(("field", "value", "there"), [("n_images", 13, 12), ("n_images", 0, 12), ("n_shards", 4, 3)])
-def test_counts_of_the_record(command: Command, done: Path, field: str, value: int, there: int) -> None:
+def test_changed_counts_in_the_record_are_named(
+    command: Command, done: Path, field: str, value: int, there: int
+) -> None:
     change(done / "run.json", **{field: value})
     ran = command("verify", done)
     assert ran.status == 1
@@ -135,7 +137,7 @@ def test_counts_of_the_record(command: Command, done: Path, field: str, value: i
         (lambda s: s | {"notes": []} if s["notes"] else s | {"n_known": 7}, "summary.json: n"),
     ],
 )
-def test_summary(command: Command, done: Path, changed: Callable[[Any], Any], said: str) -> None:
+def test_a_changed_summary_is_named(command: Command, done: Path, changed: Callable[[Any], Any], said: str) -> None:
     path = done / "summary.json"
     path.write_text(json.dumps(changed(json.loads(path.read_text()))))
     ran = command("verify", done)
@@ -235,7 +237,7 @@ def put(kind: str, path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["a named pipe", "a folder"])
 @pytest.mark.parametrize("name", ["run.json", "plan.jsonl", "summary.json"])
-def test_what_is_no_file_is_refused(
+def test_folders_and_pipes_in_place_of_files_are_refused(
     command: Command, fitted: Path, images: Path, done: Path, name: str, kind: str
 ) -> None:
     put(kind, done / name)

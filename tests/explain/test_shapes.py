@@ -69,7 +69,7 @@ def test_shapes_end_where_values_do(tmp_path: Path) -> None:
     assert len(rows) == 1 + int(narrow.possible.sum())
 
 
-def test_table(tmp_path: Path) -> None:
+def test_the_table_holds_the_points_of_the_curves(tmp_path: Path) -> None:
     shapes = shape_functions(ensemble(), "b")
     with open(write_shapes(shapes, tmp_path / "t.csv"), newline="") as file:
         rows = list(csv.DictReader(file))
@@ -80,7 +80,7 @@ def test_table(tmp_path: Path) -> None:
     np.testing.assert_allclose(last, expected, rtol=1e-5)
 
 
-def test_command(command: Command, tmp_path: Path) -> None:
+def test_the_command_draws_and_refuses_other_kinds(command: Command, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     save_model(tmp_path / "m", ensemble("abc"), record=ModelRecord.from_json({"members": [{}, {}]}))
     ran = command("plot-features", tmp_path / "m", "-o", tmp_path / "p.png", "--table", tmp_path / "t.csv")
@@ -101,7 +101,7 @@ def test_command(command: Command, tmp_path: Path) -> None:
     assert not (tmp_path / "q.png").exists()
 
 
-def test_other_kinds() -> None:
+def test_models_of_another_kind_are_refused() -> None:
     model = Ensemble([EPUCNN(["a", "b"], size=(8, 8), base_channels=1)])
     with pytest.raises(UserError, match="expected a model of kind 'texture', got 'epu'"):
         shape_functions(model, "a")

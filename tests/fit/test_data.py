@@ -38,7 +38,7 @@ def masks_beside(root: Path, jpeg: bool = False) -> Path:
 
 class TestFindings:
     @pytest.mark.parametrize("jpeg", [False, True])
-    def test_masks(self, command: Command, tmp_path: Path, jpeg: bool) -> None:
+    def test_masks_beside_images_are_a_warning(self, command: Command, tmp_path: Path, jpeg: bool) -> None:
         real = masks_beside(tmp_path / "r", jpeg)
         line = (
             "20 of 40 images are named as masks (20 of at most two values), such as {} and {}: "
@@ -61,7 +61,7 @@ class TestFindings:
         counts = record_of(tmp_path / "n")["data"]["counts"]
         assert sum(n for part in counts.values() for n in part.values()) == 20
 
-    def test_a_class_of_masks(self, tmp_path: Path) -> None:
+    def test_a_class_of_masks_is_a_warning(self, tmp_path: Path) -> None:
         masks_beside(tmp_path / "r")
         (tmp_path / "r/masks").mkdir()
         for path in (tmp_path / "r").rglob("*_mask.png"):
@@ -69,7 +69,7 @@ class TestFindings:
         assert open_splits(tmp_path / "r").train.classes == ("a", "b", "masks")
         assert open_splits(tmp_path / "r", exclude=["masks/*"]).train.classes == ("a", "b")
 
-    def test_two_values_and_constant_images(self, command: Command, tmp_path: Path) -> None:
+    def test_two_values_and_constant_images_are_a_warning(self, command: Command, tmp_path: Path) -> None:
         real = class_folders(tmp_path / "r", n=10, size=32)
         Image.new("L", (32, 32)).save(real / "a/black.png")
         Image.new("RGB", (32, 32), (90, 20, 20)).save(real / "b/red.png")
@@ -86,7 +86,9 @@ class TestFindings:
         assert not [line for line in ran.said() if line.startswith("warning")]
 
     @pytest.mark.parametrize("spread", [False, True])
-    def test_a_colored_caliper(self, command: Command, tmp_path: Path, spread: bool) -> None:
+    def test_few_colored_images_among_gray_ones_are_a_warning(
+        self, command: Command, tmp_path: Path, spread: bool
+    ) -> None:
         """Few of many images: 80 of them, of which 64 are looked at, or only the last ones."""
         real = class_folders(tmp_path / "r", n=40, size=16)
         named = [f"a/{i:02d}.png" for i in range(4 if spread else 2)]
@@ -107,7 +109,7 @@ class TestFindings:
             assert line.startswith(f"warning: {len(named)} of 80 images are colored, such as a/")
             assert line.endswith("this gray model does not see it: --color color does")
 
-    def test_color_that_jpeg_leaves(self) -> None:
+    def test_color_that_jpeg_leaves_is_a_warning(self) -> None:
         found = Findings({"train": Source(Path(), [])})
         gray = np.random.default_rng(0).integers(0, 200, (16, 16, 1), dtype=np.uint8)
         tinted = (gray + np.array([0, 3, 1])).astype(np.uint8)
@@ -119,7 +121,7 @@ class TestFindings:
         ]
         assert found.lines("gray") == []
 
-    def test_identical_files(self, command: Command, tmp_path: Path) -> None:
+    def test_identical_files_in_two_parts_are_a_warning(self, command: Command, tmp_path: Path) -> None:
         for seed, part in enumerate(("train", "val")):
             class_folders(tmp_path / "r" / part, n=6, seed=seed)
         shutil.copy(tmp_path / "r/train/a/03.png", tmp_path / "r/val/a/copy.png")
@@ -167,13 +169,13 @@ class TestNearDuplicates:
             alike.append(float(_steps(pixels[..., None]) @ _steps(COPIES[change](pixels)[..., None])))
         assert np.mean(np.array(alike) > ALIKE) > 0.9
 
-    def test_different_pictures_are_not(self) -> None:
+    def test_different_pictures_are_no_near_duplicates(self) -> None:
         rng = np.random.default_rng(3)
         steps = np.stack([_steps(picture(rng)[..., None]) for _ in range(150)])
         alike = steps @ steps.T - np.eye(len(steps))
         assert alike.max() < ALIKE
 
-    def test_flat_pictures_are_not(self) -> None:
+    def test_flat_pictures_are_no_near_duplicates(self) -> None:
         rng = np.random.default_rng(3)
         flat = [np.full((64, 64, 1), 100, np.uint8), rng.integers(99, 102, (64, 64, 1)).astype(np.uint8)]
         for pixels in flat:
@@ -204,7 +206,7 @@ class TestNearDuplicates:
         ran = fit(command, tmp_path / "r", tmp_path / "n", "--group-by", "^[ab][0-9]")
         assert not [line for line in ran.said() if "nearly like" in line]
 
-    def test_patches_of_different_patients(self, shared: Path) -> None:
+    def test_patches_of_different_patients_are_no_near_duplicates(self, shared: Path) -> None:
         """1,698 mammography patches in parts that share no patient: at most two pairs of a million look alike."""
         pytest.importorskip("PIL")
         steps = {}
@@ -222,7 +224,7 @@ def record(auroc: float | None, counts: dict[str, int], part: str = "val") -> di
 
 
 class TestWhatTheAurocSays:
-    def test_below_one_half(self) -> None:
+    def test_far_below_one_half_a_note_says_that_labels_may_be_swapped(self) -> None:
         (note,) = auroc_notes(record(0.09, {"a": 50, "b": 50}))
         assert note == (
             "validation AUROC 0.090 is below 0.5: the model takes most validation images for another class; the labels "
@@ -232,7 +234,7 @@ class TestWhatTheAurocSays:
         assert note is not None
         assert "labels of training and test images may be swapped" in note
 
-    def test_near_one_half(self) -> None:
+    def test_near_one_half_a_note_says_that_scores_mean_little(self) -> None:
         for auroc in (0.4, 0.5, 0.59):
             (note,) = auroc_notes(record(auroc, {"a": 50, "b": 50}))
             assert note is not None
@@ -241,12 +243,12 @@ class TestWhatTheAurocSays:
         assert auroc_notes(record(0.6, {"a": 50, "b": 50})) == []
         assert auroc_notes(record(None, {"a": 50, "b": 0})) == []
 
-    def test_few_images(self) -> None:
+    def test_a_note_says_that_few_images_mean_little(self) -> None:
         assert auroc_notes(record(1.0, {"a": 1, "b": 50})) == [
             "validation AUROC 1.000 rests on 1 of a: of so few images it means little"
         ]
 
-    def test_swapped_labels(self, command: Command, tmp_path: Path) -> None:
+    def test_swapped_labels_are_named_on_the_command_line(self, command: Command, tmp_path: Path) -> None:
         class_folders(tmp_path / "t", n=24, size=32)
         class_folders(tmp_path / "v", n=12, size=32, seed=5)
         (tmp_path / "v/a").rename(tmp_path / "v/c")
@@ -258,13 +260,13 @@ class TestWhatTheAurocSays:
         assert record_of(tmp_path / "m")["kind"] == "texture"  # what a first user gets
         assert "is below 0.5: the model takes most validation images for another class" in ran.out
 
-    def test_twelve_images(self, command: Command, tmp_path: Path) -> None:
+    def test_twelve_images_are_named_as_too_few(self, command: Command, tmp_path: Path) -> None:
         ran = fit(command, class_folders(tmp_path / "r", n=6), tmp_path / "m")
         assert "note: validation AUROC" in ran.out
         assert "rests on 1 of a and 1 of b: of so few images it means little" in ran.out
 
 
-def test_quiet(command: Command, tmp_path: Path) -> None:
+def test_quiet_leaves_warnings_and_the_result(command: Command, tmp_path: Path) -> None:
     real = class_folders(tmp_path / "r", n=12)
     Image.new("L", (16, 16)).save(real / "a/black.png")
     ran = fit(command, real, tmp_path / "m", "--quiet")

@@ -89,7 +89,9 @@ iuscore.fit.open_splits = waiting
 LIMITED = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({n}, {n}))"
 
 
-def test_no_room_for_the_first_epoch(command: Command, real: Path, tmp_path: Path, whole: bytes) -> None:
+def test_a_full_disk_in_the_first_epoch_leaves_no_model(
+    command: Command, real: Path, tmp_path: Path, whole: bytes
+) -> None:
     out = tmp_path / "m"
     ran = run_apart("fit", real, "--out", out, *OPTIONS, code=LIMITED.format(n=3000))
     assert ran.refusal() == (
@@ -111,7 +113,7 @@ def test_no_room_for_the_first_epoch(command: Command, real: Path, tmp_path: Pat
         ("config", "config.json", errno.EDQUOT),
     ],
 )
-def test_no_room_later(
+def test_a_full_disk_later_keeps_the_finished_epochs(
     command: Command, real: Path, tmp_path: Path, whole: bytes, monkeypatch: pytest.MonkeyPatch, place: str, name: str,
     code: int,
 ) -> None:  # fmt: skip
@@ -159,7 +161,7 @@ def test_no_room_later(
     assert all(line.endswith("}") for line in (out / "log.jsonl").read_text().splitlines())
 
 
-def test_a_read_only_folder_of_scores(
+def test_scoring_into_a_read_only_folder_is_refused(
     command: Command, fitted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images, out = write_images(tmp_path / "images", ["a.png", "b.png"]), tmp_path / "out"
@@ -175,7 +177,7 @@ def test_a_read_only_folder_of_scores(
 
 
 @pytest.mark.parametrize("n", [100, 1500])
-def test_no_room_for_scores(command: Command, fitted: Path, tmp_path: Path, n: int) -> None:
+def test_scoring_on_a_full_disk_names_the_file(command: Command, fitted: Path, tmp_path: Path, n: int) -> None:
     """For the plan, and for the first part."""
     images, out = write_images(tmp_path / "images", ["a.png", "b.png"]), tmp_path / "out"
     words = ("score", fitted, images, "--target", "a", "--out", out, "--workers", 1, "--csv")
@@ -185,7 +187,7 @@ def test_no_room_for_scores(command: Command, fitted: Path, tmp_path: Path, n: i
     assert command(*words).status == 0
 
 
-def test_no_room_for_the_table_of_text(
+def test_a_full_disk_while_the_csv_file_is_written_is_named(
     command: Command, fitted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images, out = write_images(tmp_path / "images", ["a.png", "b.png"]), tmp_path / "out"

@@ -196,7 +196,7 @@ class TestParts:
         with pytest.raises(UserError, match=r"holds cells-test-0\.tar, which is named after a part, and more\.tar, "):
             open_splits(tmp_path / "real")
 
-    def test_folders_of_archives(self, parts: dict[str, list[Phantom]], tmp_path: Path) -> None:
+    def test_folders_of_archives_may_be_parts(self, parts: dict[str, list[Phantom]], tmp_path: Path) -> None:
         for part, images in parts.items():
             tar(tmp_path / f"real/{part}/0.tar", members(images))
         splits = open_splits(tmp_path / "real")
@@ -257,7 +257,7 @@ class TestRefusals:
             assert ran.status == 2
             assert ran.said()[-1].startswith(f"iuscore: {uid}: ")
 
-    def test_classes_that_contradict_each_other(self, command: Command, drawn: list[Phantom], tmp_path: Path) -> None:
+    def test_contradictory_classes_are_refused(self, command: Command, drawn: list[Phantom], tmp_path: Path) -> None:
         image = drawn[0].content
         two = [("1.png", image), ("1.cls", b"normal"), ("1.png", image), ("1.png", image), ("1.cls", b"abnormal")]
         real = tar(tmp_path / "x.tar", [*members(drawn), *two])
@@ -266,7 +266,7 @@ class TestRefusals:
             "normal): give every sample its own name"
         )
 
-    def test_images_without_a_class(self, command: Command, drawn: list[Phantom], tmp_path: Path) -> None:
+    def test_images_without_a_class_are_refused(self, command: Command, drawn: list[Phantom], tmp_path: Path) -> None:
         real = tar(tmp_path / "x.tar", [*members(drawn), ("lone.png", drawn[0].content)])
         assert self.refused(command, real) == "x.tar/lone.png has no class: no member lone.cls beside it"
         pq.write_table(pa.table({"image": [image.content for image in drawn]}), tmp_path / "x.parquet")
@@ -283,14 +283,16 @@ class TestRefusals:
             f"the array of {tmp_path}/x_labels.npy: expected [32, 1], one label per image, got [5]"
         )
 
-    def test_a_damaged_archive(self, command: Command, drawn: list[Phantom], tmp_path: Path) -> None:
+    def test_a_damaged_archive_is_refused(self, command: Command, drawn: list[Phantom], tmp_path: Path) -> None:
         real = as_tar(tmp_path, drawn)
         real.write_bytes(real.read_bytes()[:20_000])
         said = self.refused(command, real)
         assert said.startswith(f"{real}: damaged or cut off after ")
         assert said.endswith(": make the archive again, or take it out")
 
-    def test_options_that_fit_no_archive(self, command: Command, drawn: list[Phantom], tmp_path: Path) -> None:
+    def test_options_for_folders_are_refused_with_archives(
+        self, command: Command, drawn: list[Phantom], tmp_path: Path
+    ) -> None:
         real = as_tar(tmp_path, drawn)
         assert self.refused(command, real, "--labels-from", "prefix") == (
             f"labels_from: only image files have classes in their names, not {real}: leave it out"

@@ -59,7 +59,7 @@ class TestLayouts:
         patients = [{item.uid.split("_")[0] for item in part.items} for part in (splits.train, splits.val)]
         assert not patients[0] & patients[1]
 
-    def test_test_without_val(self, tmp_path: Path) -> None:
+    def test_without_val_images_are_drawn_from_the_training_images(self, tmp_path: Path) -> None:
         class_folders(tmp_path / "t", n=20)
         class_folders(tmp_path / "e", n=5, seed=1)
         splits = open_splits(tmp_path / "t", test=tmp_path / "e")
@@ -73,12 +73,12 @@ class TestLayouts:
         splits = open_splits(tmp_path / "r", val=tmp_path / "v")
         assert {name: len(part) for name, part in splits.parts().items()} == {"train": 16, "val": 10, "test": 16}
 
-    def test_only_a_training_folder(self, tmp_path: Path) -> None:
+    def test_a_training_folder_alone_is_split_in_three(self, tmp_path: Path) -> None:
         class_folders(tmp_path / "train", n=20)
         splits = open_splits(tmp_path)
         assert {name: len(part) for name, part in splits.parts().items()} == {"train": 28, "val": 6, "test": 6}
 
-    def test_archive_without_validation(self, tmp_path: Path) -> None:
+    def test_an_archive_without_val_gives_some_of_its_training_images(self, tmp_path: Path) -> None:
         rng = np.random.default_rng(0)
         arrays: dict[str, Any] = {}
         for part, n in (("train", 40), ("test", 10)):
@@ -130,19 +130,19 @@ class TestGroups:
         assert len(found) == 3
         return sum(map(len, found)) == len(set.union(*found)) == 16
 
-    def test_by_folder(self, patients: Path) -> None:
+    def test_groups_may_be_folders(self, patients: Path) -> None:
         assert not self.kept_together(open_splits(patients))
         splits = open_splits(patients, groups="folder")
         assert self.kept_together(splits)
         assert splits.origin == "split by chance, seed 0, groups kept together by folder"
         assert splits.train.items[0].group == splits.train.items[0].uid.split("/")[1]
 
-    def test_by_an_expression_on_the_path(self, patients: Path) -> None:
+    def test_groups_may_be_found_in_the_path(self, patients: Path) -> None:
         assert self.kept_together(open_splits(patients, group_by="^[ab]/([^/]+)/"))
         with pytest.raises(iuscore.UserError, match="is not found in the path of a/a0/0"):
             open_splits(patients, group_by="/x/")
 
-    def test_by_a_file(self, patients: Path, tmp_path: Path) -> None:
+    def test_groups_may_stand_in_a_csv_file(self, patients: Path, tmp_path: Path) -> None:
         names = sorted(path.relative_to(patients).as_posix() for path in patients.rglob("*.png"))
         table = tmp_path / "groups.csv"
         rows = [f"{name},{name.split('/')[1]}" for name in names]
@@ -173,7 +173,7 @@ class TestGroups:
         with pytest.raises(iuscore.UserError, match="expected a CSV file"):
             open_splits(patients, groups=table)
 
-    def test_a_file_for_given_parts(self, tmp_path: Path) -> None:
+    def test_a_csv_file_of_groups_checks_given_parts(self, tmp_path: Path) -> None:
         for seed, part in enumerate(("train", "val")):
             write_images(tmp_path / "r" / part, [f"{c}/{part}{i}{c}.png" for c in "ab" for i in range(3)], seed=seed)
         rows = [f"train/{c}/train{i}{c}.png,p{i}{c}" for c in "ab" for i in range(3)]

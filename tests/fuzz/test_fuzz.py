@@ -56,7 +56,7 @@ def test_a_planted_fault_is_found(tmp_path: Path) -> None:
     assert len(failed.read_bytes()) % 512 == 1
 
 
-def test_checksums_stay_right() -> None:
+def test_mutated_files_keep_valid_checksums() -> None:
     png, tar = (CORPUS / "image" / "gray.png").read_bytes(), (CORPUS / "tar" / "ustar.tar").read_bytes()
     assert mutators.png_checksums(png) == png
     assert mutators.tar_checksums(tar) == tar

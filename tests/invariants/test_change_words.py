@@ -193,7 +193,7 @@ def test_every_feature_has_a_sentence_for_both_signs(kind: Kind) -> None:
 
 
 @pytest.mark.parametrize(("n", "known", "groups"), [(1, 200, 12), (20, 60, 8), (500, 1000, 12)])
-def test_chance_is_students(n: int, known: int, groups: int) -> None:
+def test_chance_is_the_quantile_of_student(n: int, known: int, groups: int) -> None:
     profile = FeatureProfile(known, (), (), {})
     expected = stats.t.ppf(1 - 0.025 / groups, known - 1) * np.sqrt(1 / n + 1 / known)
     assert chance(n, profile, groups) == pytest.approx(expected, rel=1e-6)
@@ -275,7 +275,7 @@ class TestNoColor:
         values = measured(images, "color")
         return change_lines(changes(profile, values.mean(axis=0), features, len(values)), "a", len(values))
 
-    def test_said_once(self) -> None:
+    def test_a_lack_of_color_is_said_once(self) -> None:
         rng = np.random.default_rng(0)
         real = rng.integers(0, 256, (30, 32, 32, 3), dtype=np.uint8)
         gray = np.repeat(rng.integers(0, 256, (30, 32, 32, 1), dtype=np.uint8), 3, axis=3)
@@ -285,7 +285,7 @@ class TestNoColor:
         for group in ("hue", "saturation", "red-green", "blue-yellow"):
             assert not any(group in line for line in said)
 
-    def test_not_of_gray_ones_beside_gray_ones(self) -> None:
+    def test_gray_images_beside_gray_real_ones_lack_no_color(self) -> None:
         rng = np.random.default_rng(1)
         real, dark = (
             np.repeat(rng.integers(0, high, (30, 32, 32, 1), dtype=np.uint8), 3, axis=3) for high in (256, 100)

@@ -87,7 +87,7 @@ def test_batches_for_a_device_are_the_same(
 
 
 @given(n=st.integers(0, 200), at=st.integers(0, 199), width=st.integers(1, 40))
-def test_in_blocks(n: int, at: int, width: int) -> None:
+def test_rows_in_blocks_do_not_depend_on_their_place(n: int, at: int, width: int) -> None:
     rows = torch.rand(n, width, generator=torch.Generator().manual_seed(n))
 
     def function(x: torch.Tensor) -> torch.Tensor:

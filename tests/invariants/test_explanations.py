@@ -83,7 +83,7 @@ class TestPhantoms:
             assert why.most_changed.name == why.read_first
 
     @pytest.mark.parametrize("kind", list(DEFECT_TARGETS))
-    def test_faithful_images(self, scorer_of: Callable[[Kind], Scorer], kind: Kind) -> None:
+    def test_faithful_images_change_little(self, scorer_of: Callable[[Kind], Scorer], kind: Kind) -> None:
         why, ratio = explained(scorer_of(kind), kind, None)
         assert why.most_changed is not None
         assert why.most_changed.moved < 0.4
@@ -109,7 +109,7 @@ class TestPhantoms:
         assert why.toward_other > 0.6
         assert ratio > 0.7
 
-    def test_single_images(self, scorer_of: Callable[[Kind], Scorer]) -> None:
+    def test_single_images_show_the_defect(self, scorer_of: Callable[[Kind], Scorer]) -> None:
         scorer = scorer_of("endoscopy")
         clear = phantoms.draw("endoscopy", "abnormal", 6, size=SIZE, seed=78)
         blurred = phantoms.draw("endoscopy", "abnormal", 6, size=SIZE, seed=78, defects=Defects(blur=1.0))
@@ -145,7 +145,7 @@ def test_what_is_named_first() -> None:
     assert Explanation("a", 0.5, ()).read_first is None
 
 
-def test_profile_of_features() -> None:
+def test_profiles_of_features_equal_numpy() -> None:
     features = FEATURES["gray"]
     values = np.random.default_rng(0).random((130, len(features))).astype(np.float32)
     profile = feature_profile(values, features)
@@ -163,7 +163,7 @@ def test_profile_of_features() -> None:
     assert max(change.moved for change in changes(profile, moved, features)) < 1e-6
 
 
-def test_distance_to_the_nearest() -> None:
+def test_nearest_ratio_is_zero_for_copies_and_one_for_similar_sets() -> None:
     features = FEATURES["gray"]
     real = np.random.default_rng(0).random((120, len(features)))
     profile = feature_profile(real, features)
@@ -184,13 +184,13 @@ def test_distance_to_the_nearest() -> None:
         ({"n": 3, "mean": [0.0], "sd": [-1.0], "nearest": {}}, "sd[0]: expected a number of at least 0, got -1.0"),
     ],
 )
-def test_damaged_profile_of_features(stored: object, said: str) -> None:
+def test_a_damaged_profile_of_features_is_named(stored: object, said: str) -> None:
     with pytest.raises(UserError) as caught:
         ModelRecord.from_json({"features": {"a": stored}})
     assert str(caught.value) == f"features.a{'' if stored is None else '.'}{': ' * (stored is None)}{said}"
 
 
-def test_profile_of_the_features_of_another_model() -> None:
+def test_a_profile_of_other_features_is_refused() -> None:
     model = Ensemble([TextureModel(["a", "b"], color="gray")])
     record = ModelRecord(features={"a": FeatureProfile(3, (0.0,), (1.0,), {})})
     with pytest.raises(UserError, match=r"^features\.a: expected .* means and spreads; fit the model again$"):

@@ -57,7 +57,7 @@ def close(a: Tensor, b: Tensor) -> bool:
 
 
 @given(seed=seeds, height=sides, width=sides, levels=levels_drawn, offset=offsets_drawn)
-def test_mass_and_symmetry(
+def test_counts_sum_to_the_pairs_and_transpose_with_the_offset(
     backend: BackendUnderTest, seed: int, height: int, width: int, levels: int, offset: tuple[int, int]
 ) -> None:
     images = bytes_of(seed, 2, height, width, 1)
@@ -136,7 +136,9 @@ def test_minmax_levels_ignore_brightness_and_contrast(
 
 
 @given(seed=seeds, levels=st.sampled_from((2, 5, 32, 64)), symmetric=st.booleans())
-def test_bounds(backend: BackendUnderTest, seed: int, levels: int, symmetric: bool) -> None:
+def test_features_keep_their_bounds_and_identities(
+    backend: BackendUnderTest, seed: int, levels: int, symmetric: bool
+) -> None:
     images = torch.stack([bytes_of(seed, 10, 21, 1), bytes_of(seed, 10, 21, 1, high=1 + seed % 256)])
     values = dict(zip(NAMES, features(backend, images, levels=levels, symmetric=symmetric).unbind(-1), strict=True))
     slack = 1e-9

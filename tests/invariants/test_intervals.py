@@ -39,7 +39,7 @@ def coverage(draw: Draw, mean: float, n: int, repeats: int) -> float:
 
 @pytest.mark.parametrize("n", REPEATS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_coverage(kind: str, n: int) -> None:
+def test_intervals_cover_the_true_mean(kind: str, n: int) -> None:
     """Not below 93 % but by chance; an interval without the correction does not reach that.
 
     Above 95 % by more than chance only where few images of two kinds leave no interval between too short and too long.
@@ -59,7 +59,7 @@ def test_a_rare_kind_of_image_shows_once_it_is_drawn() -> None:
     assert coverage(draw, 0.9 * 0.99 - 0.1 * 0.2, 20, 4000) >= 1 - 0.9**20 - 0.03
 
 
-def test_the_published_formula() -> None:
+def test_the_ends_solve_the_published_formula() -> None:
     """Hall's transformation of the statistic, written out, is the quantile at both ends."""
     from scipy.stats import skew
     from scipy.stats import t as student
@@ -75,7 +75,7 @@ def test_the_published_formula() -> None:
         assert math.sqrt(n) * transformed == pytest.approx(student.ppf(quantile, n - 1), abs=1e-9)
 
 
-def test_student_alone_would_not_do() -> None:
+def test_intervals_without_the_correction_cover_too_little() -> None:
     from scipy.stats import t as student
 
     draw, mean = KINDS["piled up harder"]
@@ -94,7 +94,7 @@ def test_without_skewness_it_is_that_of_student() -> None:
 
 class TestGroups:
     @pytest.mark.parametrize("patients", [10, 50])
-    def test_coverage(self, patients: int) -> None:
+    def test_intervals_of_groups_cover_the_true_mean(self, patients: int) -> None:
         """Eight images a patient, who differ more than their images: an interval that counts images is too short."""
         rng, repeats = np.random.default_rng(patients), 3000
         of_patient = rng.normal(size=(patients, 1, repeats))
@@ -131,12 +131,12 @@ class TestGroups:
         values = np.random.default_rng(0).random((76, 1))
         assert mean_interval(values, ["large"] * 40 + [f"p{i // 4}" for i in range(36)]) is None
 
-    def test_groups_of_one_value(self) -> None:
+    def test_groups_of_one_value_get_an_interval_of_no_width(self) -> None:
         low, high = mean_interval(np.full((30, 1), 0.1), [str(i // 6) for i in range(30)])  # type: ignore[misc]
         assert low[0] == high[0] == 0.1
 
     @pytest.mark.parametrize("scale", [1e-160, 1e-120, 1e-108])
-    def test_tiny_numbers(self, scale: float) -> None:
+    def test_tiny_numbers_get_an_interval_on_their_scale(self, scale: float) -> None:
         low, high = mean_interval(np.array([[0.0], [0.0], [0.0], [0.0], [scale], [2 * scale]]))  # type: ignore[misc]
         assert low[0] < 0.5 * scale < high[0]
 
@@ -152,7 +152,7 @@ class TestGroups:
         copied = mean_interval(np.concatenate([values] * 3), names * 3)
         np.testing.assert_allclose(copied, mean_interval(values), rtol=1e-12)
 
-    def test_few(self) -> None:
+    def test_fewer_than_five_groups_get_no_interval(self) -> None:
         values = np.random.default_rng(0).random((40, 1))
         assert mean_interval(values, [str(i % (MIN_IMAGES - 1)) for i in range(40)]) is None
         assert mean_interval(values, [str(i % MIN_IMAGES) for i in range(40)]) is not None
@@ -185,11 +185,11 @@ class TestMeanOfMeans:
             gathered.add(values.reshape(len(values), -1))
         return made
 
-    def test_each_counts_once(self) -> None:
+    def test_each_class_counts_the_same(self) -> None:
         mean, _ = mean_of_means(self.sums(np.zeros(1000), np.ones(10)))
         assert mean.tolist() == [0.5]
 
-    def test_of_two_it_is_that_of_welch(self) -> None:
+    def test_the_interval_of_two_means_is_that_of_welch(self) -> None:
         """Half the interval of a difference, by SciPy; of symmetric numbers, for which there is no correction."""
         from scipy.stats import ttest_ind
 
@@ -201,7 +201,7 @@ class TestMeanOfMeans:
         assert (interval[0][0], interval[1][0]) == pytest.approx((welch.low / 2, welch.high / 2), rel=1e-9)
         assert mean[0] == pytest.approx(1.5)
 
-    def test_coverage(self) -> None:
+    def test_intervals_of_means_cover_the_true_mean(self) -> None:
         rng, repeats = np.random.default_rng(0), 3000
         sets = [1 - rng.beta(0.5, 3, size=(n, repeats)) for n in (10, 30, 200)]
         _, interval = mean_of_means(self.sums(*sets))
@@ -209,7 +209,7 @@ class TestMeanOfMeans:
         covered = ((interval[0] <= 1 - 0.5 / 3.5) & (interval[1] >= 1 - 0.5 / 3.5)).mean()
         assert abs(covered - 0.95) <= 0.02 + 3 * math.sqrt(0.95 * 0.05 / repeats)
 
-    def test_constant_and_few(self) -> None:
+    def test_constant_classes_are_exact_and_small_ones_get_no_interval(self) -> None:
         mean, interval = mean_of_means(self.sums(np.full(6, 0.1), np.full(9, 0.1)))
         assert interval is not None
         assert mean[0] == interval[0][0] == interval[1][0] == pytest.approx(0.1)

@@ -118,7 +118,7 @@ def test_text_and_specks_in_the_border_are_no_image(name: str, most: int, turns:
 
 @pytest.mark.parametrize("name", SHAPES)
 @pytest.mark.parametrize("quality", [40, 75, 95])
-def test_compression(name: str, quality: int) -> None:
+def test_borders_are_found_after_jpeg_compression(name: str, quality: int) -> None:
     """Of JPEG files with smeared colors at most a thousandth of what is found is black, and a twentieth is lost."""
     inside = shape(name, 400, 480)
     images = []
@@ -280,7 +280,7 @@ def test_a_mask_that_leaves_nothing_gives_nothing(backend: BackendUnderTest) -> 
     assert measured(backend, images[:0], masks[:0]).shape[0] == measured(backend, [], []).shape[0] == 0
 
 
-def test_masks_that_are_none() -> None:
+def test_unusable_masks_are_refused() -> None:
     images = pictures(2, 32, 32)
     with pytest.raises(UserError, match="mask: expected 'border' or one mask per image, got 'round'"):
         texture_features(images, mask="round")  # type: ignore[arg-type]
@@ -291,7 +291,7 @@ def test_masks_that_are_none() -> None:
 
 
 class TestModels:
-    def test_configuration(self) -> None:
+    def test_the_rule_for_masks_is_part_of_the_configuration(self) -> None:
         assert "mask" not in TextureModel(["a", "b"]).config()
         for rule in ("border", "given"):
             model = TextureModel(["a", "b"], color="gray", mask=rule)

@@ -138,7 +138,7 @@ def test_memory_does_not_grow() -> None:
     assert sizes["sums"][1] == torch.float64
 
 
-def test_one_image_and_none() -> None:
+def test_one_image_has_no_standard_error_and_none_has_no_mean() -> None:
     one = metric_of(PIXELS[2:3]).compute()
     assert float(one["ius"]) == pytest.approx(float(SCORES["a"].ius[2]), abs=TOLERANCE)
     assert math.isnan(one["ius_se"])
@@ -160,7 +160,7 @@ def test_not_finite_images_are_left_out_and_counted() -> None:
         assert_same({**found, "left_out": torch.tensor(0.0)}, expected.compute())
 
 
-def test_unknown_ceilings() -> None:
+def test_an_unknown_ceiling_gives_nan() -> None:
     unknown = UtilitySimilarity(make_scorer(), "a")
     unknown.update(PIXELS)
     assert "below_ceiling" not in unknown.compute()
@@ -172,7 +172,7 @@ def test_unknown_ceilings() -> None:
     assert math.isfinite(partly.compute()["ius"])
 
 
-def test_reset_and_components() -> None:
+def test_reset_begins_anew_and_components_can_be_left_out() -> None:
     metric = metric_of(components=False)
     assert list(metric.compute()) == ["ius", "ius_se", "below_ceiling", "scored", "left_out"]
     metric.reset()
@@ -265,7 +265,7 @@ def test_a_gradient_passes_after_validation_in_inference_mode() -> None:
     assert all(weight.is_meta and not weight.is_inference() for weight in moved.model.parameters())
 
 
-def test_device_without_float64(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_device_without_float64_sums_stay_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """The sums stay on the CPU, in float64, and results go to the device; one that is here stands for it."""
     metric, expected = UtilitySimilarity(SCORER, "a"), metric_of()
     monkeypatch.setattr(metrics, "WITHOUT_FLOAT64", ("meta",))
@@ -297,7 +297,7 @@ def test_collection_tells_targets_apart(first: Tensor) -> None:
             torch.testing.assert_close(values[f"val/{name}_{key}"], expected[key])
 
 
-def test_masks() -> None:
+def test_masks_of_a_metric_are_those_of_the_scorer() -> None:
     """Of a model fitted with masks: the mean of the scores with them; what is outside changes nothing."""
     torch.manual_seed(1)
     model = Ensemble([TextureModel(["a", "b"], size=(16, 16), mask="given")]).eval()

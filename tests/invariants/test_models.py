@@ -71,7 +71,7 @@ class TestAdditiveModel:
             parts = [model.contributions_of(chunk, "evidence") for chunk in inputs.split(batch)]
             torch.testing.assert_close(torch.cat(parts), whole, rtol=0, atol=1e-6)
 
-    def test_empty_batch(self, model: AdditiveModel) -> None:
+    def test_an_empty_batch_has_empty_logits(self, model: AdditiveModel) -> None:
         assert model(maps(model, 0)).shape == (0, model.n_outputs)
 
     def test_nan_image_is_nan_and_leaves_the_others_alone(self, model: AdditiveModel) -> None:
@@ -83,7 +83,7 @@ class TestAdditiveModel:
         keep = [0, 1, 3, 4]
         torch.testing.assert_close(parts[keep], model.contributions_of(inputs)[keep], rtol=0, atol=0)
 
-    def test_probabilities(self, model: AdditiveModel) -> None:
+    def test_probabilities_are_sigmoid_or_softmax_of_the_logits(self, model: AdditiveModel) -> None:
         logits = model(maps(model))
         found = model.probabilities(logits)
         assert found.shape == (5, len(model.classes))
@@ -130,11 +130,11 @@ class TestAdditiveModel:
         model(inputs).sum().backward()
         assert all(p.grad is not None for p in model.parameters())
 
-    def test_unknown_space(self, model: AdditiveModel) -> None:
+    def test_an_unknown_space_is_refused(self, model: AdditiveModel) -> None:
         with pytest.raises(UserError, match="space: expected one of paper, evidence, got 'tanh'"):
             model.contributions_of(maps(model), "tanh")  # type: ignore[arg-type]
 
-    def test_logits_of_another_model(self, model: AdditiveModel) -> None:
+    def test_logits_of_another_shape_are_refused(self, model: AdditiveModel) -> None:
         with pytest.raises(ValueError, match=r"logits: expected \[B, "):
             model.probabilities(torch.zeros(5, 7))
 
@@ -206,16 +206,16 @@ class TestEPUCNN:
             ({"hidden_units": True}, "hidden_units: expected an integer of at least 1, got True"),
         ],
     )
-    def test_options_out_of_range(self, options: dict[str, Any], message: str) -> None:
+    def test_options_out_of_range_are_refused(self, options: dict[str, Any], message: str) -> None:
         with pytest.raises(UserError, match=message):
             EPUCNN(**{"classes": TWO, **options})
 
-    def test_inputs_of_another_size(self) -> None:
+    def test_inputs_of_another_size_are_refused(self) -> None:
         expected = r"inputs: expected maps \[B, 4, 16, 16\], got \[2, 4, 16, 24\]"
         with pytest.raises(ValueError, match=expected):
             small().contributions_of(torch.zeros(2, 4, 16, 24))
 
-    def test_config_with_a_wrong_key(self) -> None:
+    def test_a_configuration_with_an_unknown_key_is_refused(self) -> None:
         config = small().config()
         with pytest.raises(UserError, match="kind 'epu' has no depth"):
             EPUCNN.from_config({**config, "depth": 3})
@@ -226,7 +226,7 @@ class TestEPUCNN:
 
 class TestEnsemble:
     @pytest.mark.parametrize("space", SPACES)
-    def test_is_the_mean_of_its_members(self, space: Any) -> None:
+    def test_contributions_are_the_mean_over_the_members(self, space: Any) -> None:
         parts = [small(THREE, seed=seed) for seed in range(3)]
         model = Ensemble(parts)
         inputs = maps(model)
@@ -236,13 +236,13 @@ class TestEnsemble:
         torch.testing.assert_close(model.bias, sum(part.bias for part in parts) / 3)
         torch.testing.assert_close(model(inputs), torch.stack([part(inputs) for part in parts]).mean(dim=0))
 
-    def test_of_one_is_its_member(self) -> None:
+    def test_an_ensemble_of_one_equals_its_member(self) -> None:
         part = small()
         model = Ensemble([part])
         assert torch.equal(model(maps(part)), part(maps(part)))
         assert torch.equal(model.bias, part.bias)
 
-    def test_members_that_differ(self) -> None:
+    def test_members_of_another_configuration_are_refused(self) -> None:
         with pytest.raises(ValueError, match="at least one model, none of them an ensemble"):
             Ensemble([])
         with pytest.raises(ValueError, match="at least one model, none of them an ensemble"):

@@ -60,7 +60,7 @@ class TestInvertedGrayLevels:
         for i in STATISTICS:
             assert turned[i] == pytest.approx(negatives[i], abs=2e-3), GRAY[i].name
 
-    def test_of_negatives_alone(self) -> None:
+    def test_only_negatives_look_inverted(self) -> None:
         known = {"abnormal": profile_of(measured(scenes(100, 2)))}
         images = scenes(40, 3)
         assert looks_inverted(known, measured(255 - images).mean(0), GRAY, 40)
@@ -75,7 +75,7 @@ class TestInvertedGrayLevels:
 
 
 class TestAllGroupsTogether:
-    def test_is_the_smaller_of_two_distances(self) -> None:
+    def test_the_joint_distance_is_the_smaller_of_two(self) -> None:
         rng = np.random.default_rng(0)
         causes = rng.normal(size=(9, len(GRAY)))
         real = rng.normal(size=(300, 9)) @ causes + 0.3 * rng.normal(size=(300, len(GRAY)))
@@ -106,7 +106,7 @@ class TestAllGroupsTogether:
         assert joint_distance(earlier, far, GRAY, 40) == 0.0 < joint_distance(profile, far, GRAY, 40)
 
     @pytest.mark.parametrize("damage", ["few", "many", "large", "nan", "text"])
-    def test_damaged(self, damage: str) -> None:
+    def test_a_damaged_correlation_is_named(self, damage: str) -> None:
         stored = records.to_json(profile_of(measured(scenes(40, 2))))
         found = list(stored["correlation"])
         stored["correlation"] = {
@@ -173,17 +173,21 @@ class TestRealImages:
         return float(np.mean([is_jointly_out_of_distribution(known, mean, GRAY, n) for mean in sets]))
 
     @pytest.mark.parametrize("n", [1, 10, 20, 50, 200])
-    def test_held_out_ones_are_not(self, known: dict[str, FeatureProfile], held_out: Pixels, n: int) -> None:
+    def test_held_out_real_images_are_not_out_of_distribution(
+        self, known: dict[str, FeatureProfile], held_out: Pixels, n: int
+    ) -> None:
         assert self.of_another_kind(known, measured(held_out), n) <= 0.01
 
     @pytest.mark.parametrize("fault", FAULTS)
-    def test_moderately_damaged_ones_are_not(
+    def test_moderately_damaged_images_are_not_out_of_distribution(
         self, known: dict[str, FeatureProfile], held_out: Pixels, fault: str
     ) -> None:
         assert self.of_another_kind(known, measured(FAULTS[fault](held_out)), 20) <= 0.01
 
     @pytest.mark.parametrize("cells", ["rbc", "wbc"])
-    def test_blood_cells_are(self, known: dict[str, FeatureProfile], shared: Path, cells: str) -> None:
+    def test_blood_cells_are_out_of_distribution(
+        self, known: dict[str, FeatureProfile], shared: Path, cells: str
+    ) -> None:
         values = measured(read(shared / "data" / "blood_cells" / cells, "*.png"))
         if cells == "rbc":  # no single group says it
             found = [max(c.moved for c in changes(profile, values.mean(0), GRAY)) for profile in known.values()]
@@ -194,7 +198,7 @@ class TestRealImages:
         )
         assert self.of_another_kind(known, values, 20) >= 0.99
 
-    def test_negatives_are(self, known: dict[str, FeatureProfile], held_out: Pixels) -> None:
+    def test_negatives_are_out_of_distribution(self, known: dict[str, FeatureProfile], held_out: Pixels) -> None:
         values = measured(255 - held_out)
         assert looks_inverted(known, values.mean(0), GRAY, len(values))
         assert self.of_another_kind(known, values, 20) >= 0.95

@@ -129,7 +129,9 @@ def test_gray_images_are_neutral_in_clean_color(backend: BackendUnderTest, dtype
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("channels", [1, 3])
-def test_constant_images(backend: BackendUnderTest, dtype: torch.dtype, kind: Any, channels: int) -> None:
+def test_constant_images_have_exact_and_degenerate_maps(
+    backend: BackendUnderTest, dtype: torch.dtype, kind: Any, channels: int
+) -> None:
     """Nothing is left of them: exact values, not amplified rounding."""
     for value in (0.0, 0.25, 0.7, 1.0):
         stored = value if dtype.is_floating_point else round(value * (255 if dtype == torch.uint8 else 65535))

@@ -49,7 +49,7 @@ def falls(values: list[float]) -> bool:
 
 @pytest.mark.parametrize(("kind", "label"), CASES)
 @pytest.mark.parametrize("size", [16, 33, (17, 40), (50, 21)])
-def test_shape_and_dtype(kind: Kind, label: Label, size: Any) -> None:
+def test_phantoms_are_bytes_of_the_given_size(kind: Kind, label: Label, size: Any) -> None:
     height, width = size if isinstance(size, tuple) else (size, size)
     images = draw(kind, label, 2, size=size)
     assert images.shape == (2, height, width, 3 if kind == "endoscopy" else 1)
@@ -58,7 +58,7 @@ def test_shape_and_dtype(kind: Kind, label: Label, size: Any) -> None:
 
 
 @pytest.mark.parametrize(("kind", "label"), CASES)
-def test_none_of_none(kind: Kind, label: Label) -> None:
+def test_zero_phantoms_are_an_empty_batch(kind: Kind, label: Label) -> None:
     assert draw(kind, label, 0, size=32).shape == (0, 32, 32, 3 if kind == "endoscopy" else 1)
 
 
@@ -77,7 +77,7 @@ def test_large_seeds_do_not_wrap() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("value", [0.0, 0.7])
-def test_prefix(kind: Kind, value: float) -> None:
+def test_the_first_phantoms_do_not_depend_on_their_number(kind: Kind, value: float) -> None:
     dials = Defects(**dict.fromkeys(dials_of(kind), value))
     ten = draw(kind, "abnormal", 10, size=32, defects=dials)
     assert np.array_equal(ten[:5], draw(kind, "abnormal", 5, size=32, defects=dials))
@@ -147,7 +147,7 @@ def test_mode_collapse_brings_images_together(kind: Kind) -> None:
 
 
 @pytest.mark.parametrize(("kind", "label"), CASES)
-def test_swapped_share(kind: Kind, label: Label) -> None:
+def test_the_dial_of_swapped_labels_is_their_share(kind: Kind, label: Label) -> None:
     def swapped(value: float) -> NDArray[np.bool_]:
         difference = turned(kind, label, "swapped_labels", value, n=40, size=24) - plain
         moved: NDArray[np.bool_] = np.any(difference != 0, axis=(1, 2, 3))
@@ -206,7 +206,9 @@ def test_every_dial_has_a_target_among_the_components(kind: Kind) -> None:
         ),
     ],
 )
-def test_errors_of_draw(arguments: tuple[Any, ...], options: dict[str, Any], error: type[Exception], text: str) -> None:
+def test_wrong_arguments_of_draw_are_refused(
+    arguments: tuple[Any, ...], options: dict[str, Any], error: type[Exception], text: str
+) -> None:
     with pytest.raises(error) as caught:
         draw(*arguments, **options)
     assert str(caught.value) == text
@@ -214,7 +216,7 @@ def test_errors_of_draw(arguments: tuple[Any, ...], options: dict[str, Any], err
 
 @pytest.mark.parametrize("dial", DIALS)
 @pytest.mark.parametrize("value", [-0.01, 1.01, float("nan"), "1", True, None])
-def test_errors_of_dials(dial: str, value: Any) -> None:
+def test_dials_out_of_range_are_refused(dial: str, value: Any) -> None:
     with pytest.raises(UserError) as caught:
         Defects(**{dial: value})
     assert str(caught.value) == f"{dial}: expected a number from 0 (none) to 1 (severe), got {value!r}"
@@ -234,7 +236,7 @@ def test_write_deals_out_what_draw_draws(kind: Kind, tmp_path: Path) -> None:
         assert np.array_equal(read, drawn if kind == "endoscopy" else drawn[..., 0])
 
 
-def test_errors_of_write(tmp_path: Path) -> None:
+def test_write_refuses_folders_in_use_and_bad_numbers(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(UserError) as caught:
         write(tmp_path, "radiograph", n_per_class=1, size=16)
@@ -248,5 +250,5 @@ def test_errors_of_write(tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
-def test_says_what_phantoms_are() -> None:
+def test_written_folders_say_that_they_hold_phantoms() -> None:
     assert "Phantoms are phantoms: drawings for tests and demos, not evidence" in (phantoms.__doc__ or "")

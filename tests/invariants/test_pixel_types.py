@@ -93,7 +93,7 @@ def test_an_image_that_is_not_finite_spoils_itself_alone(bad: float) -> None:
         assert torch.equal(got[[0, 2]], expected[[0, 2]])
 
 
-def test_overshoots_are_clamped() -> None:
+def test_values_outside_0_to_1_are_clamped() -> None:
     images = in_type(BYTES, torch.float32)
     wide = torch.where(images == 0.0, -0.2, torch.where(images == 1.0, 1.3, images))
     model = TextureModel(["a", "b"], size=(16, 16))

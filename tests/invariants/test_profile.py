@@ -35,7 +35,7 @@ def cloud(count: int, components: int = 4, *, seed: int = 3, dtype: torch.dtype 
 
 class TestMeasure:
     @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-    def test_is_the_cosine(self, dtype: torch.dtype) -> None:
+    def test_ius_is_the_cosine(self, dtype: torch.dtype) -> None:
         rows, base = cloud(50, dtype=dtype), cloud(1, seed=9, dtype=dtype)[0]
         # 4 products of relative error ~3 ulp each, sum bounded by 1
         atol = 16 * torch.finfo(dtype).eps
@@ -66,7 +66,7 @@ class TestMeasure:
         assert found.isnan().tolist() == [False, True, True, True]
         assert shares(torch.ones(4), rows)[1].isnan().all()
 
-    def test_gradient(self) -> None:
+    def test_gradients_are_right_and_finite_at_zero(self) -> None:
         base, rows = cloud(1, seed=9, dtype=torch.float64)[0], cloud(3, dtype=torch.float64)
         assert torch.autograd.gradcheck(ius, (base.requires_grad_(), rows.requires_grad_()))
         zero = torch.zeros(1, 4, requires_grad=True)
@@ -75,11 +75,11 @@ class TestMeasure:
         assert zero.grad.isfinite().all()
 
     @pytest.mark.parametrize(("base", "rows"), [((3,), (2, 4)), ((4,), (4,)), ((3, 4), (2, 4)), ((), (2, 4))])
-    def test_shapes_that_do_not_fit(self, base: tuple[int, ...], rows: tuple[int, ...]) -> None:
+    def test_shapes_that_do_not_fit_are_refused(self, base: tuple[int, ...], rows: tuple[int, ...]) -> None:
         with pytest.raises(ValueError, match=r"expected a baseline \[G\] or \[B, G\] and contributions"):
             ius(torch.ones(base), torch.ones(rows))
 
-    def test_leave_one_out(self) -> None:
+    def test_leave_one_out_compares_with_the_mean_of_the_others(self) -> None:
         rows = cloud(9)
         slow = []
         for i in range(9):
@@ -94,7 +94,7 @@ LABELS = [0, 1, 0, 2, 1, 0, 1, 1, 2, 0, 1, 0]
 
 
 class TestProfiles:
-    def test_against_loops(self) -> None:
+    def test_profiles_equal_those_by_loops(self) -> None:
         values = torch.randn(2, 12, 4, 3, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
         found = baseline_profiles(values, LABELS, classes=THREE)
         for k, name in enumerate(THREE):
@@ -165,12 +165,12 @@ class TestProfiles:
         assert one.mean == tuple(values[5, :, 0].tolist())
         assert (one.low, one.high) == (None, None)
 
-    def test_json_round_trip(self) -> None:
+    def test_profiles_come_back_from_json(self) -> None:
         found: Any = {"paper": baseline_profiles(cloud(6)[..., None], [0, 1, 1, 1, 1, 1], classes=TWO)}
         stored = json.loads(json.dumps(ModelRecord(profiles=found).to_json()))
         assert ModelRecord.from_json(stored).profiles == found
 
-    def test_of_another_model(self) -> None:
+    def test_profiles_of_another_model_are_refused(self) -> None:
         found: Any = {"paper": baseline_profiles(cloud(6)[..., None], [0, 1, 1, 1, 1, 1], classes=TWO)}
         model = Ensemble([EPUCNN(TWO, size=(8, 8), base_channels=1)])
         assert profiles_of(ModelRecord(profiles=found), model, "paper") == found["paper"]
@@ -192,7 +192,7 @@ class TestProfiles:
             ("member_means", [[1.0]], r"p\.member_means\[0\]: expected 2 numbers"),
         ],
     )
-    def test_damaged_json(self, key: str, value: Any, message: str) -> None:
+    def test_a_damaged_profile_is_named(self, key: str, value: Any, message: str) -> None:
         stored = records.to_json(SMALL)
         with pytest.raises(UserError, match=message):
             records.from_json(Profile, {**stored, key: value}, "p")
@@ -201,7 +201,7 @@ class TestProfiles:
             with pytest.raises(UserError, match=rf"^p\.{key}: is missing$"):
                 records.from_json(Profile, stored, "p")
 
-    def test_what_does_not_fit(self) -> None:
+    def test_values_that_do_not_fit_are_refused(self) -> None:
         values = cloud(4)[..., None]
         with pytest.raises(UserError, match="no validation image of class 'malignant'"):
             baseline_profiles(values, [0, 0, 0, 0], classes=TWO)
@@ -218,7 +218,7 @@ class TestProfiles:
 
 class TestCeilingAndFloor:
     @pytest.mark.parametrize("source", ["test", "leave-one-out"])
-    def test_against_loops(self, source: Any) -> None:
+    def test_ceiling_and_floor_equal_those_by_loops(self, source: Any) -> None:
         values = torch.randn(12, 4, 3, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
         found = baseline_profiles(values, LABELS, classes=THREE)
         ceiling, floor = ceiling_and_floor(values, LABELS, found, classes=THREE, source=source)
@@ -239,7 +239,7 @@ class TestCeilingAndFloor:
                 wanted = {str(q): float(np.quantile(numbers, q)) for q in (0.05, 0.25, 0.5, 0.75, 0.95)}
                 assert part.quantiles == pytest.approx(wanted, abs=1e-12)
 
-    def test_nothing_to_compare(self) -> None:
+    def test_classes_with_nothing_to_compare_have_no_ceiling(self) -> None:
         values = cloud(3)[..., None]
         found = baseline_profiles(values, [0, 0, 1], classes=TWO)
         ceiling, floor = ceiling_and_floor(values, [0, 0, 1], found, classes=TWO, source="leave-one-out")

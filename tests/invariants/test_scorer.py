@@ -95,11 +95,11 @@ KINDS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_any_container(scorer: Scorer, expected: Scores, kind: str) -> None:
+def test_every_container_has_the_same_scores(scorer: Scorer, expected: Scores, kind: str) -> None:
     assert_same(scorer(KINDS[kind], target="a"), expected)
 
 
-def test_one_pil_image(scorer: Scorer, expected: Scores) -> None:
+def test_one_pil_image_is_a_batch_of_one(scorer: Scorer, expected: Scores) -> None:
     torch.testing.assert_close(scorer(Image.fromarray(IMAGES[2]), target="a").ius, expected.ius[2:3])
 
 
@@ -166,7 +166,7 @@ def test_precision_is_what_it_came_to() -> None:
         Scorer(made.model, made.record, precision="half")  # type: ignore[arg-type]
 
 
-def test_target_per_image(scorer: Scorer) -> None:
+def test_each_image_may_have_its_own_target(scorer: Scorer) -> None:
     mixed = scorer(IMAGES, target=list("abababa"))
     for i, name in enumerate(mixed.target):
         alone = scorer(IMAGES[i : i + 1], target=name)
@@ -176,7 +176,7 @@ def test_target_per_image(scorer: Scorer) -> None:
 @pytest.mark.parametrize("space", SPACES)
 @pytest.mark.parametrize("classes", [("a", "b"), ("a", "b", "c")])
 @pytest.mark.parametrize("members", [1, 3])
-def test_adds_up(space: Space, classes: tuple[str, ...], members: int) -> None:
+def test_shares_sum_to_the_ius(space: Space, classes: tuple[str, ...], members: int) -> None:
     scorer = make_scorer(classes, members=members, space=space)
     for name in classes:
         scores = scorer(IMAGES, target=name)
@@ -224,7 +224,7 @@ def test_images_differ_enough_to_be_told_apart(expected: Scores) -> None:
     assert float(expected.ius.std()) > 0.01
 
 
-def test_explanation_by_hand() -> None:
+def test_an_explanation_equals_one_by_hand() -> None:
     scorer = make_scorer()
     spread = {name: replace(profile, sd=(0.1, 0.2, 0.3, 0.4)) for name, profile in scorer.profiles.items()}
     scorer = Scorer(scorer.model, ModelRecord(profiles={"paper": spread}))
@@ -255,7 +255,7 @@ def test_not_finite_pixels_touch_only_their_image(scorer: Scorer) -> None:
 
 @pytest.mark.parametrize("members", [1, 2])
 @pytest.mark.parametrize("empty", [[], np.empty((0, 5, 5, 3), np.uint8), torch.empty(0, 3, 5, 5)])
-def test_no_images(members: int, empty: Any) -> None:
+def test_no_images_give_empty_scores(members: int, empty: Any) -> None:
     scorer = make_scorer(members=members)
     scores = scorer(empty, target="a")
     assert len(scores) == 0
@@ -267,7 +267,7 @@ def test_no_images(members: int, empty: Any) -> None:
         scorer(empty, target="z")
 
 
-def test_refusals(scorer: Scorer) -> None:
+def test_unusable_targets_and_spaces_are_refused(scorer: Scorer) -> None:
     for target, said in (("z", "target: no class 'z': the model has profiles of a, b"), (["a"], "or 7 classes, got 1")):
         with pytest.raises(UserError, match=said):
             scorer(IMAGES, target=target)
@@ -284,7 +284,7 @@ def test_refusals(scorer: Scorer) -> None:
         Scorer(scorer.model, scorer.record, space="other")  # type: ignore[arg-type]
 
 
-def test_profiles_that_belong_to_another_ensemble() -> None:
+def test_profiles_of_another_ensemble_are_refused() -> None:
     with pytest.raises(UserError, match="member_means: expected 2 members, got 1"):
         Scorer(make_scorer(members=2).model, make_scorer().record)
 

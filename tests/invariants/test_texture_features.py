@@ -34,7 +34,7 @@ def named(kind: Kind, name: str) -> int:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_registry(kind: Kind) -> None:
+def test_the_registry_is_complete_and_names_are_unique(kind: Kind) -> None:
     names = [feature.name for feature in FEATURES[kind]]
     assert len(set(names)) == len(names)
     runs = [(group, len(list(run))) for group, run in groupby(FEATURES[kind], key=lambda f: f.group)]
@@ -74,7 +74,7 @@ def test_ranges_hold_for_one_pixel_that_stands_out(kind: Kind) -> None:
     assert kurtosis > 10.9  # the range is no wider than it has to be
 
 
-def test_what_higher_means() -> None:
+def test_a_feature_is_higher_in_the_picture_that_shows_it() -> None:
     """One picture each of what the registry says of a few features."""
     black = np.zeros((64, 64, 3), np.uint8)
     tints = {"red-green mean": (255, 0, 0), "blue-yellow mean": (255, 255, 0), "lightness mean": (255, 255, 255)}
@@ -123,7 +123,7 @@ def test_batches_lists_and_layouts_agree() -> None:
     assert torch.equal(whole, measured(padded[:, 3:43, 5:45]))
 
 
-def test_a_list_of_everything() -> None:
+def test_a_list_may_mix_sizes_and_types() -> None:
     """Sizes, channels and dtypes mixed; every image as if it were alone."""
     rng = np.random.default_rng(1)
     images: list[Any] = [
@@ -141,7 +141,7 @@ def test_a_list_of_everything() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.float16, torch.float32])
-def test_resizing(dtype: torch.dtype) -> None:
+def test_features_of_resized_images_are_those_of_their_pixels(dtype: torch.dtype) -> None:
     images = torch.from_numpy(phantoms.draw("endoscopy", "normal", 2, size=96))
     unit = images.float() / 255
     scale = {torch.uint8: 255.0, torch.uint16: 65535.0}.get(dtype, 1.0)
@@ -164,7 +164,7 @@ def test_images_that_are_not_finite_spoil_only_themselves() -> None:
         assert values[[0, 2]].isfinite().all()
 
 
-def test_nothing_and_next_to_nothing() -> None:
+def test_empty_batches_and_single_pixels_have_features() -> None:
     assert measured(torch.zeros(0, 8, 8, 3, dtype=torch.uint8)).shape == (0, len(FEATURES["color"]))
     assert texture_features([]).shape == (0, len(FEATURES["color"]))
     assert measured(torch.zeros(1, 1, 1, 1, dtype=torch.uint8)).isfinite().all()

@@ -70,7 +70,7 @@ def test_linear_heads_are_unbounded() -> None:
 
 
 @pytest.mark.parametrize("classes", ["ab", "abc"])
-def test_centering(classes: str) -> None:
+def test_centering_makes_the_means_over_classes_zero(classes: str) -> None:
     """Means over classes become 0, whatever the number of images of each, and no logit changes."""
     model, x = model_of(classes), inputs(40)
     labels = torch.arange(40) % 7 % len(classes)
@@ -136,7 +136,7 @@ def test_the_model_measures_as_the_features_say() -> None:
 
 
 @pytest.mark.parametrize("color", ["color", "gray"])
-def test_configuration(color: Kind) -> None:
+def test_the_configuration_rebuilds_the_model(color: Kind) -> None:
     n = len(FEATURES[color])
     model = TextureModel(["a", "b"], color=color, size=(40, 24), heads="tanh", hidden_units=6, dropout=0.1,
                          feature_mean=np.linspace(0, 1, n).tolist(), feature_sd=[2.0] * n)  # fmt: skip
@@ -159,12 +159,12 @@ def test_configuration(color: Kind) -> None:
         ({"feature_sd": 1.0}, f"feature_sd: expected {N} positive numbers, got 1.0"),
     ],
 )
-def test_options_out_of_range(options: dict[str, Any], text: str) -> None:
+def test_options_out_of_range_are_refused(options: dict[str, Any], text: str) -> None:
     with pytest.raises(UserError, match=f"^{text}$"):
         model_of(**options)
 
 
-def test_wrong_inputs() -> None:
+def test_inputs_of_another_shape_are_refused() -> None:
     model = model_of()
     with pytest.raises(ValueError, match=rf"inputs: expected features \[B, {N}\], got \[2, 4, 8, 8\]"):
         model.contributions_of(torch.rand(2, 4, 8, 8))
@@ -172,7 +172,7 @@ def test_wrong_inputs() -> None:
         model.contributions_of(inputs(), "logit")  # type: ignore[arg-type]
 
 
-def test_files(tmp_path: Path) -> None:
+def test_a_saved_model_loads_with_the_same_bits(tmp_path: Path) -> None:
     members: list[AdditiveModel] = [model_of(seed=0), model_of(seed=1)]
     save_model(tmp_path, Ensemble(members), record=ModelRecord())
     loaded, record = load_model(tmp_path)

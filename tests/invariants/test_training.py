@@ -135,20 +135,22 @@ def test_keeps_the_best_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("losses", "epochs", "best"), [([3, 2, 1, 1, 1], 5, 3), ([1, 2, 3], 3, 1), ([5, 4, 3, 2, 1, 0], 6, 6)]
 )
-def test_patience(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, losses: list[float], epochs: int, best: int) -> None:
+def test_training_stops_after_epochs_without_improvement(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, losses: list[float], epochs: int, best: int
+) -> None:
     losses_of(monkeypatch, losses)
     _, progress = trained(tmp_path, options=TrainingOptions(epochs=6, patience=2))
     assert (progress.epoch, progress.best_epoch, progress.finished) == (epochs, best, True)
 
 
-def test_seeds(tmp_path: Path) -> None:
+def test_a_seed_decides_every_bit_of_the_training(tmp_path: Path) -> None:
     first, again, other = (trained(tmp_path / name, seed=seed) for name, seed in (("1", 3), ("2", 3), ("3", 4)))
     assert first[1] == again[1]
     assert all(torch.equal(v, again[0].state_dict()[k]) for k, v in first[0].state_dict().items())
     assert not torch.equal(first[0].bias, other[0].bias)
 
 
-def test_random_state_of_the_caller(tmp_path: Path) -> None:
+def test_the_random_state_of_the_caller_is_left_alone(tmp_path: Path) -> None:
     model = model_of()
     torch.manual_seed(77)
     before = torch.random.get_rng_state()
@@ -158,7 +160,7 @@ def test_random_state_of_the_caller(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stop_after", [1, 4, 8, 11])
-def test_resumed_equals_uninterrupted(tmp_path: Path, stop_after: int) -> None:
+def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path: Path, stop_after: int) -> None:
     """Three batches an epoch; the run is stopped after a batch, and taken up with a model of other weights."""
     whole, expected = trained(tmp_path / "1")
     seen: list[int] = []
@@ -208,12 +210,12 @@ def test_a_last_batch_of_one_is_left_out(tmp_path: Path, n: int, batch_size: int
     [("epochs", 0), ("batch_size", 1), ("patience", 0), ("learning_rate", 0.0), ("learning_rate", np.inf),
      ("momentum", 1.0), ("momentum", np.nan), ("weight_decay", -1e-9), ("weight_decay", np.inf)],
 )  # fmt: skip
-def test_options(option: str, value: float) -> None:
+def test_options_out_of_range_are_refused(option: str, value: float) -> None:
     with pytest.raises(UserError, match=f"^{option}: expected "):
         TrainingOptions(**{option: value})  # type: ignore[arg-type]
 
 
-def test_losses_that_are_not_finite(tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_ends_the_training(tmp_path: Path) -> None:
     for batch_size, of in ((8, "training"), (24, "validation")):
         with pytest.raises(UserError, match=f"the {of} loss is not finite: lower the learning rate"):
             trained(tmp_path, options=TrainingOptions(epochs=1, learning_rate=1e30, batch_size=batch_size))
@@ -298,7 +300,9 @@ class TestSuggestion:
         ) is None  # fmt: skip
 
     @pytest.mark.parametrize(("factor", "said"), [(2.9, False), (3.1, True)])
-    def test_the_bound(self, monkeypatch: pytest.MonkeyPatch, factor: float, said: bool) -> None:
+    def test_a_model_less_than_three_times_faster_is_not_suggested(
+        self, monkeypatch: pytest.MonkeyPatch, factor: float, said: bool
+    ) -> None:
         def measured(model: EPUCNN, batch: int, seconds: float) -> tuple[float, float]:
             return (factor if model.config()["base_channels"] == 64 else 1.0), 0.1
 
@@ -323,14 +327,14 @@ class TestSuggestion:
             kind_of("texture"), {}, "cpu", images=(10**6, 10), batch=8, epochs=200, members=3
         ) is None  # fmt: skip
 
-    def test_comes_at_once(self) -> None:
+    def test_a_suggestion_takes_less_than_five_seconds(self) -> None:
         """Measured on this machine, whatever else runs on it; five seconds of the processor are none of the clock's."""
         begin = time.process_time()
         timing.suggestion(kind_of("epu"), PUBLISHED, "cpu", images=(1000, 200), batch=8, epochs=200, members=1)
         assert time.process_time() - begin < 5
 
 
-def test_times() -> None:
+def test_timing_a_step_changes_no_weight() -> None:
     model = model_of()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     step, forward = seconds_per_image(model, 3)
@@ -353,5 +357,5 @@ def test_times() -> None:
         (1e6, "12 days"),
     ],
 )
-def test_durations_in_words(seconds: float, words: str) -> None:
+def test_durations_are_written_with_a_fitting_unit(seconds: float, words: str) -> None:
     assert format_seconds(seconds) == words

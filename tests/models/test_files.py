@@ -60,7 +60,7 @@ def edit_weights(folder: Path, change: Callable[[dict[str, Tensor]], Any]) -> No
 
 
 class TestRoundTrip:
-    def test_bit_equal(self, folder: Path) -> None:
+    def test_a_saved_model_loads_with_the_same_bits(self, folder: Path) -> None:
         model, record = load_model(folder)
         original = Ensemble([small(0), small(1)])
         assert torch.equal(model(MAPS), original(MAPS))
@@ -93,7 +93,7 @@ class TestRoundTrip:
         for name in ("config.json", "model.safetensors"):
             assert (tmp_path / "copy" / name).read_bytes() == (folder / name).read_bytes()
 
-    def test_files(self, folder: Path) -> None:
+    def test_a_model_folder_holds_weights_and_config(self, folder: Path) -> None:
         assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
         config = json.loads((folder / "config.json").read_text())
         assert (config["format"], config["kind"]) == (1, "epu")
@@ -129,7 +129,7 @@ class TestRoundTrip:
         assert isinstance(loaded.members[0], Other)
         assert torch.equal(loaded(MAPS), model(MAPS))
 
-    def test_kind_is_taken(self) -> None:
+    def test_a_kind_cannot_be_registered_twice(self) -> None:
         class Thief(EPUCNN):
             kind = "epu"
 
@@ -164,7 +164,7 @@ class TestSaving:
         assert len(list(folder.iterdir())) == 2
         assert torch.equal(load_model(folder)[0](MAPS), Ensemble([small(0), small(1)])(MAPS))
 
-    def test_what_is_not_saved(self, tmp_path: Path) -> None:
+    def test_what_cannot_be_loaded_is_not_saved(self, tmp_path: Path) -> None:
         diverged = small()
         with torch.no_grad():
             diverged.bias.fill_(math.nan)
@@ -269,7 +269,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damaged_folder(folder: Path, damage: str) -> None:
+def test_damage_of_a_folder_is_named_in_one_line(folder: Path, damage: str) -> None:
     act, message = DAMAGES[damage]
     act(folder)
     with pytest.raises(UserError, match=message) as caught:
@@ -278,6 +278,6 @@ def test_damaged_folder(folder: Path, damage: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_folder_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no model folder .*missing: give the folder that 'iuscore fit' wrote"):
         load_model(tmp_path / "missing")

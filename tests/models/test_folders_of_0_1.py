@@ -19,7 +19,7 @@ FOLDERS = Path(__file__).parent / "folders_of_0_1"
 
 @pytest.mark.parametrize("name", ["texture_color", "texture_gray", "epu"])
 @pytest.mark.usefixtures("one_thread")
-def test_the_same_scores(name: str, tmp_path: Path) -> None:
+def test_folders_of_0_1_give_the_same_scores_in_every_bit(name: str, tmp_path: Path) -> None:
     images = np.load(FOLDERS / name / "images.npy")
     expected = json.loads((FOLDERS / name / "expected.json").read_text())
     model, record = load_model(FOLDERS / name)

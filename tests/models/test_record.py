@@ -65,10 +65,10 @@ for _ in range(400):
 
 
 class TestRecord:
-    def test_whole(self, whole: Path) -> None:
+    def test_an_unchanged_folder_loads(self, whole: Path) -> None:
         assert load(whole).classes == ("normal", "polyp")
 
-    def test_hash(self, whole: Path) -> None:
+    def test_the_hash_does_not_depend_on_the_order_of_keys(self, whole: Path) -> None:
         """Of everything in the file but the hash itself, in whatever order and form; that of the weights is in it."""
         config = json.loads((whole / "config.json").read_text())
         text = json.dumps(
@@ -109,7 +109,7 @@ class TestRecord:
         )
 
     @pytest.mark.parametrize("kept", ["profiles_sha256", None])
-    def test_models_without_it(self, whole: Path, kept: str | None) -> None:
+    def test_models_of_older_versions_load_without_the_hash(self, whole: Path, kept: str | None) -> None:
         """Those of 0.1 have no hash but of the weights, those of a later one also of what scores are compared with."""
         config = json.loads((whole / "config.json").read_text())
         del config["config_sha256"]
@@ -135,7 +135,7 @@ class TestRecord:
             save_model(tmp_path / "m", Ensemble([small(0)] * 1001), record=ModelRecord())
         assert not (tmp_path / "m").exists()
 
-    def test_a_run_says_so(self, command: Command, texture: Path, tmp_path: Path) -> None:
+    def test_a_run_notes_a_model_without_a_hash(self, command: Command, texture: Path, tmp_path: Path) -> None:
         model = shutil.copytree(texture, tmp_path / "model")
         edit(model, config_sha256=...)
         images = write_images(tmp_path / "images", ["a.png", "b.png"])
@@ -268,7 +268,7 @@ class TestRecord:
             (b'{"format": 1e999}', "format: expected 1, got inf"),
         ],
     )
-    def test_json(self, whole: Path, content: bytes, message: str) -> None:
+    def test_damaged_json_is_named(self, whole: Path, content: bytes, message: str) -> None:
         (whole / "config.json").write_bytes(content)
         with pytest.raises(UserError) as caught:
             load_model(whole)

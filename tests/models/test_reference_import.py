@@ -75,7 +75,7 @@ def published(folder: Path, classes: list[str], **changes: Any) -> EPUCNN:
 
 class TestImport:
     @pytest.mark.parametrize("classes", [CLASSES, ["a", "b", "c"]])
-    def test_same_model(self, tmp_path: Path, classes: list[str]) -> None:
+    def test_an_imported_model_computes_the_same(self, tmp_path: Path, classes: list[str]) -> None:
         original = published(tmp_path, classes)
         model, record = import_reference(tmp_path)
         assert torch.equal(model(MAPS), original(MAPS))
@@ -124,7 +124,9 @@ class TestImport:
             ({"resize_dims": [4, 4]}, "size: expected"),
         ],
     )
-    def test_configuration_that_does_not_fit(self, tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    def test_another_architecture_is_refused_by_its_key(
+        self, tmp_path: Path, changes: dict[str, Any], message: str
+    ) -> None:
         published(tmp_path, CLASSES, **changes)
         with pytest.raises(UserError, match=message) as caught:
             import_reference(tmp_path)
@@ -145,7 +147,9 @@ class TestImport:
             ("cb_vector_polyp.npy", b"junk", r"cb_vector_polyp\.npy: not a NumPy array of numbers"),
         ],
     )
-    def test_damaged_files(self, tmp_path: Path, name: str, content: bytes | None, message: str) -> None:
+    def test_missing_and_damaged_files_are_named(
+        self, tmp_path: Path, name: str, content: bytes | None, message: str
+    ) -> None:
         published(tmp_path, CLASSES)
         (tmp_path / name).unlink()
         if content is not None:
@@ -154,20 +158,20 @@ class TestImport:
             import_reference(tmp_path)
         assert "\n" not in str(caught.value)
 
-    def test_checkpoint_cut_short(self, tmp_path: Path) -> None:
+    def test_a_truncated_checkpoint_is_refused(self, tmp_path: Path) -> None:
         published(tmp_path, CLASSES)
         content = (tmp_path / "ckpt.pt").read_bytes()
         (tmp_path / "ckpt.pt").write_bytes(content[: len(content) // 2])
         with pytest.raises(UserError, match=r"ckpt\.pt: damaged, or more than plain weights"):
             import_reference(tmp_path)
 
-    def test_checkpoint_that_would_run_code(self, tmp_path: Path) -> None:
+    def test_a_checkpoint_with_code_is_refused(self, tmp_path: Path) -> None:
         published(tmp_path, CLASSES)
         torch.save(small(), tmp_path / "ckpt.pt")
         with pytest.raises(UserError, match=r"ckpt\.pt: damaged, or more than plain weights"):
             import_reference(tmp_path)
 
-    def test_checkpoint_of_something_else(self, tmp_path: Path) -> None:
+    def test_a_checkpoint_of_another_model_is_refused(self, tmp_path: Path) -> None:
         published(tmp_path, CLASSES)
         torch.save({"epoch": 3, "state": {}}, tmp_path / "ckpt.pt")
         with pytest.raises(UserError, match="expected a state dict of plain tensors"):
@@ -186,7 +190,7 @@ class TestImport:
             (np.array([{}] * 4), "not a NumPy array of numbers"),
         ],
     )
-    def test_baseline_that_does_not_fit(self, tmp_path: Path, vector: np.ndarray, message: str) -> None:
+    def test_a_baseline_of_another_shape_is_refused(self, tmp_path: Path, vector: np.ndarray, message: str) -> None:
         published(tmp_path, CLASSES)
         np.save(tmp_path / "cb_vector_polyp.npy", vector, allow_pickle=True)
         with pytest.raises(UserError, match=message):
@@ -224,7 +228,7 @@ class TestHostile:
             ({"label_mapping": {"a" * 5000: 0, "b": 1}}, "at most 200 letters"),
         ],
     )
-    def test_settings(self, tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    def test_absurd_settings_are_refused(self, tmp_path: Path, changes: dict[str, Any], message: str) -> None:
         published(tmp_path, CLASSES)
         config = yaml.safe_load((tmp_path / "epu_config.yaml").read_text())
         data = config["data_params"]["data_preprocessing"]
@@ -247,12 +251,12 @@ class TestHostile:
             ("x" * 300_000, "expected at most 262144 bytes, got 300000"),
         ],
     )
-    def test_yaml(self, tmp_path: Path, content: str, message: str) -> None:
+    def test_hostile_yaml_is_refused(self, tmp_path: Path, content: str, message: str) -> None:
         published(tmp_path, CLASSES)
         (tmp_path / "epu_config.yaml").write_text(content)
         assert f"F/epu_config.yaml: {message}" in self.refused(tmp_path)
 
-    def test_aliases_of_aliases(self, tmp_path: Path) -> None:
+    def test_aliases_of_aliases_are_refused(self, tmp_path: Path) -> None:
         """A kilobyte that stands for ten billion values."""
         published(tmp_path, CLASSES)
         lines = ["a0: &a0 [x,x,x,x,x,x,x,x,x,x]"]
@@ -260,7 +264,7 @@ class TestHostile:
         (tmp_path / "epu_config.yaml").write_text("\n".join(lines))
         assert "more than 10000 values, with aliases written out" in self.refused(tmp_path)
 
-    def test_aliases_as_pyyaml_writes_them(self, tmp_path: Path) -> None:
+    def test_aliases_that_pyyaml_writes_are_read(self, tmp_path: Path) -> None:
         """One list in two places of the settings is an alias in the file."""
         published(tmp_path, CLASSES)
         config = yaml.safe_load((tmp_path / "epu_config.yaml").read_text())
@@ -280,7 +284,7 @@ class TestHostile:
         ],
     )
     @pytest.mark.filterwarnings("ignore:Sparse")
-    def test_tensors(self, tmp_path: Path, make: Any, message: str) -> None:
+    def test_unusual_tensors_are_refused(self, tmp_path: Path, make: Any, message: str) -> None:
         published(tmp_path, CLASSES)
         state = torch.load(tmp_path / "ckpt.pt", weights_only=True)
         torch.save({**state, "x": make()}, tmp_path / "ckpt.pt")
@@ -298,7 +302,7 @@ class TestHostile:
         (tmp_path / "ckpt.pt").write_bytes(pickle.dumps(Path("x")))
         assert self.refused(tmp_path) == said
 
-    def test_a_compressed_archive(self, tmp_path: Path) -> None:
+    def test_a_compressed_checkpoint_is_refused(self, tmp_path: Path) -> None:
         published(tmp_path, CLASSES)
         with zipfile.ZipFile(tmp_path / "ckpt.pt", "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr("archive/data.pkl", bytes(50_000_000))
@@ -311,12 +315,12 @@ class TestHostile:
             (np.ones((300, 300)), "expected at most 262144 bytes, got 720128"),
         ],
     )
-    def test_baselines(self, tmp_path: Path, vector: np.ndarray, message: str) -> None:
+    def test_unusable_baselines_are_refused(self, tmp_path: Path, vector: np.ndarray, message: str) -> None:
         published(tmp_path, CLASSES)
         np.save(tmp_path / "cb_vector_polyp.npy", vector)
         assert message in self.refused(tmp_path)
 
-    def test_a_baseline_whose_header_claims_more(self, tmp_path: Path) -> None:
+    def test_a_baseline_header_that_claims_more_than_the_file_is_refused(self, tmp_path: Path) -> None:
         published(tmp_path, CLASSES)
         path = tmp_path / "cb_vector_polyp.npy"
         for shape in ((10**9, 10**9), (10**40,), (-1,)):

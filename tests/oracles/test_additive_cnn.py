@@ -46,7 +46,9 @@ def assert_scores(
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("precision", "largest", "median"), [("exact", 1e-6, 1e-6), ("fast", 5e-4, 5e-5)])
-def test_published_scores(shared: Path, kind: str, precision: ops.Precision, largest: float, median: float) -> None:
+def test_packed_networks_give_the_published_scores(
+    shared: Path, kind: str, precision: ops.Precision, largest: float, median: float
+) -> None:
     model, record, inputs, expected = published(shared, kind)
     with torch.no_grad():
         evidence = ops.additive_cnn(inputs, model.members[0].networks(), precision=precision)

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 GROUPS = (1, 4, 2)
 
 
-def test_torch_modules(backend: BackendUnderTest) -> None:
+def test_results_are_those_of_torch_modules(backend: BackendUnderTest) -> None:
     """One nn.Sequential a group, in float64."""
     torch.manual_seed(0)
     x = torch.randn(50, 7)
@@ -38,7 +38,7 @@ def test_torch_modules(backend: BackendUnderTest) -> None:
     assert (out.total.cpu().double() - expected.sum(1)).abs().max() < 2e-5
 
 
-def test_scikit_learn(backend: BackendUnderTest) -> None:
+def test_results_are_those_of_scikit_learn(backend: BackendUnderTest) -> None:
     """A fitted MLPRegressor is a group of its own."""
     neural_network = pytest.importorskip("sklearn.neural_network")
     rng = np.random.default_rng(0)
@@ -56,7 +56,7 @@ def test_scikit_learn(backend: BackendUnderTest) -> None:
     assert np.abs(got.total.cpu().numpy()[:, 0] - fitted.predict(x)).max() < 1e-6 * size
 
 
-def test_numpy_interp(backend: BackendUnderTest) -> None:
+def test_tables_are_those_of_numpy_interp(backend: BackendUnderTest) -> None:
     weights = ops.AdditiveWeights.random((1,) * 4, hidden=(16, 8), generator=torch.Generator().manual_seed(1))
     low, high = torch.tensor([-1.0, 0.0, 2.0, -5.0]), torch.tensor([1.0, 0.5, 9.0, -3.0])
     tables = ops.additive_tables(weights, low=low, high=high, points=101)

@@ -51,18 +51,18 @@ def close(found: torch.Tensor, expected: np.ndarray) -> None:
     np.testing.assert_allclose(found.detach().numpy(), expected, rtol=0, atol=TOLERANCE)
 
 
-def test_contributions_logits_and_bias(case: Case) -> None:
+def test_contributions_logits_and_bias_are_the_published_ones(case: Case) -> None:
     close(case.model.contributions_of(case.inputs), case.expected["contributions"])
     close(case.model(case.inputs), case.expected["logits"])
     close(case.model.bias, case.expected["bias"])
 
 
-def test_one_image_at_a_time(case: Case) -> None:
+def test_single_images_have_the_published_contributions(case: Case) -> None:
     found = torch.cat([case.model.contributions_of(image[None]) for image in case.inputs])
     close(found, case.expected["contributions"])
 
 
-def test_from_the_images_themselves(case: Case) -> None:
+def test_images_become_the_published_contributions(case: Case) -> None:
     kind = "gray" if case.folder.name == "epu_gray" else "color"
     inputs, ranges = perceptual_maps(case.images, kind=kind, mode="paper", return_ranges=True)
     # a degenerate map is rounding noise stretched to full range, another one in every implementation
@@ -74,7 +74,7 @@ def test_from_the_images_themselves(case: Case) -> None:
     close(case.model(inputs)[sound], case.expected["logits"][sound.numpy()])
 
 
-def test_ius_of_both_classes(case: Case) -> None:
+def test_ius_of_both_classes_is_the_published_one(case: Case) -> None:
     profiles = case.record.profiles
     column = case.model.contributions_of(case.inputs)[..., 0]
     for name in case.model.classes:
@@ -86,7 +86,7 @@ def test_ius_of_both_classes(case: Case) -> None:
         close(ius(baseline, held_out), case.expected[f"test_ius_{name}"])
 
 
-def test_what_the_configuration_says(case: Case) -> None:
+def test_the_published_configuration_is_imported(case: Case) -> None:
     gray = case.folder.name == "epu_gray"
     member = case.model.config()["model"]
     assert member == {
@@ -106,7 +106,7 @@ def test_what_the_configuration_says(case: Case) -> None:
     assert case.record.ceiling == case.record.floor == {}
 
 
-def test_survives_saving(case: Case, tmp_path: Path) -> None:
+def test_an_imported_model_loads_with_the_same_bits(case: Case, tmp_path: Path) -> None:
     save_model(tmp_path, case.model, record=case.record)
     model, record = load_model(tmp_path)
     assert torch.equal(model(case.inputs), case.model(case.inputs))

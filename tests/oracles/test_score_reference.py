@@ -69,7 +69,7 @@ def case(request: pytest.FixtureRequest, shared: Path, tmp_path_factory: pytest.
         return Case(request.param, out, dict(file), classes)
 
 
-def test_images_of_the_reference_maps(case: Case, shared: Path, tmp_path: Path) -> None:
+def test_images_of_the_reference_maps_have_the_published_scores(case: Case, shared: Path, tmp_path: Path) -> None:
     keys = [str(key) for key in case.expected["keys"]]
     (tmp_path / "images").mkdir()
     with np.load(shared / "reference" / "perceptual_maps.npz") as file:
@@ -92,7 +92,7 @@ def test_images_of_the_reference_maps(case: Case, shared: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("as_rgb", [True, False])
-def test_held_out_images(case: Case, shared: Path, tmp_path: Path, as_rgb: bool) -> None:
+def test_held_out_images_have_the_published_scores(case: Case, shared: Path, tmp_path: Path, as_rgb: bool) -> None:
     """The published implementation turns all files into RGB; here a gray file stays one channel."""
     files = [str(name) for name in case.expected["test_files"]]
     for file in files:

@@ -62,5 +62,5 @@ def test_readme_holds_both_commands() -> None:
     assert blocks["test"] == 'pip install -c constraints.txt ".[test]" && python -m pytest -n auto --dist loadfile'
 
 
-def test_script_is_executable() -> None:
+def test_the_script_is_executable() -> None:
     assert os.access(ROOT / ".ci/run", os.X_OK)

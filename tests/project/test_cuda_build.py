@@ -127,7 +127,7 @@ def test_no_local_memory_in_machine_code(build: Build, functions: list[Function]
         assert cold or function.named(*LOCAL) == [], function.name
 
 
-def test_counting_merges_lanes(build: Build, functions: list[Function]) -> None:
+def test_counting_kernels_merge_lanes(build: Build, functions: list[Function]) -> None:
     """Lanes of a warp that count in one cell cost one addition, so flat images are no slower than others."""
     names = COUNTING.get(build.op, ())
     counting = [function for function in functions if any(name in function.name for name in names)]
@@ -136,7 +136,7 @@ def test_counting_merges_lanes(build: Build, functions: list[Function]) -> None:
         assert function.counting_loops(), (function.name, function.architecture)
 
 
-def test_wide_loads_and_stores(build: Build) -> None:
+def test_kernels_load_and_store_wide_words(build: Build) -> None:
     """Every float16 is loaded and stored with seven neighbors."""
     kernels = dict(re.findall(r"\.entry \w*?(\w+_kernel)\w*\((.*?)\n}", build.ptx, re.S))
     for name in WIDE.get(build.op, ()):

@@ -37,7 +37,7 @@ def score(ius: float, moved: float | None = None, difference: float = 0.0, neare
     return DemoScore(ius, Explanation("abnormal", ius, reasons, changes), nearest)
 
 
-def test_table() -> None:
+def test_the_table_names_the_most_useful_set() -> None:
     blur = DEFECT_TARGETS["endoscopy"]["lesion_contrast"]
     rows = (
         DemoRow("faithful", score(0.71), score(0.43, 0.12, 0.3, 1.0), None),
@@ -62,7 +62,7 @@ def test_table() -> None:
     assert "most useful: faithful" in text
 
 
-def test_tiny_model(tmp_path: Path) -> None:
+def test_the_tiny_model_scores_every_class(tmp_path: Path) -> None:
     folder = tiny_model(tmp_path)
     record = record_of(folder)
     assert record["model"]["classes"] == ["normal", "abnormal"]

@@ -66,7 +66,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_doctests_of_module(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_docstring_examples_show_what_happens(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert doctest.testmod(importlib.import_module(name)).failed == 0
 
@@ -82,7 +82,9 @@ def after_quick_start(tmp_path_factory: pytest.TempPathFactory, one_thread: None
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_page(name: str, after_quick_start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_page_shows_what_happens(
+    name: str, after_quick_start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if name == QUICK_START:
         assert (after_quick_start / "scores").is_dir()
         return
@@ -170,7 +172,7 @@ def test_every_block_is_run_or_says_why_not() -> None:
         ("farthest: x", "farthest: y", False),
     ],
 )
-def test_comparison_of_output(shown: str, printed: str, same: bool) -> None:
+def test_shown_numbers_and_dots_match_any_output(shown: str, printed: str, same: bool) -> None:
     assert (re.search(_pattern(shown), f"before\n{printed}\nafter", re.M) is not None) == same
 
 
@@ -214,7 +216,7 @@ def harness(monkeypatch: pytest.MonkeyPatch) -> Any:
     return module
 
 
-def test_threads_of_benchmarks() -> None:
+def test_benchmarks_run_with_the_given_number_of_threads() -> None:
     """In a process of its own, since numba's threads must not have been started."""
     pytest.importorskip("numba")
     program = """if True:

@@ -129,13 +129,13 @@ def gone(name: str) -> ModuleNotFoundError:
     return ModuleNotFoundError(f"No module named 'iuscore.{name}'", name=f"iuscore.{name}")
 
 
-def test_no_nvcc(simulate: Simulate) -> None:
+def test_a_build_without_nvcc_says_so(simulate: Simulate) -> None:
     lines = simulate(_core=core(NO_NVCC), _cuda=gone("_cuda"))
     assert lines[0].endswith(f"commit {'c' * 40}")
     assert line_of(lines, "  cuda ") == NO_NVCC
 
 
-def test_no_compiled_module_at_all(simulate: Simulate) -> None:
+def test_a_missing_compiled_module_is_named(simulate: Simulate) -> None:
     lines = simulate(_core=gone("_core"), _cuda=gone("_cuda"))
     assert lines[0].endswith("commit unknown")
     assert line_of(lines, "  cpu ") == "not built"
@@ -143,26 +143,26 @@ def test_no_compiled_module_at_all(simulate: Simulate) -> None:
     assert line_of(lines, "  perceptual_maps on cpu:") == "torch (not built)"
 
 
-def test_a_module_the_system_refuses(simulate: Simulate) -> None:
+def test_a_module_that_does_not_load_is_named(simulate: Simulate) -> None:
     why = "libstdc++.so.6: version `GLIBCXX_3.4.99' not found"
     lines = simulate(_core=ImportError(why), _cuda=gone("_cuda"))
     assert line_of(lines, "  cpu ") == why
     assert line_of(lines, "  perceptual_maps on cpu:") == f"torch ({why})"
 
 
-def test_no_driver(simulate: Simulate) -> None:
+def test_a_missing_driver_is_named(simulate: Simulate) -> None:
     error = "cudaErrorInsufficientDriver: CUDA driver version is insufficient for CUDA runtime version"
     assert line_of(simulate(_cuda=cuda(error=error)), "  cuda ") == f"built, but {error}"
 
 
-def test_a_torch_without_cuda(simulate: Simulate, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_torch_without_cuda_is_named(simulate: Simulate, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.version, "cuda", None)
     why = "built, but this torch sees no CUDA device (a CPU build of torch)"
     assert line_of(simulate(_cuda=cuda()), "  cuda ") == why
 
 
-def test_a_gpu_older_than_the_kernels(simulate: Simulate, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_older_than_the_kernels_is_named(simulate: Simulate, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: (7, 5))
@@ -172,7 +172,7 @@ def test_a_gpu_older_than_the_kernels(simulate: Simulate, monkeypatch: pytest.Mo
     assert line_of(lines, "  perceptual_maps on cuda:0:") == f"torch ({why})"
 
 
-def test_a_gpu(simulate: Simulate, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_is_available_and_used(simulate: Simulate, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)

@@ -108,7 +108,9 @@ def test_usual_cases_come_first_and_the_largest_last(gpu: Any) -> None:
         ("additive_lookup", {"inputs": 64, "points": 4097}, 0, "bytes", 9302.3),
     ],
 )
-def test_floors(gpu: Any, op: str, options: dict[str, Any], side: int, limit: str, million_a_second: float) -> None:
+def test_floors_are_those_of_bandwidth_and_arithmetic(
+    gpu: Any, op: str, options: dict[str, Any], side: int, limit: str, million_a_second: float
+) -> None:
     h200 = gpu.cases.Gpu("H200", 4.8e12, 132, 1.98e9)
     case = gpu.cases.Case(op, side, 1000, "noise", options)
     floor = gpu.cases.floor(case, h200)
@@ -223,7 +225,9 @@ def test_medical_images_are_45_percent_black(gpu: Any) -> None:
         ("measure.py", ["--out", "x.json", "--seconds", "soon"], 2, "invalid float value"),
     ],
 )
-def test_exits(program: str, options: list[str], status: int, text: str) -> None:
+def test_mistakes_and_missing_gpus_set_the_exit_status(
+    program: str, options: list[str], status: int, text: str
+) -> None:
     if program == "run.py" and not options and torch.cuda.is_available():
         pytest.skip("there is a GPU")
     done = python(FOLDER / program, *options)
@@ -339,7 +343,7 @@ def test_networks_that_are_out_of_time_are_named(gpu: Any) -> None:
     ]  # fmt: skip
 
 
-def test_the_floor_of_the_goal(gpu: Any) -> None:
+def test_the_floor_of_the_network_is_that_of_its_operations(gpu: Any) -> None:
     """32.6 thousand images a second, of the published model."""
     with torch.device("meta"):
         model = EPUCNN(["a", "b"], size=(128, 128), base_channels=64, hidden_units=32)

@@ -105,7 +105,7 @@ def test_module_of_the_wheel_loads(wheel: Path, tmp_path: Path, project: dict[st
     assert done.stdout.strip() == f"{project['project']['version']}|unknown|not built: IUSCORE_CUDA=OFF", done.stderr
 
 
-def test_metadata(metadata: Message, project: dict[str, Any]) -> None:
+def test_metadata_is_that_of_pyproject(metadata: Message, project: dict[str, Any]) -> None:
     assert metadata["Name"] == "iuscore"
     assert metadata["Version"] == project["project"]["version"]
     assert metadata["License-Expression"] == "Apache-2.0"
@@ -116,7 +116,7 @@ def test_metadata(metadata: Message, project: dict[str, Any]) -> None:
     assert set(metadata.get_all("Provides-Extra", [])) == extras
 
 
-def test_command_is_installed(wheel: Path) -> None:
+def test_the_wheel_installs_the_command(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/entry_points.txt"))
         text = archive.read(name).decode()

@@ -21,25 +21,25 @@ def sources(*suffixes: str) -> list[Path]:
     return [path for path in tracked_files() if path.suffix in suffixes]
 
 
-def test_ruff_check() -> None:
+def test_ruff_check_reports_nothing() -> None:
     require_module("ruff")
     done = python("-m", "ruff", "check", "--no-cache", *sources(*PYTHON))
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_ruff_format() -> None:
+def test_ruff_format_changes_nothing() -> None:
     require_module("ruff")
     done = python("-m", "ruff", "format", "--check", "--no-cache", *sources(*PYTHON))
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_mypy() -> None:
+def test_mypy_strict_reports_nothing() -> None:
     require_module("mypy")
     done = python("-m", "mypy", "--strict")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_clang_format() -> None:
+def test_clang_format_changes_nothing() -> None:
     program = require_program("clang-format")
     files = [path for path in sources(*CPP) if path.parts[0] in ("csrc", "tests")]
     assert files
@@ -47,7 +47,7 @@ def test_clang_format() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_no_file_is_longer_than_a_reader_stands() -> None:
+def test_no_file_has_more_than_400_lines() -> None:
     code = [path for path in sources(*PYTHON, *CPP, ".cmake") if path.suffix != ".pyi"]
     lengths = {path: len((ROOT / path).read_text().splitlines()) for path in code}
     kernels = {path for path in code if path.parts[:2] in (("csrc", "cpu"), ("csrc", "cuda"))}
@@ -77,5 +77,5 @@ def test_planted_machines_are_found(line: str) -> None:
 
 
 @pytest.mark.parametrize("line", ["../shared/work/x", "a/root/b", "https://example.org/home/x", "the homework/x"])
-def test_innocent_lines_are_not(line: str) -> None:
+def test_other_paths_are_not_taken_for_machines(line: str) -> None:
     assert not MACHINE.search(line)

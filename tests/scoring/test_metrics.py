@@ -75,7 +75,7 @@ def test_two_processes_are_one(folder: Path, tmp_path: Path) -> None:
     assert any("another model or target" in rank["said"] for rank in found)
 
 
-def test_refusals(scorer: Scorer, folder: Path) -> None:
+def test_unusable_images_and_targets_are_refused(scorer: Scorer, folder: Path) -> None:
     with pytest.raises(UserError, match="target: no class 'z': the model has profiles of normal, abnormal"):
         UtilitySimilarity(scorer, "z")
     with pytest.raises(UserError, match="batch_size: expected at least 1, got 0"):
@@ -125,7 +125,7 @@ def test_sums_of_another_target_are_refused(scorer: Scorer) -> None:
         metric.compute()
 
 
-def test_no_images_yet(scorer: Scorer) -> None:
+def test_without_images_the_values_are_nan(scorer: Scorer) -> None:
     metric = UtilitySimilarity(scorer, "normal")
     with pytest.warns(UserWarning, match="called before the ``update`` method"):
         values = metric.compute()
@@ -161,7 +161,7 @@ def test_plot_draws_scores_alone(scorer: Scorer) -> None:
     plt.close(figure)
 
 
-def test_plot_without_matplotlib(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plot_without_matplotlib_names_the_extra(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"a plot needs the extra: pip install -c constraints.txt '.\[plot\]'"):
         UtilitySimilarity(scorer, "normal").plot()

@@ -34,7 +34,7 @@ def test_floats_on_another_scale_are_told(fitted: Path, images: Any, range_: str
 @pytest.mark.parametrize(
     "images", [UNIT, UNIT * 1.3 - 0.2, UNIT[:0], (UNIT * 255).byte(), UNIT.numpy(), list(UNIT), UNIT.requires_grad_()]
 )
-def test_others_are_not(fitted: Path, images: Any) -> None:
+def test_images_on_their_own_scale_raise_no_warning(fitted: Path, images: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         iuscore.load(fitted)(images, target="a")

@@ -77,7 +77,7 @@ class TestImages:
         scorer(files * 3, target="a", batch_size=5)
         assert read == [5, 5, 2]
 
-    def test_refusals(self, scorer: Scorer, files: list[Path], tmp_path: Path) -> None:
+    def test_unusable_images_are_refused(self, scorer: Scorer, files: list[Path], tmp_path: Path) -> None:
         (tmp_path / "bad.png").write_text("no image")
         missing = tmp_path / "nowhere.png"
         images: Any
@@ -97,7 +97,7 @@ class TestImages:
 
 class TestTarget:
     @pytest.mark.parametrize("made", [int, np.int64, torch.tensor, lambda i: np.array(i, np.uint8)])
-    def test_an_index(self, scorer: Scorer, made: Callable[[int], Any]) -> None:
+    def test_an_index_stands_for_a_class(self, scorer: Scorer, made: Callable[[int], Any]) -> None:
         for i, name in enumerate(scorer.classes):
             assert scorer(PIXELS, target=made(i)).target == (name,) * 4
             assert {why.target for why in scorer.explain(PIXELS, target=made(i))} == {name}
@@ -114,13 +114,13 @@ class TestTarget:
         [(None, "None"), (2, "2"), (-1, "-1"), (True, "True"), (0.0, "0.0"), ([0, 1, 2, 0], "2"), (b"a", "b'a'"),
          ([None] * 4, "None"), (torch.zeros(4, 1), r"\[0.0\]"), (np.array([0, 1, 0, 1]) > 0, "False")],
     )  # fmt: skip
-    def test_refusals(self, scorer: Scorer, target: Any, got: str) -> None:
+    def test_unusable_targets_are_refused(self, scorer: Scorer, target: Any, got: str) -> None:
         with pytest.raises(
             UserError, match=rf"^target: expected names of classes, or labels 0 to 1 of a, b.* got {got}$"
         ):
             scorer(PIXELS, target=target)
 
-    def test_in_a_metric(self, scorer: Scorer) -> None:
+    def test_a_metric_takes_images_and_labels_by_position(self, scorer: Scorer) -> None:
         """Like any metric of torchmetrics: (images, target) by position; a label is an index."""
         images, labels = torch.from_numpy(PIXELS), torch.tensor([0, 1, 1, 0])
         expected = float(scorer(PIXELS, target=["a", "b", "b", "a"]).ius.mean())
@@ -144,7 +144,7 @@ class TestScores:
         assert list(found) == [name for name in table if name not in ("uid", "width", "height", "error")]
         assert {name: table[name] for name in found} == found
 
-    def test_pandas(self, scorer: Scorer) -> None:
+    def test_to_pandas_has_the_columns_of_to_dict(self, scorer: Scorer) -> None:
         pytest.importorskip("pandas")
         scores = scorer(PIXELS, target=["a", "b", "b", "a"])
         table = scores.to_pandas()
@@ -154,7 +154,7 @@ class TestScores:
         np.testing.assert_array_equal(table["ius"].to_numpy(), scores.ius.numpy())
         assert len(scorer(PIXELS[:0], target="a").to_pandas()) == 0
 
-    def test_without_pandas(self, scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_without_pandas_the_message_names_it(self, scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
         load = builtins.__import__
 
         def missing(name: str, *rest: Any) -> Any:
@@ -166,14 +166,14 @@ class TestScores:
         with pytest.raises(UserError, match="pandas is not installed: pip install pandas, or use to_dict"):
             scorer(PIXELS, target="a").to_pandas()
 
-    def test_gradients_stay_out(self, fitted: Path) -> None:
+    def test_plain_values_carry_no_gradient(self, fitted: Path) -> None:
         pixels = torch.rand(2, 1, 20, 20, generator=torch.Generator().manual_seed(0)).requires_grad_()
         scores = iuscore.load(fitted)(pixels, target=0)
         assert scores.ius.requires_grad
         assert len(scores.to_dict()["ius"]) == 2
         assert "on average" in repr(scores)
 
-    def test_short(self, scorer: Scorer) -> None:
+    def test_the_repr_is_one_line(self, scorer: Scorer) -> None:
         floats = PIXELS.astype(np.float32) / 255
         values: Tensor = scorer(floats, target="a").ius
         middle = (

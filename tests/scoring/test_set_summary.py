@@ -121,12 +121,12 @@ def test_a_missing_field_is_named(key: str) -> None:
 
 
 @pytest.mark.parametrize("value", [None, [], "text", 3])
-def test_what_is_no_record(value: Any) -> None:
+def test_what_is_no_record_is_refused(value: Any) -> None:
     with pytest.raises(UserError, match=r"^expected names with values, got "):
         SetSummary.from_json(value)
 
 
-def test_files_that_are_none(tmp_path: Path) -> None:
+def test_files_without_json_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"cannot be read \(.*\); give the --out folder of a run"):
         SetSummary.read(tmp_path)
     for content in (b"", b"{", b'{"n": NaN}', b'{"a": 1, "a": 2}', b"[" * 100_000):

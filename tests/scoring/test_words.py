@@ -69,17 +69,17 @@ class TestChanges:
     @pytest.mark.parametrize(
         ("n", "words"), [(1, "what single real images show"), (7, "what real sets of 7 images show by chance")]
     )
-    def test_within_chance(self, n: int, words: str) -> None:
+    def test_changes_within_chance_are_not_named(self, n: int, words: str) -> None:
         (line,) = change_lines([change("hue", "mean", 0.3)], "a", n)
         assert line == f"what changed, compared with real a: nothing beyond {words}"
 
-    def test_unknown(self) -> None:
+    def test_unknown_changes_are_called_unknown(self) -> None:
         assert change_lines([change("hue", "mean", float("nan"))], "a", 1) == [
             "what changed, compared with real a: unknown"
         ]
 
 
-def test_contribution_farthest_from_real() -> None:
+def test_the_contribution_farthest_from_real_is_named() -> None:
     assert shift_line("x", 1e9, "a").split(": ")[1].startswith("x, more than 100 spreads higher")
 
 
@@ -91,7 +91,7 @@ def test_contribution_farthest_from_real() -> None:
         (None, 25, "diversity: not measured, as the model was fitted to fewer than 25 images of a"),
     ],
 )
-def test_diversity(nearest: float | None, n: int, words: str) -> None:
+def test_diversity_is_given_or_the_reason_why_not(nearest: float | None, n: int, words: str) -> None:
     assert diversity_line(nearest, "a", n).startswith(words)
 
 
@@ -102,13 +102,13 @@ class TestLabels:
         targets = {name: TargetSummary(9, MeanIus(0.0), (), toward_other=way) for name, way in ways.items()}
         return label_notes(targets, self.CLASSES, doubtful)
 
-    def test_one_class(self) -> None:
+    def test_one_class_near_the_other_may_be_swapped(self) -> None:
         (note,) = self.notes(benign=0.96)
         assert note.startswith("labels may be swapped: ")
         assert "96 % of the way from real benign to real malignant" in note
         assert self.notes(benign=0.96, malignant=0.1) == [note]
 
-    def test_a_mixture(self) -> None:
+    def test_a_mixture_is_told_from_swapped_labels(self) -> None:
         for own, begins in ((300, "the images against benign may mix classes, or "), (30, "labels may be swapped: ")):
             most_like = {"benign": own, "malignant": 1000 - own}
             entry = TargetSummary(1000, MeanIus(0.0), (), toward_other=1.2, most_like=most_like)
@@ -116,18 +116,18 @@ class TestLabels:
             assert note.startswith(begins)
             assert "100 % of the way from real benign to real malignant" in note
 
-    def test_both_classes(self) -> None:
+    def test_both_classes_near_the_other_are_probably_swapped(self) -> None:
         (note,) = self.notes(benign=0.96, malignant=0.8)
         assert note.startswith("labels are probably swapped: the images against benign and malignant have gone ")
         assert "96 % and 80 % of the way" in note
 
-    def test_nothing_to_say(self) -> None:
+    def test_no_note_below_one_half_or_of_other_numbers_of_classes(self) -> None:
         assert self.notes(benign=0.49, malignant=None) == []
         assert self.notes(benign=-3.0) == []
         assert self.notes(("benign",), benign=0.96) == []
         assert label_notes({"a": TargetSummary(9, MeanIus(0.0), (), toward_other=0.9)}, ("a", "b", "c")) == []
 
-    def test_on_the_command_line(self, texture: Path, command: Command, tmp_path: Path) -> None:
+    def test_notes_on_labels_are_printed(self, texture: Path, command: Command, tmp_path: Path) -> None:
         """The images of each class in the folder of the other."""
         real = texture.parent / "real"
         for name, source in (("a", "b"), ("b", "a")):
@@ -142,7 +142,7 @@ class TestLabels:
 
 
 class TestResolution:
-    def test_one_size(self) -> None:
+    def test_the_lost_detail_of_one_size_is_named(self) -> None:
         seen = Resolution((128, 128))
         seen.add([512, 512], [512, 512])
         assert seen.note() == "images are 512x512, measured at 128x128: detail finer than 4 pixels is not seen"
@@ -159,7 +159,7 @@ class TestResolution:
             "2 of 4 images are 300x200 to 128x1280, measured at 128x128: detail finer than 2.3 to 10 pixels is not seen"
         }
 
-    def test_height_before_width(self) -> None:
+    def test_sizes_of_models_are_height_before_width(self) -> None:
         seen = Resolution((64, 128))
         seen.add([128], [64])
         assert seen.note() is None
@@ -167,12 +167,12 @@ class TestResolution:
         assert seen.note() == "1 of 2 images are 64x128, measured at 128x64: detail finer than 2 pixels is not seen"
 
     @pytest.mark.parametrize("sizes", [[], [(0, 0)], [(128, 128), (5, 7)]])
-    def test_nothing_lost(self, sizes: list[tuple[int, int]]) -> None:
+    def test_images_of_the_size_of_the_model_lose_nothing(self, sizes: list[tuple[int, int]]) -> None:
         seen = Resolution((128, 128))
         seen.add([w for w, _ in sizes], [h for _, h in sizes])
         assert seen.note() is None
 
-    def test_on_the_command_line(self, texture: Path, command: Command, tmp_path: Path) -> None:
+    def test_the_lost_detail_is_printed(self, texture: Path, command: Command, tmp_path: Path) -> None:
         noise = np.random.default_rng(0).integers(0, 256, (96, 64, 3), dtype=np.uint8)
         (tmp_path / "images").mkdir()
         Image.fromarray(noise).save(tmp_path / "images" / "x.png")
@@ -188,7 +188,7 @@ class TestExplanation:
         reasons = (ComponentReason("lightness", 0.5, -0.25, -0.1, -3.0), ComponentReason("hue", 1.0, 1.0, 0.5, None))
         return Explanation("benign", 0.4, reasons, changes, None, n)
 
-    def test_a_table(self) -> None:
+    def test_an_explanation_prints_as_a_table(self) -> None:
         assert str(self.why()).splitlines() == [
             "1 image against real benign: IUS 0.400",
             "component  contribution  of real  difference  share    shift",
@@ -206,10 +206,10 @@ class TestExplanation:
         assert ("of the way to the other class" in text) == said
         assert toward != 0.96 or text.endswith("taken together: 96 % of the way to the other class")
 
-    def test_short(self) -> None:
+    def test_the_repr_is_one_line(self) -> None:
         assert repr(self.why()) == "Explanation(target='benign', ius=0.400, n=1, read_first='lightness')"
 
-    def test_plain_values(self) -> None:
+    def test_to_dict_has_none_for_nan(self) -> None:
         nan = float("nan")
         found = self.why((change("hue", "mean", 2.0), change("lightness", "mean", nan, nan)), 20).to_dict()
         assert json.loads(json.dumps(found, allow_nan=False)) == found
@@ -220,7 +220,7 @@ class TestExplanation:
         assert found["changes"]["lightness"]["shift"] is None
         assert self.why().to_dict()["changes"] is None
 
-    def test_of_a_model(self, texture: Path) -> None:
+    def test_noise_falls_with_the_number_of_images(self, texture: Path) -> None:
         scorer = iuscore.load(texture)
         images = np.random.default_rng(0).integers(0, 256, (2, 40, 40, 3), dtype=np.uint8)
         one, _ = scorer.explain(images, target="a")
