@@ -1,4 +1,4 @@
-"""What a user can get wrong on the command line: one line, exit status 2, and nothing left behind."""
+"""Mistakes on the command line: one line, exit status 2, and no files left behind."""
 
 from __future__ import annotations
 

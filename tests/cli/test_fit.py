@@ -233,7 +233,7 @@ OPTIONS = (*TINY, "--epochs", 3, "--patience", 9, "--members", 2)
 @pytest.fixture(scope="module")
 def whole(real: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("whole") / "m"
-    # Apart, so that it also shows that processes agree.
+    # In a separate process, which also shows that processes agree.
     assert run_apart("fit", real, "--out", out, *OPTIONS).status == 0
     return out
 
@@ -250,7 +250,7 @@ def interrupted(real: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class TestStopped:
-    """Two members of three epochs, two batches each; the model of the uninterrupted run is what must come out."""
+    """Two members, three epochs, two batches each; resuming must give the model of an uninterrupted training."""
 
     def finishes(self, command: Command, real: Path, out: Path, whole: Path) -> None:
         ran = command("fit", real, "--out", out, *OPTIONS, "--resume")
@@ -297,7 +297,7 @@ class TestStopped:
     def test_resume_begins_again_where_no_epoch_is_kept(
         self, command: Command, real: Path, tmp_path: Path, whole: Path, options: tuple[str, ...]
     ) -> None:
-        """What a kill in the first epoch leaves, and nothing at all."""
+        """Begins from the files that a kill in the first epoch leaves, and from an empty folder."""
         for out in (tmp_path / "killed", tmp_path / "new"):
             if out.name == "killed":
                 (out / "training").mkdir(parents=True)

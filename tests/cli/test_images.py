@@ -59,7 +59,7 @@ def test_bits_of_fit_and_score_give_the_same_scores(command: Command, twelve: Pa
     assert summary["warnings"] == {"values use 1/16 of 16 bits (--bits 12?)": len(rows)}
     assert NOTE in summary["notes"]
     assert f"note: {NOTE}" in said
-    # Rows of both kinds never meet in one run; a check of the run reads the images as the run did.
+    # One run never mixes rows of both depths; `verify` reads the images with the bits of the run.
     again = command("score", model, twelve, "--target", "a", "--out", tmp_path / "same")
     assert again.refusal().startswith(f"the run in {tmp_path / 'same'} was made with another --bits (12, not none)")
     again = command("score", model, twelve, "--target", "a", "--out", tmp_path / "other", "--bits", 12)

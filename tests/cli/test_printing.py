@@ -1,4 +1,4 @@
-"""What commands print: names that others chose reach the terminal as text, never as an instruction to it."""
+"""Names from files and folders reach the terminal as text, never as control sequences."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_empty_texts_are_refused(
     command: Command, real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, param: click.Parameter
 ) -> None:
-    """As a path an empty text would be the current folder."""
+    """As a path, an empty text would mean the current folder."""
     monkeypatch.chdir(tmp_path)
     words: list[object] = [name]
     for other in cli.commands[name].params:
@@ -70,7 +70,7 @@ def test_unusable_regular_expressions_are_refused(
 
 
 def test_too_many_members_are_refused_before_training(command: Command, real: Path, tmp_path: Path) -> None:
-    """More members than a model folder may have would be trained for nothing."""
+    """Otherwise members would be trained that no model folder can hold."""
     assert fit_command.MAX_MEMBERS == MAX_MEMBERS
     said = command("fit", real, "--out", tmp_path / "m", "--members", MAX_MEMBERS + 1).refusal()
     assert said == "Invalid value for '--members': 1001 is not in the range 1<=x<=1000."

@@ -108,7 +108,7 @@ class TestTable:
         assert command("fit", real, "--out", tmp_path / "m", *TINY, "--epochs", 1).status == 0
         rows = score(command, tmp_path / "m", real, tmp_path / "o", "--target", "from-folder", "--plot")
         assert {row["target"] for row in rows} == {"a", "b", "c"}
-        assert "ius_sd" not in rows[0]  # one member has no spread
+        assert "ius_sd" not in rows[0]  # a single member has no standard deviation
         assert sum(rows[0][f"probability_{c}"] for c in "abc") == pytest.approx(1, abs=1e-6)
         assert (tmp_path / "o/contributions.png").exists()
 
@@ -191,7 +191,7 @@ class TestPicture:
 
 
 def png_claiming(width: int, height: int) -> bytes:
-    """A PNG of a few bytes whose header says how large it is."""
+    """A PNG of a few bytes whose header claims the given size."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
@@ -208,7 +208,7 @@ def encoded(image: Image.Image, format: str = "PNG", **options: Any) -> bytes:
 
 @pytest.fixture(scope="module")
 def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One image of every kind that is odd but usable, and of every kind that is not."""
+    """One image of every unusual but usable type, and one of every unusable type."""
     root = tmp_path_factory.mktemp("zoo")
     noise = np.random.default_rng(0).integers(0, 256, (20, 30, 4), dtype=np.uint8)
     gray, rgb = Image.fromarray(noise[..., 0]), Image.fromarray(noise[..., :3])
@@ -354,7 +354,7 @@ class TestStopped:
     def test_the_summary_is_written_whole_or_not_at_all(
         self, command: Command, fitted: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """It is written to its end, or not at all."""
+        """A signal while the summary is made does not leave half a summary."""
         with monkeypatch.context() as patched:
             patched.setattr(engine_summary, "set_notes", lambda *args: signal.raise_signal(signal.SIGINT) or [])
             assert command("score", fitted, images, "--target", "a", "--out", tmp_path).status == EXIT_INTERRUPTED

@@ -1,4 +1,4 @@
-"""What `iuscore score` says and writes besides the table: the mean over classes, groups, CSV, notes, help."""
+"""Output of `iuscore score` besides the table: mean over classes, groups, CSV, notes, help."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ class TestGroups:
         assert not list((tmp_path / "o").rglob("*.parquet/*"))
 
     def test_intervals_of_baselines_count_groups(self, command: Command, tmp_path: Path) -> None:
-        """Four copies of each image under one patient's name: forty images say no more than ten."""
+        """Four copies of each image have one patient's name, so forty images count as ten."""
         once = write_images(tmp_path / "once", [f"{c}/P{c}{i:02d}_0.png" for c in "ab" for i in range(20)])
         for path in list(once.rglob("*.png")):
             for k in (1, 2, 3):
@@ -149,7 +149,7 @@ class TestGroups:
         assert profile["n"] == 40
         of_images = 1.96 * np.array(profile["sd"]) / np.sqrt(40)
         width = (np.array(profile["high"]) - np.array(profile["low"])) / 2
-        assert (width > 1.8 * of_images).all()  # twice as wide, and more for the few
+        assert (width > 1.8 * of_images).all()  # twice as wide, and wider because there are few groups
 
 
 class TestCsv:
@@ -172,7 +172,7 @@ class TestCsv:
                     assert np.float32(text[key]) == np.float32(value)  # every bit
                 else:
                     assert text[key] == ("" if value is None else str(value))
-        # Again, and of a folder where the user has one of his own.
+        # Again; then in a folder where the user has a file of this name.
         assert command("score", fitted, images, "--target", "a", "--out", out, "--csv").status == 1
         (out / "scores.csv").write_text("mine")
         said = command("score", fitted, images, "--target", "a", "--out", out, "--csv").refusal()
@@ -214,7 +214,7 @@ class TestNotes:
     ) -> None:  # fmt: skip
         for i in range(n):
             (images / f"a/{i}.txt").touch()
-        for _ in range(2):  # the same of a run that is done
+        for _ in range(2):  # the second run finds all parts finished
             ran = command("score", fitted, images, "--target", "a", "--out", tmp_path / "o")
             names = sorted(re.findall(r"a/\d\.txt", ran.out))
             assert f"note: files that are no images: {n}, left out (" in ran.out
@@ -240,7 +240,7 @@ class TestKnownImages:
     def test_training_images_are_recognized_by_their_pixels(
         self, command: Command, fitted: Path, images: Path, tmp_path: Path
     ) -> None:
-        """Told by their pixels: in another format, under other names, among others."""
+        """The training images come in another format, under other names, among new images."""
         from PIL import Image
 
         real = fitted.parent / "real"

@@ -116,7 +116,7 @@ class TestFit:
 
     def test_a_resumed_training_equals_an_uninterrupted_one(self, command: Command, real: Path, tmp_path: Path,
                                       monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
-        """AdamW's moments and steps are part of the state."""
+        """The saved state includes the moments and steps of AdamW."""
         import signal
 
         from iuscore.fit import training
@@ -188,7 +188,7 @@ def data(shared: Path) -> Path:
 
 
 class TestSharedData:
-    """Everything there is, in its own layout; few epochs."""
+    """All shared data sets in their own layouts, with few epochs."""
 
     FEW = ("--model", "texture", "--epochs", "3", "--members", "1", "--size", "32")
 
@@ -251,7 +251,7 @@ def test_printed_lines_name_the_planted_defect(command: Command, tmp_path: Path)
     )
     for dial, text in said.items():
         printed = re.findall(r"homogeneity ([\d.]+) spreads", text)
-        assert not re.search(r"times (the|their) spread", text)  # a second number for the same change
+        assert not re.search(r"times (the|their) spread", text)  # there must be no second number for the same change
         assert len(printed) == len(set(printed)) or dial == "none"
     still = "nothing beyond what real sets of 30 images show by chance"
     assert said["none"].count(still) == 2

@@ -1,4 +1,4 @@
-"""Runs: what they refuse to go on with, and what `iuscore verify` finds."""
+"""Runs: what they refuse to resume with, and what `iuscore verify` finds."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ class TestResume:
     def test_a_part_with_damaged_pages_is_noticed(
         self, command: Command, fitted: Path, images: Path, done: Path
     ) -> None:
-        """Its footer is whole, so only reading the rows tells."""
+        """The footer is valid, so only reading the rows shows the damage."""
         part = done / "scores.parquet/part-000001.parquet"
         content = bytearray(part.read_bytes())
         content[8:400] = bytes(392)
@@ -228,7 +228,7 @@ class TestVerify:
         before = done.stat().st_mtime_ns
         ran = command("verify", done, "--sample", 1000)
         assert ran.status == 0, ran.out
-        assert done.stat().st_mtime_ns == before  # nothing was written there, not even for a while
+        assert done.stat().st_mtime_ns == before  # nothing was written there, not even temporarily
         assert ran.out.splitlines() == [
             "3 parts, 12 rows",
             "12 images scored again: largest difference 0",
@@ -244,7 +244,7 @@ class TestVerify:
         assert said in ran.out.splitlines()
 
     def test_scores_of_another_model(self, command: Command, fitted: Path, done: Path, tmp_path: Path) -> None:
-        """A model whose configuration is the same but whose arithmetic is not: only scoring again shows it."""
+        """The configuration is the same and the arithmetic differs, so only scoring again shows it."""
         scorer = iuscore.load(fitted)
         weight = next(iter(scorer.model.parameters()))
         weight.add_(0.5)

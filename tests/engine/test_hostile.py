@@ -1,4 +1,4 @@
-"""Runs that others disturb: a second command in the folder, a changed model, signals, damage, odd names."""
+"""Disturbed runs: a second command in the folder, a changed model, signals, damage, odd names."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def images(tmp_path: Path) -> Path:
 
 
 class _Meanwhile(Progress):
-    """Does something as soon as images are done."""
+    """A progress listener that acts once, when the first images are done."""
 
     def __init__(self, what: object) -> None:
         self.what = what
@@ -151,7 +151,7 @@ def done(command: Command, texture: Path, images: Path, tmp_path: Path) -> Path:
 
 
 def test_rows_that_are_damaged(command: Command, texture: Path, images: Path, done: Path) -> None:
-    """The footer is whole, so the part seems to be there."""
+    """The footer is valid, so the part looks complete."""
     part = done / "scores.parquet/part-000001.parquet"
     content = bytearray(part.read_bytes())
     content[10:200] = b"\x55" * 190
@@ -171,7 +171,7 @@ def test_rows_that_are_damaged(command: Command, texture: Path, images: Path, do
 def test_rows_that_another_program_wrote(
     command: Command, texture: Path, images: Path, done: Path, column: str
 ) -> None:
-    """The footer and its record are those of the part; the rows are others."""
+    """Footer and record belong to the part, but another program replaced the rows."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -261,7 +261,7 @@ def test_a_signal_while_images_are_listed(texture: Path, images: Path, tmp_path:
 
 
 def _interrupt_group(argv: Sequence[object], delays: Sequence[float], out: Path) -> tuple[int, str]:
-    """Ctrl-C as a terminal sends it, to all processes, so many seconds after ``out`` is there."""
+    """Send SIGINT to all processes, as a terminal does, some seconds after ``out`` was made."""
     import subprocess
     import time
 

@@ -1,4 +1,4 @@
-"""Runs that are killed, starved of disk, or lose a worker: the same command again ends with every image once."""
+"""After a kill, a full disk or a lost worker, the same command ends with every image exactly once."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_killed_at_random_instants(texture: Path, tmp_path: Path) -> None:
         while True:
             process = context.Process(target=_score, args=(texture, images, out))
             process.start()
-            # Longer from kill to kill: on a machine that has become slow a run must still come to its first part.
+            # A longer time between kills: even on a machine that has become slow a run must finish its first part.
             process.join(rng.uniform(0.1, 0.9) * longest * (1 + 0.1 * killed_in_a_row))
             if not process.is_alive():
                 assert process.exitcode == 0
@@ -106,7 +106,7 @@ def children(pid: int) -> list[int]:
 
 @contextmanager
 def command_line(model: Path, images: Path, out: Path) -> Iterator[subprocess.Popen[str]]:
-    """``iuscore score`` with two workers that take their time over each batch."""
+    """``iuscore score`` with two workers that are slowed down in each batch."""
     code = """
 import sys, time
 from iuscore.cli import main
@@ -177,7 +177,7 @@ def test_a_killed_worker_is_replaced(texture: Path, images: Path, tmp_path: Path
 
 
 class _Deadly(FolderShards):
-    """Images in reading the fourth of which a process dies, once."""
+    """A source of images; the process that reads the fourth image dies, once."""
 
     def items(self, shard: Shard) -> Iterator[Item]:
         once = self.path.parent / "died"
@@ -189,7 +189,7 @@ class _Deadly(FolderShards):
 
 
 class _Counting(Progress):
-    """Adds up what is said of progress."""
+    """A progress listener that adds up the images done."""
 
     def __init__(self) -> None:
         self.images = 0
@@ -217,7 +217,7 @@ def test_images_of_a_killed_worker_count_once(texture: Path, tmp_path: Path) -> 
 
 @contextmanager
 def small_disk(folder: Path, n_bytes: int) -> Iterator[Path]:
-    """A file system of so many bytes; the test is skipped where none may be mounted."""
+    """A file system of ``size`` bytes; the test is skipped if mounting is not allowed."""
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={n_bytes}", "tmpfs", str(folder)]
     try:

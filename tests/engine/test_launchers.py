@@ -42,7 +42,7 @@ MAIN = "from iuscore.cli import main\nif __name__ == '__main__': main()"
 
 
 def test_two_ranks_at_the_same_time(texture: Path, images: Path, expected: Path, tmp_path: Path) -> None:
-    """As torchrun starts them, without a word between them."""
+    """Two processes, as torchrun starts them; they do not communicate."""
     options = ["--target", "from-folder", "--out", tmp_path / "out", "--launcher", "torchrun", "--shard-size", "3"]
     processes = [
         subprocess.Popen(
@@ -67,7 +67,7 @@ def test_a_rank_alone_says_what_is_missing(texture: Path, images: Path, expected
     run = score_source(scorer, images, tmp_path, shard_size=3, rank=(0, 2))
     assert run.summary.complete is False
     assert run.summary.n_scored == 21  # seven shards of fourteen
-    # The other one is done by whoever comes, such as one process alone.
+    # Any later process does the missing shards, such as one process alone.
     run = score_source(scorer, images, tmp_path)
     assert run.summary.complete is True
     assert parts(tmp_path) == parts(expected)
@@ -76,7 +76,7 @@ def test_a_rank_alone_says_what_is_missing(texture: Path, images: Path, expected
 def test_the_whole_summary_is_never_replaced(
     texture: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first rank finds parts missing; the second one does them and is done before that is written."""
+    """The first rank finds parts missing; the second rank makes the parts and finishes before the first one writes."""
     from iuscore.engine import score as engine_score
 
     scorer = iuscore.load(texture)
@@ -173,7 +173,7 @@ class TestRay:
 
 
 class TestReaders:
-    """The folder of parts is one table."""
+    """Usual tools read the folder of parts as one table."""
 
     def test_pyarrow_and_pandas_read_the_table(self, expected: Path) -> None:
         assert len(pq.read_table(expected / "scores.parquet")) == 40

@@ -114,8 +114,10 @@ class TestAhead:
         ahead = map_ahead(read, range(60), 2, 50)
         assert next(ahead).uid == "0"
         for taken in range(1, 6):
-            time.sleep(0.05)  # as long as they like
-            assert len(begun) <= taken + 4 + 2  # handed out, waiting, and one a thread that was let in at the same time
+            time.sleep(0.05)  # gives the threads time to run ahead
+            assert (
+                len(begun) <= taken + 4 + 2
+            )  # handed out, waiting, and one per thread that passed the limit at the same time
             assert next(ahead).uid == str(taken)
         assert [sample.uid for sample in ahead] == [str(i) for i in range(6, 60)]
 
@@ -149,7 +151,7 @@ print(json.dumps([before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]))
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in other units elsewhere")
 def test_peak_of_large_images(texture: Path, tmp_path: Path) -> None:
-    """24 images of 48 MB take no more than 8 of them: before there was a bound, all were in the first batch."""
+    """24 images of 48 MB take at most the memory of 8; without the bound, all 24 would be in one batch."""
     Image.new("RGB", (4000, 4000), 9).save(tmp_path / "x.png", compress_level=1)
     for name, n in (("few", 8), ("many", 24)):
         (tmp_path / name).mkdir()
@@ -163,7 +165,7 @@ def test_peak_of_large_images(texture: Path, tmp_path: Path) -> None:
 
 
 class TestFeatures:
-    """Of many classes, few images of each are kept."""
+    """The more classes, the fewer images of each are kept."""
 
     def features(self, n: int, width: int, start: int = 0) -> PartFeatures:
         rows = np.repeat(np.arange(start, start + n, dtype=np.float32)[:, None], width, axis=1)

@@ -86,9 +86,9 @@ class TestNotes:
         ({"a": 40, "b": 40, "c": 0}, 0.95, True),
         ({"a": 20, "b": 40, "c": 40}, 1.0, True),
         ({"a": 72, "b": 8, "c": 0}, 0.95, False),  # few
-        ({"a": 60, "b": 20, "c": 0}, 0.7, False),  # no more than twice what real images show
-        ({"a": 2, "b": 78, "c": 0}, 0.95, False),  # another class as a whole
-        ({"a": 4, "b": 4, "c": 0}, 1.0, False),  # too few to say
+        ({"a": 60, "b": 20, "c": 0}, 0.7, False),  # at most twice the share of held-out real images
+        ({"a": 2, "b": 78, "c": 0}, 0.95, False),  # the whole set looks like another class
+        ({"a": 4, "b": 4, "c": 0}, 1.0, False),  # too few images
         ({"a": 40, "b": 40, "c": 0}, None, False),
     ],
 )
@@ -114,7 +114,7 @@ def test_each_class_is_compared_with_its_own_recall(three: Path) -> None:
 
 
 def test_a_mixture_lies_where_its_parts_do() -> None:
-    """Two classes ten spreads apart: their mean is five from each, their parts are at home."""
+    """The classes are ten spreads apart: the mean of a mixture is five from both, but each image is near its class."""
     features = FEATURES["gray"]
     rng = np.random.default_rng(0)
     one = rng.normal(0.0, 1.0, (200, len(features)))

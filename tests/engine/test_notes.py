@@ -1,4 +1,4 @@
-"""Notes: one of several classes where it says the same of each."""
+"""Notes that say the same of several classes become one note."""
 
 from __future__ import annotations
 

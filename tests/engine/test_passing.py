@@ -1,4 +1,4 @@
-"""Images that could not be read for a passing reason are tried again by the same command; all others are left alone."""
+"""The same command tries images again that a temporary failure made unreadable, and no others."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def images(tmp_path: Path) -> Path:
 
 @contextmanager
 def failing(name: str, open_: Callable[[Any], Any]) -> Iterator[None]:
-    """While inside, opening a file of this name for decoding is done by ``open_``."""
+    """In this context ``open_`` opens files of this name for decoding."""
 
     def instead(path: Any, *rest: Any, **options: Any) -> Any:
         return open_(path) if Path(path).name == name else builtins.open(path, *rest, **options)
@@ -112,7 +112,7 @@ def test_the_same_command_tries_them_again(
     assert ran.said()[0] == first
     assert ran.said()[1].startswith("could not be read: b/02.png: not an image")
     assert ran.said()[2:] == ["1 of 12 images could not be read: see the column error of the table"]
-    assert lasting.stat().st_mtime_ns == date  # nothing in it is worth another try
+    assert lasting.stat().st_mtime_ns == date  # the shard holds only lasting failures
     assert command("score", fitted, images, "--out", tmp_path / "whole", *OPTIONS).status == 1
     assert rows_of(out) == rows_of(tmp_path / "whole")
     assert summary_of(out)["targets"] == summary_of(tmp_path / "whole")["targets"]
@@ -145,7 +145,7 @@ def test_an_image_that_fails_again_stays_unreadable(texture: Path, images: Path,
 def test_a_summary_that_another_rank_makes_old_is_written_anew(
     texture: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A rank counts a part with a failure; before it has written that, the other rank has read the image."""
+    """One rank counts a part with a failure; before it writes the summary, the other rank reads the image."""
     from iuscore.engine import score as engine_score
 
     scorer, out = iuscore.load(texture), tmp_path / "out"
@@ -191,7 +191,7 @@ class TestWhatIsPassing:
     def test_gdcm_is_killed_or_crashes(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sign: signal.Signals, passing: bool
     ) -> None:
-        """Out of memory ends it from outside; what it does to itself is the file's fault."""
+        """Killed from outside (out of memory) is temporary; a crash of its own is the fault of the file."""
         program = tmp_path / "gdcm.py"
         program.write_text(f"import os, sys; sys.stdin.buffer.read(9); os.kill(os.getpid(), {int(sign)})")
         monkeypatch.setattr(gdcm_process, "__file__", str(program))
@@ -201,7 +201,7 @@ class TestWhatIsPassing:
         assert failed.value.passing is passing
 
     def test_what_a_damaged_file_makes_the_system_say(self, tmp_path: Path) -> None:
-        """A seek before the beginning is EINVAL: the file sent the reader there, and will again."""
+        """Seeking before the beginning gives EINVAL: the file causes that, so it will happen again."""
         (tmp_path / "x.png").write_bytes(b"no image")
         with failing("x.png", system(errno.EINVAL)), pytest.raises(UnreadableImage) as failed:
             decode(tmp_path / "x.png")
@@ -209,7 +209,7 @@ class TestWhatIsPassing:
 
 
 def test_an_archive_that_cannot_be_opened(command: Command, fitted: Path, tmp_path: Path) -> None:
-    """Listed, then gone for a while: every image of it is tried again."""
+    """The archive disappears after listing and comes back: every image of it is tried again."""
     np.save(tmp_path / "x.npy", np.random.default_rng(0).integers(0, 255, (6, 16, 16), dtype=np.uint8))
     from iuscore.images import open_shards
 

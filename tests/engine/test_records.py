@@ -1,4 +1,4 @@
-"""What a run reads back from its folder is checked, and what it removes or replaces there is its own."""
+"""A run checks the files that it reads from its folder, and removes or replaces only files of its own."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class TestSummaryAndParts:
     def test_footer_of_a_part(
         self, command: Command, fitted: Path, images: Path, done: Path, change: Callable[[Any], Any]
     ) -> None:
-        """Such a part is none of this run's, and is done again."""
+        """A part with such a footer does not belong to this run, and is done again."""
         path = done / "scores.parquet/part-000001.parquet"
         before = path.read_bytes()
         table = pq.read_table(path)
@@ -148,7 +148,7 @@ class TestPlan:
 
     def test_left_by_another_program(self, command: Command, fitted: Path, images: Path, done: Path) -> None:
         (done / "plan.jsonl").write_bytes(NESTED)
-        assert again(command, fitted, images, done).status == 0  # it is made anew, of a run that is known
+        assert again(command, fitted, images, done).status == 0  # the plan of a known run is made anew
 
 
 MINE = {
@@ -156,7 +156,7 @@ MINE = {
     ".draft.tmp": "mine",
     ".summary.json.tmp": "mine",
     ".summary.json.old.0badf00d.tmp": "mine",
-    ".part-000001.parquet.0badf00d.tmp": "mine",  # beside the parts it is a run's, here it is not
+    ".part-000001.parquet.0badf00d.tmp": "mine",  # such a file belongs to a run only in the folder of parts
     "contributions.png": "mine",
     "scores.csv": "mine",
 }
@@ -225,7 +225,7 @@ class TestOnlyItsOwnFiles:
         assert said == f"--plot: {picture} was not drawn by iuscore: move it away, or give another --out"
         picture.unlink()
         assert again(command, fitted, images, done, "--plot").status == 0
-        assert again(command, fitted, images, done, "--plot").status == 0  # its own is replaced
+        assert again(command, fitted, images, done, "--plot").status == 0  # the picture of the run is replaced
         assert picture.exists()
         assert again(command, fitted, images, done).status == 0
         assert not picture.exists()  # of an earlier run

@@ -1,4 +1,4 @@
-"""Files that take the place of others as a whole, and what Ctrl-C waits for."""
+"""Atomic writes, and sections that Ctrl-C does not interrupt."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from iuscore._run.signals import deferred_interrupts
 
 
 def write_while_another_tidies(path: Path) -> None:
-    """Another process found all done, and removed what seemed left over."""
+    """Another process finished the run and removed the temporary file as a leftover."""
     with atomic_write(path):
         next(path.parent.glob(f".{path.name}.*")).unlink()
 

@@ -1,4 +1,4 @@
-"""`iuscore verify` compares all that a run records with what is there; no file it reads is waited for."""
+"""`iuscore verify` compares all records of a run with the files; it never waits for a pipe."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_a_changed_summary_is_named(command: Command, done: Path, changed: Calla
 
 
 def test_parts_of_another_run_are_told(command: Command, fitted: Path, images: Path, done: Path) -> None:
-    """They would be read as rows of this one."""
+    """Without the check, their rows would be read as rows of this run."""
     first = done / "scores.parquet/part-000000.parquet"
     (done / "scores.parquet/part-000099.parquet").write_bytes(first.read_bytes())
     (done / "scores.parquet/.hidden").write_bytes(b"")
@@ -169,7 +169,7 @@ def test_footer_that_counts_other_rows(command: Command, done: Path) -> None:
 
 
 def test_of_very_many_problems_the_first_are_told(fitted: Path, images: Path, tmp_path: Path, command: Command) -> None:
-    """And no memory is needed for the others."""
+    """Memory does not grow with the number of problems."""
     images = class_folders(tmp_path / "many", n=60, size=8, seed=1)
     out = tmp_path / "one_a_shard"
     assert again(command, fitted, images, out, "--shard-size", 1).status == 0
@@ -185,7 +185,7 @@ def test_of_very_many_problems_the_first_are_told(fitted: Path, images: Path, tm
 def test_memory_does_not_grow_with_the_run(
     fitted: Path, images: Path, done: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each image of a run may have failed for a reason of its own, which is no reason to keep them all."""
+    """Every image fails with another error; not all of the errors are kept."""
     path = done / "scores.parquet/part-000000.parquet"
     table = pq.read_table(path)
     record = json.loads(table.schema.metadata[b"iuscore"])
@@ -255,7 +255,7 @@ def test_folders_and_pipes_in_place_of_files_are_refused(
 
 @pytest.mark.parametrize("name", ["run.json", "summary.json", "scores.csv", "scores.parquet/part-000001.parquet"])
 def test_a_pipe_is_not_waited_for(fitted: Path, images: Path, done: Path, name: str) -> None:
-    """In a process of its own, which would hang."""
+    """In a separate process, because the test would hang on a failure."""
     put("a named pipe", done / name)
     assert run_apart("verify", done).status in (0, 1, 2)
     options = ("--target", "a", "--out", done, "--workers", 1, "--csv")

@@ -33,7 +33,7 @@ def test_a_character_that_no_font_has_is_an_escape(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_font_that_has_them_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of three fonts, the one with most of the characters."""
+    """The font with most of the characters is chosen."""
     from matplotlib import font_manager
 
     tables: dict[str, dict[int, int]] = {"none": {65: 1}, "some": {30333: 1}, "all": {30333: 1, 34880: 2}}

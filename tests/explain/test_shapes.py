@@ -31,7 +31,7 @@ def ensemble(classes: str = "ab") -> Ensemble:
 
 @pytest.mark.parametrize(("classes", "target", "column"), [("ab", "a", 0), ("ab", "b", 0), ("abc", "c", 2)])
 def test_curves_are_differences_of_the_logit(classes: str, target: str, column: int) -> None:
-    """At any place on a curve, not only at its points, the logit moves as the straight line between them says."""
+    """The logit follows the straight lines between the points of a curve, not only the points."""
     model = ensemble(classes)
     member = model.members[0]
     assert isinstance(member, TextureModel)
@@ -53,7 +53,7 @@ def test_curves_are_differences_of_the_logit(classes: str, target: str, column: 
 
 
 def test_shapes_end_where_values_do(tmp_path: Path) -> None:
-    """No share below 0, and nothing of a feature that never varied in training."""
+    """A share has no curve below 0, and a feature that never varied in training has none at all."""
     model = ensemble()
     for member in model.members:
         assert isinstance(member, TextureModel)
@@ -123,5 +123,7 @@ def test_legends_have_units_that_readers_know() -> None:
     shapes = {shape.feature.name: shape for shape in shape_functions(Ensemble([member]).eval(), "b")}
     for name, (_, (low, high)) in bent.items():
         assert named(shapes[name]).endswith(f", 1 sd: {low:.2g} to {high:.2g})")
-    assert named(shapes["lightness mean"]) == "mean (mean 0.5, sd 0.2)"  # the sd is 0.25, in one digit
+    assert (
+        named(shapes["lightness mean"]) == "mean (mean 0.5, sd 0.2)"
+    )  # the standard deviation is 0.25, shown with one digit
     assert [f.name for f in FEATURES["color"] if f.undone is None and ("tanh" in f.unit or "sinh" in f.unit)] == []

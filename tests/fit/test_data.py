@@ -1,4 +1,4 @@
-"""`iuscore fit`: what a look at the real images finds, and what an AUROC is worth. All of it is said."""
+"""`iuscore fit`: warnings about the real images, and notes on the AUROC."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def fit(command: Command, images: Path, out: Path, *options: object) -> Ran:
 
 
 def masks_beside(root: Path, jpeg: bool = False) -> Path:
-    """Ten images and ten masks a class, one of them all black, as the ultrasound images of BUSI lie."""
+    """Per class ten images and ten masks, one of them all black, in the layout of the BUSI ultrasound images."""
     class_folders(root, n=10, size=32)
     for path in sorted(root.rglob("*.png")):
         path = path.rename(path.with_name(f"{path.parent.name} ({int(path.stem)}).png"))
@@ -89,7 +89,7 @@ class TestFindings:
     def test_few_colored_images_among_gray_ones_are_a_warning(
         self, command: Command, tmp_path: Path, spread: bool
     ) -> None:
-        """Few of many images: 80 of them, of which 64 are looked at, or only the last ones."""
+        """A few of 80 images are colored, 64 of which are checked; or only the last ones are colored."""
         real = class_folders(tmp_path / "r", n=40, size=16)
         named = [f"a/{i:02d}.png" for i in range(4 if spread else 2)]
         for name in named:
@@ -136,7 +136,7 @@ class TestFindings:
 
 
 def picture(rng: np.random.Generator, size: int = 96) -> np.ndarray:
-    """A smooth random picture, as tissue is: noise whose spectrum falls with the square of the frequency."""
+    """A smooth random picture, similar to tissue: noise whose spectrum falls with the square of the frequency."""
     frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(size), np.fft.fftfreq(size)))
     spectrum = np.fft.fft2(rng.normal(size=(size, size))) / np.maximum(frequency, 1 / size) ** 1.5
     values = np.fft.ifft2(spectrum).real
@@ -257,7 +257,7 @@ class TestWhatTheAurocSays:
         ran = command("fit", tmp_path / "t", "--val", tmp_path / "v", "--out", tmp_path / "m", "--size", 32,
                       "--epochs", 5, "--members", 1, "--patience", 5)  # fmt: skip
         assert ran.status == 0
-        assert record_of(tmp_path / "m")["kind"] == "texture"  # what a first user gets
+        assert record_of(tmp_path / "m")["kind"] == "texture"  # the default kind
         assert "is below 0.5: the model takes most validation images for another class" in ran.out
 
     def test_twelve_images_are_named_as_too_few(self, command: Command, tmp_path: Path) -> None:

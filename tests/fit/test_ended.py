@@ -32,7 +32,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def whole(command: Command, real: Path, tmp_path: Path) -> bytes:
-    """The weights of a training that nothing disturbs."""
+    """The weights of an uninterrupted training."""
     assert command("fit", real, "--out", tmp_path / "whole", *OPTIONS).status == 0
     return (tmp_path / "whole" / WEIGHTS).read_bytes()
 
@@ -117,7 +117,7 @@ def test_a_full_disk_later_keeps_the_finished_epochs(
     command: Command, real: Path, tmp_path: Path, whole: bytes, monkeypatch: pytest.MonkeyPatch, place: str, name: str,
     code: int,
 ) -> None:  # fmt: skip
-    """The disk refuses in the second epoch, or after the last one."""
+    """The disk is full in the second epoch, or after the last one."""
     out, file, calls = tmp_path / "m", tmp_path / "m" / name, 0
     full = OSError(code, os.strerror(code))
 
@@ -178,7 +178,7 @@ def test_scoring_into_a_read_only_folder_is_refused(
 
 @pytest.mark.parametrize("n", [100, 1500])
 def test_scoring_on_a_full_disk_names_the_file(command: Command, fitted: Path, tmp_path: Path, n: int) -> None:
-    """For the plan, and for the first part."""
+    """The disk is full when the plan is written, or when the first part is."""
     images, out = write_images(tmp_path / "images", ["a.png", "b.png"]), tmp_path / "out"
     words = ("score", fitted, images, "--target", "a", "--out", out, "--workers", 1, "--csv")
     said = run_apart(*words, "--quiet", code=LIMITED.format(n=n)).refusal()
@@ -213,7 +213,7 @@ def test_a_full_disk_while_the_csv_file_is_written_is_named(
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="room is taken ahead where posix_fallocate is")
 def test_inputs_on_a_disk_without_room(real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a mapped file that has no room the write would end the process; so the room is asked for before."""
+    """Writing to a mapped file without disk space would kill the process; so the space is allocated first."""
     monkeypatch.setattr("iuscore.scoring.contributions.IN_MEMORY_BYTES", 0)
     model = EPUCNN(["a", "b"], size=(16, 16), base_channels=2, hidden_units=2).eval()
     source = open_source(real)

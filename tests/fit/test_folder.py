@@ -1,4 +1,4 @@
-"""`iuscore fit` into a folder that is there: nothing but what an earlier training wrote is ever removed."""
+"""`iuscore fit` into an existing folder removes only files that an earlier training wrote."""
 
 from __future__ import annotations
 

@@ -204,7 +204,7 @@ class TestParts:
         assert splits.origin == "folders train, val and test"
 
     def test_parts_that_lie_elsewhere(self, parts: dict[str, list[Phantom]], tmp_path: Path) -> None:
-        """In formats of their own; and images of the training archive's own parts are never trained on."""
+        """The parts have other formats; the val and test images of the training archive are never trained on."""
         real = tar(tmp_path / "x.tar", members(parts["train"]))
         val = as_folder(tmp_path, parts["validation"])
         test = as_parquet(tmp_path, parts["test"])

@@ -1,4 +1,4 @@
-"""Changes to an input that keep its checksums right, or a fuzzer would never get behind them."""
+"""Mutations that keep checksums valid; otherwise a fuzzer would never reach the code behind the checks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ODD: tuple[Any, ...] = (
 
 
 def png_checksums(data: bytes) -> bytes:
-    """``data`` with the checksum of every chunk of a PNG file made right."""
+    """``data`` with the correct checksum in every chunk of a PNG file."""
     if not data.startswith(b"\x89PNG\r\n\x1a\n"):
         return data
     found, place = bytearray(data), 8
@@ -32,7 +32,7 @@ def png_checksums(data: bytes) -> bytes:
 
 
 def tar_checksums(data: bytes) -> bytes:
-    """``data`` with the checksum of every block that may be a header of a .tar archive made right."""
+    """``data`` with the correct checksum in every block that may be a header of a .tar archive."""
     found = bytearray(data)
     for start in range(0, len(found) - 511, 512):
         if found[start + 257 : start + 262] == b"ustar":
@@ -42,7 +42,7 @@ def tar_checksums(data: bytes) -> bytes:
 
 
 def change_json(data: bytes, seed: int) -> bytes:
-    """``data``, JSON, with one value replaced by an odd one, left out, or said twice."""
+    """``data``, JSON, with one value replaced by an unusual one, left out, or repeated."""
     drawn = random.Random(seed)
     try:
         value = json.loads(data)

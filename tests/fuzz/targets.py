@@ -102,7 +102,7 @@ def read_npy(data: bytes) -> None:
 
 
 def read_npz(data: bytes) -> None:
-    """A MedMNIST archive: as it is, and with ``data`` as the images in an archive that is whole."""
+    """A MedMNIST archive: ``data`` as the archive, and as the images of a valid archive."""
     _read_archive("fuzz.npz", data)
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -157,7 +157,7 @@ def _model() -> tuple[Path, str]:
 
 
 def load_config(data: bytes) -> None:
-    """The ``config.json`` of a model whose weights are whole."""
+    """The ``config.json`` of a model with valid weights."""
     folder, weights = _model()
     (folder / "config.json").write_bytes(data.replace(b"WEIGHTS", weights.encode()))
     try:
@@ -169,7 +169,7 @@ def load_config(data: bytes) -> None:
 
 
 def load_weights(data: bytes) -> None:
-    """A ``model.safetensors`` whose hash is right."""
+    """A ``model.safetensors`` with the correct hash in ``config.json``."""
     folder, _ = _model()
     record = {
         "format": 1,
@@ -189,7 +189,7 @@ def load_weights(data: bytes) -> None:
 
 
 def read_run(data: bytes) -> None:
-    """The ``run.json`` of a run that is gone on with."""
+    """The ``run.json`` of a run that is resumed."""
     path = _folder() / "run.json"
     path.write_bytes(data)
     with contextlib.suppress(UserError):

@@ -1,4 +1,4 @@
-"""The corpus and every input that once failed, and a minute of fuzzing."""
+"""Every input of the corpus (which includes all that once failed), and a minute of fuzzing."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def test_a_group_sees_its_own_columns_only(backend: BackendUnderTest, case: Case
 
 @given(case=cases())
 def test_without_biases_contributions_scale_with_the_inputs(backend: BackendUnderTest, case: Case) -> None:
-    """By a positive number, as ReLU does; a power of two changes no rounding."""
+    """ReLU is positively homogeneous; a power of two changes no rounding."""
     x, weights = make(case)
     for name in ("b1", "b2", "b3"):
         getattr(weights, name).zero_()

@@ -1,4 +1,4 @@
-"""The shape of a black border changes a score by far without a mask, and hardly with one."""
+"""The shape of a black border changes a score much without a mask, and hardly with a mask."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SIZE = 64
 
 
 def scenes(label: Any, n: int, seed: int, border: str) -> npt.NDArray[np.uint8]:
-    """Drawings of one class with a border of that shape; the scenes are the same whatever the border."""
+    """Drawings of one class with a border of the given shape; the scenes do not depend on the border."""
     images = phantoms.draw("endoscopy", label, n, size=SIZE, seed=seed)
     return np.where(shape(border, SIZE, SIZE)[..., None], images, np.uint8(4))
 

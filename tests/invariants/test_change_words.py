@@ -169,7 +169,7 @@ def test_undamaged_images_are_within_chance(kind: Kind) -> None:
 
 
 def test_opposite_damages_have_opposite_words() -> None:
-    """A group that moved to the other side by the same statistic has the other sentence of it."""
+    """If the same statistic moves in the other direction, the sentence is the opposite one."""
     compared = 0
     for one, other in (("blurred", "sharpened"), ("dark", "bright"), ("pale", "vivid"), ("red", "green"),
                        ("blue", "yellow"), ("low contrast", "high contrast")):  # fmt: skip
@@ -202,7 +202,7 @@ def test_chance_is_the_quantile_of_student(n: int, known: int, groups: int) -> N
 @pytest.mark.parametrize("draw", ["independent", "one factor a group", "skewed"])
 @pytest.mark.parametrize(("n", "known"), [(1, 40), (12, 40), (100, 300)])
 def test_sets_like_the_real_ones_are_rarely_beyond_chance(draw: str, n: int, known: int) -> None:
-    """Of 600 sets at most 5 % have any group beyond (three standard errors more); single skewed images stray more."""
+    """At most 5 % of 600 sets (plus three standard errors) exceed chance; single skewed images exceed it more often."""
     features = FEATURES["gray"]
     group = np.array([GROUPS["gray"].index(f.group) for f in features])
     rng = np.random.default_rng(7)
@@ -233,7 +233,7 @@ def test_a_mean_is_said_beside_the_shape_of_the_histogram() -> None:
         return next(c.words for c in changes(profile, values, features, 50) if c.name == "coarse-fine")
 
     assert said(entropy=5.0, mean=-2.0) == f"{mean}; {entropy}"
-    assert said(entropy=5.0, mean=-0.9) == entropy  # real images differ more from each other
+    assert said(entropy=5.0, mean=-0.9) == entropy  # smaller than the differences among real images
     assert said(entropy=5.0, mean=-6.0) == mean
     assert said(p95=5.0, mean=-2.0) == "the strongest edges are stronger"
 
@@ -266,7 +266,7 @@ def test_what_is_beyond_chance_is_found() -> None:
 
 
 class TestNoColor:
-    """Gray pictures beside colored real ones, and beside gray ones."""
+    """Gray pictures, compared with colored real images and with gray ones."""
 
     def lines(self, real: Pixels, images: Pixels) -> list[str]:
         features = FEATURES["color"]

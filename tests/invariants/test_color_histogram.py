@@ -71,7 +71,7 @@ def test_shares_sum_to_one_or_are_zero(backend: BackendUnderTest, case: Case) ->
 
 @given(case=cases(spaces=("rgb",)))
 def test_a_joint_histogram_has_the_histograms_of_its_channels(backend: BackendUnderTest, case: Case) -> None:
-    """Where no pixel is outside."""
+    """Holds if no pixel is outside the range."""
     images, mask = make_images(case), make_mask(case)
     if images.is_floating_point():
         images = images.nan_to_num(0.5, 1.0, 0.0).clamp(0.0, 1.0)

@@ -1,4 +1,4 @@
-"""The rows of a run do not depend on how it is done."""
+"""The rows of a run do not depend on batches, workers, ranks and shards."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_shards_of_another_size_have_the_same_rows(fitted: Path, images: Path, t
 def test_batches_for_a_device_are_the_same(
     fitted: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The way that batches go to a GPU, stacked by size and one ahead, taken to the CPU by another name."""
+    """The code path for a GPU (batches stacked by size, one prefetched), with the CPU under another device name."""
     scorer = iuscore.load(fitted)
     score_source(scorer, images, tmp_path / "cpu", shard_size=10, batch_size=8)
     score_source(scorer, images, tmp_path / "device", shard_size=10, batch_size=8, device="cpu:0")

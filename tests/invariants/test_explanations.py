@@ -50,7 +50,7 @@ def scorer_of(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Cal
 
 
 def explained(scorer: Scorer, kind: Kind, dial: str | None, share: float = 1.0) -> tuple[Explanation, float]:
-    """Why a set of abnormal phantoms scores as it does, and how near its images lie to each other."""
+    """The explanation of a set of abnormal phantoms, and its ratio of nearest-neighbor distances."""
     defects = Defects(**({dial: share} if dial else {}))
     images = phantoms.draw(kind, "abnormal", SET, size=SIZE, seed=77, defects=defects)
     scores = scorer(images, target="abnormal")
@@ -74,7 +74,7 @@ class TestPhantoms:
         assert ratio > 0.7
         assert why.most_changed is not None
         if dial == "lesion_contrast":
-            # A lesion is a small part of the picture: seen by what it means, not by how far the picture moved.
+            # A lesion is a small part of the picture: what matters finds it, what changed does not.
             assert why.most_changed.moved < 1.2
             assert why.toward_other is not None
             assert why.toward_other > 0.5

@@ -23,7 +23,7 @@ levels_drawn = st.sampled_from((2, 5, 32, 64, 100, 256))
 offsets_drawn = st.tuples(st.integers(-5, 5), st.integers(-5, 5))
 NAMES = tuple(ops.GLCM_FEATURES)
 # Unchanged where every level is raised by the same amount.
-# Those that divide by the number of gray levels, counted from the first bin to the largest level: it grows.
+# Features that divide by the number of gray levels, from the first bin to the largest level; this number grows.
 BY_GRAY_LEVELS = (
     "difference_variance_of_bins",
     "inverse_difference_normalized",
@@ -121,7 +121,7 @@ def test_raising_all_levels_changes_only_features_of_brightness(backend: Backend
     for name, factor in (("mean", 1), ("joint_average", 1), ("sum_average", 2), ("sum_average_zero_based", 2)):
         k = NAMES.index(name)
         assert torch.allclose(after[:, k] - before[:, k], torch.tensor(float(factor * by), dtype=torch.float64))
-    for name in BY_GRAY_LEVELS[1:]:  # the same differences of more gray levels are smaller shares of them
+    for name in BY_GRAY_LEVELS[1:]:  # with more gray levels, the same differences are smaller fractions of the range
         assert (after[:, NAMES.index(name)] > before[:, NAMES.index(name)]).all()
 
 
@@ -129,7 +129,7 @@ def test_raising_all_levels_changes_only_features_of_brightness(backend: Backend
 def test_minmax_levels_ignore_brightness_and_contrast(
     backend: BackendUnderTest, seed: int, factor: float, offset: float
 ) -> None:
-    """Exactly, for factors and offsets that float32 takes without rounding."""
+    """Exact for factors and offsets that cause no rounding in float32."""
     image = bytes_of(seed, 1, 13, 11, 1).float() / 256.0
     options: dict[str, Any] = {"levels": 32, "quantize": "minmax"}
     assert torch.equal(count(backend, image, **options), count(backend, image * factor + offset, **options))
@@ -162,7 +162,7 @@ def test_features_keep_their_bounds_and_identities(
 
 @given(seed=seeds, parts=st.integers(2, 4))
 def test_independent_neighbors_share_nothing(backend: BackendUnderTest, seed: int, parts: int) -> None:
-    """A matrix that is the product of its marginals."""
+    """The matrix is the product of its marginals."""
     rng = np.random.default_rng(seed)
     row, column = rng.integers(1, 9, 6), rng.integers(1, 9, 6)
     matrix = torch.from_numpy(np.outer(row, column).astype(np.int32))[None].expand(parts, 6, 6).contiguous()
@@ -174,7 +174,7 @@ def test_independent_neighbors_share_nothing(backend: BackendUnderTest, seed: in
 
 @given(seed=seeds)
 def test_a_level_that_decides_its_neighbor(backend: BackendUnderTest, seed: int) -> None:
-    """A diagonal matrix: everything that measures dependence is at its end."""
+    """The matrix is diagonal, so all measures of dependence have their extreme value."""
     diagonal = np.random.default_rng(seed).integers(1, 50, 7).astype(np.int32)
     values = features(backend, torch.from_numpy(np.diag(diagonal))[None], levels=None)[0]
     at = {name: values[k].item() for k, name in enumerate(NAMES)}

@@ -52,7 +52,7 @@ def test_intervals_cover_the_true_mean(kind: str, n: int) -> None:
 
 
 def test_a_rare_kind_of_image_shows_once_it_is_drawn() -> None:
-    """Of one kind in ten, 20 images hold none at all 12 times of 100: that no method can know."""
+    """12 % of samples of 20 images lack a kind that makes up one tenth; no method can know about this kind."""
     draw: Draw = lambda rng, shape: np.where(rng.random(shape) < 0.9, 0.99, -0.2)  # noqa: E731
     for n in (50, 1000):
         assert coverage(draw, 0.9 * 0.99 - 0.1 * 0.2, n, REPEATS[n]) >= 0.93
@@ -95,7 +95,9 @@ def test_without_skewness_it_is_that_of_student() -> None:
 class TestGroups:
     @pytest.mark.parametrize("patients", [10, 50])
     def test_intervals_of_groups_cover_the_true_mean(self, patients: int) -> None:
-        """Eight images a patient, who differ more than their images: an interval that counts images is too short."""
+        """Eight images per patient; patients differ more than images do, so an interval that counts images is too
+        short.
+        """
         rng, repeats = np.random.default_rng(patients), 3000
         of_patient = rng.normal(size=(patients, 1, repeats))
         values = (of_patient + 0.3 * rng.normal(size=(patients, 8, repeats))).reshape(-1, repeats)
@@ -190,7 +192,7 @@ class TestMeanOfMeans:
         assert mean.tolist() == [0.5]
 
     def test_the_interval_of_two_means_is_that_of_welch(self) -> None:
-        """Half the interval of a difference, by SciPy; of symmetric numbers, for which there is no correction."""
+        """Half of SciPy's interval of a difference, for symmetric numbers, which need no correction."""
         from scipy.stats import ttest_ind
 
         first = np.array([-2.0, -1.0, -0.5, 0.5, 1.0, 2.0])

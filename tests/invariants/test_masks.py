@@ -1,4 +1,4 @@
-"""Borders that are found, and masks: pixels outside change nothing, and the border of an image no score."""
+"""Detected borders and given masks: pixels outside a mask change no feature and no score."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SHAPES = ("round", "octagon", "rectangle", "letterbox", "pillarbox", "cropped", 
 
 
 def shape(name: str, height: int, width: int) -> Field:
-    """What an instrument shows, as bool [H, W]."""
+    """The visible area of an instrument, bool [H, W]."""
     y, x = np.mgrid[:height, :width]
     v, u = (2 * y + 1) / height - 1, (2 * x + 1) / width - 1
     side = min(height, width)
@@ -119,7 +119,7 @@ def test_text_and_specks_in_the_border_are_no_image(name: str, most: int, turns:
 @pytest.mark.parametrize("name", SHAPES)
 @pytest.mark.parametrize("quality", [40, 75, 95])
 def test_borders_are_found_after_jpeg_compression(name: str, quality: int) -> None:
-    """Of JPEG files with smeared colors at most a thousandth of what is found is black, and a twentieth is lost."""
+    """After JPEG with chroma subsampling at most 0.1 % of the border counts as image, and at most 5 % of the image is lost."""
     inside = shape(name, 400, 480)
     images = []
     for picture in np.where(inside[..., None], pictures(2, 400, 480), np.uint8(4)):
@@ -218,7 +218,7 @@ def measured(backend: BackendUnderTest, images: Any, mask: Any, **options: Any) 
 def test_pixels_outside_the_mask_change_no_row(
     backend: BackendUnderTest, dtype: torch.dtype, size: tuple[int, int] | None
 ) -> None:
-    """Exactly: no bit of any feature."""
+    """No bit of any feature changes."""
     rng = np.random.default_rng(3)
     first = torch.from_numpy(pictures(3, 48, 48))
     noise = torch.from_numpy(rng.integers(0, 256, first.shape, dtype=np.uint8))
@@ -239,7 +239,7 @@ def test_pixels_outside_the_mask_change_no_row(
 
 @pytest.mark.parametrize("size", [None, (32, 32), (96, 80)])
 def test_what_lies_in_the_border_changes_nothing(backend: BackendUnderTest, size: tuple[int, int] | None) -> None:
-    """Values up to 24, and lines of text."""
+    """The border holds values up to 24, and lines of text."""
     inside = shape("octagon", 64, 64)
     first = bordered(pictures(2, 64, 64), inside, seed=1)
     second = bordered(pictures(2, 64, 64), inside, seed=2)
@@ -257,7 +257,7 @@ def test_a_full_mask_is_no_mask(backend: BackendUnderTest, size: tuple[int, int]
     full = torch.ones(3, 48, 40, dtype=torch.bool)
     assert torch.equal(values, measured(backend, images, full, size=size))
     assert torch.equal(values, measured(backend, images, "border", size=size))
-    full[2, 3, 4] = False  # others of the batch are measured with masks then
+    full[2, 3, 4] = False  # then the other images of the batch are measured with masks
     assert torch.equal(values[:2], measured(backend, images, full, size=size)[:2])
     several = [images[0], images[1, :30], images[2]]
     masks = [torch.ones(one.shape[:2], dtype=torch.bool) for one in several]

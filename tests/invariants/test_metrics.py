@@ -115,7 +115,7 @@ def test_merging_into_what_was_computed_and_into_a_fresh_metric() -> None:
 
 
 def test_sums_are_exact_where_the_scores_are_the_same() -> None:
-    """Of a thousand equal images the mean is the image's score, and they have no spread."""
+    """The mean of a thousand equal images is their score, and the standard error is 0."""
     metric = metric_of(PIXELS[:1])
     other = metric.clone()
     for _ in range(999):
@@ -250,7 +250,7 @@ def test_precision_of_the_trainer_changes_nothing() -> None:
 
 
 def test_a_gradient_passes_after_validation_in_inference_mode() -> None:
-    """Sums and weights that inference mode made cannot take part in a gradient."""
+    """Tensors that were made in inference mode cannot take part in a gradient."""
     metric = UtilitySimilarity(SCORER, "a")
     pixels = PIXELS.float() / 255
     with torch.inference_mode():
@@ -284,7 +284,7 @@ def test_on_a_device_without_float64_sums_stay_on_the_cpu(monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("first", [PIXELS[:0], torch.full((1, 8, 8, 3), math.nan)])
 def test_collection_tells_targets_apart(first: Tensor) -> None:
-    """torchmetrics lets metrics share sums that are equal after the first batch, as those of nothing are."""
+    """torchmetrics shares the states of metrics that are equal after the first batch, for example empty ones."""
     each = {"a": UtilitySimilarity(SCORER, "a"), "b": UtilitySimilarity(SCORER, "b")}
     collection = MetricCollection({**each, "again": UtilitySimilarity(SCORER, "a")}, prefix="val/")
     collection.update(first)
@@ -298,7 +298,7 @@ def test_collection_tells_targets_apart(first: Tensor) -> None:
 
 
 def test_masks_of_a_metric_are_those_of_the_scorer() -> None:
-    """Of a model fitted with masks: the mean of the scores with them; what is outside changes nothing."""
+    """A model fitted with masks: the mean of the masked scores; pixels outside the masks change nothing."""
     torch.manual_seed(1)
     model = Ensemble([TextureModel(["a", "b"], size=(16, 16), mask="given")]).eval()
     images = torch.from_numpy(phantoms.draw("endoscopy", "normal", 6, size=16, seed=9))

@@ -84,7 +84,10 @@ class TestAllGroupsTogether:
         whitened = np.linalg.inv((1 - RIDGE) * correlation + RIDGE * np.eye(len(STATISTICS)))
         seen = set()
         for scale in (0.2, 1.0, 5.0):
-            for moved in (causes[0], rng.normal(size=len(GRAY))):  # as real images vary, and otherwise
+            for moved in (
+                causes[0],
+                rng.normal(size=len(GRAY)),
+            ):  # along the variation of real images, and in another direction
                 values = real.mean(0) + scale * moved
                 shifts = ((values - real.mean(0)) / real.std(0, ddof=1))[STATISTICS]
                 mahalanobis = np.sqrt(shifts @ whitened @ shifts / len(shifts))
@@ -118,7 +121,7 @@ class TestAllGroupsTogether:
             feature_profiles_of(ModelRecord.from_json({"features": {"a": stored}}), model)
 
     def test_numbers_that_no_images_have(self) -> None:
-        """Every two statistics exactly opposite: no correlation is so, but a file may say it."""
+        """All pairs of statistics have a correlation of -1: impossible, but a file may say so."""
         stored = records.to_json(profile_of(measured(scenes(40, 2))))
         stored["correlation"] = [-1.0] * len(stored["correlation"])
         profile = records.from_json(FeatureProfile, stored)
@@ -153,7 +156,7 @@ FAULTS: dict[str, Callable[[Pixels], Pixels]] = {
 
 
 class TestRealImages:
-    """Of mammograms: held-out ones, moderately damaged ones, inverted ones, and images of blood cells."""
+    """Held-out, moderately damaged and inverted mammograms, and images of blood cells."""
 
     N = 200
 
@@ -189,7 +192,7 @@ class TestRealImages:
         self, known: dict[str, FeatureProfile], shared: Path, cells: str
     ) -> None:
         values = measured(read(shared / "data" / "blood_cells" / cells, "*.png"))
-        if cells == "rbc":  # no single group says it
+        if cells == "rbc":  # no single group is far off
             found = [max(c.moved for c in changes(profile, values.mean(0), GRAY)) for profile in known.values()]
             assert min(found) < MAX_DISTANCE
         assert (

@@ -30,7 +30,7 @@ def bytes_of(seed: int, *shape: int, low: int = 0, high: int = 256) -> Tensor:
 
 
 def bounds_of(image: Tensor, kind: str, mode: str) -> tolerances.Bounds:
-    """Of one image [H, W, C], not resized."""
+    """Bounds for one image [H, W, C] that is not resized."""
     name = str(image.dtype).removeprefix("torch.")
     size = (image.shape[0], image.shape[1])
     return tolerances.perceptual_maps(reference.trace(image.numpy(), name, kind=kind, mode=mode, size=size))
@@ -132,7 +132,7 @@ def test_gray_images_are_neutral_in_clean_color(backend: BackendUnderTest, dtype
 def test_constant_images_have_exact_and_degenerate_maps(
     backend: BackendUnderTest, dtype: torch.dtype, kind: Any, channels: int
 ) -> None:
-    """Nothing is left of them: exact values, not amplified rounding."""
+    """Constant images give exact values, not amplified rounding errors."""
     for value in (0.0, 0.25, 0.7, 1.0):
         stored = value if dtype.is_floating_point else round(value * (255 if dtype == torch.uint8 else 65535))
         image = torch.full((2, 13, 21, channels), stored).to(dtype)
@@ -164,7 +164,7 @@ def test_color_cast_survives_in_clean_and_not_in_paper(backend: BackendUnderTest
 def test_ordinary_images_are_not_degenerate(
     backend: BackendUnderTest, seed: int, kind: Any, size: tuple[int, int]
 ) -> None:
-    """Of 16 pixels none may lie in a band, of 256 many do."""
+    """An image of 16 pixels may have none in a band; with 256 pixels every band has many."""
     images = bytes_of(seed, 1, 20 + seed % 40, 20 + seed % 33, 3)
     _, ranges = backend.maps(images, kind=kind, mode="paper", size=size, layout="NHWC")
     assert not ops.degenerate_maps(ranges, kind=kind).any()

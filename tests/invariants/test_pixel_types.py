@@ -71,7 +71,7 @@ def test_floats_are_rounded_half_up_exactly() -> None:
 def test_a_texture_model_measures_the_same_bits(color: Any, size: tuple[int, int], dtype: torch.dtype) -> None:
     model = TextureModel(["a", "b"], color=color, size=size)
     expected = model.prepare(BYTES)
-    assert torch.equal(expected, texture_features(BYTES, kind=color, size=size))  # bytes are measured as ever
+    assert torch.equal(expected, texture_features(BYTES, kind=color, size=size))  # bytes are measured as before
     images = in_type(BYTES, dtype)
     assert torch.equal(model.prepare(images), expected)
     assert torch.equal(model.prepare(images.permute(0, 3, 1, 2)), expected)

@@ -136,7 +136,7 @@ class TestProfiles:
         alone, grouped = (baseline_profiles(values, marks, classes=TWO, groups=g)["benign"] for g in (None, patients))
         once = baseline_profiles(cloud(20)[..., None], [0] * 10 + [1] * 10, classes=TWO)["benign"]
         assert (grouped.mean, grouped.sd, grouped.n) == (alone.mean, alone.sd, 40)
-        assert grouped.low == pytest.approx(once.low, rel=1e-9)  # as many copies say no more than one
+        assert grouped.low == pytest.approx(once.low, rel=1e-9)  # four copies count as one image
         assert grouped.high == pytest.approx(once.high, rel=1e-9)
         for wide, narrow in zip(grouped.low or (), alone.low or (), strict=True):
             assert wide < narrow

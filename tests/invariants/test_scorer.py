@@ -1,4 +1,4 @@
-"""Whatever images come as, and however they are batched, an image has one score; and the score adds up."""
+"""The score of an image does not depend on container or batch, and its shares sum to it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def make_scorer(
     parts = [EPUCNN(classes, color=color, mode=mode, size=(16, 16), base_channels=2, hidden_units=4) for _ in "mmm"]
     with torch.no_grad():
         for weight in (weight for part in parts for weight in part.parameters() if weight.ndim > 1):
-            weight *= 2.6  # torch's own scale lets the signal fade, so that all images look alike
+            weight *= 2.6  # with torch's initial scale the signal fades, and all images have the same outputs
         maps = parts[0].prepare(phantoms.draw("endoscopy", "abnormal", 6, size=16, seed=8))
         for part in parts:
             for _ in range(40):
@@ -105,7 +105,7 @@ def test_one_pil_image_is_a_batch_of_one(scorer: Scorer, expected: Scores) -> No
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 9), (1, 3), (9, 3), (3, 3)])
 def test_pil_images_of_any_shape(scorer: Scorer, shape: tuple[int, int]) -> None:
-    """An array of these shapes does not say which axis holds the channels; a PIL image does."""
+    """An array of such a shape does not show which axis holds the channels; a PIL image does."""
     pixels = IMAGES[:2, : shape[0], : shape[1]]
     found = scorer([Image.fromarray(image) for image in pixels], target="a")
     assert_same(found, scorer(pixels, target="a", layout="NHWC"))
@@ -219,7 +219,7 @@ def test_gradients_reach_the_pixels(mode: Mode, space: Space) -> None:
 
 
 def test_images_differ_enough_to_be_told_apart(expected: Scores) -> None:
-    """Else all that is compared here could be compared with anything."""
+    """Otherwise the comparisons in this file would prove nothing."""
     assert bool((expected.contributions.std(0) > 0.005).all())
     assert float(expected.ius.std()) > 0.01
 

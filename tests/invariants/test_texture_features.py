@@ -1,4 +1,4 @@
-"""Names, ranges and what must not change the features of an image."""
+"""Names and ranges of features, and transformations that must not change them."""
 
 from __future__ import annotations
 
@@ -71,11 +71,11 @@ def test_ranges_hold_for_one_pixel_that_stands_out(kind: Kind) -> None:
     outside = ((values < low - 1e-6) | (values > high + 1e-6)).any(0)
     assert [f.name for f, wrong in zip(FEATURES[kind], outside.tolist(), strict=True) if wrong] == []
     kurtosis = values[0, named(kind, "lightness kurtosis")]
-    assert kurtosis > 10.9  # the range is no wider than it has to be
+    assert kurtosis > 10.9  # the stated range is tight
 
 
 def test_a_feature_is_higher_in_the_picture_that_shows_it() -> None:
-    """One picture each of what the registry says of a few features."""
+    """For some features, one picture that should raise the feature, by its text in the registry."""
     black = np.zeros((64, 64, 3), np.uint8)
     tints = {"red-green mean": (255, 0, 0), "blue-yellow mean": (255, 255, 0), "lightness mean": (255, 255, 255)}
     plain = measured(black[None])[0]
@@ -149,7 +149,7 @@ def test_features_of_resized_images_are_those_of_their_pixels(dtype: torch.dtype
     got = texture_features(given, layout="NHWC", size=(64, 64))
     fitting = torch.nn.functional.interpolate(unit.permute(0, 3, 1, 2), (64, 64), mode="bicubic", antialias=True)
     expected = texture_features(fitting.clamp(0, 1), layout="NCHW", size=(64, 64))
-    # Of rounding to 8 or 11 bits; a code of 256 is the unit, and shares and tails are left out.
+    # Rounding to 8 or 11 bits moves values by about one code of 256; shares and tails are left out.
     means = [named("color", f"{plane} mean") for plane in COLOR_GROUPS if plane != "hue"]
     np.testing.assert_allclose(got[:, means], expected[:, means], atol=2 / 256)
     assert torch.equal(texture_features(given, layout="NHWC", size=(96, 96)), measured(given))

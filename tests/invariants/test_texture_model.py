@@ -107,7 +107,7 @@ def test_every_weight_learns() -> None:
 
 @pytest.mark.filterwarnings("ignore:images. expected:UserWarning")
 def test_values_that_were_clamped_are_no_constant_image() -> None:
-    """Floats of 20 to 250 all become 1, bytes in 16 bits all become 0: the images are not of one color."""
+    """Clamping makes floats of 20 to 250 all 1, and bytes in 16 bits all 0; still the images are not of one color."""
     model = model_of()
     ramp = np.linspace(20, 250, 48, dtype=np.float32).repeat(48).reshape(1, 48, 48, 1)
     clamped = "values from 20 to 250 clamped to 0..1: expected floats in [0, 1]"

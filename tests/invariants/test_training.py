@@ -1,4 +1,4 @@
-"""Training: figures against scikit-learn, the best epoch kept, seeds, resuming, and nobody else's random state."""
+"""Training: figures against scikit-learn, the best epoch, seeds, resuming, the caller's random state."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def model_of(classes: str = "ab", seed: int = 0, size: int = 16) -> EPUCNN:
 
 
 def data_of(n: int, classes: int = 2, *, seed: int = 0, size: int = 16, apart: float = 1.0) -> LabeledInputs:
-    """Noise maps whose mean says the class, ``apart`` of its spread."""
+    """Noise maps whose mean depends on the class: the means differ by ``apart`` standard deviations."""
     labels = np.arange(n) % classes
     noise = np.random.default_rng(seed).normal(0, 1, (n, 4, size, size))
     return LabeledInputs((noise + apart * labels[:, None, None, None]).astype(np.float32), labels.astype(np.int64))
@@ -109,7 +109,7 @@ def test_learns_what_can_be_told_apart(tmp_path: Path) -> None:
 
 
 def losses_of(monkeypatch: pytest.MonkeyPatch, values: list[float]) -> None:
-    """Let validation give these losses, one an epoch."""
+    """Make validation return these losses, one per epoch."""
     given = iter(values)
     monkeypatch.setattr(training, "evaluate", lambda *_: {"val_loss": next(given), "val_auroc": None})
 
@@ -161,7 +161,7 @@ def test_the_random_state_of_the_caller_is_left_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stop_after", [1, 4, 8, 11])
 def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path: Path, stop_after: int) -> None:
-    """Three batches an epoch; the run is stopped after a batch, and taken up with a model of other weights."""
+    """Three batches per epoch; training stops after a batch and resumes with a model of other weights."""
     whole, expected = trained(tmp_path / "1")
     seen: list[int] = []
 
@@ -186,7 +186,7 @@ def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path: Path, stop_aft
 
 @pytest.mark.parametrize(("n", "batch_size", "batches"), [(9, 8, [8]), (9, 4, [4, 4]), (10, 4, [4, 4, 2]), (2, 8, [2])])
 def test_a_last_batch_of_one_is_left_out(tmp_path: Path, n: int, batch_size: int, batches: list[int]) -> None:
-    """Maps of 8x8 are pooled to 1x1, where one image has nothing to be normalized by."""
+    """Maps of 8x8 are pooled to 1x1, where batch normalization of a single image is undefined."""
     seen: list[tuple[int, float]] = []
     model, options = model_of(size=8), TrainingOptions(epochs=1, batch_size=batch_size)
     data = data_of(n, size=8)
@@ -255,10 +255,10 @@ def suggested(
 
 
 class TestSuggestion:
-    """One line with size, channels and epochs together, in the place of training that would take long."""
+    """If training would take long, one line suggests size, channels and epochs together."""
 
     def test_the_largest_model_that_ends_in_minutes(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """An epoch is the work of three times 1000 images and of 200 more."""
+        """An epoch costs three times 1,000 images (forward and backward) plus 200 (validation)."""
         said = suggested(monkeypatch, 20e9)
         match = re.fullmatch(LINE, said or "")
         assert match
@@ -269,7 +269,7 @@ class TestSuggestion:
         assert match[4] == format_seconds(seconds)
         assert seconds <= 60 * timing.MINUTES
         asked = 200 * flops(EPUCNN(**PUBLISHED)) * 3200 / 20e9
-        assert match[5] == format_seconds(asked)  # told from a smaller map, as the time grows with the arithmetic
+        assert match[5] == format_seconds(asked)  # extrapolated from a smaller map by the number of operations
 
     @pytest.mark.parametrize("rate", [1e8, 1e10, 1e12, 1e14])
     @pytest.mark.parametrize("overhead", [0.0, 1e-3, 1e-1, 10.0])
@@ -277,7 +277,7 @@ class TestSuggestion:
     def test_three_times_faster_and_never_below_32(
         self, monkeypatch: pytest.MonkeyPatch, rate: float, overhead: float, size: list[int]
     ) -> None:
-        """Also where some overhead hides the arithmetic: then no other model is much faster, and none is named."""
+        """If overhead dominates the time, no smaller model is much faster, and none is suggested."""
         for images in (20, 1000, 100_000):
             said = suggested(monkeypatch, rate, images, overhead, size=size)
             if said is None:
@@ -292,7 +292,7 @@ class TestSuggestion:
             assert asked >= (3 - 1e-9) * (overhead + 3 * flops(model) / rate)
 
     def test_nothing_where_no_model_is_faster(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Ten seconds an image, whatever is done with it."""
+        """Every model takes ten seconds per image."""
         monkeypatch.setattr(timing, "seconds_per_image", lambda model, batch, seconds: (10.0, 3.0))
         config = PUBLISHED | {"size": [32, 32]}
         assert timing.suggestion(
@@ -328,7 +328,7 @@ class TestSuggestion:
         ) is None  # fmt: skip
 
     def test_a_suggestion_takes_less_than_five_seconds(self) -> None:
-        """Measured on this machine, whatever else runs on it; five seconds of the processor are none of the clock's."""
+        """Processor time instead of wall time, because other programs may run on this machine."""
         begin = time.process_time()
         timing.suggestion(kind_of("epu"), PUBLISHED, "cpu", images=(1000, 200), batch=8, epochs=200, members=1)
         assert time.process_time() - begin < 5

@@ -50,7 +50,7 @@ def edit(folder: Path, **changes: Any) -> None:
 
 
 def edit_weights(folder: Path, change: Callable[[dict[str, Tensor]], Any]) -> None:
-    """Change tensors and put the hash right, as a foreign but sound file would have it."""
+    """Change tensors and correct the hash, as in a valid file from elsewhere."""
     path = folder / "model.safetensors"
     tensors = safetensors.torch.load(path.read_bytes())
     change(tensors)

@@ -69,7 +69,7 @@ class TestRecord:
         assert load(whole).classes == ("normal", "polyp")
 
     def test_the_hash_does_not_depend_on_the_order_of_keys(self, whole: Path) -> None:
-        """Of everything in the file but the hash itself, in whatever order and form; that of the weights is in it."""
+        """The hash covers everything except itself, also the hash of the weights, for any order and layout of the JSON."""
         config = json.loads((whole / "config.json").read_text())
         text = json.dumps(
             {k: v for k, v in config.items() if k != "config_sha256"}, sort_keys=True, separators=(",", ":")
@@ -110,7 +110,9 @@ class TestRecord:
 
     @pytest.mark.parametrize("kept", ["profiles_sha256", None])
     def test_models_of_older_versions_load_without_the_hash(self, whole: Path, kept: str | None) -> None:
-        """Those of 0.1 have no hash but of the weights, those of a later one also of what scores are compared with."""
+        """Version 0.1 has a hash of the weights only; a later version also one of profiles, ceiling, floor and
+        features.
+        """
         config = json.loads((whole / "config.json").read_text())
         del config["config_sha256"]
         if kept:

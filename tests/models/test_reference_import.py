@@ -1,4 +1,4 @@
-"""Import of what the published implementation leaves behind, and what is said where it does not fit."""
+"""Import of models of the published implementation, and the messages where a file does not fit."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ class TestImport:
 
 
 class TestHostile:
-    """What a file from elsewhere may hold: one line, in bounded time and memory."""
+    """Hostile files are refused in one line, within bounded time and memory."""
 
     def refused(self, folder: Path) -> str:
         with pytest.raises(UserError) as caught:
@@ -257,7 +257,7 @@ class TestHostile:
         assert f"F/epu_config.yaml: {message}" in self.refused(tmp_path)
 
     def test_aliases_of_aliases_are_refused(self, tmp_path: Path) -> None:
-        """A kilobyte that stands for ten billion values."""
+        """One kilobyte of YAML that expands to ten billion values."""
         published(tmp_path, CLASSES)
         lines = ["a0: &a0 [x,x,x,x,x,x,x,x,x,x]"]
         lines += [f"a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 10)]
@@ -265,7 +265,7 @@ class TestHostile:
         assert "more than 10000 values, with aliases written out" in self.refused(tmp_path)
 
     def test_aliases_that_pyyaml_writes_are_read(self, tmp_path: Path) -> None:
-        """One list in two places of the settings is an alias in the file."""
+        """PyYAML writes a list that occurs twice in the settings as an alias."""
         published(tmp_path, CLASSES)
         config = yaml.safe_load((tmp_path / "epu_config.yaml").read_text())
         config["train_params"]["size"] = config["data_params"]["data_preprocessing"]["resize_dims"]

@@ -35,7 +35,7 @@ def published(shared: Path, kind: str) -> tuple[Any, Any, Tensor, dict[str, Any]
 def assert_scores(
     model: Any, record: Any, found: Tensor, expected: dict[str, Any], largest: float, median: float
 ) -> None:
-    """IUS of contributions against both classes."""
+    """Check the IUS of contributions against both classes."""
     profiles = record.profiles
     for name in model.classes:
         scores = ius(torch.tensor(profiles["paper"][name].mean), found[..., 0])

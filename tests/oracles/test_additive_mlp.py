@@ -16,7 +16,7 @@ GROUPS = (1, 4, 2)
 
 
 def test_results_are_those_of_torch_modules(backend: BackendUnderTest) -> None:
-    """One nn.Sequential a group, in float64."""
+    """One nn.Sequential per group, in float64."""
     torch.manual_seed(0)
     x = torch.randn(50, 7)
     modules = [nn.Sequential(nn.Linear(d, 9), nn.ReLU(), nn.Linear(9, 5), nn.ReLU(), nn.Linear(5, 3)) for d in GROUPS]
@@ -39,7 +39,7 @@ def test_results_are_those_of_torch_modules(backend: BackendUnderTest) -> None:
 
 
 def test_results_are_those_of_scikit_learn(backend: BackendUnderTest) -> None:
-    """A fitted MLPRegressor is a group of its own."""
+    """Each fitted MLPRegressor is one group."""
     neural_network = pytest.importorskip("sklearn.neural_network")
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(80, 3)), rng.normal(size=80)

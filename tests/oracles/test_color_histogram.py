@@ -30,7 +30,7 @@ def test_counts_are_those_of_numpy(backend: BackendUnderTest, bins: int, limits:
 
 @pytest.mark.parametrize("bins", [10, 33, 256])
 def test_counts_of_floats_are_those_of_numpy(backend: BackendUnderTest, bins: int) -> None:
-    """NumPy is given float64: of float32 it rounds the edges too."""
+    """NumPy gets float64, because it would round the edges of float32."""
     images = np.random.default_rng(2).normal(0.5, 0.4, (1, 80, 90, 3)).astype(np.float32)
     images[0, ::7] = np.round(images[0, ::7] * bins) / bins
     images[0, 3, 4] = np.nan

@@ -54,7 +54,7 @@ def on(backend: BackendUnderTest, image: Bytes) -> Tensor:
 def test_counts_and_probabilities_are_those_of_scikit_image(
     backend: BackendUnderTest, levels: int, symmetric: bool
 ) -> None:
-    """Every angle, distances 1 to 5 and some between."""
+    """Every angle, distances 1 to 5 and some fractional distances."""
     distances = [0.5, 1, 2, 2.5, 3, 4, 5, 100]
     options: dict[str, Any] = {"levels": levels, "distances": distances, "symmetric": symmetric, "quantize": "levels"}
     for texture in TEXTURES[:3]:
@@ -87,7 +87,7 @@ def test_preset_skimage_is_graycoprops(backend: BackendUnderTest, levels: int, t
 @pytest.mark.parametrize("levels", [2, 8, 32, 64, 256])
 @pytest.mark.parametrize("texture", [texture for texture in TEXTURES if texture != "constant"])
 def test_preset_mahotas_is_haralick(backend: BackendUnderTest, levels: int, texture: str) -> None:
-    """All thirteen, each direction."""
+    """All thirteen features, in each direction."""
     image = image_of(texture, levels)
     image[0, -1] = levels - 1  # a corner, which is in no pair of one diagonal
     theirs = pytest.importorskip("mahotas").features.haralick(image)
@@ -135,7 +135,7 @@ def phantom_counts(backend: BackendUnderTest) -> Tensor:
 def assert_published(means: dict[str, float], column: int) -> None:
     for name, texts in PUBLISHED.items():
         text = texts[column]
-        # Numbers half-way between two are printed either way.
+        # A number half-way between two printed ones may be rounded either way.
         assert abs(means[name] - float(text)) <= half_a_digit(text) * (1.0 + 1e-9), f"{name}: {means[name]}, {text}"
 
 
@@ -153,7 +153,7 @@ def test_phantom_has_the_published_values(backend: BackendUnderTest) -> None:
 
 
 def test_reference_has_the_published_values() -> None:
-    """The loops that the back ends are compared with."""
+    """Checks the reference loops with which the back ends are compared."""
     offsets = [reference.offset_of(1.0, angle) for angle in ANGLES]
     counts = np.array(
         [

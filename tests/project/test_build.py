@@ -45,7 +45,7 @@ def compiler_only(tmp_path: Path) -> str:
 
 
 def test_clang_gives_no_warning(tmp_path: Path) -> None:
-    """Nor does g++: test_package.py builds the wheel with IUSCORE_WERROR."""
+    """g++ is covered too: test_package.py builds the wheel with IUSCORE_WERROR."""
     if shutil.which("clang++") is None:
         pytest.skip("clang++ is not on PATH")
     options = ["-DCMAKE_BUILD_TYPE=Debug", "-DIUSCORE_WERROR=ON", "-DIUSCORE_CUDA=OFF", "-DCMAKE_CXX_FLAGS=-g0"]

@@ -1,4 +1,4 @@
-"""What nvcc makes of the CUDA sources: no warning, no spill, nothing forbidden; for every architecture of the wheel.
+"""Output of nvcc for every architecture of the wheel: no warning, no spill, no forbidden instruction.
 
 The compiler is called as CMake would call it, so a flag that goes missing there is missing here.
 """
@@ -31,9 +31,9 @@ NOT_COUNTING = {"additive_cnn", "additive_lookup", "additive_mlp", "perceptual_m
 WITH_FMA = {"additive_cnn", "additive_mlp"}
 # Kernels that move float16, 16 bytes at a time.
 WIDE = {"additive_cnn": ("first", "rectify", "pool", "dense")}
-# What a whole image or matrix does once may spill; where pixels are counted nothing may.
+# Code that runs once per image or matrix may spill registers; counting loops may not.
 SPILLS_OUTSIDE_LOOPS = {"texture_stats"}
-# Arrays that are indexed where it costs nothing.
+# Arrays in local memory outside the loops that cost time.
 LOCAL_ARRAYS = {"additive_mlp_add_kernel"}
 
 
@@ -49,7 +49,7 @@ class Build:
 @pytest.fixture(scope="module")
 def commands(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     """How CMake compiles each op."""
-    # Also where CI=true: a machine without CUDA is no gap there.
+    # Skips even with CI=true, because CI machines need no CUDA.
     if shutil.which("nvcc") is None:
         pytest.skip("no nvcc on PATH")
     folder = tmp_path_factory.mktemp("configured")
@@ -98,7 +98,7 @@ def test_no_kernel_spills(build: Build) -> None:
 
 
 def test_every_kernel_says_how_many_threads_it_takes(build: Build) -> None:
-    """Then its registers are few enough for them."""
+    """With launch bounds the compiler limits the registers, so that the block can run."""
     kernels = build.ptx.count(".visible .entry")
     assert kernels % build.architectures == 0
     assert kernels == build.log.count("Compiling entry function")
@@ -137,7 +137,7 @@ def test_counting_kernels_merge_lanes(build: Build, functions: list[Function]) -
 
 
 def test_kernels_load_and_store_wide_words(build: Build) -> None:
-    """Every float16 is loaded and stored with seven neighbors."""
+    """float16 is loaded and stored eight at a time."""
     kernels = dict(re.findall(r"\.entry \w*?(\w+_kernel)\w*\((.*?)\n}", build.ptx, re.S))
     for name in WIDE.get(build.op, ()):
         (text,) = (text for kernel, text in kernels.items() if kernel.endswith(f"{name}_kernel"))

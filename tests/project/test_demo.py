@@ -1,4 +1,4 @@
-"""The demo's table, and the model for trying things out."""
+"""The demo's table, and the tiny model for tests."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_the_faithful_set_wins_and_each_defect_is_named() -> None:
         assert row.texture.ius < faithful.texture.ius - 0.05, row.name
         if target.components:
             assert row.texture.why.read_first in target.groups, row.name
-        # An even cast moves one map of four, and how much of it a small network hears depends on its training, which
+        # An even cast moves one map of four. How much a small network reacts depends on its training, which
         # PyTorch rounds by the processor: on some the set scores above the faithful one.
         if target.components and dial != "color_cast":
             assert row.epu.ius < faithful.epu.ius - 0.1, row.name

@@ -118,7 +118,7 @@ class Runner:
     def _session(self, body: str, where: str) -> None:
         test = doctest.DocTestParser().get_doctest(body, self.names, where, str(self.path), 0)
         messages: list[str] = []
-        # The next block goes on with the names of this one.
+        # The next block uses the names of this one.
         runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS, verbose=False)
         failed = runner.run(test, out=messages.append, clear_globs=False).failed
         self.names.update(test.globs)
@@ -209,7 +209,7 @@ def test_schemas_are_those_of_the_records() -> None:
 
 @pytest.fixture
 def harness(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """What the benchmarks write their results with."""
+    """The module with which the benchmarks write their results."""
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     module = importlib.import_module("_harness")
     monkeypatch.setattr(module, "commit", lambda: "0123456789abcdef+changes")
@@ -217,11 +217,11 @@ def harness(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_benchmarks_run_with_the_given_number_of_threads() -> None:
-    """In a process of its own, since numba's threads must not have been started."""
+    """In a separate process, because numba's threads must not have been started yet."""
     pytest.importorskip("numba")
     program = """if True:
         import _harness, numba, numpy, threadpoolctl, torch
-        torch.get_num_threads()  # settles what it would otherwise settle when asked below
+        torch.get_num_threads()  # initializes the number of threads before the check below
         for threads in (1, 2, 1):
             _harness.use_threads(threads)
             blas = {found["num_threads"] for found in threadpoolctl.threadpool_info() if found["user_api"] == "blas"}

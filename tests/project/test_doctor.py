@@ -92,7 +92,7 @@ Simulate = Callable[..., list[str]]
 
 @pytest.fixture
 def simulate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulate]:
-    """The report where the compiled modules are these: a module, or the error that importing it raises."""
+    """Lines of doctor with these compiled modules: each a module, or the error that importing it raises."""
     real = importlib.import_module
 
     def report(**modules: Any) -> list[str]:
@@ -184,7 +184,7 @@ def test_a_gpu_is_available_and_used(simulate: Simulate, monkeypatch: pytest.Mon
 
 
 def test_a_gpu_that_works_is_asked_once(simulate: Simulate, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every call of an op asks; another GPU, and one that did not work, are asked again."""
+    """Every call of an op checks the GPU; the result is kept only for a GPU that works."""
     asked: list[object] = []
     status = {"runtime": 13000, "driver": 13000, "devices": 2, "error": "no driver"}
     module = SimpleNamespace(status=lambda: asked.append("status") or status, build_info=dict)  # type: ignore[func-returns-value]

@@ -38,7 +38,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def instant(calls: list[Callable[[], object]], samples: int) -> dict[str, float]:
-    """A timer that runs nothing: each call takes two milliseconds."""
+    """A timer that calls nothing and reports two milliseconds for each call."""
     assert samples >= 3
     assert all(callable(call) for call in calls)
     return {"median": 2.0, "q1": 1.9, "q3": 2.1, "min": 1.8, "max": 2.2, "calls": len(calls)}
@@ -50,7 +50,7 @@ def on_cpu(gpu: Any, free: int = 1 << 30) -> Any:
 
 
 def small_cases(gpu: Any) -> list[Any]:
-    """Every case of an op there is, on small images."""
+    """All cases of an op, on small images."""
     tiny = [replace(c, side=min(c.side, 12), batch=min(c.batch, 4), threads=0, graph=False) for c in gpu.cases.cases()]
     return list({repr(case): case for case in tiny}.values())
 
@@ -279,7 +279,7 @@ def test_a_machine_without_sanitizers_fails_nothing(
 
 
 def test_all_tests_marked_cuda_are_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those of every folder, and a file that cannot be imported hides no other."""
+    """Tests of every folder run, and a file that cannot be imported hides no other file."""
     step = runpy.run_path(str(FOLDER / "run.py"))["tests"]
     asked: list[Any] = []
     monkeypatch.setitem(step.__globals__, "run", lambda *arguments: asked.extend(arguments) or {})
@@ -309,7 +309,7 @@ def called(calls: list[Callable[[], object]], samples: int) -> dict[str, float]:
 
 
 def test_networks_are_compared(gpu: Any, host_kernels: object) -> None:
-    """Contestants, steps, rows and page; each call is made once."""
+    """Compared programs, steps, rows and page; each call is made once."""
     contents: list[Any] = []
     content = gpu.networks.measure_all(networks_on_cpu(gpu), lambda: True, contents.append)
     (model,) = json.loads(json.dumps(content))["models"]

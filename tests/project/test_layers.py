@@ -1,4 +1,4 @@
-"""The direction of the arrows in docs/design.md: what each layer includes and imports."""
+"""Includes and imports follow the arrows between layers in docs/design.md."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_instruction_sets_see_no_function_that_the_linker_could_share() -> None:
     for isa in (ROOT / "csrc" / "cpu").glob("*_isa.cpp"):
         _with_includes(isa, seen)
     assert ROOT / "csrc" / "core" / "macros.h" in seen
-    # What is in the namespace of an instruction set has a name of its own.
+    # Functions in the namespace of an instruction set have distinct names.
     texts = {
         path: text for path in sorted(seen) if "namespace iuscore::IUSCORE_ISA {" not in (text := path.read_text())
     }
@@ -113,7 +113,7 @@ def test_planted_inline_functions_are_found() -> None:
 
 
 def test_kernels_have_no_static_shared_memory() -> None:
-    """Launcher.launch (csrc/cuda/launch.h) asks for all the shared memory there is, which leaves none for that."""
+    """Launcher.launch (csrc/cuda/launch.h) requests all shared memory, which leaves none for static arrays."""
     texts = {path.name: path.read_text() for path in (ROOT / "csrc" / "cuda").iterdir()}
     found = {name: re.findall(r"(\w*) *\b__shared__", text) for name, text in texts.items()}
     assert {name: words for name, words in found.items() if words} == {"block.cuh": ["extern"]}
@@ -247,7 +247,7 @@ def file_imports() -> dict[str, set[str]]:
 
 
 def in_circles(imports: Mapping[str, set[str]]) -> list[str]:
-    """The modules from which their imports lead back to them."""
+    """The modules that import themselves through others."""
 
     def reached(start: str) -> set[str]:
         seen: set[str] = set()

@@ -26,7 +26,7 @@ else:  # Python 3.10
     import tomli as tomllib
 
 LARGEST_WHEEL = 5_000_000
-# What lies about in a working tree and belongs to no sdist.
+# Untracked files of a working tree, which do not belong into an sdist.
 LEFT_BEHIND = ("build/cp0/CMakeCache.txt", "python/iuscore/_core.so", "shared/data/image.png", "docs/_build/index.html")
 
 

@@ -1,4 +1,4 @@
-"""What a command or a worker imports before its first score: each start pays for it."""
+"""Imports of a command or a worker before its first score; each of them delays the start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of the source tree and of the build share: its files, its tools, and how they are run."""
+"""Shared by the tests of the source tree and of the build: files, tools, and how to run them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def python(*arguments: str | Path, **options: object) -> subprocess.CompletedPro
 
 
 def missing(why: str) -> None:
-    """Skips the test for want of a tool; with CI=true that is a failure, or a gate would be open unseen."""
+    """Skip the test because a tool is missing; with CI=true this is a failure, so that no check is lost unseen."""
     if CI:
         pytest.fail(f"CI=true, but {why}")
     pytest.skip(why)

@@ -1,4 +1,4 @@
-"""What a scorer says of images that are not what they seem."""
+"""Warnings and notes of a scorer about images on another scale or far from real ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a scorer takes as images and as target, and what its scores can be turned into."""
+"""Images and targets that a scorer takes, and the forms that its scores can take."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said about a score: every sentence, and when it is left out."""
+"""Every sentence about a score, and when it is left out."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class TestChanges:
         ("one", "other", "together"),
         [
             (("homogeneity", 3.0), ("homogeneity", 2.0), True),
-            (("homogeneity", 3.0), ("mean difference", -2.0), True),  # both: pixels differ less
+            (("homogeneity", 3.0), ("mean difference", -2.0), True),  # both mean that pixels differ less
             (("homogeneity", 3.0), ("difference", 2.0), False),
             (("homogeneity", 3.0), ("homogeneity", -2.0), False),
         ],
@@ -128,7 +128,7 @@ class TestLabels:
         assert label_notes({"a": TargetSummary(9, MeanIus(0.0), (), toward_other=0.9)}, ("a", "b", "c")) == []
 
     def test_notes_on_labels_are_printed(self, texture: Path, command: Command, tmp_path: Path) -> None:
-        """The images of each class in the folder of the other."""
+        """The images of each class lie in the folder of the other class."""
         real = texture.parent / "real"
         for name, source in (("a", "b"), ("b", "a")):
             (tmp_path / "swapped").mkdir(exist_ok=True)
