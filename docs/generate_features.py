@@ -18,31 +18,31 @@ _INTRODUCTION = """\
 
 # The features of the texture model
 
-What a model of kind `texture` looks at: {color} numbers of a color image in {groups} groups, {gray} of a gray one.
-A group is what the model adds up, and what scores and pictures name; the features inside it go through one small
-network together.
+The inputs of a model of kind `texture`: {color} numbers for a color image in {groups} groups, {gray} for a gray image.
+Each group has one small network for all its features. The model adds the outputs of the groups, and scores and pictures
+name the groups.
 
-Images are brought to one size first (128x128 unless `--size` says otherwise), because texture depends on resolution.
-Each pixel gets one 8-bit code per plane ([Texture statistics](texture_stats.md)); "of full range" below is in units of
-256 such codes. **Share** features are square roots of the share of pixels in one of 16 parts of a plane's range. The
-model uses them, but explanations name **statistics** only. The last two columns are the sentences that explanations
-use: what an image with a higher value looks like, compared with other images, and one with a lower value. What stands
-in brackets after "perhaps" are common causes, not findings: different causes can move one statistic the same way.
+Images are first resized to one size (128x128, or as `--size` says), because texture depends on resolution. Each pixel
+gets one 8-bit code per plane ([Texture statistics](texture_stats.md)); "of full range" below is in units of 256 such
+codes. **Share** features are square roots of the share of pixels in one of 16 parts of a plane's range. The model uses
+them, but explanations name **statistics** only. The last two columns are the sentences of explanations: how an image
+with a higher or a lower value looks, compared with other images. "Perhaps" in brackets introduces common causes, not
+findings: different causes can move a statistic in the same way.
 
-Distances are in pixels of the size measured at: `fine` is 1, `broad` is 4. Co-occurrence statistics are means over
-four directions, so an image turned by 90 degrees has the same ones; how far the directions differ is the group
-`direction`. Lightness there is in 32 steps.
+Distances are in pixels of the resized image: `fine` is 1, `broad` is 4. Co-occurrence statistics use 32 levels of
+lightness. They are means over four directions, so they do not change if the image is turned by 90 degrees; the group
+`direction` measures how far the directions differ.
 
-Hues form a circle. It is cut at cyan: from there codes run over blue, magenta, red (in the middle), yellow and green
-back to cyan.
+Hues form a circle, which is cut at cyan: the codes run from cyan over blue, magenta, red (in the middle), yellow and
+green back to cyan.
 
-Skewness and kurtosis stay in their ranges up to 170x170 pixels. One pixel that stands out of more gives larger ones.
-A correlation is clamped to -0.999..0.9999 before its inverse hyperbolic tangent is taken; no other feature is clamped
-here. A model clamps every feature at three standard deviations of its training images ([The
+Skewness and kurtosis stay in their ranges up to 170x170 pixels. In larger images a single outlying pixel can exceed
+them. A correlation is clamped to -0.999..0.9999 before its inverse hyperbolic tangent is taken; no other feature is
+clamped here. A model clamps every feature at three standard deviations of its training images ([The
 measure](measure.md#the-texture-model)).
 
-What an image cannot have is defined too: without a colored pixel all values of `hue` are 0, and in an image of one
-color correlation counts as perfect and all spreads are 0.
+Undefined cases have fixed values: without a colored pixel all values of `hue` are 0; in an image of one color the
+correlation is perfect and all spreads are 0.
 
 ```python
 from iuscore import phantoms
@@ -57,12 +57,12 @@ Counting has no gradient: asking for one is an error.
 
 ## Masks
 
-`texture_features(images, mask=...)` measures some of the pixels: those that are not 0 in `mask`, bool or uint8
-[B, H, W] (or a list of [H, W]); or, with `mask="border"`, all but the black border that `border_masks` finds by the
-rule in [Borders and masks](fit.md#borders-and-masks). Pixels that are left out change no bit of any feature: they are
-blanked before images are resized, and a resized pixel counts only if all pixels it is made of do. Pairs count where
-both pixels do, edges where the whole 3x3 neighborhood does; a block of `light-dark` without a counted pixel has the
-mean of the image. An image with no counted pixel left has NaN throughout.
+`texture_features(images, mask=...)` measures only the pixels that are not 0 in `mask`, bool or uint8 [B, H, W] (or a
+list of [H, W]). With `mask="border"` it measures all pixels except the black border, which `border_masks` finds by the
+rule in [Borders and masks](fit.md#borders-and-masks). Pixels outside the mask change no bit of any feature: they are
+set to 0 before images are resized, and a resized pixel counts only if all pixels that it is computed from count. A pair
+counts if both pixels do, an edge if the whole 3x3 neighborhood does. A block of `light-dark` without a counted pixel
+has the mean of the image. If no pixel of an image counts, all its features are NaN.
 
 ```python
 from iuscore.features import border_masks
@@ -109,8 +109,8 @@ _GLCM = """\
 
 # Co-occurrence features
 
-`iuscore.ops.glcm_features` turns images (or matrices that are there already) into features of their co-occurrence
-matrices. From images the matrices are never written out: they stay in the cache, on a GPU in shared memory.
+`iuscore.ops.glcm_features` computes features of co-occurrence matrices, from images or from given matrices. The
+matrices of images are never written to memory: they stay in the cache, on a GPU in shared memory.
 
 ```python
 import torch, iuscore
@@ -125,12 +125,12 @@ Gray levels, offsets and masks are those of {doc}`glcm`.
 
 ## Features
 
-p[i, j] is the matrix over its sum, i the level of the first and j of the second pixel, from 0 to L - 1. P and Q are its
-row and column sums, m and n their means; s[k] is the sum of p where i + j = k, d[k] where |i - j| = k. 0 log 0 is 0. N
-is IBSI's Ng, the number of gray levels: the largest level among the counted pixels of the image, counted from 1. It
-comes from the image and not from `levels`, so it is each image's own; of matrices it is the largest level with a count.
-Features whose value depends on whether levels begin at 0 or 1 say so. f1 ... f14 are the numbers of Haralick 1973;
-codes like ACUI are those of the Image Biomarker Standardization Initiative (IBSI).
+p[i, j] is the matrix divided by its sum, i the level of the first and j of the second pixel, from 0 to L - 1. P and Q
+are its row and column sums, m and n their means; s[k] is the sum of p where i + j = k, d[k] where |i - j| = k. 0 log 0
+is 0. N is IBSI's Ng, the number of gray levels: the largest level among the counted pixels of the image, counted from
+1. N depends on the image and not on `levels`; for given matrices, N is the largest level with a count. The column
+"levels from" is filled if the value depends on whether levels begin at 0 or 1. f1 ... f14 are the numbers of Haralick
+1973; codes like ACUI are those of the Image Biomarker Standardization Initiative (IBSI).
 
 """
 
@@ -141,25 +141,26 @@ _GLCM_REST = """\
 {presets}
 
 mahotas, IBSI and Haralick's paper count every pair in both directions, and so do their presets unless `symmetric` says
-otherwise; `skimage` counts each pair once, as `graycomatrix` does by default. What else is particular: mahotas takes
-f10 as the variance of the entries of d over the largest level of the image. The exponential of f13 gets entropies in
-bits, as in IBSI and mahotas; Haralick's paper names no base of its logarithm. Haralick's paper prints f7, the sum
-variance, with f8, the sum entropy, where f6, the sum average, belongs; that is a well-known misprint. The presets
-take the variance around the sum average, as IBSI and mahotas do.
+otherwise; `skimage` counts each pair once, as `graycomatrix` does by default. Three more conventions: mahotas computes
+f10 as the variance of the entries d[0] to d[g], where g is the largest level of the image. The exponential in f13 uses
+entropies in bits, as in IBSI and mahotas; Haralick's paper does not name the base of its logarithm. In f7, the sum
+variance, Haralick's paper prints f8, the sum entropy, instead of f6, the sum average, a well-known misprint. The
+presets compute the variance around the sum average, as IBSI and mahotas do.
 
 ## How it is computed
 
 Every feature but the maximal correlation coefficient follows from integers: sums of i, j, i^2, j^2, ij, and the
-histograms of i + j and |i - j|. The entropies are sums of c log2 c, each rounded to a fixed-point integer, so no
-order of summation shows: results are equal in every bit for any batch size, number of threads and CPU instruction
-set, and between CPU and CUDA. PyTorch's differ in the rounding of float64. The fraction has 58 - b bits, where 2^b is
-the first power of two above twice the number of pixels: entropies of 128x128 images are off by at most 2^-43.
-Features follow from the sums in float64, with a logarithm of the library's own (`core/haralick_values.h`).
+histograms of i + j and |i - j|. The entropies are sums of c log2 c, each rounded to a fixed-point integer, so the order
+of summation does not matter: results are equal in every bit for any batch size, number of threads and CPU instruction
+set, and between CPU and CUDA. PyTorch's results differ by float64 rounding. The fraction has 58 - b bits, where 2^b is
+the first power of two above twice the number of pixels: entropies of 128x128 images are off by at most 2^-43. The
+features are computed from the sums in float64, with a logarithm of this library (`core/haralick_values.h`).
 
-On a CPU a matrix is counted in a workspace that stays in the cache, over the levels that the image has, and one
-triangle of it where it is symmetric; it is read once, row by row, and cleared on the way. On a GPU a block takes an
-image or some of its offsets and counts in shared memory, in bands of rows where the matrix does not fit. The maximal
-correlation coefficient needs singular values, which PyTorch computes from `glcm`; it is far slower than the others.
+On a CPU a matrix is counted in a workspace that stays in the cache. The workspace covers only the levels of the image,
+and only one triangle if the matrix is symmetric. The matrix is read once, row by row, and cleared in the same pass. On
+a GPU a block counts an image, or some of its offsets, in shared memory; a matrix that does not fit is counted in bands
+of rows. The maximal correlation coefficient needs singular values, which PyTorch computes from `glcm`; it is far slower
+than the others.
 
 ## Where there is nothing to measure
 

@@ -115,9 +115,7 @@ class TestAhead:
         assert next(ahead).uid == "0"
         for taken in range(1, 6):
             time.sleep(0.05)  # gives the threads time to run ahead
-            assert (
-                len(begun) <= taken + 4 + 2
-            )  # handed out, waiting, and one per thread that passed the limit at the same time
+            assert len(begun) <= taken + 4 + 2  # handed out, waiting, and one per thread that passed at the same time
             assert next(ahead).uid == str(taken)
         assert [sample.uid for sample in ahead] == [str(i) for i in range(6, 60)]
 

@@ -123,7 +123,5 @@ def test_legends_have_units_that_readers_know() -> None:
     shapes = {shape.feature.name: shape for shape in shape_functions(Ensemble([member]).eval(), "b")}
     for name, (_, (low, high)) in bent.items():
         assert named(shapes[name]).endswith(f", 1 sd: {low:.2g} to {high:.2g})")
-    assert (
-        named(shapes["lightness mean"]) == "mean (mean 0.5, sd 0.2)"
-    )  # the standard deviation is 0.25, shown with one digit
+    assert named(shapes["lightness mean"]) == "mean (mean 0.5, sd 0.2)"  # the sd is 0.25, shown with one digit
     assert [f.name for f in FEATURES["color"] if f.undone is None and ("tanh" in f.unit or "sinh" in f.unit)] == []

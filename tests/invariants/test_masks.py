@@ -119,7 +119,7 @@ def test_text_and_specks_in_the_border_are_no_image(name: str, most: int, turns:
 @pytest.mark.parametrize("name", SHAPES)
 @pytest.mark.parametrize("quality", [40, 75, 95])
 def test_borders_are_found_after_jpeg_compression(name: str, quality: int) -> None:
-    """After JPEG with chroma subsampling at most 0.1 % of the border counts as image, and at most 5 % of the image is lost."""
+    """After JPEG, border pixels are at most 0.1 % of the image area, and at most 5 % of the image is lost."""
     inside = shape(name, 400, 480)
     images = []
     for picture in np.where(inside[..., None], pictures(2, 400, 480), np.uint8(4)):

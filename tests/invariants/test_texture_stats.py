@@ -55,7 +55,7 @@ def test_a_mirror_image_swaps_the_diagonals(backend: BackendUnderTest, images: T
 
 @given(images=batches(), border=st.integers(1, 5))
 def test_a_masked_border_does_not_count(backend: BackendUnderTest, images: Tensor, border: int) -> None:
-    """Except coarse-fine: it leaves out pixels with an incomplete neighborhood at a mask, but not at the image's edge."""
+    """Except coarse-fine: it leaves out pixels with an incomplete neighborhood at a mask, but not at an edge."""
     framed = torch.nn.functional.pad(images, (0, 0, border, border, border, border))
     mask = torch.zeros(framed.shape[:3], dtype=torch.bool)
     mask[:, border:-border, border:-border] = True

@@ -69,7 +69,7 @@ class TestRecord:
         assert load(whole).classes == ("normal", "polyp")
 
     def test_the_hash_does_not_depend_on_the_order_of_keys(self, whole: Path) -> None:
-        """The hash covers everything except itself, also the hash of the weights, for any order and layout of the JSON."""
+        """The hash covers everything except itself, also that of the weights, in any order and layout of the JSON."""
         config = json.loads((whole / "config.json").read_text())
         text = json.dumps(
             {k: v for k, v in config.items() if k != "config_sha256"}, sort_keys=True, separators=(",", ":")
