@@ -126,11 +126,11 @@ Gray levels, offsets and masks are those of {doc}`glcm`.
 ## Features
 
 p[i, j] is the matrix divided by its sum, i the level of the first and j of the second pixel, from 0 to L - 1. P and Q
-are its row and column sums, m and n their means; s[k] is the sum of p where i + j = k, d[k] where |i - j| = k. 0 log 0
-is 0. N is IBSI's Ng, the number of gray levels: the largest level among the counted pixels of the image, counted from
-1. N depends on the image and not on `levels`; for given matrices, N is the largest level with a count. The column
-"levels from" is filled if the value depends on whether levels begin at 0 or 1. f1 ... f14 are the numbers of Haralick
-1973; codes like ACUI are those of the Image Biomarker Standardization Initiative (IBSI).
+are its row and column sums, m and n their means; s[k] is the sum of p where i + j = k, d[k] where |i - j| = k. 0 log
+0 is 0. N is IBSI's Ng, the number of gray levels: the largest level among the counted pixels of the image (the first
+level is 1). N depends on the image and not on `levels`; for given matrices, N is the largest level with a count. The
+column "levels from" is filled if the value depends on whether levels begin at 0 or 1. f1 ... f14 are the numbers of
+Haralick 1973; codes like ACUI are those of the Image Biomarker Standardization Initiative (IBSI).
 
 """
 
