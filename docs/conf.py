@@ -43,7 +43,6 @@ default_role = "literal"  # docstrings put names between single backticks
 nitpicky = True
 nitpick_ignore_regex = [
     (r"py:.*", r"(?!iuscore\b)[\w.]+"),
-    (r"py:.*", r"[\w.]+\[.*"),  # Annotated[int, ...] of the records, cut at its first comma
 ]
 
 
