@@ -17,7 +17,7 @@ from iuscore.features.registry import COLOR_GROUPS, Feature
 Array = npt.NDArray[np.floating[Any]]
 
 MIN_SD = 1.0 / 256.0
-"""Smallest standard deviation to divide by, one 8-bit step: otherwise a change of rounding would look large."""
+"""Smallest standard deviation to divide by, one 8-bit step. Otherwise a change of rounding would look large."""
 
 COLORLESS = "the images have no color"
 """Text for the color groups of images without color, because the hue of a gray pixel has no meaning."""
@@ -33,7 +33,7 @@ CORRELATION_DIGITS = 3
 """Decimals of the correlations in a profile."""
 
 MIN_NEIGHBORS, MAX_NEIGHBORS = 25, 1600
-"""Fewest and most images for nearest-neighbor distances: fewer say too little, and the cost grows with the square."""
+"""Fewest and most images for nearest-neighbor distances. Fewer say too little, and the cost grows with the square."""
 
 
 _Number = Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)]

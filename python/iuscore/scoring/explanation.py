@@ -18,7 +18,7 @@ Array = npt.NDArray[np.floating[Any]]
 
 
 MIN_SD = 0.05
-"""Smallest standard deviation to divide by: a component that saturates the tanh has almost no spread, and its shift
+"""Smallest standard deviation to divide by. A component that saturates the tanh has almost no spread, and its shift
 would be thousands of standard deviations."""
 
 
@@ -43,7 +43,7 @@ class ComponentReason:
 
     @property
     def difference(self) -> float:
-        """Contribution minus baseline: how this component differs from the real class in the model's output."""
+        """Contribution minus baseline, which is how this component differs from the real class in the model's output."""
         return self.contribution - self.baseline
 
 

@@ -145,7 +145,7 @@ class MeanSums:
 
     @property
     def independent(self) -> int:
-        """Number of independent observations: groups if there are groups, else rows."""
+        """Number of independent observations, that is groups if there are groups, else rows."""
         return len(self._places) or self.n
 
     @property
