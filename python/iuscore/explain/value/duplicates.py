@@ -40,7 +40,8 @@ class RealPairs:
 
     def __init__(self, rows: Mapping[View, Floats], labels: Labels, classes: int, seed: int) -> None:
         self.places = balanced_places(labels, classes, seed, PAIRED)
-        self.squares = {v: squared_distances(rows[v][self.places], rows[v][self.places]) for v in COPY_VIEWS}
+        real = {view: rows[view][self.places] for view in COPY_VIEWS}
+        self.distances = {view: np.sqrt(squared_distances(each, each)) for view, each in real.items()}
 
     def median_distance(self, weights: Array | None = None) -> dict[View, float]:
         """View -> median distance between two different images, each as often as ``weights`` [N] says."""
@@ -49,7 +50,7 @@ class RealPairs:
         first, second = np.triu_indices(len(chosen), 1)
         first, second = chosen[first], chosen[second]
         first, second = first[first != second], second[first != second]
-        return {view: float(np.sqrt(np.median(squares[first, second]))) for view, squares in self.squares.items()}
+        return {view: float(np.median(each[first, second])) for view, each in self.distances.items()}
 
 
 def copy_counts(rows: Mapping[View, Floats], labels: Labels, distance: Mapping[View, float]) -> Labels:

@@ -28,8 +28,10 @@ from iuscore.explain.value.learners import Floats
 from iuscore.explain.value.linear import Labels
 from iuscore.explain.value.views import (
     COMPONENTS,
+    FILTERS,
     PATCH_SIDE,
     VIEWS,
+    WINDOW,
     PatchFilters,
     View,
     count_of,
@@ -92,6 +94,12 @@ class ReferenceRecord:
     format: int = 1
 
     FORMAT: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        if len(self.counts) != len(self.classes):
+            raise ValueError(f"counts: expected one for each of {len(self.classes)} classes, got {len(self.counts)}")
+        if len(self.size) != 2:
+            raise ValueError(f"size: expected height and width, got {len(self.size)}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -300,6 +308,12 @@ def _rebuilt(record: ReferenceRecord, tensors: Mapping[str, Tensor]) -> Referenc
         width = len(arrays[f"{view}.mean"])
         if arrays[f"{view}.rows"].shape != (n, width) or arrays[f"{view}.scale"].shape != (width,):
             raise ValueError(f"{view}: expected [{n}, {width}], got {list(arrays[f'{view}.rows'].shape)}")
+    components = len(arrays["patch.mean"])
+    values = WINDOW**2 * (3 if record.kind == "color" else 1)
+    wanted = {"patch.filters": (values, FILTERS), "patch.bias": (FILTERS,), "patch.pca_mean": (8 * FILTERS,)}
+    for name, shape in (wanted | {"patch.pca": (8 * FILTERS, components)}).items():
+        if arrays[name].shape != shape:
+            raise ValueError(f"{name}: expected {list(shape)}, got {list(arrays[name].shape)}")
     if not all(np.isfinite(array).all() for array in arrays.values()):
         raise ValueError("values that are not finite")
     return ReferenceViews(
