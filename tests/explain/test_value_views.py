@@ -12,7 +12,8 @@ import torch
 
 from iuscore import UserError, phantoms
 from iuscore.explain.value import ReferenceViews
-from iuscore.explain.value.reference import CONFIG_NAME, WEIGHTS_NAME, label_numbers
+from iuscore.explain.value.arguments import label_numbers
+from iuscore.explain.value.reference import CONFIG_NAME, WEIGHTS_NAME
 from iuscore.explain.value.views import VIEWS, learned_filters, patch_responses, patches, thumb
 from iuscore.features import texture_features
 from iuscore.ops import Kind, resize

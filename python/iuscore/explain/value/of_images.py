@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from iuscore.errors import UserError
+from iuscore.explain.value.arguments import label_numbers
 from iuscore.explain.value.duplicates import copy_counts
 from iuscore.explain.value.judge import NeighborVotes, moments_of
 from iuscore.explain.value.linear import Array, discriminants, influence, problems
 from iuscore.explain.value.records import ImageValues
-from iuscore.explain.value.reference import ReferenceViews, label_numbers
+from iuscore.explain.value.reference import ReferenceViews
 from iuscore.explain.value.shapley import neighbor_shapley
 from iuscore.explain.value.views import VIEWS, View, count_of
 from iuscore.ops._images import Images, Layout

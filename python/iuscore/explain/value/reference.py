@@ -22,7 +22,8 @@ from torch import Tensor
 from iuscore._run.files import atomic_write
 from iuscore._run.records import SHA256, from_json, parse_json, require_format, to_json
 from iuscore._run.regular_files import regular_only
-from iuscore.errors import UserError, bounded, class_named, closest_match
+from iuscore.errors import UserError, bounded
+from iuscore.explain.value.arguments import checked_classes, checked_size, label_numbers
 from iuscore.explain.value.duplicates import RealPairs, balanced_places
 from iuscore.explain.value.learners import Floats
 from iuscore.explain.value.linear import Labels
@@ -162,8 +163,8 @@ class ReferenceViews:
             UserError: fewer than 10 images of a class, unknown labels, other lengths, images that are not finite or
                 flat. TypeError, ValueError: see `iuscore.ops.texture_stats`.
         """
-        names = _checked_classes(classes)
-        size = _checked_size(size)
+        names = checked_classes(classes)
+        size = checked_size(size)
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
             raise UserError(f"seed: expected a whole number of at least 0, got {bounded(seed)}")
         found = label_numbers(labels, names, count_of(images))
@@ -337,46 +338,6 @@ def _content(path: Path) -> bytes:
         raise UserError(
             f"{path}: cannot be read: {error.strerror}; give the folder that ReferenceViews.save wrote"
         ) from None
-
-
-def label_numbers(labels: Sequence[str] | Sequence[int] | npt.NDArray[Any], classes: Sequence[str], n: int) -> Labels:
-    """Labels as places in ``classes``: int64 [n].
-
-    Raises:
-        UserError: another number of labels, or one that is no class.
-
-    Example:
-        >>> label_numbers(["b", "a", "B"], ["a", "b"], 3).tolist(), label_numbers([1, 0], ["a", "b"], 2).tolist()
-        ([1, 0, 1], [1, 0])
-    """
-    given = labels.tolist() if isinstance(labels, np.ndarray | Tensor) else list(labels)
-    if len(given) != n:
-        raise UserError(f"labels: expected one per image, {n}, got {len(given)}")
-    found = np.empty(n, np.int64)
-    for i, label in enumerate(given):
-        if isinstance(label, str) and (name := class_named(label, classes)) is not None:
-            found[i] = list(classes).index(name)
-        elif isinstance(label, int) and not isinstance(label, bool) and 0 <= label < len(classes):
-            found[i] = label
-        else:
-            close = closest_match(label, classes) if isinstance(label, str) else None
-            meant = f"; did you mean {close!r}?" if close else f"; or a place from 0 to {len(classes) - 1}"
-            raise UserError(f"labels[{i}]: expected one of {', '.join(classes)}, got {bounded(label)}{meant}")
-    return found
-
-
-def _checked_classes(classes: Sequence[str]) -> tuple[str, ...]:
-    names = tuple(classes) if not isinstance(classes, str) else ()
-    if len(names) < 2 or len(set(names)) < len(names) or not all(isinstance(name, str) for name in names):
-        raise UserError(f"classes: expected two different names or more, got {bounded(classes)}")
-    return names
-
-
-def _checked_size(size: Any) -> tuple[int, int]:
-    pair = tuple(size) if isinstance(size, Sequence) else ()
-    if len(pair) != 2 or not all(isinstance(side, int) and side >= PATCH_SIDE for side in pair):
-        raise UserError(f"size: expected (height, width) of at least {PATCH_SIDE} each, got {bounded(size)}")
-    return pair[0], pair[1]
 
 
 def _scale(view: View, sd: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
