@@ -124,7 +124,7 @@ class SetValue:
 
     @property
     def lines(self) -> list[str]:
-        """In words: the numbers or why they cannot be said, and what departs from real images beyond chance."""
+        """The numbers in words, why they cannot be said, and what departs from real images beyond chance."""
         pix = self.pix5 or self.pix4
         lines = [f"cannot be said: {reason}" for reason in self.cannot_be_said]
         lines += [f"transfer {_said(self.transfer)}", f"expected AUROC {_said(pix)}"]

@@ -224,12 +224,12 @@ class ReferenceViews:
 
     @cached_property
     def balanced(self) -> Labels:
-        """Places of the class-balanced reference: as many images of each class, `BALANCED` at most, drawn by seed."""
+        """Places of as many images of each class, `BALANCED` at most, drawn by seed."""
         return balanced_places(self.labels, len(self.record.classes), self.record.seed, BALANCED)
 
     @cached_property
     def median_distance(self) -> dict[View, float]:
-        """View -> median distance between two images, at most 150 of each class."""
+        """Median distance between two images, at most 150 of each class, of the views ``texture`` and ``patch``."""
         return RealPairs(self.rows, self.labels, len(self.record.classes), self.record.seed).median_distance()
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
