@@ -117,6 +117,12 @@ def test_a_defect_of_one_class_is_named_with_its_class(
     assert first.words == feature.words(first.shift)
 
 
+def test_clean_sets_rarely_have_a_group_beyond_chance(real: ReferenceViews) -> None:
+    """About one in nine: of 12 more than 5 with a chance of 1 in 1,000."""
+    found = [of(real, drawn(seed=seed), splits=8) for seed in range(10, 22)]
+    assert sum(any(each.beyond_chance for each in one.contrast) for one in found) <= 5
+
+
 def test_a_blurred_class_is_softer_whichever_it_is(real: ReferenceViews) -> None:
     for only, softer in (("abnormal", 1), ("normal", -1)):
         by_group = {each.group: each for each in of(real, drawn(only=only, blur=0.8)).contrast}

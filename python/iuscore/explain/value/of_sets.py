@@ -12,7 +12,7 @@ from iuscore.errors import UserError, bounded
 from iuscore.explain.value.arguments import label_numbers
 from iuscore.explain.value.contrast import GroupDifference, group_differences
 from iuscore.explain.value.judge import Judge, Numbers, at_most, half_swapped, halves, moments_of, resamples
-from iuscore.explain.value.linear import Labels, problems
+from iuscore.explain.value.linear import TINY, Array, Labels, problems
 from iuscore.explain.value.records import GroupContrast, Measure, SetValue
 from iuscore.explain.value.reference import ReferenceViews
 from iuscore.explain.value.views import VIEWS, View, count_of
@@ -191,13 +191,13 @@ def _contrast(
     features = FEATURES[reference.record.kind]
     real = moments_of(reference.rows["texture"], reference.labels, len(names))
     means = real.total / real.count[:, None]
+    bounds = chance_bounds([some.moved for some in controls["real"]])
     found = []
     for p, k in enumerate(problems(len(names))):
         other = names[1 - k] if len(names) == 2 else "the others"
         for g, each in enumerate(group_differences(judge.means, means, real.count, features, k)):
             moved = measure(lambda numbers, p=p, g=g: float(numbers.moved[p, g]), 0.0, np.inf)  # type: ignore[misc]
-            halves_moved = [float(some.moved[p, g]) for some in controls["real"]]
-            beyond = bool(halves_moved) and each.moved > max(halves_moved)
+            beyond = bounds is not None and bool(each.moved > bounds[p, g])
             found.append(
                 GroupContrast(
                     each.group, names[k], other, moved, beyond, each.feature, each.shift, each.words,
@@ -205,6 +205,30 @@ def _contrast(
                 )
             )  # fmt: skip
     return tuple(sorted(found, key=lambda each: -each.moved.value))
+
+
+def chance_bounds(real: Sequence[Array]) -> Array | None:
+    """What no group of real images exceeds: the mean of each group, times the largest such ratio of any group.
+
+    A new real set like them exceeds its bound in any group with a chance of about 1 in the number of halves + 1, since
+    its largest ratio is as likely as any to be the largest of all.
+
+    Args:
+        real: ``moved`` of halves of real images, [P, G] each.
+
+    Returns:
+        [P, G]; None of no halves.
+
+    Example:
+        >>> chance_bounds([np.array([[1.0, 10.0]]), np.array([[3.0, 10.0]])]).tolist()
+        [[3.0, 15.0]]
+    """
+    if not real:
+        return None
+    moved = np.stack(real)
+    mean = moved.mean(axis=0)
+    bounds: Array = mean * (moved / np.maximum(mean, TINY)).max()
+    return bounds
 
 
 def _sides(difference: GroupDifference, target: str, other: str) -> tuple[str, ...]:

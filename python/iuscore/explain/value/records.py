@@ -45,7 +45,8 @@ class GroupContrast:
         group: of features. target, other: the class, and what it is set against ("the others" of more than one).
         moved: `Measure` of the root mean square of D_S - D_R in standard deviations of real images; of halves of real
             images it is above 0 by chance.
-        beyond_chance: whether ``moved`` is above that of all halves of real images; False where there are none.
+        beyond_chance: whether ``moved`` is above what halves of real images reach in any group, relative to the mean of
+            the group over halves; False where there are none.
         feature, shift: the statistic whose D_S - D_R is largest, and that difference with its sign.
         words: what the target looks like beside the other, more than in real images.
         sides: the classes whose own mean moved: both names, or the one that moved more than twice as far.
