@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from iuscore.cli._fit import auroc_notes
 from iuscore.fit import open_splits
 from iuscore.fit.findings import ALIKE, Findings, _steps
 from iuscore.images import Sample, Source
+from iuscore.models.record import DataRecord, Figures, ModelRecord
 from tests.fixtures import TINY, Command, Ran, class_folders, record_of
 
 
@@ -218,9 +218,9 @@ class TestNearDuplicates:
         assert int((steps["train"] @ steps["test"].T > ALIKE).sum()) <= 2
 
 
-def record(auroc: float | None, counts: dict[str, int], part: str = "val") -> dict[str, Any]:
-    key = "validation" if part == "val" else "test"
-    return {key: {"auroc": auroc}, "data": {"counts": {part: counts}}}
+def record(auroc: float | None, counts: dict[str, int], part: str = "val") -> ModelRecord:
+    figures = {"validation" if part == "val" else "test": Figures(auroc=auroc)}
+    return ModelRecord(data=DataRecord(counts={part: counts}), **figures)
 
 
 class TestWhatTheAurocSays:

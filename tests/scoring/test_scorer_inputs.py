@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -179,10 +180,10 @@ class TestScores:
         middle = (
             f"{float(values.double().mean()):.3f} on average, {float(values.min()):.3f} to {float(values.max()):.3f}"
         )
-        assert repr(scorer(floats, target="a")) == f"Scores(4 images against a: IUS {middle})"
+        assert repr(replace(scorer(floats, target="a"), judge=None)) == f"Scores(4 images against a: IUS {middle})"
         assert repr(scorer(floats[:0], target="a")) == "Scores(0 images)"
         assert repr(scorer(floats[:1], target="b")).startswith("Scores(1 image against b: IUS ")
         broken = floats.copy()
         broken[0, 0, 0] = np.nan
-        assert repr(scorer(broken, target=[0, 1, 0, 1])).endswith(", 1 without a score)")
+        assert ", 1 without a score" in repr(scorer(broken, target=[0, 1, 0, 1]))
         assert repr(scorer(broken[:1], target=0)) == "Scores(1 image against a: 1 without a score)"

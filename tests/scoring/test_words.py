@@ -67,7 +67,12 @@ class TestChanges:
         )
 
     @pytest.mark.parametrize(
-        ("n", "words"), [(1, "what single real images show"), (7, "what real sets of 7 images show by chance")]
+        ("n", "words"),
+        [
+            (1, "what single real images show"),
+            (12, "what real sets of 12 images show by chance"),
+            (7, "what real sets of 7 images show by chance; so few images show large changes only"),
+        ],
     )
     def test_changes_within_chance_are_not_named(self, n: int, words: str) -> None:
         (line,) = change_lines([change("hue", "mean", 0.3)], "a", n)
@@ -166,11 +171,19 @@ class TestResolution:
         seen.add([64], [128])
         assert seen.note() == "1 of 2 images are 64x128, measured at 128x64: detail finer than 2 pixels is not seen"
 
-    @pytest.mark.parametrize("sizes", [[], [(0, 0)], [(128, 128), (5, 7)]])
+    @pytest.mark.parametrize("sizes", [[], [(0, 0)], [(128, 128), (128, 90)]])
     def test_images_of_the_size_of_the_model_lose_nothing(self, sizes: list[tuple[int, int]]) -> None:
         seen = Resolution((128, 128))
         seen.add([w for w, _ in sizes], [h for _, h in sizes])
         assert seen.note() is None
+
+    def test_enlarged_images_are_named(self) -> None:
+        seen = Resolution((128, 128))
+        seen.add([128, 5], [128, 7])
+        assert seen.note() == (
+            "1 of 2 images are smaller than 128x128, the size at which the model measures, and were enlarged: softer "
+            "edges may come from that alone"
+        )
 
     def test_the_lost_detail_is_printed(self, texture: Path, command: Command, tmp_path: Path) -> None:
         noise = np.random.default_rng(0).integers(0, 256, (96, 64, 3), dtype=np.uint8)

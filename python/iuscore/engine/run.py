@@ -14,7 +14,7 @@ from iuscore._run.files import TEMPORARY_SUFFIX, atomic_write
 from iuscore._run.regular_files import not_a_file, regular_only
 from iuscore.engine import parts
 from iuscore.engine.plan import Plan, first_shard, make_plan
-from iuscore.engine.records import RunIdentity, RunRecord, read_json
+from iuscore.engine.records import ARITHMETIC, RunIdentity, RunRecord, read_json
 from iuscore.engine.settings import FROM_FOLDER, Settings
 from iuscore.engine.summary import SummaryBuilder
 from iuscore.errors import UserError
@@ -113,6 +113,7 @@ def open_run(
         group_by=group_by,
         map=dict(source.names.given) if source.names is not None and source.names.given else None,
         bits=source.bits,
+        arithmetic=ARITHMETIC,
     )
     if before:
         _compare(folder, before.identity, identity)

@@ -43,7 +43,7 @@ class ComponentReason:
 
     @property
     def difference(self) -> float:
-        """Contribution minus baseline, which is how this component differs from the real class in the model's output."""
+        """Contribution minus baseline, the difference from the real class in the output of the model."""
         return self.contribution - self.baseline
 
 
