@@ -104,14 +104,16 @@ def test_images_large_enough_to_count_three_pixels_at_a_time(
         with using(isa):
             counts = count(native, torch.from_numpy(images), layout="NHWC", **options)
             assert torch.equal(counts, expected)
-            values = [
-                ops.glcm_features(x, preset="ibsi", backend="native", dtype=torch.float64, **given).values
+            of_images, of_counts = (
+                ops.glcm_features(x, preset="ibsi", backend="native", dtype=torch.float64, **given)
                 for x, given in (
                     (torch.from_numpy(images).to(native.device), {"layout": "NHWC", **options}),
                     (counts.to(native.device), {"levels": None, "symmetric": False}),
                 )
-            ]
-        assert torch.allclose(values[0], values[1], rtol=1e-9, atol=1e-7)
+            )
+        # A matrix does not know the gray levels of pixels without a neighbor, by whose number these two are normalized.
+        known = [i for i, name in enumerate(of_images.names) if not name.endswith("_normalized")]
+        assert torch.allclose(of_images.values[..., known], of_counts.values[..., known], rtol=1e-9, atol=1e-7)
 
 
 @pytest.mark.parametrize("levels", [32, 256])

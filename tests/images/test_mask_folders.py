@@ -22,7 +22,7 @@ from iuscore.images import MaskedShards, Source, fingerprint, open_shards, open_
 from tests.fixtures import Command, class_folders, record_of, rows_of
 
 SIZE = 24
-FEW = ("--model", "texture", "--size", SIZE, "--epochs", 3, "--seeds", 1)
+FEW = ("--model", "texture", "--size", SIZE, "--epochs", 3, "--members", 1)
 
 
 def write_masks(images: Path, masks: Path, extension: str = ".png") -> Path:
@@ -126,7 +126,7 @@ class TestFolders:
         assert errors == {"a/05.png": "mask: no pixel counts at the model's size, 8 x 8"}
         assert np.isfinite(json.loads((tmp_path / "out/summary.json").read_text())["targets"]["a"]["ius"]["mean"])
         ran = command("fit", real, "--mask", tmp_path / "masks", "--out", tmp_path / "n", "--model", "texture",
-                      "--size", 8, "--epochs", 2, "--seeds", 1)  # fmt: skip
+                      "--size", 8, "--epochs", 2, "--members", 1)  # fmt: skip
         assert ran.status == 1
         assert "left out: a/05.png: mask: no pixel counts at the model's size, 8 x 8" in ran.err
 
