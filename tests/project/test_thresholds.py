@@ -22,7 +22,7 @@ THRESHOLDS = {
         f"`joint_distance_from_real` above {words.MAX_JOINT_DISTANCE}.",
         f"with a weight of {1 - change.RIDGE:g}, plus {change.RIDGE} times the unit matrix",
         f"by more than {out_of_distribution.MIN_INVERSION} spreads",
-        f"by less than {out_of_distribution.TURNED_BACK} times that distance",
+        f"by less than {out_of_distribution.MAX_DISTANCE_INVERTED} times that distance",
         f"that distance. At least {out_of_distribution.MIN_IMAGES_INVERTED} images are needed",
         f"below {notes.COPIES} a note says so. At least {change.MIN_NEIGHBORS} images are needed",
         f"made from more than {marks.KEPT:,} images",
