@@ -250,5 +250,5 @@ def test_write_refuses_folders_in_use_and_bad_numbers(tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
-def test_written_folders_say_that_they_hold_phantoms() -> None:
-    assert "Phantoms are phantoms: drawings for tests and demos, not evidence" in (phantoms.__doc__ or "")
+def test_the_documentation_says_that_phantoms_are_no_evidence() -> None:
+    assert "drawings for tests and demos, not evidence about any clinical image" in (phantoms.__doc__ or "")
