@@ -196,7 +196,12 @@ def test_floats() -> None:
         assert decoded.warnings == ("non-finite values",)
     assert reason(saved(Image.fromarray(values * 255), "TIFF")) == (
         "float values from 0 to 255 lie outside [0, 1]: "
-        "divide them by the largest value the scanner can give and save the file again"
+        "divide them by the largest value the scanner can give; save the file again"
+    )
+    values[0] = -1, 0.25, 1
+    assert reason(saved(Image.fromarray(values), "TIFF")) == (
+        "float values from -1 to 1 lie outside [0, 1]: "
+        "values from -1 to 1 become (x + 1) / 2, those of all images of the set alike; save the file again"
     )
 
 
