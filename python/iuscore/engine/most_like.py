@@ -15,8 +15,8 @@ from iuscore.scoring.words import MIXED, in_words
 Array = npt.NDArray[np.floating[Any]]
 Counts = Mapping[str, int]
 
-SURE = 1e-4
-"""Chance of so many images, per class, below which labels are said to be swapped even by a weak model."""
+MAX_P_OF_A_SWAP = 1e-4
+"""Largest p value, of each class, for a note that labels may be swapped where the model is weak."""
 
 MIN_IMAGES_OF_A_MIXTURE = 10
 """Fewest images of a set for a note that the set mixes classes."""
@@ -157,7 +157,7 @@ def weak_swap_note(most_like: Mapping[str, Counts], recall: Mapping[str, float])
     """What to say where a weak model takes more images for other classes than it takes real ones.
 
     A single opinion of a weak model means little; that every class has more such images than held-out real images, by
-    more than chance allows (binomial test, `SURE` for each class), does not happen to sets with the right labels.
+    more than chance allows (binomial test, `MAX_P_OF_A_SWAP` for each class), does not happen with the right labels.
 
     Args:
         most_like: class that images were compared with -> class -> number of images most like it.
@@ -174,7 +174,7 @@ def weak_swap_note(most_like: Mapping[str, Counts], recall: Mapping[str, float])
     said = []
     for name, by in most_like.items():
         n, others = sum(by.values()), sum(k for each, k in by.items() if each != name)
-        if name not in recall or binom.sf(others - 1, n, 1 - recall[name]) > SURE:
+        if name not in recall or binom.sf(others - 1, n, 1 - recall[name]) > MAX_P_OF_A_SWAP:
             return None
         expected = f"of held-out real ones {1 - recall[name]:.0%}".replace("%", " %")
         said.append(f"{others} of {n} images against {name} look most like another class ({expected})")

@@ -353,9 +353,8 @@ def _data_line(splits: Splits, prepared: Mapping[str, LabeledInputs], names: Seq
         f"{part} " + ", ".join(f"{name} {int((data.labels == k).sum())}" for k, name in enumerate(names))
         for part, data in prepared.items()
     ]
-    numbers = splits.train.classes and all(name.isdecimal() for name in splits.class_map or ())
-    labels = [f"{label} = {name}" for label, name in (splits.class_map or {}).items()] if numbers else []
-    return f"{'; '.join(counts)} ({splits.origin}{'; ' * bool(labels)}{', '.join(labels)})"
+    labels = [f"{label} = {name}" for label, name in (splits.class_map or {}).items() if label.isdecimal()]
+    return f"{'; '.join(counts)} ({'; '.join([splits.origin, *([', '.join(labels)] if labels else [])])})"
 
 
 def _numbers(splits: Splits, names: Sequence[str], classes: Sequence[str] | None) -> dict[str, str]:
