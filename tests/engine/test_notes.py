@@ -17,6 +17,7 @@ from iuscore.engine.texts import TextCounts
 from iuscore.fit import TextureOptions, fit, open_splits
 from iuscore.scoring import MeanIus, TargetSummary
 from iuscore.scoring.records import HeldOut
+from iuscore.scoring.words import doubt_of
 
 QUANTILES = {"0.05": 0.0, "0.25": 0.1, "0.5": 0.2, "0.75": 0.3, "0.95": 0.4}
 REAL = HeldOut(50, 0.2, QUANTILES)
@@ -88,3 +89,12 @@ def test_negatives_are_said_to_be_some(tmp_path: Path) -> None:
         assert entry.joint_distance_from_real is not None
         assert any("look like negatives" in note for note in run.summary.notes) == (part == "negatives")
         assert not any("lie far outside" in note for note in run.summary.notes)
+
+
+def test_exact_copies_are_counted_among_the_images_looked_at() -> None:
+    few = replace(WELL, n=9999, n_compared=1600, n_identical=2)
+    assert not few.repeats_itself
+    many = replace(few, n_identical=801)
+    assert many.repeats_itself
+    assert doubt_of(many).startswith("of little meaning: they are nearly copies of each other")
+    assert doubt_of(few) == ""

@@ -19,7 +19,7 @@ from iuscore.demo import (
     table_lines,
     tiny_model,
 )
-from iuscore.engine.notes import COPIES
+from iuscore.engine import COPIES
 from iuscore.features import GroupChange
 from iuscore.phantoms import DEFECT_TARGETS
 from iuscore.scoring import ComponentReason, Explanation

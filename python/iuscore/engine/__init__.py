@@ -5,7 +5,7 @@ from iuscore.engine.rows import read_scores
 from iuscore.engine.score import ScoringRun, score_source
 from iuscore.engine.settings import FROM_FOLDER
 from iuscore.engine.verify import Verified, verify
-from iuscore.scoring.words import COPIES
+from iuscore.scoring.records import COPIES
 
 __all__ = ["COPIES", "FROM_FOLDER", "ScoringRun", "Verified", "check_csv", "read_scores", "score_source", "verify",
            "write_csv"]  # fmt: skip

@@ -12,7 +12,8 @@ from iuscore.features.registry import COLOR_GROUPS
 from iuscore.images.listing import counted
 from iuscore.scoring import HeldOut, Scorer, TargetSummary
 from iuscore.scoring.color import COLOR_UNSEEN, COLORLESS_IMAGE
-from iuscore.scoring.words import COPIES, in_words, label_notes
+from iuscore.scoring.records import COPIES
+from iuscore.scoring.words import in_words, label_notes
 
 MAX_NAMED = 5
 """Most classes that a note names; a note on more classes gives the number of the rest."""
@@ -175,17 +176,22 @@ def set_notes(scorer: Scorer, targets: Mapping[str, TargetSummary], warnings: Te
             if entry.ius.mean is not None
         }
     )
-    nearest = {name: entry.diversity for name, entry in targets.items() if entry.diversity is not None}
+    nearest = {
+        name: entry.diversity
+        for name, entry in targets.items()
+        if entry.diversity is not None and 2 * entry.n_identical <= entry.n_compared
+    }
     if copies := {name: f"{distance:.2f}" for name, distance in nearest.items() if distance < COPIES}:
         notes.append(
             f"the images against {in_words(list(copies), MAX_NAMED)} are nearly copies of each other: the nearest "
             f"neighbor of each is at {in_words(list(copies.values()), MAX_NAMED)} of the distance among real images, "
             "which no mean shows"
         )
-    if same := {name: f"{entry.n_identical} of {entry.n}" for name, entry in targets.items() if entry.n_identical}:
+    same = {name: f"{entry.n_identical} of {entry.n_compared}" for name, entry in targets.items() if entry.n_identical}
+    if same:
         notes.append(
-            f"{in_words(list(same.values()), MAX_NAMED)} images against {in_words(list(same), MAX_NAMED)} measure "
-            "exactly as another one does: copies count as one image, whatever the interval says"
+            f"{in_words(list(same.values()), MAX_NAMED)} images looked at, against {in_words(list(same), MAX_NAMED)}, "
+            "are copies of another one: several copies are worth one image, but the interval counts each"
         )
     notes += [f"{n} of {scored} images: {text}" for text, n in warnings.to_json().items() if "--bits" in text]
     for name in sorted(DEGENERATE, key=lambda name: -warnings[DEGENERATE_MAP + name]):

@@ -38,7 +38,7 @@ from iuscore.models.record import QUANTILES, HeldOut
 from iuscore.scoring import Scorer, records
 from iuscore.scoring.color import COLOR_UNSEEN, COLORLESS_IMAGE
 from iuscore.scoring.intervals import MeanSums, mean_of_means
-from iuscore.scoring.words import COPIES, MAX_DISTANCE, MAX_JOINT_DISTANCE, Resolution
+from iuscore.scoring.words import MAX_DISTANCE, MAX_JOINT_DISTANCE, Resolution
 
 Array = npt.NDArray[np.floating[Any]]
 
@@ -269,8 +269,9 @@ def _describe_target(scorer: Scorer, target: str, found: _Target) -> records.Tar
     above = above_note(target, float(mean[0]), ceiling, low[0]) is not None
     most_like = dict(zip(scorer.classes, () if found.most_like is None else found.most_like.tolist(), strict=True))
     mixed = mixture_note(target, most_like, scorer.record.recall.get(target)) is not None
-    diversity, identical = _diversity(scorer, target, found.feature_sample), _identical(found.feature_sample)
-    return records.TargetSummary(
+    diversity = _diversity(scorer, target, found.feature_sample)
+    compared, identical = _identical(found.feature_sample)
+    entry = records.TargetSummary(
         n=found.n,
         n_groups=found.sums.n_groups,
         ius=records.MeanIus(
@@ -299,15 +300,12 @@ def _describe_target(scorer: Scorer, target: str, found: _Target) -> records.Tar
         inverted=inverted,
         out_of_distribution=out_of_distribution,
         classes_overlap=overlap,
-        doubtful=out_of_distribution
-        or overlap
-        or above
-        or mixed
-        or (diversity is not None and diversity < COPIES)
-        or 2 * identical > found.n,
+        doubtful=out_of_distribution or overlap or above or mixed,
         diversity=diversity,
+        n_compared=compared,
         n_identical=identical,
     )
+    return replace(entry, doubtful=entry.doubtful or entry.repeats_itself)
 
 
 def _above(distance: float | None, bound: float) -> bool:
@@ -335,12 +333,12 @@ def _joint_distance(scorer: Scorer, found: _Target) -> float | None:
     return of_set if of_parts is None else min(of_set, of_parts)
 
 
-def _identical(sample: Array | None) -> int:
-    """Images that measure as another one of the sample does, in every feature."""
+def _identical(sample: Array | None) -> tuple[int, int]:
+    """Number of images in the sample, and of those whose features all equal the features of another one."""
     if sample is None:
-        return 0
+        return 0, 0
     _, counts = np.unique(sample, axis=0, return_counts=True)
-    return int(counts[counts > 1].sum())
+    return len(sample), int(counts[counts > 1].sum())
 
 
 def _diversity(scorer: Scorer, target: str, sample: Array | None) -> float | None:

@@ -12,6 +12,9 @@ from iuscore.errors import UserError
 from iuscore.features import GroupChange
 from iuscore.models.record import HeldOut
 
+COPIES = 0.5
+"""Distance to the nearest neighbor, compared with real images, below which a set is said to repeat itself."""
+
 
 @dataclass(frozen=True)
 class MeanIus:
@@ -76,7 +79,8 @@ class TargetSummary:
         out_of_distribution: ``distance_from_real`` above 1.5, ``joint_distance_from_real`` above 0.8, or inverted.
         classes_overlap: whether the model separates the class from the others so badly that the IUS means little.
         doubtful: whether a note limits the meaning of the IUS.
-        n_identical: number of images whose features equal those of another image.
+        n_compared, n_identical: number of images in the sample whose features were compared with each other, and of
+            these the images whose features equal those of another one.
         diversity: median nearest-neighbor distance, relative to real images; near 0 for copies.
 
     Example:
@@ -105,7 +109,14 @@ class TargetSummary:
     classes_overlap: bool = False
     doubtful: bool = False
     diversity: float | None = None
+    n_compared: int = 0
     n_identical: int = 0
+
+    @property
+    def repeats_itself(self) -> bool:
+        """Whether the images are nearly copies of each other, so that their interval is too short."""
+        near = self.diversity is not None and self.diversity < COPIES
+        return near or 2 * self.n_identical > self.n_compared
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,6 @@ from iuscore.scoring.records import TargetSummary
 
 Array = npt.NDArray[np.floating[Any]]
 
-COPIES = 0.5
-"""Distance to the nearest neighbor, compared with real images, below which a set is said to repeat itself."""
-
 MAX_LINES = 4
 """Most changes that are described; further changes are only named."""
 
@@ -203,7 +200,7 @@ def doubt_of(entry: TargetSummary) -> str:
         return "a guess: they look like negatives of real images"
     if entry.out_of_distribution:
         return "a guess: they lie far outside real images"
-    if (entry.diversity is not None and entry.diversity < COPIES) or 2 * entry.n_identical > entry.n:
+    if entry.repeats_itself:
         return "of little meaning: they are nearly copies of each other, and the interval takes them for independent"
     return "of little meaning: real images of other classes score much the same" if entry.classes_overlap else ""
 
