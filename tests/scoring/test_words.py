@@ -181,8 +181,8 @@ class TestResolution:
         seen = Resolution((128, 128))
         seen.add([128, 5], [128, 7])
         assert seen.note() == (
-            "1 of 2 images are smaller than 128x128, the size at which the model measures, and were enlarged: softer "
-            "edges may come from that alone"
+            "1 of 2 images are smaller than 128x128, the size at which the model measures: enlarging softens "
+            "their edges, which matters where the real images were larger"
         )
 
     def test_the_lost_detail_is_printed(self, texture: Path, command: Command, tmp_path: Path) -> None:

@@ -189,7 +189,7 @@ def group_notes(fitted: str | None, uid: str) -> tuple[str, ...]:
         return ()
     return (
         f"the names of the images have groups as those of the real ones had: with --group-by '{fitted}' the intervals "
-        "count groups, such as patients, in the place of images, and are wider",
+        "count groups, such as patients, in the place of images",
     )
 
 

@@ -299,8 +299,8 @@ class Resolution:
                 return None
             subject = "images are" if self.smaller == self.n else f"{self.smaller} of {self.n} images are"
             return (
-                f"{subject} smaller than {self.size[1]}x{self.size[0]}, the size at which the model measures, and were "
-                "enlarged: softer edges may come from that alone"
+                f"{subject} smaller than {self.size[1]}x{self.size[0]}, the size at which the model measures: "
+                "enlarging softens their edges, which matters where the real images were larger"
             )
         subject = "images are" if self.larger == self.n else f"{self.larger} of {self.n} images are"
         sizes, details = ([form(end) for end in (self.least, self.most)] for form in (_in_pixels, _detail))
