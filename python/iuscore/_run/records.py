@@ -189,8 +189,6 @@ def _leaf(annotation: Any, value: Any, where: str, optional: bool = False) -> An
     except msgspec.ValidationError as error:
         if place := _PLACE.search(str(error)):
             annotation, value, where = get_args(annotation)[0], value[int(place[2])], f"{where}[{place[2]}]"
-            if get_origin(annotation) is tuple or dataclasses.is_dataclass(annotation):
-                return _convert(annotation, value, where)
         raise _unexpected(annotation, value, where, optional) from None
 
 
@@ -216,8 +214,6 @@ def expected(annotation: Any) -> str:
     low, high = meta.ge, meta.le if meta.le is not None and meta.le < _UNBOUNDED else None
     if meta.pattern is not None:
         return "64 hexadecimal digits" if meta.pattern == SHA256 else f"text that matches {meta.pattern}"
-    if meta.max_length is not None:
-        return f"{base} of at most {meta.max_length}"
     if low is None or low <= -_UNBOUNDED:
         return base.replace("a ", "a finite ") if high is None else f"{base} up to {high}"
     return f"{base} of at least {low}" if high is None else f"{base} from {low} to {high}"

@@ -97,16 +97,12 @@ def auroc(scores: Array, positive: npt.NDArray[np.bool_], weights: Array | None 
         >>> auroc(np.array([0.1, 0.4, 0.4, 0.8]), np.array([False, False, True, True]))
         0.875
     """
-    w = np.ones(len(scores)) if weights is None else weights
-    order = np.argsort(scores, kind="stable")
-    ones, zeros = (w * positive)[order], (w * ~positive)[order]
-    total = ones.sum() * zeros.sum()
-    if not total:
+    from sklearn.metrics import roc_auc_score
+
+    counted = np.ones(len(scores)) if weights is None else weights
+    if not counted[positive].any() or not counted[~positive].any():
         return float("nan")
-    starts = np.flatnonzero(np.diff(scores[order], prepend=-np.inf))
-    ones, zeros = np.add.reduceat(ones, starts), np.add.reduceat(zeros, starts)
-    below = np.cumsum(zeros) - zeros
-    return float((ones * (below + zeros / 2)).sum() / total)
+    return float(roc_auc_score(positive, scores, sample_weight=counted))
 
 
 def macro_auroc(scores: Array, labels: Labels, classes: int, weights: Array | None = None) -> float:
