@@ -189,7 +189,7 @@ class TestFeatures:
         scorer = iuscore.load(texture)
         width = len(scorer.model.features)
         images = write_images(tmp_path / "images", [f"{c}/{i}.png" for c in "ab" for i in range(60)], channels=3)
-        score_source(scorer, images, tmp_path / "o", shard_size=10)
+        score_source(scorer, images, tmp_path / "o", shard_size=10, value=False)
         run = open_run(scorer, open_shards(images, labeled=True), tmp_path / "o", target="from-folder")
         from iuscore.engine.parts import finished
 

@@ -17,7 +17,7 @@ from iuscore.explain.value.duplicates import (
     balanced_places,
     copy_counts,
     nearest_in_class,
-    nearness_to_real,
+    nearest_real,
 )
 from iuscore.explain.value.judge import NeighborVotes, half_swapped, halves, resamples
 from iuscore.explain.value.learners import auroc, lda_scores, macro_auroc, neighbor_scores, tree_scores
@@ -181,10 +181,11 @@ class TestCopies:
         for view in COPY_VIEWS:
             rows[view][3] = real[view][5] + 0.01
         rows["patch"][4], rows["texture"][4] = real["patch"][6], real["texture"][7]  # near two different ones
-        found = nearness_to_real(rows, real, dict.fromkeys(COPY_VIEWS, 2.0))
+        nearest, found = nearest_real(rows, real, dict.fromkeys(COPY_VIEWS, 2.0))
         for i in range(20):
             each = [max(float(np.linalg.norm(rows[v][i] - real[v][j])) for v in COPY_VIEWS) / 0.7 for j in range(15)]
             assert found[i] == pytest.approx(min(each))
+            assert nearest[i] == int(np.argmin(each))
         assert found[3] < 0.1
         assert found[4] > 0.1
 

@@ -83,15 +83,15 @@ if TYPE_CHECKING:
 @click.option("--ray-address", show_default="local", help="With --launcher ray: address, such as auto or host:6379.")
 @click.option("--plot", is_flag=True, help="Also draw OUT/contributions.png.")
 @click.option("--csv", is_flag=True, help="Also write the table as OUT/scores.csv.")
+@click.option("--value/--no-value", default=True, help="Judge the set and its images by the model's real images.")
 @click.option("--strict", is_flag=True, help="Stop at the first unreadable image.")
 @click.option("--overwrite", is_flag=True, help="Replace the run in OUT.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def score(model: Path, images: Path, target: str, out: Path, split: Any, space: Any, precision: Any, column: str | None,
           labels_from: Any, class_map: str | None, mask: str | None, bits: int | None, max_pixels: int | None,
           by_content: bool, group_by: str | None, batch_size: int, device: str, workers: int | None,
-          shard_size: int | None, launcher: str, ray_address: str | None, plot: bool, csv: bool, strict: bool,
-          overwrite: bool,
-          quiet: bool) -> int:  # fmt: skip
+          shard_size: int | None, launcher: str, ray_address: str | None, plot: bool, csv: bool, value: bool,
+          strict: bool, overwrite: bool, quiet: bool) -> int:  # fmt: skip
     """Score IMAGES with MODEL.
 
     IMAGES: a folder of images, an image, WebDataset .tar files, Parquet files, a MedMNIST .npz or .npy arrays. To
@@ -161,6 +161,7 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
                 overwrite=overwrite,
                 rank=(rank.rank, rank.world) if rank else (0, 1),
                 ray_address=(ray_address or "local") if launcher == "ray" else None,
+                value=value,
                 progress=Progress() if quiet else ProgressBar(),
             )
     except KeyboardInterrupt:
@@ -184,6 +185,8 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
     if run.tried_again:
         before = counted(run.tried_again, "image")
         say(f"tried again: {before} that could not be read before; {run.mended} could be read now")
+    for line in run.value.lines if run.value else ():
+        say(line)
     written = [shown(path) for path in (run.table, run.summary_path) if path.exists()]
     say(f"written: {', '.join(written)}")
     if csv and (rank is None or run.summary.complete):

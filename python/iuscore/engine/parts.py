@@ -9,7 +9,7 @@ import json
 import os
 import re
 from collections.abc import Container, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,7 +22,9 @@ from torch import Tensor
 from iuscore._run import records
 from iuscore._run.files import atomic_write
 from iuscore._run.regular_files import regular_only
+from iuscore.engine.views import ViewRows, views_content, views_path
 from iuscore.errors import UserError
+from iuscore.explain.value import ReferenceViews
 from iuscore.features import MAX_NEIGHBORS
 from iuscore.images import Sample
 from iuscore.images.groups import GroupBy
@@ -81,6 +83,7 @@ class PartInfo:
         known: number of images that the model was made from, and number of rows for which this can be tested.
         content: SHA-256 of the rows, in hex.
         features: target -> features of its images; empty for a model without named features.
+        views: SHA-256 of the rows of its file of views, in hex; None where the run has none.
     """
 
     run: str
@@ -91,6 +94,7 @@ class PartInfo:
     known: tuple[int, int]
     content: str
     features: dict[str, PartFeatures]
+    views: str | None = None
 
 
 @dataclass(frozen=True)
@@ -148,6 +152,7 @@ class PartRecord:
     features: dict[str, FeaturesRecord]
     passing: tuple[Count, ...] = ()
     known: tuple[Count, Count] = (0, 0)
+    views: str | None = None
 
 
 def _text(values: Array, dtype: str) -> str:
@@ -166,9 +171,17 @@ class PartRows:
         n: number of rows.
         sample: number of images, for each target, whose features are kept.
         group_by: finds the group of an image; None where the images have no groups.
+        reference: real images, for the views; None where the run has none.
     """
 
-    def __init__(self, scorer: Scorer, n: int, sample: int, group_by: GroupBy | None = None) -> None:
+    def __init__(
+        self,
+        scorer: Scorer,
+        n: int,
+        sample: int,
+        group_by: GroupBy | None = None,
+        reference: ReferenceViews | None = None,
+    ) -> None:
         self.schema = table_schema(scorer, grouped=group_by is not None)
         self.group_by = group_by
         self.names = number_columns(scorer)
@@ -177,6 +190,7 @@ class PartRows:
         self.texts: dict[str, list[Any]] = {key: [None] * n for key in ("uid", "target", "group", "warnings", "error")}
         self.features = np.full((n, len(scorer.model.features)), np.nan, dtype=np.float32)
         self.sample = sample
+        self.views = None if reference is None else ViewRows(reference, n)
         self.transient: set[int] = set()
         self.known = (0, 0)
         self.done = 0  # finished rows, counted by the caller
@@ -210,15 +224,21 @@ class PartRows:
     def write(self, path: Path, run: str, index: int) -> PartInfo:
         """Write the part in one atomic write: into a hidden file, renamed when its content is on the disk.
 
+        The file of views is written before it, so that a part without views is no part.
+
         Raises:
             OSError: no space, or no permission; no file is left behind.
         """
         import pyarrow.parquet as pq
 
+        views = None
+        if self.views is not None:
+            path_of_views = views_path(path.parent.parent, index)
+            views = self.views.write(path_of_views, run, index, self.texts["uid"], self.texts["target"])
         table = self._table()
-        info = self._info(table, run, index)
+        info = replace(self._info(table, run, index), views=views)
         features = {name: part.to_record() for name, part in info.features.items()}
-        record = PartRecord(run, index, info.unreadable, info.content, features, info.transient, info.known)
+        record = PartRecord(run, index, info.unreadable, info.content, features, info.transient, info.known, views)
         with atomic_write(path) as file:
             pq.write_table(table.replace_schema_metadata({_KEY: json.dumps(records.to_json(record))}), file)
         return info
@@ -284,9 +304,21 @@ def read_info(path: Path) -> PartInfo | None:
             return None
         features = {name: PartFeatures.of(part) for name, part in record.features.items()}
         return PartInfo(record.run, record.index, footer.num_rows, record.unreadable, record.passing, record.known,
-                        record.content, features)  # fmt: skip
+                        record.content, features, record.views)  # fmt: skip
     except (OSError, KeyError, ValueError, pa.ArrowException):
         return None
+
+
+def has_footer(path: Path) -> bool:
+    """Whether a Parquet file has a footer of this package."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with open(path, "rb", opener=regular_only) as file:
+            return _KEY in (pq.read_metadata(file).metadata or {})
+    except (OSError, ValueError, pa.ArrowException):
+        return False
 
 
 def read_part(path: Path, columns: list[str] | None = None) -> pa.Table:
@@ -314,9 +346,19 @@ def finished(out: Path, run: str, shards: int, skip: Container[int] = ()) -> Ite
     for index in range(shards):
         path = part_path(out, index)
         if index not in skip and path.name in present:
-            info = read_info(path)
-            if info is not None and (info.run, info.index) == (run, index):
+            info = finished_part(out, run, index)
+            if info is not None:
                 yield info
+
+
+def finished_part(out: Path, run: str, index: int) -> PartInfo | None:
+    """The finished part of a shard of this run, with its views; None where there is none."""
+    info = read_info(part_path(out, index))
+    if info is None or (info.run, info.index) != (run, index):
+        return None
+    if info.views is not None and views_content(views_path(out, index), run, index) != info.views:
+        return None
+    return info
 
 
 def foreign_files(folder: Path, parts: int, *, hidden: bool = True) -> list[str]:

@@ -41,6 +41,7 @@ class RunIdentity:
         group_by: pattern that finds groups; None where the images have no groups.
         map: label -> class, as given; None if not given.
         bits: the option ``--bits``.
+        reference: SHA-256 of the reference that views are taken with; None without views.
         source: SHA-256 over the shards; empty before they are listed.
         format: format number of ``run.json``.
         unknown: fields of the file that this version does not know.
@@ -55,6 +56,7 @@ class RunIdentity:
     group_by: str | None = None
     map: dict[str, str] | None = None
     bits: Bits | None = None
+    reference: Sha256 | None = None
     format: Literal[1] = FORMAT
     arithmetic: Count = ARITHMETIC
     unknown: dict[str, Any] = field(default_factory=dict, metadata=records.NOT_IN_JSON)

@@ -12,12 +12,13 @@ from typing import Any, Literal, cast
 
 from iuscore._run.files import TEMPORARY_SUFFIX, atomic_write
 from iuscore._run.regular_files import not_a_file, regular_only
-from iuscore.engine import parts
+from iuscore.engine import parts, values, views
 from iuscore.engine.plan import Plan, first_shard, make_plan
 from iuscore.engine.records import ARITHMETIC, RunIdentity, RunRecord, read_json
 from iuscore.engine.settings import FROM_FOLDER, Settings
 from iuscore.engine.summary import SummaryBuilder
 from iuscore.errors import UserError
+from iuscore.explain.value import ReferenceViews
 from iuscore.images import Shard, ShardedSource
 from iuscore.images.groups import GroupBy
 from iuscore.images.labels import ClassNames
@@ -29,6 +30,9 @@ RUN_NAME = RunRecord.NAME
 PLAN_NAME, SUMMARY_NAME, CSV_NAME = "plan.jsonl", "summary.json", "scores.csv"
 SHARD_SIZES = {"epu": 128, "texture": 512}
 """Default images per shard, by kind of model: a killed run loses a few seconds of work, and files stay few."""
+
+TABLES = (parts.FOLDER, views.FOLDER, values.FOLDER)
+"""Folders of Parquet files, each with one file for every shard."""
 
 NPZ_ORIGIN = "splits of the npz file"
 """Beginning of ``data.origin`` in the record of a model that was fitted to an .npz file."""
@@ -43,6 +47,7 @@ _MISMATCHES = {  # field of the identity -> message where two identities differ 
     "source": "is of other images, or of images that have changed since then",
     "shard_size": "has shards of another size",
     "group_by": "has groups by another pattern",
+    "reference": "has other views of the images, or none",
 }
 
 
@@ -79,6 +84,7 @@ def open_run(
     shard_size: int | None = None,
     overwrite: bool = False,
     group_by: str | None = None,
+    reference: ReferenceViews | None = None,
 ) -> Run:
     """List the images, and begin a run in ``out`` or resume the run in it.
 
@@ -90,7 +96,7 @@ def open_run(
     folder = Path(out)
     if (folder / parts.FOLDER).is_file():
         raise UserError(f"{folder / parts.FOLDER} is a file, of an earlier version: give a new folder")
-    for name in (RUN_NAME, PLAN_NAME, SUMMARY_NAME):
+    for name in (RUN_NAME, PLAN_NAME, SUMMARY_NAME, values.NAME):
         if (actual := not_a_file(folder / name)) is not None:
             raise UserError(f"{folder / name}: expected a file, got {actual}: move it away, or give another folder")
     if target != FROM_FOLDER:
@@ -113,6 +119,7 @@ def open_run(
         group_by=group_by,
         map=dict(source.names.given) if source.names is not None and source.names.given else None,
         bits=source.bits,
+        reference=None if reference is None else reference.sha256(),
         arithmetic=ARITHMETIC,
     )
     if before:
@@ -152,7 +159,7 @@ def open_run(
             file.write((json.dumps(record.to_json(), indent=1) + "\n").encode())
     (folder / parts.FOLDER).mkdir(exist_ok=True)
     settings = Settings(folder, run, plan, target, parts.sample_size(len(plan)), batch_size, device, strict,
-                        scorer.model.mask_size, group_by)  # fmt: skip
+                        scorer.model.mask_size, group_by, reference)  # fmt: skip
     notes = (*bits_notes(scorer.record.data.bits, source.bits), *filter(None, [no_hash_note(scorer.record)]))
     if group_by is None:
         notes += group_notes(scorer.record.data.group_by, next(source.items(plan.shard(0))).uid)
@@ -219,7 +226,7 @@ def _compare(folder: Path, before: RunIdentity, now: RunIdentity) -> None:
     for key, why in _MISMATCHES.items():
         was, given = getattr(before, key), getattr(now, key)
         if was != given and (key != "source" or given):
-            refuse(why, *(() if key in ("model", "source") else (was, given)))
+            refuse(why, *(() if key in ("model", "source", "reference") else (was, given)))
     for key, was in before.unknown.items():
         refuse(f"was made by another version, which writes {key[:60]!r}", was)
 
@@ -243,11 +250,11 @@ def remove_run(folder: Path) -> None:
     if record is None:
         _require_own(folder)
     # The record first: without it, a partly removed run cannot be resumed.
-    names = (RUN_NAME, SUMMARY_NAME, PLAN_NAME, *([CSV_NAME] if is_csv(folder / CSV_NAME) else []))
+    names = (RUN_NAME, SUMMARY_NAME, PLAN_NAME, values.NAME, *([CSV_NAME] if is_csv(folder / CSV_NAME) else []))
     for name in names:
         (folder / name).unlink(missing_ok=True)
-    if (folder / parts.FOLDER).is_dir():
-        for path in (folder / parts.FOLDER).iterdir():
+    for name in TABLES:
+        for path in (folder / name).iterdir() if (folder / name).is_dir() else ():
             if parts.NAME.fullmatch(path.name) or _is_temporary(path.name):
                 path.unlink(missing_ok=True)
 
@@ -272,6 +279,11 @@ def _written(folder: Path) -> Iterator[tuple[Path, Callable[[Path], bool]]]:
         for path in sorted((folder / parts.FOLDER).iterdir()):
             if parts.NAME.fullmatch(path.name):
                 yield path, lambda path: parts.read_info(path) is not None
+    yield folder / values.NAME, values.is_value
+    for name in (views.FOLDER, values.FOLDER):
+        for path in sorted((folder / name).iterdir()) if (folder / name).is_dir() else ():
+            if parts.NAME.fullmatch(path.name):
+                yield path, parts.has_footer
 
 
 def is_csv(path: Path) -> bool:
@@ -298,7 +310,10 @@ def _is_temporary(name: str) -> bool:
     """Whether ``name`` is a temporary name that `atomic_write` gives to a file of a run."""
     match = _TEMPORARY.fullmatch(name)
     written = match["name"] if match else ""
-    return written in (RUN_NAME, SUMMARY_NAME, PLAN_NAME, CSV_NAME) or parts.NAME.fullmatch(written) is not None
+    return (
+        written in (RUN_NAME, SUMMARY_NAME, PLAN_NAME, CSV_NAME, values.NAME)
+        or parts.NAME.fullmatch(written) is not None
+    )
 
 
 def write_summary(scorer: Scorer, run: Run, builder: SummaryBuilder, **figures: Any) -> SetSummary:
@@ -323,7 +338,7 @@ def tidy(run: Run, *, alone: bool) -> None:
 
     If this process is not ``alone``, another one may be writing ``summary.json``, so only parts are tidied.
     """
-    for folder in (run.out / parts.FOLDER, *((run.out,) if alone else ())):
+    for folder in (*(run.out / name for name in TABLES), *((run.out,) if alone else ())):
         for path in folder.glob(f".*{TEMPORARY_SUFFIX}"):
             if _is_temporary(path.name):
                 path.unlink(missing_ok=True)

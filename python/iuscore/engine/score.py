@@ -20,7 +20,10 @@ from iuscore.engine.records import MAX_SHARD_SIZE
 from iuscore.engine.run import SUMMARY_NAME, Run, class_names, open_run, tidy, write_summary
 from iuscore.engine.settings import FROM_FOLDER
 from iuscore.engine.summary import SummaryBuilder
+from iuscore.engine.values import SAMPLED, RunValue, write_values
 from iuscore.errors import UserError, bounded
+from iuscore.explain.value import ReferenceViews
+from iuscore.explain.value.reference import CONFIG_NAME as REFERENCE_NAME
 from iuscore.images import MaskedShards, ShardedSource, open_shards
 from iuscore.images.listing import counted
 from iuscore.progress import Progress
@@ -46,6 +49,7 @@ class ScoringRun:
             were not read.
         tried_again: number of images that this command tried again after a transient error of an earlier command.
         mended: number of these images that could now be read.
+        value: what the set is worth; None where the run is not complete, or has no views.
     """
 
     table: Path
@@ -57,6 +61,7 @@ class ScoringRun:
     read_as: Mapping[str, str] | None = None
     tried_again: int = 0
     mended: int = 0
+    value: RunValue | None = None
 
 
 def score_source(
@@ -76,6 +81,7 @@ def score_source(
     overwrite: bool = False,
     rank: tuple[int, int] = (0, 1),
     ray_address: str | None = None,
+    value: bool = True,
     progress: Progress | None = None,
 ) -> ScoringRun:
     """Score every image of ``source``; an unreadable image becomes a row with the reason.
@@ -108,6 +114,8 @@ def score_source(
             other shards in the same folder.
         ray_address: address of a Ray cluster whose actors score the shards ("local": a cluster on this machine);
             None: no Ray.
+        value: whether to judge the set and its images by the model's real images (`iuscore.explain.value`), where the
+            model folder holds these. Adds ``views.parquet``, ``values.parquet`` and ``value.json``.
         progress: receives progress; None: no progress is reported.
 
     Returns:
@@ -150,14 +158,28 @@ def score_source(
     if folder.is_symlink() and not folder.exists():
         raise UserError(f"{folder} is a link to nothing: make the folder {os.readlink(folder)}, or give another")
     _require_outside(folder, source.path)
+    reference = _reference(scorer) if value else None
     with disk_errors_as_user_errors(partial(_write_error, folder)), output_folder(folder):
         run = open_run(
             scorer, source, folder, target=target, batch_size=batch_size, device=device, strict=strict,
-            shard_size=shard_size, overwrite=overwrite, group_by=group_by,
+            shard_size=shard_size, overwrite=overwrite, group_by=group_by, reference=reference,
         )  # fmt: skip
         mine = range(rank[0], len(run.plan), rank[1])
         launch = _launcher(scorer, source, run, progress, workers, len(mine), ray_address)
         return _score(scorer, source, run, mine, launch, progress, Path(out), rank)
+
+
+def _reference(scorer: Scorer) -> ReferenceViews | None:
+    """The real images in the model folder; None where it holds none, as folders of version 0.1."""
+    if scorer.folder is None or not (scorer.folder / REFERENCE_NAME).exists():
+        return None
+    reference = ReferenceViews.load(scorer.folder)
+    if reference.record.classes != tuple(scorer.classes):
+        raise UserError(
+            f"{scorer.folder / REFERENCE_NAME}: expected the classes {', '.join(scorer.classes)}, got "
+            f"{', '.join(reference.record.classes)}: it belongs to another model; fit the model again"
+        )
+    return reference
 
 
 def _masked(scorer: Scorer, source: ShardedSource, masks: str | os.PathLike[str] | None) -> ShardedSource:
@@ -251,10 +273,18 @@ def _score(
             f"of {run.plan.images} images only {summary.n_done} are left in {run.out}: "
             "let no other command work there, and run this one again"
         )
+    value = None
+    if summary.complete and run.settings.reference is not None:
+        if summary.n_done > SAMPLED:
+            progress.line("comparing the images with real ones")
+        infos = {info.index: info for info in finished_parts()}
+        value = write_values(run.out, run.settings.run, infos, run.settings.reference)
     read_as = dict(source.names.read_as) if source.names else None
     mended = max(0, tried - left)
     ignored = (source.ignored, tuple(source.ignored_names))
-    return ScoringRun(out / parts.FOLDER, out / SUMMARY_NAME, summary, interrupted, *ignored, read_as, tried, mended)
+    return ScoringRun(
+        out / parts.FOLDER, out / SUMMARY_NAME, summary, interrupted, *ignored, read_as, tried, mended, value
+    )
 
 
 def _retry_line(retried: dict[int, int]) -> str:

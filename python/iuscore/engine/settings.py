@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from iuscore.engine.plan import Plan
+from iuscore.explain.value import ReferenceViews
 
 FROM_FOLDER = "from-folder"
 
@@ -25,6 +26,7 @@ class Settings:
         strict: raise at the first unreadable image.
         mask_size: see `iuscore.models.AdditiveModel.mask_size`.
         group_by: pattern that finds the group of an image in its name; None where the images have no groups.
+        reference: real images that the value of images is judged by; None: views are not written.
     """
 
     out: Path
@@ -37,3 +39,4 @@ class Settings:
     strict: bool
     mask_size: tuple[int, int] | None = None
     group_by: str | None = None
+    reference: ReferenceViews | None = None

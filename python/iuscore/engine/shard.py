@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from iuscore.engine.batches import Batch, batches
-from iuscore.engine.parts import PartInfo, PartRows, part_path, read_info
+from iuscore.engine.parts import PartInfo, PartRows, finished_part, part_path
 from iuscore.engine.records import RunRecord, read_json
 from iuscore.engine.settings import FROM_FOLDER, Settings
 from iuscore.errors import UserError
 from iuscore.images import KnownImages, ShardedSource
 from iuscore.images.groups import GroupBy
+from iuscore.ops._range import range_is_known
 from iuscore.scoring import Scorer, Scores
 
 
@@ -95,7 +96,7 @@ def score_shards(
     input_bytes = 4 * math.prod(scorer.model.input_shape) if settings.device == "cpu" else 0
     for batch in batches(source, settings, todo, decoders, input_bytes):
         if batch.shard not in open_parts:
-            open_parts[batch.shard] = PartRows(scorer, batch.shard_size, settings.sample, group_by)
+            open_parts[batch.shard] = PartRows(scorer, batch.shard_size, settings.sample, group_by, settings.reference)
         waiting.append((batch, _launch(scorer, batch, open_parts[batch.shard], settings, known)))
         del batch  # frees its pixels before the next images are decoded
         if len(waiting) > (settings.device != "cpu"):
@@ -117,8 +118,7 @@ def _require_same_run(settings: Settings) -> None:
 
 def existing_part(settings: Settings, index: int) -> PartInfo | None:
     """The finished part of a shard of this run; None if there is none."""
-    info = read_info(part_path(settings.out, index))
-    return info if info is not None and (info.run, info.index) == (settings.run, index) else None
+    return finished_part(settings.out, settings.run, index)
 
 
 class PendingScores:
@@ -156,6 +156,12 @@ def _launch(
     if not batch.readable:
         return None
     images, masks = batch.images(settings.device), batch.masks_on(settings.device)
+    if rows.views is not None and settings.reference is not None:
+        seen = [i for i, image in enumerate(images) if not image.is_floating_point() or bool(image.isfinite().all())]
+        if seen:
+            with range_is_known():  # the reader of the files warns about ranges
+                views = settings.reference.embed([images[i] for i in seen], layout="NHWC")
+            rows.views.put([batch.start + batch.readable[i] for i in seen], views)
     return PendingScores(scorer.score_list(images, [names[i] for i in batch.readable], masks))
 
 

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from iuscore._run.regular_files import not_a_file
 from iuscore.errors import UserError
+from iuscore.explain.value import reference
 from iuscore.models.files import CONFIG_NAME, WEIGHTS_NAME
 
 _STATE = re.compile(r"member\d+\.safetensors(\.tmp)?")
-_FILES = (WEIGHTS_NAME, CONFIG_NAME, "log.jsonl")
+_FILES = (WEIGHTS_NAME, CONFIG_NAME, reference.WEIGHTS_NAME, reference.CONFIG_NAME, "log.jsonl")
 _EVENTS = re.compile(r"events\.out\.tfevents\..*")
 
 

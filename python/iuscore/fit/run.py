@@ -24,6 +24,7 @@ from iuscore.fit.findings import Findings
 from iuscore.fit.folder import check_folder, clear, has_epochs, remove_state, scratch_folder
 from iuscore.fit.kinds import EPUOptions, ModelKind, TextureOptions, kind_of
 from iuscore.fit.log import TrainingLog, summary_writer
+from iuscore.fit.reference import ReferenceImages, remove_reference
 from iuscore.fit.splits import Splits
 from iuscore.fit.timing import suggestion
 from iuscore.fit.training import LabeledInputs, MemberProgress, TrainingOptions, auroc, predict, threads, train
@@ -157,7 +158,10 @@ def fit(
         torch.random.fork_rng(devices=[]),
     ):
         marks: list[int] = []
-        prepared, unreadable, findings = _prepare(kind.model(**config), splits, scratch, progress, marks, strict=strict)
+        real = ReferenceImages(splits.parts(), names, config["size"], seed)
+        prepared, unreadable, findings = _prepare(
+            kind.model(**config), splits, scratch, progress, marks, real, strict=strict
+        )
         warnings = findings.lines(config["color"])
         for line in warnings:
             progress.warning(line)
@@ -189,7 +193,11 @@ def fit(
             versions={**versions(), "machine": platform.machine()},
             feature_version=VERSION if ensemble.features else 1,
         )
+        reference = real.fitted()
+        remove_reference(folder)  # an earlier one does not fit this model
         save_model(folder, ensemble, record=record)
+        if reference is not None:
+            reference.save(folder)
     if not interrupted:
         remove_state(folder)
     return Fitted(folder, record, interrupted, tuple(unreadable))
@@ -206,11 +214,18 @@ def _write_error(folder: Path, error: OSError) -> str:
 
 
 def _prepare(
-    model: AdditiveModel, splits: Splits, scratch: Path, progress: Progress, marks: list[int], *, strict: bool
+    model: AdditiveModel,
+    splits: Splits,
+    scratch: Path,
+    progress: Progress,
+    marks: list[int],
+    real: ReferenceImages,
+    *,
+    strict: bool,
 ) -> tuple[dict[str, LabeledInputs], list[tuple[str, str]], Findings]:
     """Read all images: inputs and labels of each part, (uid, reason) of the images left out, and the findings.
 
-    The marks of training and validation images are appended to ``marks``.
+    The marks of training and validation images are appended to ``marks``, and ``real`` keeps some of them.
     """
     prepared: dict[str, LabeledInputs] = {}
     findings = Findings(splits.parts())
@@ -226,6 +241,7 @@ def _prepare(
 
         def look(position: int, sample: Sample, name: str = name, part: Source = part) -> None:
             findings.look(name, sample, part.items[position].stored.digest())
+            real.look(name, position, sample)
 
         inputs, kept, errors = prepare_source(
             model, part, scratch / name, on_batch=progress.advance, on_image=look, on_warnings=border_warnings,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import numpy.typing as npt
 
-from iuscore.explain.value.learners import Floats, blocks, squared_distances
-from iuscore.explain.value.linear import Array, Labels
+from iuscore.explain.value.learners import Floats, blocks, roughly_squared_distances, squared_distances
+from iuscore.explain.value.linear import TINY, Array, Labels
 from iuscore.explain.value.views import View
 
 COPY_VIEWS: tuple[View, ...] = ("texture", "patch")
@@ -81,7 +82,7 @@ def _within(rows: Floats, radius: float) -> Labels:
     """Images nearer than ``radius``, itself always counted."""
     found = np.empty(len(rows), np.int64)
     for part in blocks(len(rows), len(rows)):
-        near = squared_distances(rows[part], rows) < radius**2
+        near = roughly_squared_distances(rows[part], rows) < radius**2
         near[np.arange(len(near)), np.arange(part.start, part.stop)] = True
         found[part] = near.sum(1)
     return found
@@ -95,26 +96,76 @@ def nearest_in_class(rows: Mapping[View, Floats], labels: Labels) -> dict[View, 
         for view in COPY_VIEWS:
             own = rows[view][mine]
             for part in blocks(len(own), len(own)):
-                squares = squared_distances(own[part], own)
+                squares = roughly_squared_distances(own[part], own)
                 squares[np.arange(len(squares)), np.arange(part.start, part.stop)] = np.inf
                 found[view][mine[part]] = np.sqrt(squares.min(1))
     return found
 
 
-def nearness_to_real(rows: Mapping[View, Floats], real: Mapping[View, Floats], distance: Mapping[View, float]) -> Array:
-    """How near each image comes to a real one: [N]; below 1 it is a copy of it in ``texture`` and in ``patch``.
+def nearest_real(
+    rows: Mapping[View, Floats], real: Mapping[View, Floats], distance: Mapping[View, float]
+) -> tuple[Labels, Array]:
+    """The nearest real image of each image, [N], and how near it is, [N]; below 1 the image is a copy of it.
 
-    The larger one of its distances to that real image in the two views, each over `NEAR` times the median distance
+    That is the larger one of the distances in ``texture`` and ``patch``, each over `NEAR` times the median distance
     between two real images.
 
     Example:
         >>> rows, real = np.array([[0.0], [0.5]]), np.array([[0.07]])
         >>> sides = [dict.fromkeys(COPY_VIEWS, side) for side in (rows, real)]
-        >>> nearness_to_real(*sides, dict.fromkeys(COPY_VIEWS, 1.0)).round(2).tolist()
-        [0.2, 1.23]
+        >>> nearest, nearness = nearest_real(*sides, dict.fromkeys(COPY_VIEWS, 1.0))
+        >>> nearest.tolist(), nearness.round(2).tolist()
+        ([0, 0], [0.2, 1.23])
     """
-    found = np.empty(len(rows["texture"]))
-    for part in blocks(len(found), len(real["texture"])):
-        squares = [squared_distances(rows[v][part], real[v]) / (NEAR * distance[v]) ** 2 for v in COPY_VIEWS]
-        found[part] = np.sqrt(np.maximum(*squares).min(1))
-    return found
+    nearest, nearness = np.empty(len(rows["texture"]), np.int64), np.empty(len(rows["texture"]))
+    for part in blocks(len(nearest), len(real["texture"])):
+        squares = np.maximum(*(_scaled(rows[v][part], real[v], distance[v]) for v in COPY_VIEWS))
+        nearest[part] = squares.argmin(1)
+        nearness[part] = np.sqrt(np.take_along_axis(squares, nearest[part][:, None], 1)[:, 0])
+    return nearest, nearness
+
+
+def _scaled(rows: Floats, real: Floats, distance: float) -> Array:
+    return roughly_squared_distances(rows, real) / max(NEAR * distance, TINY) ** 2
+
+
+class CopyBuckets:
+    """`copy_counts` of more images than can all be compared: within the class and the same nearest real image.
+
+    A near copy whose nearest real image is another one is not counted, so the counts are lower bounds.
+
+    Args:
+        real: view -> rows of the real images. distance: view -> median distance between two real images.
+    """
+
+    MOST = 10_000
+    """Images of a bucket that are compared with each other; of more, the rest form a bucket of their own."""
+
+    def __init__(self, real: Mapping[View, Floats], distance: Mapping[View, float]) -> None:
+        self.real, self.distance = real, distance
+        self.rows: dict[View, list[npt.NDArray[np.float16]]] = {view: [] for view in COPY_VIEWS}
+        self.keys: list[Labels] = []
+
+    def add(self, rows: Mapping[View, Floats], labels: Labels) -> None:
+        """Add images with their labels."""
+        nearest, _ = nearest_real(rows, self.real, self.distance)
+        self.keys.append(nearest * (1 << 20) + labels)
+        for view in COPY_VIEWS:
+            self.rows[view].append(np.asarray(rows[view], np.float16))
+
+    def counts(self) -> Labels:
+        """As of `copy_counts`, in the order in which images were added."""
+        keys = np.concatenate(self.keys)
+        rows = {view: np.concatenate(self.rows[view]) for view in COPY_VIEWS}
+        order = np.argsort(keys, kind="stable")
+        ends = [*np.flatnonzero(np.diff(keys[order])) + 1, len(keys)]
+        found, at = np.ones(len(keys), np.int64), 0
+        for end in ends:
+            for start in range(at, end, self.MOST):
+                mine = order[start : min(start + self.MOST, end)]
+                counts = [
+                    _within(rows[view][mine].astype(np.float32), NEAR * self.distance[view]) for view in COPY_VIEWS
+                ]
+                found[mine] = np.minimum(*counts)
+            at = end
+        return found

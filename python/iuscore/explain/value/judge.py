@@ -16,7 +16,7 @@ from iuscore.explain.value.duplicates import (
     RealPairs,
     balanced_places,
     nearest_in_class,
-    nearness_to_real,
+    nearest_real,
 )
 from iuscore.explain.value.learners import (
     NEIGHBORS,
@@ -86,7 +86,7 @@ class Judge:
         self.votes = NeighborVotes(rows, labels, real, real_labels, classes, seed)
         self.pairs = RealPairs(real, real_labels, classes, seed)
         self.nearest = nearest_in_class(rows, labels)
-        self.nearness = nearness_to_real(rows, real, self.pairs.median_distance())
+        _, self.nearness = nearest_real(rows, real, self.pairs.median_distance())
 
     def numbers(self, weights: Array | None = None) -> Numbers:
         """Every number, each real image counted as often as ``weights`` [M] says."""

@@ -25,6 +25,15 @@ def squared_distances(rows: Floats, others: Floats) -> Array:
     return found
 
 
+def roughly_squared_distances(rows: Floats, others: Floats) -> Array:
+    """float64 [n, m], some times faster than `squared_distances`; the last digits depend on the other rows."""
+    one, two = np.asarray(rows, np.float64), np.asarray(others, np.float64)
+    found: Array = one @ (-2.0 * two.T)
+    found += np.einsum("ij,ij->i", one, one)[:, None]
+    found += np.einsum("ij,ij->i", two, two)
+    return np.maximum(found, 0.0, out=found)
+
+
 def blocks(rows: int, columns: int) -> list[slice]:
     """Slices of ``rows`` with at most `BLOCK` distances to ``columns`` others.
 

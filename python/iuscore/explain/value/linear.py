@@ -217,11 +217,24 @@ def macro_transfer(of_set: Sequence[Discriminant], of_real: Sequence[Discriminan
 def influence(
     of_set: Discriminant, of_real: Discriminant, rows: npt.NDArray[Any], ones: npt.NDArray[np.bool_]
 ) -> Array:
-    """How T changes with the weight of each image of the set: its derivative.
+    """How T changes with the weight of each image of the set: its derivative, the sum of `influence_by_column`.
 
-    With g = Delta_R / (|w| d') - T Sigma_R w / |w|^2, |w|^2 = w' Sigma_R w, u = Sigma_S^-1 g and c = z - mu_y,
+    Returns:
+        float64 [n]; of the n images of a class that are all counted, above 0: more of this image raises T.
+    """
+    found: Array = influence_by_column(of_set, of_real, rows, ones).sum(1)
+    return found
 
-        v = +-(u.c) / n_y - [(1 - a) (u.c)(w.c) + a |c|^2 / d (u.w)] / N        (+ for class 1)
+
+def influence_by_column(
+    of_set: Discriminant, of_real: Discriminant, rows: npt.NDArray[Any], ones: npt.NDArray[np.bool_]
+) -> Array:
+    """How T changes with the weight of each image of the set, column by column of the view.
+
+    With g = Delta_R / (|w| d') - T Sigma_R w / |w|^2, |w|^2 = w' Sigma_R w, u = Sigma_S^-1 g and c = z - mu_y, column j
+    has the part
+
+        v_j = +-u_j c_j / n_y - [(1 - a) u_j c_j (w.c) + a c_j^2 / d (u.w)] / N        (+ for class 1)
 
     The shrinkage ``a`` is held at what it is for the set; the last term comes from the trace in Sigma_S and is small.
 
@@ -231,22 +244,22 @@ def influence(
         ones: which are of class 1, [n].
 
     Returns:
-        float64 [n]; of the n images of a class that are all counted, above 0: more of this image raises T.
+        float64 [n, d].
     """
     w = of_set.weights
     along = of_real.covariance @ w
     squared, separation = float(w @ along), _separation(of_real)
     if squared <= 0 or separation <= 0:
-        return np.zeros(len(rows))
+        return np.zeros(rows.shape)
     length = math.sqrt(squared)
     t = float(w @ of_real.difference) / (length * separation)
     gradient = of_real.difference / (length * separation) - t * along / squared
     u = np.linalg.solve(of_set.covariance, gradient)
     side = ones.astype(np.int64)
     c = np.asarray(rows, dtype=np.float64) - of_set.mean[side]
-    uc, wc = c @ u, c @ w
+    uc, wc = c * u, c @ w
     a, d, n = of_set.shrinkage, len(w), of_set.count.sum()
-    first = np.where(ones, 1.0, -1.0) * uc / of_set.count[side]
-    second = ((1 - a) * uc * wc + a * np.einsum("ij,ij->i", c, c) / d * float(u @ w)) / n
+    first = (np.where(ones, 1.0, -1.0) / of_set.count[side])[:, None] * uc
+    second = ((1 - a) * wc[:, None] * uc + a * float(u @ w) / d * np.square(c)) / n
     found: Array = first - second
     return found

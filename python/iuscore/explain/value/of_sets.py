@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -79,20 +79,47 @@ def set_value(
         >>> found.cannot_be_said[0]
         'the reference has 30 images of normal, fewer than 50'
     """
-    record = reference.record
-    classes = len(record.classes)
+    numbers = label_numbers(labels, reference.record.classes, count_of(images))
     for name, given in (("resampled", resampled), ("splits", splits)):
         if isinstance(given, bool) or not isinstance(given, int) or given < 0:
             raise UserError(f"{name}: expected a whole number of at least 0, got {bounded(given)}")
-    numbers = label_numbers(labels, record.classes, count_of(images))
-    counts = np.bincount(numbers, minlength=classes)
-    if counts.min() < 2:
-        few = record.classes[int(counts.argmin())]
-        raise UserError(
-            f"labels: expected at least 2 images of each class, got {counts.min()} of {few!r}; "
-            "a set of one class trains no classifier: judge it together with the classes that it is used with"
-        )
+    if (missing := too_few(reference, numbers)) is not None:
+        raise UserError(f"labels: {missing}")
     rows = reference.embed(images, layout=layout)
+    return set_value_of_rows(reference, rows, numbers, resampled=resampled, splits=splits, trees=trees)
+
+
+def too_few(reference: ReferenceViews, labels: Labels) -> str | None:
+    """Why a set with these labels cannot be judged; None where it can."""
+    counts = np.bincount(labels, minlength=len(reference.record.classes))
+    if counts.min() >= 2:
+        return None
+    few = reference.record.classes[int(counts.argmin())]
+    return (
+        f"expected at least 2 images of each class, got {counts.min()} of {few!r}; "
+        "a set of one class trains no classifier: judge it together with the classes that it is used with"
+    )
+
+
+def set_value_of_rows(
+    reference: ReferenceViews,
+    rows: Mapping[View, npt.NDArray[np.float32]],
+    numbers: Labels,
+    *,
+    resampled: int = RESAMPLES,
+    splits: int = SPLITS,
+    trees: bool = True,
+) -> SetValue:
+    """`set_value` of images whose views are known.
+
+    Args:
+        rows: view -> float32 [N, d], as of `ReferenceViews.embed`.
+        numbers: int64 [N], places in ``reference.record.classes``; each class has two images.
+        resampled, splits, trees: as in `set_value`.
+    """
+    record = reference.record
+    classes = len(record.classes)
+    counts = np.bincount(numbers, minlength=classes)
     judge = _judge(reference, rows, numbers, np.arange(len(reference.labels)), trees)
     here = judge.numbers()
     drawn = [
@@ -128,7 +155,7 @@ def set_value(
 
 
 def _judge(
-    reference: ReferenceViews, rows: dict[View, npt.NDArray[np.float32]], labels: Labels, places: Labels, trees: bool
+    reference: ReferenceViews, rows: Mapping[View, npt.NDArray[np.float32]], labels: Labels, places: Labels, trees: bool
 ) -> Judge:
     return Judge(
         rows,

@@ -139,22 +139,38 @@ class ImageValues:
 
     Attributes:
         value: float64 [N]: rank of the Shapley value in ``texture`` plus that in ``patch``, 2 (least) to 2 N.
+        place: float64 [N]: of ``value`` among all images, 0 (least) to 1.
         shapley_texture, shapley_patch: float64 [N]: exact Shapley values for the 7-nearest-neighbor learner.
         influence: float64 [N]: derivative of T_lin with respect to the image's weight; above 0 it raises T_lin.
         influence_by_view: view -> the same for T of that view.
+        influence_by_group: group of features -> its part of the influence on T of ``texture``, which they sum to.
         copies: int64 [N]: images of its claimed class that are nearly the same, itself included.
         own_share: float64 [N]: share of its claimed class among its nearest real images, 7 in each of two views.
         contradicted: bool [N]: another class has more of them.
+        nearest_real: int64 [N]: place of the nearest real image in the reference, by ``texture`` and ``patch``.
+        nearness: float64 [N]: distance to it; below 1 the image is a near copy of it.
     """
 
     value: Array
+    place: Array
     shapley_texture: Array
     shapley_patch: Array
     influence: Array
     influence_by_view: dict[str, Array]
+    influence_by_group: dict[str, Array]
     copies: Labels
     own_share: Array
     contradicted: npt.NDArray[np.bool_]
+    nearest_real: Labels
+    nearness: Array
+
+    def __getitem__(self, part: slice) -> ImageValues:
+        """Those of some images."""
+        found: dict[str, Any] = {
+            name: {key: each[part] for key, each in value.items()} if isinstance(value, dict) else value[part]
+            for name, value in vars(self).items()
+        }
+        return ImageValues(**found)
 
 
 def _said(measure: Measure) -> str:

@@ -82,6 +82,7 @@ class ReferenceRecord:
         seed: of the patches that were drawn and of the class-balanced reference.
         features: version of the texture features.
         weights_sha256: of ``reference_views.safetensors``.
+        uids: names of the real images, in the order of the rows; None where these were not given.
     """
 
     classes: tuple[str, ...]
@@ -92,6 +93,7 @@ class ReferenceRecord:
     seed: Annotated[int, msgspec.Meta(ge=0)]
     features: Annotated[int, msgspec.Meta(ge=1)]
     weights_sha256: Annotated[str, msgspec.Meta(pattern=SHA256)]
+    uids: tuple[str, ...] | None = None
     format: int = 1
 
     FORMAT: ClassVar[int] = 1
@@ -101,6 +103,8 @@ class ReferenceRecord:
             raise ValueError(f"counts: expected one for each of {len(self.classes)} classes, got {len(self.counts)}")
         if len(self.size) != 2:
             raise ValueError(f"size: expected height and width, got {len(self.size)}")
+        if self.uids is not None and len(self.uids) != sum(self.counts):
+            raise ValueError(f"uids: expected one for each of {sum(self.counts)} images, got {len(self.uids)}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,6 +150,7 @@ class ReferenceViews:
         size: tuple[int, int] = (128, 128),
         seed: int = 0,
         *,
+        uids: Sequence[str] | None = None,
         layout: Layout | None = None,
     ) -> ReferenceViews:
         """Fit the views to real images.
@@ -157,6 +162,7 @@ class ReferenceViews:
             groups: name of each image's group, such as its patient: images of one group are drawn together.
             size: (height, width), each at least 32, that every image is brought to first.
             seed: of the patches drawn and of the class-balanced reference.
+            uids: names of the images, by which others can be told which of them they resemble.
             layout: "NHWC" or "NCHW"; needed only where the shape fits both.
 
         Raises:
@@ -174,8 +180,9 @@ class ReferenceViews:
             raise UserError(
                 f"labels: expected at least {MIN_REAL} real images of each class, got {counts[few]} of {names[few]!r}"
             )
-        if groups is not None and len(groups) != len(found):
-            raise UserError(f"groups: expected one name per image, {len(found)}, got {len(groups)}")
+        for name, given in (("groups", groups), ("uids", uids)):
+            if given is not None and len(given) != len(found):
+                raise UserError(f"{name}: expected one name per image, {len(found)}, got {len(given)}")
         kind: Kind = "color" if any(has_color(part) for part in prepared(images, size, layout)) else "gray"
         filters = learned_filters(prepared(images, size, layout), len(found), kind, seed)
         thumbs, responses, textures = [], [], []
@@ -197,7 +204,10 @@ class ReferenceViews:
             rows[view] = _standard(raw[view], mean[view], scale[view])
         numbers = np.arange(len(found)) if groups is None else np.unique(list(groups), return_inverse=True)[1]
         n_groups = None if groups is None else len(set(groups))
-        record = ReferenceRecord(names, tuple(counts.tolist()), n_groups, kind, size, seed, VERSION, "0" * 64)
+        record = ReferenceRecord(
+            names, tuple(counts.tolist()), n_groups, kind, size, seed, VERSION, "0" * 64,
+            None if uids is None else tuple(uids),
+        )  # fmt: skip
         return ReferenceViews(record, filters, pca_mean, pca, mean, scale, rows, found, numbers.astype(np.int64))
 
     def embed(self, images: Images, *, layout: Layout | None = None) -> dict[View, npt.NDArray[np.float32]]:
@@ -231,6 +241,12 @@ class ReferenceViews:
     def median_distance(self) -> dict[View, float]:
         """Median distance between two images, at most 150 of each class, of the views ``texture`` and ``patch``."""
         return RealPairs(self.rows, self.labels, len(self.record.classes), self.record.seed).median_distance()
+
+    def sha256(self) -> str:
+        """SHA-256 over all that views of other images, and their value, depend on, in hex."""
+        weights = hashlib.sha256(safetensors.torch.save(self._tensors())).hexdigest()
+        record = to_json(replace(self.record, weights_sha256=weights, uids=None))
+        return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write ``reference_views.safetensors`` and ``reference_views.json`` into a folder, made where missing.

@@ -59,3 +59,54 @@ def neighbor_shapley(
             sums += np.bincount(order.ravel(), values.ravel(), minlength=n)
         found[others_first] += sums
     return found / len(real)
+
+
+KEPT = 512
+"""Images of a set that are kept for each real image where not all can be sorted."""
+
+
+class NearestLists:
+    """The images of a set nearest to each real image, of a set that comes in parts.
+
+    Args:
+        real: [M, d], real images in a view, as many of each class; real_labels: [M].
+        kept: images that are kept for each real image.
+    """
+
+    def __init__(self, real: Floats, real_labels: Labels, kept: int = KEPT) -> None:
+        self.real, self.real_labels, self.kept = np.asarray(real, np.float32), real_labels, kept
+        self.squares = np.full((len(real), kept), np.inf, np.float32)
+        self.places = np.full((len(real), kept), -1, np.int64)
+        self.right = np.zeros((len(real), kept), bool)
+        self.n = 0
+
+    def add(self, rows: Floats, labels: Labels) -> None:
+        """Add rows [n, d] of the set with their labels [n]."""
+        for part in blocks(len(rows), len(self.real)):
+            self._add(np.asarray(rows[part], np.float32), labels[part])
+
+    def _add(self, rows: Floats, labels: Labels) -> None:
+        squares = (np.float32(-2) * self.real) @ rows.T
+        squares += np.einsum("ij,ij->i", self.real, self.real)[:, None]
+        squares += np.einsum("ij,ij->i", rows, rows)
+        last = self.squares.max(1)
+        for r in np.flatnonzero((squares < last[:, None]).any(1)):
+            near = np.flatnonzero(squares[r] < last[r])
+            both = np.concatenate([self.squares[r], squares[r, near]])
+            right = np.concatenate([self.right[r], labels[near] == self.real_labels[r]])
+            places = np.concatenate([self.places[r], near + self.n])
+            first = np.argpartition(both, self.kept - 1)[: self.kept]
+            self.squares[r], self.right[r], self.places[r] = both[first], right[first], places[first]
+        self.n += len(rows)
+
+    def shapley(self, n: int, neighbors: int = NEIGHBORS) -> Array:
+        """`neighbor_shapley` of all n images: 0 beyond the lists, and within 1 / kept of it in them."""
+        found = np.zeros(n)
+        filled = min(self.kept, n)
+        steps = np.minimum(neighbors, np.arange(1, filled + 1)) / (neighbors * np.arange(1, filled + 1))
+        for squares, right, places in zip(self.squares, self.right, self.places, strict=True):
+            order = np.lexsort((right, squares))[:filled]
+            ones = right[order].astype(np.float64)
+            change = -np.diff(ones, append=0.0 if n <= self.kept else ones[-1]) * steps
+            np.add.at(found, places[order], np.cumsum(change[::-1])[::-1])
+        return found / len(self.real)
