@@ -195,16 +195,32 @@ def _measure(
     least: float,
     most: float,
 ) -> Measure:
-    value = pick(here)
+    known = {name: [pick(each) for each in some] for name, some in controls.items()}
+    return summarized(pick(here), [pick(each) for each in drawn], known, least, most)
+
+
+def summarized(
+    value: float, drawn: Sequence[float], known: Mapping[str, Sequence[float]], least: float, most: float
+) -> Measure:
+    """A number of a set with its interval, beside the same number of sets that are known.
+
+    Args:
+        value: of the set. drawn: of it beside resampled real images; empty: no interval.
+        known: "real", "swapped" and "shuffled" -> the number of each such set.
+        least, most: the smallest and largest possible number.
+
+    Example:
+        >>> summarized(0.5, [0.3, 0.6], {"real": [0.9, 0.7], "swapped": [0.1], "shuffled": []}, 0, 1).real
+        0.8
+    """
     low = high = None
     if drawn:
         # Resampled real images repeat, which shifts some numbers: the spread counts, about the number itself.
-        resampled = np.array([pick(each) for each in drawn])
+        resampled = np.array(drawn)
         ends = np.quantile(resampled, [0.025, 0.975]) - resampled.mean() + value
         low, high = (float(end) for end in np.clip(ends, least, most))
-    means = {name: float(np.mean([pick(each) for each in some])) if some else None for name, some in controls.items()}
-    real = [pick(each) for each in controls["real"]]
-    sd = float(np.std(real, ddof=1)) if len(real) > 1 else None
+    means = {name: float(np.mean(some)) if some else None for name, some in known.items()}
+    sd = float(np.std(known["real"], ddof=1)) if len(known["real"]) > 1 else None
     return Measure(value, low, high, means["real"], sd, means["swapped"], means["shuffled"])
 
 
