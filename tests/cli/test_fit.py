@@ -32,6 +32,8 @@ from tests.fixtures import (
 
 WEIGHTS = "model.safetensors"
 
+WRITTEN = ["config.json", "log.jsonl", WEIGHTS, "reference_views.json", "reference_views.safetensors"]
+
 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -59,7 +61,7 @@ class TestSources:
         }
         assert record["model"]["classes"] == ["a", "b"]
         assert record["model"]["color"] == "gray"
-        assert sorted(path.name for path in (tmp_path / "m").iterdir()) == ["config.json", "log.jsonl", WEIGHTS]
+        assert sorted(path.name for path in (tmp_path / "m").iterdir()) == WRITTEN
 
     def test_phantoms_with_their_splits(self, command: Command, tmp_path: Path) -> None:
         phantoms.write(tmp_path / "real", "endoscopy", n_per_class=10, size=16)
@@ -259,7 +261,7 @@ class TestStopped:
         assert record_of(out) == record_of(whole)
         strip = [{k: v for k, v in entry.items() if k != "time"} for entry in log_of(out)]
         assert strip == [{k: v for k, v in entry.items() if k != "time"} for entry in log_of(whole)]
-        assert sorted(path.name for path in out.iterdir()) == ["config.json", "log.jsonl", WEIGHTS]
+        assert sorted(path.name for path in out.iterdir()) == WRITTEN
 
     @pytest.mark.parametrize(
         ("place", "call", "epochs"), [("batch", 4, [1]), ("save", 2, [2]), ("batch", 9, [3, 1]), ("save", 6, [3, 3])]
@@ -307,7 +309,7 @@ class TestStopped:
             assert ran.status == 0, ran.err
             assert (f"nothing to resume in {out}: the training begins" in ran.said()) is bool(options)
             assert weights(out) == weights(whole)
-            assert sorted(path.name for path in out.iterdir()) == ["config.json", "log.jsonl", WEIGHTS]
+            assert sorted(path.name for path in out.iterdir()) == WRITTEN
 
     def test_an_interruption_after_training_keeps_all_epochs(
         self, command: Command, real: Path, tmp_path: Path, whole: Path

@@ -2,10 +2,29 @@
 
 from iuscore.engine.csv_table import check_csv, write_csv
 from iuscore.engine.rows import read_scores
-from iuscore.engine.score import ScoringRun, score_source
+from iuscore.engine.score import ScoringRun, reference_of, score_source
+from iuscore.engine.scored_sets import read_set, require_comparable, score_histograms
 from iuscore.engine.settings import FROM_FOLDER
+from iuscore.engine.thumbnails import thumbnails, thumbnails_of
+from iuscore.engine.values import RunValue
 from iuscore.engine.verify import Verified, verify
 from iuscore.scoring.records import COPIES
 
-__all__ = ["COPIES", "FROM_FOLDER", "ScoringRun", "Verified", "check_csv", "read_scores", "score_source", "verify",
-           "write_csv"]  # fmt: skip
+__all__ = [
+    "COPIES",
+    "FROM_FOLDER",
+    "RunValue",
+    "ScoringRun",
+    "Verified",
+    "check_csv",
+    "read_scores",
+    "read_set",
+    "reference_of",
+    "require_comparable",
+    "score_histograms",
+    "score_source",
+    "thumbnails",
+    "thumbnails_of",
+    "verify",
+    "write_csv",
+]

@@ -158,7 +158,7 @@ def score_source(
     if folder.is_symlink() and not folder.exists():
         raise UserError(f"{folder} is a link to nothing: make the folder {os.readlink(folder)}, or give another")
     _require_outside(folder, source.path)
-    reference = _reference(scorer) if value else None
+    reference = reference_of(scorer) if value else None
     with disk_errors_as_user_errors(partial(_write_error, folder)), output_folder(folder):
         run = open_run(
             scorer, source, folder, target=target, batch_size=batch_size, device=device, strict=strict,
@@ -169,7 +169,7 @@ def score_source(
         return _score(scorer, source, run, mine, launch, progress, Path(out), rank)
 
 
-def _reference(scorer: Scorer) -> ReferenceViews | None:
+def reference_of(scorer: Scorer) -> ReferenceViews | None:
     """The real images in the model folder; None where it holds none, as folders of version 0.1."""
     if scorer.folder is None or not (scorer.folder / REFERENCE_NAME).exists():
         return None

@@ -32,6 +32,7 @@ from iuscore.engine.settings import FROM_FOLDER
 from iuscore.engine.shard import targets_of
 from iuscore.engine.summary import SummaryBuilder
 from iuscore.engine.texts import TextCounts
+from iuscore.engine.views import views_problem
 from iuscore.errors import UserError, bounded
 from iuscore.images import Sample, ShardedSource, read_item
 from iuscore.images.listing import counted
@@ -231,6 +232,8 @@ def _check_parts(
             problems.add(f"{path.name} has changed since it was written")
         elif table.column("uid").to_pylist() != [item.uid for item in source.items(plan.shard(index))]:
             problems.add(f"{path.name} has other images than its shard")
+        elif (problem := _views_problem(folder, info, table)) is not None:
+            problems.add(problem)
         elif info.unreadable != (in_rows := rows.unreadable - before):
             problems.add(
                 f"{path.name} records {info.unreadable} images that could not be read, its rows hold {in_rows}"
@@ -244,6 +247,10 @@ def _check_parts(
     if foreign := foreign_files(folder, len(plan)):
         problems.add(f"files that are no part of the run: {', '.join(foreign)}")
     return rows
+
+
+def _views_problem(folder: Path, info: PartInfo, table: pa.Table) -> str | None:
+    return views_problem(folder, info.run, info.index, info.views, table.column("uid").to_pylist())
 
 
 def _transient_errors_line(errors: TextCounts) -> str:

@@ -158,6 +158,25 @@ def read_views(path: Path) -> PartViews:
     return PartViews(uids, targets, filled, {view: each.astype(np.float32) for view, each in half.items()}, intact)
 
 
+def views_problem(out: Path, run: str, index: int, content: str | None, uids: Sequence[str]) -> str | None:
+    """What is wrong with the views of a part; None where nothing is, or its run has none.
+
+    Args:
+        out: folder of the run. run, index: of the part. content: SHA-256 of the views, as the part has it.
+        uids: images of the part.
+    """
+    if content is None:
+        return None
+    path = views_path(out, index)
+    try:
+        found = read_views(path)
+    except UserError as error:
+        return str(error)
+    if views_content(path, run, index) != content or not found.intact:
+        return f"{FOLDER}/{path.name} has changed since it was written"
+    return None if found.uids == list(uids) else f"{FOLDER}/{path.name} has other images than its part"
+
+
 def _half(column: pa.Array) -> npt.NDArray[Any]:
     """Float16 [n, d] from fixed-size binary values; 0 where null."""
     width = column.type.byte_width
