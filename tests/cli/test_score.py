@@ -52,9 +52,7 @@ class TestTable:
     def test_columns_order_and_sums(self, command: Command, fitted: Path, images: Path, tmp_path: Path) -> None:
         rows = score(command, fitted, images, tmp_path / "out", "--target", "a", "--batch-size", 4)
         written = sorted(path.name for path in (tmp_path / "out").iterdir())
-        assert written == [
-            "plan.jsonl", "run.json", "scores.parquet", "summary.json", "value.json", "values.parquet", "views.parquet",
-        ]  # fmt: skip
+        assert written == ["plan.jsonl", "run.json", "scores.parquet", "summary.json", "value.json", "views.parquet"]
         assert list(rows[0]) == COLUMNS
         assert [row["uid"] for row in rows] == sorted(f"{c}/{i:02d}.png" for c in "ab" for i in range(9))
         for row in rows:

@@ -249,7 +249,7 @@ class TestValues:
 def test_images_that_are_not_finite_have_no_views(model: Path, tmp_path: Path) -> None:
     batch = np.random.default_rng(0).random((4, 32, 32, 1), dtype=np.float32)
     batch[2, 3, 3] = np.nan
-    np.savez(tmp_path / "set.npz", images=batch, labels=np.array([0, 0, 1, 1]))
+    np.savez(tmp_path / "set.npz", test_images=batch, test_labels=np.array([[0], [0], [1], [1]]))
     score_source(
         iuscore.load(model), tmp_path / "set.npz", tmp_path / "out", class_map={"0": "normal", "1": "abnormal"}
     )

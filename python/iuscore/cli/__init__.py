@@ -20,6 +20,7 @@ from iuscore.cli._common import (
     printable,
     say,
 )
+from iuscore.cli._compare import compare
 from iuscore.cli._fit import fit, import_reference
 from iuscore.cli._score import plot_features, score, verify
 from iuscore.errors import UserError
@@ -72,7 +73,7 @@ def demo(out: Path | None, seed: int) -> None:
         say(line)
 
 
-for command in (fit, import_reference, score, verify, plot_features):
+for command in (fit, compare, import_reference, score, verify, plot_features):
     cli.add_command(command)
 
 

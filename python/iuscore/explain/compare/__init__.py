@@ -10,5 +10,18 @@ from iuscore.explain.compare.records import (
     Pair,
     ShownImage,
 )
+from iuscore.explain.compare.sets import ScoredSet
+from iuscore.explain.compare.together import compare_sets
 
-__all__ = ["Change", "ComparedSet", "Comparison", "Coverage", "Effect", "Gain", "Pair", "ShownImage"]
+__all__ = [
+    "Change",
+    "ComparedSet",
+    "Comparison",
+    "Coverage",
+    "Effect",
+    "Gain",
+    "Pair",
+    "ScoredSet",
+    "ShownImage",
+    "compare_sets",
+]

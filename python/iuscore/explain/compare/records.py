@@ -113,6 +113,7 @@ class Gain:
         n_real: real images of each class that a small learner is fitted to.
         without: AUROC on other real images of learners fitted to them alone.
         gain: AUROC with the set added, less ``without``; low, high: ends of its 95 % interval over draws.
+        n_set: images of each class that were added, where not the whole set was.
     """
 
     n_real: int
@@ -120,6 +121,7 @@ class Gain:
     gain: float
     low: float
     high: float
+    n_set: int | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,256 @@
+"""``iuscore compare``: sets of synthetic images beside real ones, in words, as JSON and as one page."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from iuscore._run.processes import processors
+from iuscore._run.signals import deferred_interrupts
+from iuscore.cli._common import (
+    COLUMN_HELP,
+    EXIT_INTERRUPTED,
+    GROUP_BY_HELP,
+    LABELS_FROM,
+    LABELS_FROM_HELP,
+    MAP_HELP,
+    SEED,
+    Command,
+    ProgressBar,
+    WarningsOnly,
+    check_device,
+    say,
+    shown,
+)
+from iuscore.errors import UserError
+from iuscore.progress import Progress
+
+if TYPE_CHECKING:
+    from iuscore.explain.compare import Comparison
+    from iuscore.fit import Splits
+    from iuscore.scoring import Scorer
+
+EXAMPLE = """\b
+Example:
+  iuscore compare real/ gan/ diffusion/ --group-by '^P_[0-9]+' --html report.html
+"""
+
+
+@click.command(cls=Command, epilog=EXAMPLE)
+@click.argument("real", type=click.Path(path_type=Path))
+@click.argument("sets", nargs=-1, required=True, metavar="SET...")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("comparison"), help="Folder to write.")
+@click.option("--model", type=click.Path(path_type=Path), help="A fitted model, instead of fitting one to REAL.")
+@click.option("--html", type=click.Path(path_type=Path), help="Also write a page that needs no other file.")
+@click.option("--val", type=click.Path(path_type=Path), help="Validation images, as for fit.")
+@click.option("--test", type=click.Path(path_type=Path), help="Test images, as for fit.")
+@click.option("--group-by", help=f"{GROUP_BY_HELP} of real and of synthetic images.")
+@click.option("--groups", metavar="FILE|folder|column:NAME", help="Groups of the real images, as for fit.")
+@click.option("--labels-from", type=LABELS_FROM, default="auto", help=f"Classes of image files: {LABELS_FROM_HELP}")
+@click.option("--map", "class_map", help=MAP_HELP)
+@click.option("--column", help=COLUMN_HELP)
+@click.option("--bits", type=int, help="Depth of the values in 16-bit files, such as 12.")
+@click.option("--seed", type=SEED, default=0, help="Random seed of the split and of the model.")
+@click.option("--workers", type=click.IntRange(1, 65536), help="Processes; default: one per CPU.")
+@click.option("--device", default="cpu", help="Torch device.")
+@click.option("--overwrite", is_flag=True, help="Replace the model and the scores in --out.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress.")
+def compare(real: Path, sets: tuple[str, ...], out: Path, model: Path | None, html: Path | None, quiet: bool,
+            **options: Any) -> int:  # fmt: skip
+    """Compare sets of synthetic images with REAL images and with each other.
+
+    REAL holds real images, one sub-folder a class, as for fit; or it is a model folder that was fitted to them. Each
+    SET holds synthetic images of the same classes (a folder, .tar or Parquet files, .npz), or it is the --out folder
+    of 'iuscore score' with the same model. NAME=PATH gives a set a name.
+
+    To resume, run the same command again: what is done is kept in --out.
+    """
+    progress: Progress = WarningsOnly() if quiet else ProgressBar()
+    check_device(options["device"])
+    named = _named(sets)
+    with deferred_interrupts(repeated=True):
+        from iuscore.engine import require_comparable
+        from iuscore.scoring import load
+    for path in named.values():
+        require_comparable(path)
+    try:
+        folder, splits = _model(real, out, model, options, progress)
+        scorer = load(folder)
+        runs = {name: _scored(path, name, out, scorer, options, progress) for name, path in named.items()}
+        comparison = _compared(real, runs, folder, scorer, progress)
+    except KeyboardInterrupt:
+        progress.stop()
+        say(f"interrupted: {shown(out)} keeps what is done; run the same command again to go on", err=True)
+        return EXIT_INTERRUPTED
+    finally:
+        progress.stop()
+    _print(comparison)
+    written = [_written_json(out, comparison)]
+    if html is not None:
+        written.append(_written_page(html, comparison, runs, scorer, splits, progress))
+    say(f"written: {', '.join(map(shown, written))}")
+    return 0
+
+
+def _named(sets: Sequence[str]) -> dict[str, Path]:
+    """Name of each set -> its path: as given, or the last part of the path."""
+    found: dict[str, Path] = {}
+    for text in sets:
+        name, equals, path = text.partition("=")
+        if not equals or Path(text).exists() or "/" in name:
+            name, path = Path(text).resolve().name, text
+        if not name or not path:
+            raise UserError(f"SET: expected a path or NAME=PATH, got {text}")
+        if name in found:
+            raise UserError(f"SET: two sets are called {name}, {found[name]} and {path}: name them, as in first={path}")
+        found[name] = Path(path)
+    return found
+
+
+def _model(
+    real: Path, out: Path, model: Path | None, options: Mapping[str, Any], progress: Progress
+) -> tuple[Path, Splits | None]:
+    """The model folder: given, REAL itself, or fitted to REAL; and the real images, where REAL holds them."""
+    with deferred_interrupts(repeated=True):
+        from iuscore.fit import fit, open_splits
+        from iuscore.images import fingerprint
+        from iuscore.images.labels import parse_map
+        from iuscore.models import load_model
+
+    if (real / "config.json").is_file():
+        if model is not None:
+            raise UserError(f"--model: REAL is a model folder already, {shown(real)}: leave one of them out")
+        return real, None
+    class_map = options["class_map"]
+    splits = open_splits(
+        real, val=options["val"], test=options["test"], labels_from=options["labels_from"], seed=options["seed"],
+        group_by=options["group_by"], groups=options["groups"], column=options["column"], bits=options["bits"],
+        class_map=None if class_map is None else parse_map(class_map),
+    )  # fmt: skip
+    if model is not None:
+        return model, splits
+    folder = out / "model"
+    if (folder / "config.json").is_file() and not options["overwrite"]:
+        _, record = load_model(folder)
+        if record.data.fingerprints != {name: fingerprint(part) for name, part in splits.parts().items()}:
+            raise UserError(
+                f"{shown(folder)} was fitted to other images, or to another split of them: give another --out, or "
+                "--overwrite"
+            )
+        if not record.training.interrupted:
+            progress.line(f"the model in {shown(folder)} was fitted to these images: it is used again")
+            return folder, splits
+    for warning in splits.warnings:
+        progress.warning(warning)
+    for note in splits.notes:
+        progress.line(f"note: {note}")
+    resume = (folder / "training").is_dir() and not options["overwrite"]
+    fitted = fit(
+        splits, folder, device=options["device"], seed=options["seed"], progress=progress, resume=resume,
+        overwrite=options["overwrite"],
+    )  # fmt: skip
+    if fitted.interrupted:
+        raise KeyboardInterrupt
+    return folder, splits
+
+
+def _scored(path: Path, name: str, out: Path, scorer: Scorer, options: Mapping[str, Any], progress: Progress) -> Path:
+    """The folder of a finished run over a set."""
+    from iuscore.engine import FROM_FOLDER, score_source
+    from iuscore.images import open_shards
+    from iuscore.images.labels import parse_map
+
+    if (path / "run.json").is_file():
+        return path
+    class_map = options["class_map"]
+    progress.line(f"set {name}")
+    run = score_source(
+        scorer,
+        open_shards(
+            path, labeled=True, column=options["column"], bits=options["bits"], labels_from=options["labels_from"]
+        ),
+        out / "scores" / name,
+        target=FROM_FOLDER,
+        class_map=None if class_map is None else parse_map(class_map),
+        workers=options["workers"] or processors(),
+        device=options["device"],
+        group_by=options["group_by"],
+        overwrite=options["overwrite"],
+        progress=progress,
+    )
+    if run.interrupted:
+        raise KeyboardInterrupt
+    for bad in run.summary.first_unreadable:
+        say(f"could not be read: {bad.uid}: {bad.error}", err=True)
+    return out / "scores" / name
+
+
+def _compared(real: Path, runs: Mapping[str, Path], folder: Path, scorer: Scorer, progress: Progress) -> Comparison:
+    from iuscore.engine import read_set, reference_of
+    from iuscore.explain.compare import compare_sets
+
+    reference = reference_of(scorer)
+    if reference is None:
+        raise UserError(
+            f"{shown(folder)} holds no reference of real images, because it has fewer than 10 images of a class, or "
+            "was fitted by an earlier version: fit a model again, to more images"
+        )
+    sets = [read_set(path, reference, name) for name, path in runs.items()]
+    command = " ".join(["iuscore", *(_quoted(text) for text in sys.argv[1:])])
+    return compare_sets(
+        reference, sets, scorer.record, space=scorer.space, real=shown(real), command=command,
+        step=lambda name: progress.line(f"computing: {name}"),
+    )  # fmt: skip
+
+
+def _quoted(text: str) -> str:
+    import shlex
+
+    return shlex.quote(text)
+
+
+def _print(comparison: Comparison) -> None:
+    from iuscore.explain.compare.sentences import lines_of
+
+    for line in lines_of(comparison):
+        say(line)
+
+
+def _written_json(out: Path, comparison: Comparison) -> Path:
+    import json
+
+    from iuscore._run.files import atomic_write, disk_errors_as_user_errors
+
+    path = out / "comparison.json"
+    with disk_errors_as_user_errors(lambda error: f"cannot write {path}: {error.strerror}"):
+        out.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(comparison.to_json(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        with atomic_write(path) as file:
+            file.write(text.encode())
+    return path
+
+
+def _written_page(
+    html: Path, comparison: Comparison, runs: Mapping[str, Path], scorer: Scorer, splits: Splits | None,
+    progress: Progress,
+) -> Path:  # fmt: skip
+    from iuscore.engine import score_histograms, thumbnails, thumbnails_of
+    from iuscore.explain.report import REAL, write_report
+
+    progress.line("pictures of the images to show")
+    pictures: dict[tuple[str, str], bytes] = {}
+    real: set[str] = set()
+    for each in comparison.sets:
+        made = thumbnails(runs[each.name], {image.uid for image in each.images})
+        pictures |= {(each.name, uid): picture for uid, picture in made.items()}
+        real |= {image.nearest_real for image in each.images if image.nearest_real}
+        real |= {uid for part in each.coverage for uid in part.uncovered}
+    if splits is not None:
+        made = thumbnails_of((splits.train, splits.val), real)
+        pictures |= {(REAL, uid): picture for uid, picture in made.items()}
+    histograms = score_histograms(runs, scorer)
+    return write_report(html, comparison, thumbnails=pictures, score_histograms=histograms)
