@@ -166,6 +166,32 @@ class ArchiveShards(ShardedSource):
             yield Item(uid, label, group, stored, archive=_archive(uid, name))
 
 
+class ColumnShards(ArchiveShards):
+    """Archives in which an image is one of several columns of a row, or one of several members of a sample.
+
+    Args:
+        path: file, folder or pattern.
+        labeled: read the class of every image.
+        column: the column of images; None: all images, or the only column of images there is.
+        max_pixels: larger images are refused when read.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        labeled: bool = False,
+        column: str | None = None,
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
+        super().__init__(path, labeled=labeled, max_pixels=max_pixels)
+        self.column = None if column is None else self._column(column)
+
+    def _column(self, name: str) -> str:
+        """The name of a column as the archive has it."""
+        return name
+
+
 class StoredEntry(Stored):
     """An image in an archive that is not read yet.
 

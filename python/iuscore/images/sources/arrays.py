@@ -178,9 +178,6 @@ class NpyShards(ArchiveShards):
     format: ClassVar[str] = "npy"
     suffix: ClassVar[str] = ".npy"
 
-    def __init__(self, path: str | Path, *, labeled: bool = False, max_pixels: int = MAX_PIXELS) -> None:
-        super().__init__(path, labeled=labeled, max_pixels=max_pixels)
-
     def _archives(self) -> Sequence[str]:
         """The arrays of images, without those of their labels."""
         names = super()._archives()

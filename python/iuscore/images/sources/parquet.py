@@ -13,12 +13,11 @@ import pyarrow.compute as pc
 
 from iuscore._run.regular_files import regular_only
 from iuscore.errors import UserError
-from iuscore.images.decoded import MAX_PIXELS
 from iuscore.images.listing import most_images
 from iuscore.images.passing import is_passing
 from iuscore.images.reasons import message_of
 from iuscore.images.sample import Stored, StoredBytes, StoredNothing
-from iuscore.images.sources.archive import GROUPS, ArchiveShards, Damaged, listed, reason_of, size_and_date
+from iuscore.images.sources.archive import GROUPS, ColumnShards, Damaged, listed, reason_of, size_and_date
 from iuscore.images.sources.base import Listed
 from iuscore.images.sources.forward import read_from
 from iuscore.images.sources.parquet_columns import Groups, Labels, opened
@@ -28,7 +27,7 @@ _LARGEST_GROUP, _MAX_UNPACKED = 1 << 28, 1000
 _NULL = "no image: the row is null, or has a path but no bytes"
 
 
-class ParquetShards(ArchiveShards):
+class ParquetShards(ColumnShards):
     """A Parquet file, a folder of them, or a pattern such as ``train-{00..15}.parquet``.
 
     Images are the bytes of image files: a binary column, or a struct with a binary field ``bytes``, as
@@ -55,17 +54,6 @@ class ParquetShards(ArchiveShards):
 
     format: ClassVar[str] = "parquet"
     suffix: ClassVar[str] = ".parquet"
-
-    def __init__(
-        self,
-        path: str | Path,
-        *,
-        labeled: bool = False,
-        column: str | None = None,
-        max_pixels: int = MAX_PIXELS,
-    ) -> None:
-        super().__init__(path, labeled=labeled, max_pixels=max_pixels)
-        self.column = column
 
     def _parts(self, path: Path, name: str, size: int) -> Iterator[tuple[Sequence[Listed], dict[str, Any]]]:
         try:

@@ -12,11 +12,10 @@ from typing import IO, Any, ClassVar
 
 from iuscore._run.regular_files import regular_only
 from iuscore.errors import UserError
-from iuscore.images.decoded import MAX_PIXELS
 from iuscore.images.listing import is_image_name, is_passed_over, uid_of
 from iuscore.images.reasons import message_of
 from iuscore.images.sample import Stored, StoredBytes, StoredNothing
-from iuscore.images.sources.archive import ArchiveShards, Damaged, size_and_date
+from iuscore.images.sources.archive import ColumnShards, Damaged, size_and_date
 from iuscore.images.sources.base import Listed
 from iuscore.images.sources.tar_samples import TarMember, TarSample, labeled
 
@@ -35,7 +34,7 @@ _SPARSE_IN_CONTENT = b"GNU.sparse.major=1\n"
 _LONGEST_NAME = 4096
 
 
-class TarShards(ArchiveShards):
+class TarShards(ColumnShards):
     """A .tar archive, a folder of them, or a pattern such as ``shards-{000..099}.tar``.
 
     By WebDataset's conventions: a member's key is its path up to the first dot of the file name, what follows is
@@ -68,16 +67,8 @@ class TarShards(ArchiveShards):
     format: ClassVar[str] = "webdataset"
     suffix: ClassVar[str] = ".tar"
 
-    def __init__(
-        self,
-        path: str | Path,
-        *,
-        labeled: bool = False,
-        column: str | None = None,
-        max_pixels: int = MAX_PIXELS,
-    ) -> None:
-        super().__init__(path, labeled=labeled, max_pixels=max_pixels)
-        self.column = None if column is None else column.lower().lstrip(".")
+    def _column(self, name: str) -> str:
+        return name.lower().lstrip(".")
 
     def _parts(self, path: Path, name: str, size: int) -> Iterator[tuple[list[Listed], dict[str, Any]]]:
         date = size_and_date(path)[1]
