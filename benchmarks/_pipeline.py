@@ -98,7 +98,7 @@ def epu_model(folder: Path, base: int, hidden: int) -> Path:
 
     real = folder / f"real{base}"
     phantoms.write(real, "endoscopy", n_per_class=24, size=128)
-    options = EPUOptions(size=(128, 128), base_channels=base, hidden_units=hidden, mode="paper")
+    options = EPUOptions(size=(128, 128), base_channels=base, hidden_units=hidden, mode="published")
     training = TrainingOptions(epochs=4, optimizer="adamw", learning_rate=0.05 / (base + 32))
     return fit(
         open_splits(real), folder / f"epu{base}", classes=CLASSES, model_options=options, training=training

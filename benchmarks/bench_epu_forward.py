@@ -54,7 +54,7 @@ def make_model(base: int, images: int) -> tuple[EPUCNN, Tensor]:
     between engines would then mean nothing.
     """
     torch.manual_seed(0)
-    model = EPUCNN(["normal", "abnormal"], mode="paper", base_channels=base, hidden_units=WIDTHS.get(base, 8))
+    model = EPUCNN(["normal", "abnormal"], mode="published", base_channels=base, hidden_units=WIDTHS.get(base, 8))
     learned, maps = (_maps(model, n, seed) for seed, n in enumerate((BATCH * STEPS, images)))
     optimizer = torch.optim.Adam(model.parameters(), lr=0.05 / (base + 32))
     with torch.enable_grad():

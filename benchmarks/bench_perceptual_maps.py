@@ -1,4 +1,4 @@
-"""Perceptual maps: images per second of iuscore, kornia and OpenCV, paper mode, on one core and on two threads.
+"""Perceptual maps: images per second of iuscore, kornia and OpenCV, published mode, on one core and on two threads.
 
 Each peer is written as a competent user would write it. Its maps are compared with ours before anything is timed.
 
@@ -110,7 +110,7 @@ def contestants(images: Bytes, size: tuple[int, int], pool: ThreadPool | None) -
     ours = torch.from_numpy(images)
     planar = ours.permute(0, 3, 1, 2).contiguous()  # the layout kornia's users have
 
-    def native(mode: Any = "paper", backend: Any = "native") -> Tensor:
+    def native(mode: Any = "published", backend: Any = "native") -> Tensor:
         return ops.perceptual_maps(ours, kind=kind, mode=mode, size=size, layout="NHWC", backend=backend)
 
     def with_isa(isa: str) -> Tensor:
@@ -178,7 +178,7 @@ def main() -> None:
     harness.main(
         __doc__,
         "perceptual_maps",
-        "perceptual maps, paper mode unless named clean, uint8 in, float32 out",
+        "perceptual maps, published mode unless named clean, uint8 in, float32 out",
         ("torch", "numpy", "kornia", "opencv-python-headless"),
         cases,
         usual={"count": 32, "repetitions": 7, "seconds": 0.15},

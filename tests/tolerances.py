@@ -21,7 +21,7 @@ its own roundings and amplifies the error so far. They hold for any order of the
 - Magnitude: 4u; slope up to 1, and up to 1 / (2 x 1e-3) on the error of gx^2 + gy^2 where that is near 0.
 - Clean coarse-fine: 4u, and 20u x 1e-3 for its constant; slope up to 1 / 0.05 = 20.
 - Gaussian: 18u sum(w g), for two directions of 7 products and sums and taps given to 8 digits; sum(w e).
-- Min-max of a map, paper: as the image normalization.
+- Min-max of a map, mode published: as the image normalization.
 
 Slopes are not linearized: a monotone f adds max(f(v + e) - f(v), f(v) - f(v - e)), which also covers the small steps of
 the sRGB and Lab curves at their thresholds. A gray within e of a band's edge (0, .3, .6) may fall on either side: both
@@ -54,7 +54,7 @@ class Bounds:
     other: Array  # [4, h, w], the value on the other side of a band's edge
     either: npt.NDArray[np.bool_]  # [4, h, w]
     ranges: Array  # [4]
-    noise: tuple[bool, bool]  # the paper ranges (may be, must be) reported as 0: a channel's range is all rounding
+    noise: tuple[bool, bool]  # ranges of mode published (may be, must be) reported as 0: a channel's range is rounding
 
 
 def perceptual_maps(t: Trace) -> Bounds:
@@ -70,7 +70,7 @@ def perceptual_maps(t: Trace) -> Bounds:
         plain = [_magnitude_error(t, e_gray), _blur_error(t.gray, e_gray), e_gray, e_gray]
     other, either = _band_sides(t, e_gray)
     names, maps = reference.map_names(t.kind), np.stack(plain)
-    if t.mode == "paper":
+    if t.mode == "published":
         ranges = _range_errors(t.plain, other, either, maps)
         for k, name in enumerate(names):
             if not name.startswith("band"):
@@ -147,7 +147,7 @@ def _unit_error(t: Trace) -> tuple[Array, tuple[bool, bool]]:
     loaded = _load_error(t)
     e = np.stack([_resize_error(t.rows, x, d) for x, d in zip(t.kept, loaded, strict=True)])
     e = np.stack([_resize_error(t.columns, x.T, d.T).T for x, d in zip(t.halfway, e, strict=True)])
-    if t.rows is None and t.columns is None and (t.mode == "paper" or len(t.kept) == 1):
+    if t.rows is None and t.columns is None and (t.mode == "published" or len(t.kept) == 1):
         # Equal values stay equal: nothing is left of a constant channel after its low is subtracted.
         constant = np.ptp(t.pixels, axis=(1, 2)) == 0.0
         e[constant if len(constant) == len(e) else np.array([constant.all()])] = 0.0
@@ -155,7 +155,7 @@ def _unit_error(t: Trace) -> tuple[Array, tuple[bool, bool]]:
     high = np.array([_low_error(-x, d) for x, d in zip(t.resized, e, strict=True)])
     spread = t.high - t.low
     noise = (False, False)
-    if t.mode == "paper":
+    if t.mode == "published":
         limit, most, least = 1e-5 * np.maximum(t.high, -t.low), spread + low + high, spread - low - high
         may_be = (most > 0.0) & (least < limit * (1.0 + 1e-5))
         must_be = (least > 0.0) & (most < limit * (1.0 - 1e-5))

@@ -41,7 +41,7 @@ VARIANTS: dict[str, tuple[dict[str, Any], ...]] = {
     "glcm_features": ({"levels": 32}, {"levels": 256}, {"levels": 64}),
     "glcm": ({"levels": 32}, {"levels": 256}),
     "color_histogram": ({"space": "rgb", "bins": 256}, {"space": "lab", "bins": 64}),
-    "perceptual_maps": ({"kind": "color"}, {"kind": "gray"}, {"kind": "color", "mode": "paper"}),
+    "perceptual_maps": ({"kind": "color"}, {"kind": "gray"}, {"kind": "color", "mode": "published"}),
     "resize": ({"size": (64, 64)},),
     "additive_mlp": ({"inputs": 64, "hidden": (64, 32)}, {"inputs": 64, "hidden": (64, 32), "gradients": True}),
     "additive_lookup": ({"inputs": 64, "points": 4097},),

@@ -70,7 +70,7 @@ def _others(generator: torch.Generator) -> Iterator[tuple[str, Callable[[torch.d
     native: dict[str, Any] = {"backend": "native"}
     yield (
         "perceptual_maps 160x160",
-        lambda to: ops.perceptual_maps(images.to(to), mode="paper", size=(160, 160), **native),
+        lambda to: ops.perceptual_maps(images.to(to), mode="published", size=(160, 160), **native),
     )  # planes in the workspace
     yield "perceptual_maps ragged", lambda to: ops.perceptual_maps([images[0].to(to), images[1, :5].to(to)], **native)
     yield (

@@ -53,6 +53,10 @@ FIT_ERRORS = [
     ("--classes ,", "classes: expected a list of class names, got []"),
     ("--classes a,A", "classes: a name comes twice in a, A"),
     ("--color blue", "Invalid value for '--color': 'blue' is not one of 'auto', 'color', 'gray'."),
+    (
+        "--mode paper",
+        "Invalid value for '--mode': 'paper' is not one of 'clean', 'published'; did you mean 'published'?",
+    ),
     ("--model cnn", "Invalid value for '--model': 'cnn' is not "),
     ("--device nowhere", "--device nowhere: "),
     ("--device meta", "--device meta: expected a device that computes, such as cpu or cuda"),

@@ -65,9 +65,9 @@ class TestSources:
 
     def test_phantoms_with_their_splits(self, command: Command, tmp_path: Path) -> None:
         phantoms.write(tmp_path / "real", "endoscopy", n_per_class=10, size=16)
-        record = fit(command, tmp_path / "real", tmp_path / "m", "--mode", "paper")
+        record = fit(command, tmp_path / "real", tmp_path / "m", "--mode", "published")
         assert record["model"]["color"] == "color"
-        assert record["model"]["mode"] == "paper"
+        assert record["model"]["mode"] == "published"
         assert record["model"]["map_sd"] == [1.0] * 4  # the published measure standardizes nothing
         assert record["data"]["origin"] == "folders train, val and test"
         assert record["data"]["counts"]["test"] == {"abnormal": 2, "normal": 2}
@@ -358,7 +358,7 @@ log.TrainingLog.batch = waiting
             (("--lr", "0.5"), "--lr was 0.001, now it is 0.5"),
             (("--base-channels", 3), "--base-channels was 2, now it is 3"),
             (("--size", 24), "--size was [16, 16], now it is [24, 24]"),
-            (("--mode", "paper"), "--mode was 'clean', now it is 'paper'"),
+            (("--mode", "published"), "--mode was 'clean', now it is 'published'"),
             (("--classes", "b,a"), "--classes was ['a', 'b'], now it is ['b', 'a']"),
             (("--seed", 1), "--seed was 0, now it is 1"),
             (("--fractions", "0.5,0.25,0.25"), "the train images are others than before"),

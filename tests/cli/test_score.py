@@ -149,8 +149,8 @@ class TestSummary:
 
     def test_degenerate_maps_of_the_published_measure(self, command: Command, tmp_path: Path) -> None:
         rgb = class_folders(tmp_path / "rgb", n=6, channels=3)
-        paper = (*TINY, "--epochs", 1, "--mode", "paper", "--fractions", "0.5,0.5,0")
-        assert command("fit", rgb, "--out", tmp_path / "m", *paper).status == 0
+        published = (*TINY, "--epochs", 1, "--mode", "published", "--fractions", "0.5,0.5,0")
+        assert command("fit", rgb, "--out", tmp_path / "m", *published).status == 0
         gray = class_folders(tmp_path / "gray", n=3)
         ran = command("score", tmp_path / "m", gray, "--target", "a", "--out", tmp_path / "o")
         assert ran.status == 0

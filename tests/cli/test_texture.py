@@ -91,7 +91,10 @@ class TestFit:
                 ("--base-channels", 4),
                 "--base-channels belongs to --model epu, not to texture: leave it out, or give --model epu",
             ),
-            (("--mode", "paper"), "--mode belongs to --model epu, not to texture: leave it out, or give --model epu"),
+            (
+                ("--mode", "published"),
+                "--mode belongs to --model epu, not to texture: leave it out, or give --model epu",
+            ),
             (("--size", 4), "size: expected (height, width), each at least 8, got [4, 4]"),
             (("--dropout", 1), "dropout: expected a number in [0, 1), got 1.0"),
             (("--hidden-units", 1), "hidden_units: expected an integer of at least 2, got 1"),

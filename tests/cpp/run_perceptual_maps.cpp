@@ -29,7 +29,7 @@ struct Case {
   std::string text() const {
     char line[200];
     std::snprintf(line, sizeof line, ", %s, %s, map type %d, maps %dx%d, %d threads, chip %d", color ? "color" : "gray",
-                  clean ? "clean" : "paper", static_cast<int>(map_type), height, width, threads,
+                  clean ? "clean" : "published", static_cast<int>(map_type), height, width, threads,
                   static_cast<int>(chip));
     return images.text() + line;
   }

@@ -70,7 +70,7 @@ def cases(draw: st.DrawFn) -> Case:
         dtype=draw(st.sampled_from(DTYPES)),
         channels=draw(st.sampled_from((1, 3, 3))),
         kind=draw(st.sampled_from(("color", "gray"))),
-        mode=draw(st.sampled_from(("clean", "paper"))),
+        mode=draw(st.sampled_from(("clean", "published"))),
         batch=draw(st.integers(1, 3)),
         shape=shape,
         size=size,

@@ -69,7 +69,7 @@ def test_native_equals_torch(native: BackendUnderTest, case: Case) -> None:
 
 
 @pytest.mark.parametrize("kind", ["color", "gray"])
-@pytest.mark.parametrize("mode", ["clean", "paper"])
+@pytest.mark.parametrize("mode", ["clean", "published"])
 @pytest.mark.parametrize(
     ("shape", "size"),
     [((300, 200), (128, 128)), ((128, 128), (128, 128)), ((256, 256), (128, 128)), ((97, 213), (224, 100))],
@@ -166,7 +166,7 @@ def test_half_maps_are_rounded_float32_maps(backend: BackendUnderTest, dtype: to
 
 
 @pytest.mark.parametrize("kind", ["color", "gray"])
-@pytest.mark.parametrize("mode", ["clean", "paper"])
+@pytest.mark.parametrize("mode", ["clean", "published"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("size", [(17, 12), (24, 10)])
 def test_non_finite_images_spoil_only_themselves(
@@ -195,7 +195,7 @@ def test_non_finite_images_spoil_only_themselves(
 def test_largest_magnitudes_that_count_as_finite(backend: BackendUnderTest, dtype: torch.dtype) -> None:
     images = (torch.rand(1, 9, 9, 3, generator=torch.Generator().manual_seed(4)) * 2.0 - 1.0) * (0.99e30 / 255.0)
     for kind in ("color", "gray"):
-        for mode in ("clean", "paper"):
+        for mode in ("clean", "published"):
             case = Case(dtype, 3, kind, mode, 1, (9, 9), (6, 12), "contiguous", "noise", 0)
             maps, ranges = backend.maps(images.to(dtype), layout="NHWC", **case.options)
             tolerances.assert_perceptual_maps(maps[0], ranges[0], traces(case, images.to(dtype))[0])
@@ -203,7 +203,12 @@ def test_largest_magnitudes_that_count_as_finite(backend: BackendUnderTest, dtyp
 
 @pytest.mark.parametrize(
     ("mode", "size", "limit"),
-    [("clean", (64, 64), 2e-5), ("paper", (64, 64), 3e-5), ("clean", (32, 32), 2e-4), ("paper", (32, 32), 2e-4)],
+    [
+        ("clean", (64, 64), 2e-5),
+        ("published", (64, 64), 3e-5),
+        ("clean", (32, 32), 2e-4),
+        ("published", (32, 32), 2e-4),
+    ],
 )
 def test_bounds_are_tight_for_ordinary_images(mode: str, size: tuple[int, int], limit: float) -> None:
     """Random bytes, 64x64. What the bounds come out as; medians are about five times smaller."""

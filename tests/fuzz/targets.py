@@ -297,7 +297,7 @@ _OPTIONS: dict[str, dict[str, tuple[Any, ...]]] = {
     },
     "perceptual_maps": {
         "kind": ("color", "gray", "blue", 1),
-        "mode": ("clean", "paper", "fast"),
+        "mode": ("clean", "published", "fast"),
         "size": ((8, 8), (4, 5), (3, 3), (2**40, 4), 8, (8.5, 8)),
         "return_ranges": (False, True),
     },

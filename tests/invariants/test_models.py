@@ -42,7 +42,7 @@ def maps(model: AdditiveModel, count: int = 5, *, seed: int = 1) -> Tensor:
 MODELS = {
     "two classes": lambda: small(),
     "three classes": lambda: small(THREE),
-    "gray, not square, odd": lambda: small(size=(9, 23), color="gray", mode="paper"),
+    "gray, not square, odd": lambda: small(size=(9, 23), color="gray", mode="published"),
     "least size": lambda: small(size=(8, 8)),
     "ensemble": lambda: Ensemble([small(seed=seed) for seed in range(3)]),
     "ensemble of three classes": lambda: Ensemble([small(THREE, seed=seed) for seed in range(2)]),
@@ -156,10 +156,10 @@ class TestEPUCNN:
 
     @pytest.mark.parametrize("color", ["color", "gray"])
     def test_images_become_the_maps_of_the_model(self, color: Any) -> None:
-        model = small(size=(9, 23), color=color, mode="paper")
+        model = small(size=(9, 23), color=color, mode="published")
         assert model.components == iuscore.ops.COMPONENTS[color]
         images = torch.randint(0, 256, (3, 20, 30, 3), dtype=torch.uint8)
-        inputs = iuscore.ops.perceptual_maps(images, kind=color, mode="paper", size=(9, 23))
+        inputs = iuscore.ops.perceptual_maps(images, kind=color, mode="published", size=(9, 23))
         assert torch.equal(model.prepare(images), inputs)
         expected = model.contributions_of(inputs, "evidence")
         assert torch.equal(model.contributions(images, "evidence"), expected)
@@ -198,7 +198,8 @@ class TestEPUCNN:
             ({"classes": ["a", ""]}, "classes: expected at least two class names"),
             ({"classes": ["a", "a"]}, "classes: expected different names, got a, a"),
             ({"color": "rgb"}, "color: expected one of color, gray, got 'rgb'"),
-            ({"mode": "raw"}, "mode: expected one of clean, paper, got 'raw'"),
+            ({"mode": "raw"}, "mode: expected one of clean, published, got 'raw'"),
+            ({"mode": "paper"}, r"published, got 'paper'; did you mean 'published'\?"),
             ({"size": (7, 128)}, r"size: expected \(height, width\), each at least 8, got \(7, 128\)"),
             ({"size": 128}, r"size: expected \(height, width\), each at least 8, got 128"),
             ({"size": (8.0, 8.0)}, r"size: expected \(height, width\)"),

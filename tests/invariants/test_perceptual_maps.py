@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 DTYPES = (torch.uint8, torch.uint16, torch.float16, torch.bfloat16, torch.float32)
 KINDS = ("color", "gray")
-MODES = ("clean", "paper")
+MODES = ("clean", "published")
 seeds = st.integers(0, 2**16)
 sides = st.integers(4, 40)
 
@@ -142,18 +142,18 @@ def test_constant_images_have_exact_and_degenerate_maps(
         assert torch.equal(maps[:, :neutral], torch.full_like(maps[:, :neutral], 0.5))
         assert maps[:, neutral:].abs().max() <= 1e-8  # sqrt(1e-6) - 1e-3 in float32
         assert ranges.abs().max() <= 1e-8
-        maps, ranges = backend.maps(image, mode="paper", **options)
+        maps, ranges = backend.maps(image, mode="published", **options)
         assert not maps.any()
         assert not ranges.any()
         assert ops.degenerate_maps(ranges, kind=kind).all()
 
 
-def test_color_cast_survives_in_clean_and_not_in_paper(backend: BackendUnderTest) -> None:
+def test_color_cast_survives_in_clean_and_not_in_published(backend: BackendUnderTest) -> None:
     image = bytes_of(7, 1, 32, 32, 3, low=60, high=200)
     cast = image.float()
     cast[..., 2] *= 0.7  # less blue: yellowish
     cast = cast.round().to(torch.uint8)
-    for mode, moves in (("clean", True), ("paper", False)):
+    for mode, moves in (("clean", True), ("published", False)):
         before, after = (
             backend.maps(x, mode=mode, size=(32, 32), layout="NHWC")[0][0, 1].mean().item() for x in (image, cast)
         )
@@ -166,7 +166,7 @@ def test_ordinary_images_are_not_degenerate(
 ) -> None:
     """An image of 16 pixels may have none in a band; with 256 pixels every band has many."""
     images = bytes_of(seed, 1, 20 + seed % 40, 20 + seed % 33, 3)
-    _, ranges = backend.maps(images, kind=kind, mode="paper", size=size, layout="NHWC")
+    _, ranges = backend.maps(images, kind=kind, mode="published", size=size, layout="NHWC")
     assert not ops.degenerate_maps(ranges, kind=kind).any()
 
 
@@ -182,7 +182,7 @@ def test_resized_constant_images_are_degenerate(
 ) -> None:
     """1x1 images among them."""
     images = torch.full((1, *shape, channels), value, dtype=torch.uint8)
-    _, ranges = backend.maps(images, kind=kind, mode="paper", size=size, layout="NHWC")
+    _, ranges = backend.maps(images, kind=kind, mode="published", size=size, layout="NHWC")
     assert ops.degenerate_maps(ranges, kind=kind).all()
 
 
@@ -191,7 +191,7 @@ def test_gray_images_have_degenerate_opponent_colors(
     backend: BackendUnderTest, seed: int, channels: int, size: tuple[int, int]
 ) -> None:
     images = bytes_of(seed, 1, 20 + seed % 40, 20 + seed % 33, 1).expand(-1, -1, -1, channels)
-    _, ranges = backend.maps(images, kind="color", mode="paper", size=size, layout="NHWC")
+    _, ranges = backend.maps(images, kind="color", mode="published", size=size, layout="NHWC")
     assert ops.degenerate_maps(ranges, kind="color").tolist() == [[True, True, False, False]]
 
 

@@ -110,7 +110,7 @@ def test_a_gradient_is_refused_as_ever() -> None:
         assert torch.equal(model.prepare(images), model.prepare(BYTES))
 
 
-@pytest.mark.parametrize("mode", ["clean", "paper"])
+@pytest.mark.parametrize("mode", ["clean", "published"])
 @pytest.mark.parametrize("color", ["color", "gray"])
 def test_maps_of_an_epu_model_have_the_same_bits(mode: Any, color: Any) -> None:
     """float32(k / 255) x 255 and 257 k / 257 are k exactly; half types hold other pixels, so their maps differ."""

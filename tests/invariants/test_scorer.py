@@ -203,7 +203,7 @@ def test_shares_sum_to_the_ius(space: Space, classes: tuple[str, ...], members: 
             torch.testing.assert_close(scores.ius_sd, own.std(0))
 
 
-@pytest.mark.parametrize("mode", ["clean", "paper"])
+@pytest.mark.parametrize("mode", ["clean", "published"])
 @pytest.mark.parametrize("space", SPACES)
 def test_gradients_reach_the_pixels(mode: Mode, space: Space) -> None:
     scorer = make_scorer(mode=mode, space=space)

@@ -96,7 +96,7 @@ class TestRoundTrip:
     def test_a_model_folder_holds_weights_and_config(self, folder: Path) -> None:
         assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
         config = json.loads((folder / "config.json").read_text())
-        assert (config["format"], config["kind"]) == (1, "epu")
+        assert (config["format"], config["kind"]) == (2, "epu")
         assert config["model"] == small().config()
         content = (folder / "model.safetensors").read_bytes()
         assert config["weights_sha256"] == hashlib.sha256(content).hexdigest()
@@ -211,11 +211,11 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "config is a list": (lambda f: text(f, "[1]"), 'no "format", so this is not an iuscore model'),
     "no format": (lambda f: edit(f, format=...), 'no "format", so this is not an iuscore model'),
     "newer format": (
-        lambda f: edit(f, format=2),
-        r"format: 2 is newer than 1, the newest this version reads; upgrade iuscore",
+        lambda f: edit(f, format=3),
+        r"format: 3 is newer than 2, the newest this version reads; upgrade iuscore",
     ),
-    "odd format": (lambda f: edit(f, format="1"), "format: expected 1, got '1'"),
-    "true format": (lambda f: edit(f, format=True), "format: expected 1, got True"),
+    "odd format": (lambda f: edit(f, format="1"), "format: expected 1 or 2, got '1'"),
+    "true format": (lambda f: edit(f, format=True), "format: expected 1 or 2, got True"),
     "no kind": (lambda f: edit(f, kind=...), "kind: is missing"),
     "unknown kind": (lambda f: edit(f, kind="mlp9"), "unknown kind 'mlp9', known are epu.*; upgrade iuscore"),
     "kind is a number": (lambda f: edit(f, kind=3), "kind: expected text, got 3"),

@@ -248,7 +248,7 @@ class TestRecord:
             ("model/map_mean", [1e300] * 4, "map_mean: expected 4 numbers, got [1e+300"),
             ("model/map_mean", None, "map_mean: expected 4 numbers, got None"),
             ("kind", "x" * 9999, "unknown kind 'xxx"),
-            ("format", DEEP, "format: expected 1, got [[[...]]]"),
+            ("format", DEEP, "format: expected 1 or 2, got [[[...]]]"),
         ],
     )
     def test_one_line_that_names_the_field(self, whole: Path, where: str, value: Any, message: str) -> None:
@@ -267,7 +267,7 @@ class TestRecord:
             (b'{"format": 1, "model": {"size": 1, "size": 2}}', 'not JSON ("size" comes twice)'),
             (b"[" * 100_000, "not JSON (nested too deeply)"),
             (b'{"format": ' + b"9" * 5000 + b"}", "not JSON ("),
-            (b'{"format": 1e999}', "format: expected 1, got inf"),
+            (b'{"format": 1e999}', "format: expected 1 or 2, got inf"),
         ],
     )
     def test_damaged_json_is_named(self, whole: Path, content: bytes, message: str) -> None:

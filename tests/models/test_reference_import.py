@@ -79,7 +79,7 @@ class TestImport:
         original = published(tmp_path, classes)
         model, record = import_reference(tmp_path)
         assert torch.equal(model(MAPS), original(MAPS))
-        assert model.config()["model"] == {**original.config(), "mode": "paper"}
+        assert model.config()["model"] == {**original.config(), "mode": "published"}
         assert [record.profiles["paper"][name].mean[0] for name in classes] == [i + 0.5 for i in range(len(classes))]
         assert record.training.published["epochs"] == 3
         assert "nested" not in record.training.published

@@ -335,7 +335,7 @@ class TestNamesOfScikitImage:
 
 
 OPTIONS = [None, 0, -1, 1, 2, 300, 2**63, 2**70, -(2**63), 0.5, float("nan"), float("inf"), -1e308, "", "x", "clean",
-           "paper", True, [], [1], [[1, 0]], (3, 3), (0, 0), (300, 300), (2**63, 1), [300] * 3, b"a", {}, object(),
+           "published", True, [], [1], [[1, 0]], (3, 3), (0, 0), (300, 300), (2**63, 1), [300] * 3, b"a", {}, object(),
            torch.tensor(3), np.float32(2), np.int64(7), torch.zeros(2, 12, 11, dtype=torch.bool), [0, 45], 1j,
            torch.device("meta"), "cpu", "torch", np.zeros(3), np.array([1, 2]), [None], [["a"]], lambda: 0]  # fmt: skip
 ARGUMENTS: dict[Any, tuple[tuple[Any, ...], tuple[str, ...]]] = {

@@ -88,7 +88,8 @@ BAD_IMAGES: list[tuple[Any, type[Exception], str]] = [
 
 BAD_OPTIONS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"kind": "grey"}, ValueError, "kind: expected 'color' or 'gray', got 'grey'"),
-    ({"mode": "fast"}, ValueError, "mode: expected 'clean' or 'paper', got 'fast'"),
+    ({"mode": "fast"}, ValueError, "mode: expected 'clean' or 'published', got 'fast'"),
+    ({"mode": "paper"}, ValueError, "mode: expected 'clean' or 'published', got 'paper'; did you mean 'published'?"),
     ({"size": (3, 8)}, ValueError, "size: expected (height, width), two integers of at least 4, got (3, 8)"),
     ({"size": 64}, ValueError, "size: expected (height, width), two integers of at least 4, got 64"),
     ({"size": (8.5, 9.9)}, ValueError, "size: expected (height, width), two integers of at least 4, got (8.5, 9.9)"),
@@ -167,7 +168,7 @@ def test_inputs_are_not_modified(backend: BackendUnderTest) -> None:
     images = torch.rand(2, 9, 8, 3)
     images[0, 0, 0, 0] = float("nan")
     before = images.clone()
-    for mode in ("clean", "paper"):
+    for mode in ("clean", "published"):
         for kind in ("color", "gray"):
             backend.maps(images, kind=kind, mode=mode, size=(9, 8))
             backend.maps(list(images), kind=kind, mode=mode, size=(9, 8))
@@ -181,7 +182,7 @@ def test_maps_are_contiguous_and_own_their_memory(backend: BackendUnderTest) -> 
 
 
 @pytest.mark.parametrize("kind", ["color", "gray"])
-@pytest.mark.parametrize("mode", ["clean", "paper"])
+@pytest.mark.parametrize("mode", ["clean", "published"])
 @pytest.mark.parametrize("size", [(9, 8), (12, 5)])
 def test_gradients_take_the_torch_path(kind: Any, mode: Any, size: tuple[int, int]) -> None:
     noise = torch.rand(9, 8, 3, generator=torch.Generator().manual_seed(0))
@@ -239,7 +240,7 @@ def test_one_image_is_the_example_of_the_docstring() -> None:
     images = torch.randint(0, 256, (2, 96, 80, 3), dtype=torch.uint8)
     assert ops.perceptual_maps(images, kind="color", size=(64, 64)).shape == (2, 4, 64, 64)
     gray = torch.randint(0, 256, (1, 64, 64, 1), dtype=torch.uint8)
-    _, ranges = ops.perceptual_maps(gray, kind="color", mode="paper", return_ranges=True)
+    _, ranges = ops.perceptual_maps(gray, kind="color", mode="published", return_ranges=True)
     assert ops.degenerate_maps(ranges, kind="color").tolist() == [[True, True, False, False]]
 
 

@@ -53,11 +53,11 @@ NETWORKS = EPUCNN(["a", "b"], size=(16, 16), base_channels=2, hidden_units=4).ev
 IMAGES: dict[str, Callable[[Tensor], Any]] = {
     "perceptual_maps": lambda x: ops.perceptual_maps(x, size=(8, 9)),
     "perceptual_maps, options": lambda x: ops.perceptual_maps(
-        x.permute(0, 3, 1, 2), kind="gray", mode="paper", size=(8, 9), dtype=torch.float16, return_ranges=True
+        x.permute(0, 3, 1, 2), kind="gray", mode="published", size=(8, 9), dtype=torch.float16, return_ranges=True
     ),
     "perceptual_maps, list": lambda x: ops.perceptual_maps([x[0], x[1, 2:]], size=(8, 9)),
     "degenerate_maps": lambda x: ops.degenerate_maps(
-        ops.perceptual_maps(x, mode="paper", size=(8, 9), return_ranges=True)[1], kind="color"
+        ops.perceptual_maps(x, mode="published", size=(8, 9), return_ranges=True)[1], kind="color"
     ),
     "color_histogram": lambda x: ops.color_histogram(x, bins=(8, 16, 4), range=(0, 100), mask=x[..., 0] > 40),
     "color_histogram, joint": lambda x: ops.color_histogram(x, bins=4, space="lab", joint=True, normalize=True),

@@ -37,14 +37,14 @@ def published(shared: Path) -> dict[str, npt.NDArray[Any]]:
 
 
 @pytest.mark.parametrize(("kind", "key"), [("color", "rgb"), ("gray", "gray")])
-def test_paper_mode_gives_the_published_maps(
+def test_published_mode_gives_the_published_maps(
     backend: BackendUnderTest, published: dict[str, npt.NDArray[Any]], kind: Any, key: str
 ) -> None:
     names = [name.removesuffix("/image") for name in published if name.endswith("/image")]
     assert len(names) == 16
     images = [published[f"{name}/image"] for name in names]
     tensors = [torch.from_numpy(image) for image in images]
-    maps, ranges = backend.maps(tensors, kind=kind, mode="paper", size=(128, 128))
+    maps, ranges = backend.maps(tensors, kind=kind, mode="published", size=(128, 128))
     flagged = ops.degenerate_maps(ranges, kind=kind)
     components = ops.COMPONENTS[kind]
     expected = {(name, component) for name in CONSTANT_IMAGES for component in components}
@@ -110,7 +110,7 @@ def _lab(colors: npt.NDArray[np.float32]) -> tuple[npt.NDArray[Any], str]:
         return kornia.color.rgb_to_lab(tensor)[0].permute(1, 2, 0).numpy(), f"kornia {kornia.__version__}"
 
 
-@pytest.mark.parametrize("mode", ["clean", "paper"])
+@pytest.mark.parametrize("mode", ["clean", "published"])
 def test_gradient_and_blur_are_those_of_scipy(backend: BackendUnderTest, mode: Any) -> None:
     ndimage = pytest.importorskip("scipy.ndimage")
     image = np.random.default_rng(4).integers(0, 256, (40, 31), dtype=np.uint8)

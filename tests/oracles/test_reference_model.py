@@ -64,7 +64,7 @@ def test_single_images_have_the_published_contributions(case: Case) -> None:
 
 def test_images_become_the_published_contributions(case: Case) -> None:
     kind = "gray" if case.folder.name == "epu_gray" else "color"
-    inputs, ranges = perceptual_maps(case.images, kind=kind, mode="paper", return_ranges=True)
+    inputs, ranges = perceptual_maps(case.images, kind=kind, mode="published", return_ranges=True)
     # a degenerate map is rounding noise stretched to full range, and the noise differs between implementations
     sound = ~degenerate_maps(ranges, kind=kind).any(dim=1)
     assert sound.sum() >= 10
@@ -92,7 +92,7 @@ def test_the_published_configuration_is_imported(case: Case) -> None:
     assert member == {
         "classes": ["benign", "malignant"] if gray else ["rbc", "wbc"],
         "color": "gray" if gray else "color",
-        "mode": "paper",
+        "mode": "published",
         "size": [128, 128],
         "base_channels": 8,
         "hidden_units": 16,

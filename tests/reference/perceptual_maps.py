@@ -77,7 +77,7 @@ def trace(pixels: npt.NDArray[np.generic], dtype: str, *, kind: str, mode: str, 
     halfway = np.stack([resample(channel, rows) for channel in kept])
     resized = np.stack([resample(channel.T, columns).T for channel in halfway])
     low, high = resized.min((1, 2)), resized.max((1, 2))
-    if mode == "paper":
+    if mode == "published":
         divisor = high - low + 1e-6
         start = low
     else:
@@ -187,7 +187,7 @@ def clean_coarse_fine(m: Array) -> Array:
 
 
 def plain_maps(t: Trace) -> None:
-    """The maps before their own min-max (paper) or fixed range (clean)."""
+    """The maps before their own min-max (published) or fixed range (clean)."""
     if t.kind == "color":
         rgb = t.unit if len(t.unit) == 3 else np.repeat(t.unit, 3, axis=0)
         t.linear = srgb_to_linear(rgb)
@@ -211,7 +211,7 @@ def plain_maps(t: Trace) -> None:
 
 def final_maps(t: Trace) -> None:
     names = map_names(t.kind)
-    if t.mode == "paper":
+    if t.mode == "published":
         t.ranges = np.ptp(t.plain, axis=(1, 2))
         noise = (t.high > t.low) & (t.high - t.low < 1e-5 * np.maximum(t.high, -t.low))
         if noise.any():

@@ -54,6 +54,15 @@ def _fractions(ctx: click.Context, param: click.Parameter, value: str) -> tuple[
     return parts
 
 
+class _Mode(click.Choice):  # type: ignore[type-arg]  # has no parameters in click 8.1
+    """Modes of the perceptual maps; the error for the word of version 0.1 names the present one."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "paper":
+            self.fail("'paper' is not one of 'clean', 'published'; did you mean 'published'?", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def _defaults(epu: float, texture: float) -> str:
     """Help on a default that depends on the kind of model; a test compares it with `iuscore.fit.kinds`."""
     return f"{epu}; texture: {texture}"
@@ -114,7 +123,7 @@ Example:
 @click.option("--size", callback=_size, show_default="128", metavar="SIZE", help="Size that images are resized to.")
 @click.option(
     "--mode",
-    type=click.Choice(["clean", "paper"]),
+    type=_Mode(["clean", "published"]),
     show_default="clean",
     help="epu: maps of iuscore, or the published maps.",
 )

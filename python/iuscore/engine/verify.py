@@ -40,6 +40,7 @@ from iuscore.models.text import is_number
 from iuscore.progress import Progress
 from iuscore.scoring import Scorer, SetSummary, TargetSummary
 from iuscore.scoring.contributions import unusable
+from iuscore.scoring.records import with_present_names
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -334,7 +335,7 @@ def _check_summary(
     else:
         _check_targets(summary.targets, rows, problems)
         if not problems.n and summary.format == SetSummary.FORMAT:
-            _compare(written, _rebuilt_summary(folder, record, scorer, plan), problems)
+            _compare(with_present_names(written), _rebuilt_summary(folder, record, scorer, plan), problems)
 
 
 def _rebuilt_summary(folder: Path, record: RunRecord, scorer: Scorer, plan: Plan) -> dict[str, Any]:

@@ -68,7 +68,7 @@ class EPUOptions:
     """Options of the model "epu"; published sizes are base_channels 64 with hidden_units 32, and 32 with 64."""
 
     color: Color = "auto"
-    mode: Literal["clean", "paper"] = "clean"
+    mode: Literal["clean", "published"] = "clean"
     size: tuple[int, int] = (128, 128)
     base_channels: int = 64
     hidden_units: int = 32

@@ -22,6 +22,7 @@ from torch import Tensor
 from iuscore._run.signals import deferred_interrupts
 from iuscore.errors import UserError
 from iuscore.models import AdditiveModel
+from iuscore.models.text import with_present_mode
 
 Inputs = npt.NDArray[np.float32]
 
@@ -342,6 +343,7 @@ def _restore(
         with safetensors.safe_open(state, "pt") as file:
             progress = MemberProgress(**json.loads(file.metadata()["progress"]))
             stored = json.loads(file.metadata()["identity"])
+            stored["model"] = with_present_mode(stored.get("model"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
         raise UserError(f"{state}: damaged ({error}); fit again in a new folder") from None

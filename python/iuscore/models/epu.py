@@ -41,6 +41,7 @@ from iuscore.ops import (
 )
 from iuscore.ops._backend import choose
 from iuscore.ops._on_device import on_device
+from iuscore.ops.perceptual_maps import MODES, RENAMED_MODES
 
 PUBLISHED_SIZES: tuple[tuple[int, int], ...] = ((64, 32), (32, 64))
 """(base_channels, hidden_units) of the published training configuration, then of the default in the published code;
@@ -117,7 +118,7 @@ class EPUCNN(AdditiveModel):
         classes: at least two class names in label order.
         color: "color" (maps red-green, blue-yellow, coarse-fine, light-dark) or "gray"
             (coarse-fine, light-dark, Band-I, Band-II); the ``kind`` of the maps.
-        mode: how the maps are made: "clean", or "paper" for the published arithmetic.
+        mode: how the maps are made: "clean", or "published" for the published arithmetic.
         size: (height, width) of the maps; at least 8x8. The three poolings round down.
         base_channels: C, at least 1.
         hidden_units: h, at least 1.
@@ -193,7 +194,7 @@ class EPUCNN(AdditiveModel):
     def prepare_with_warnings(
         self, images: Any, layout: Layout | None = None, mask: Any = None
     ) -> tuple[Tensor, list[tuple[str, ...]]]:
-        """Compute the maps; warn about degenerate maps ("paper") or constant images ("clean")."""
+        """Compute the maps; warn about degenerate maps ("published") or constant images ("clean")."""
         self.checked_mask(mask)
         maps, ranges = perceptual_maps(
             images, kind=self.color, mode=self.mode, size=self.size, layout=layout, return_ranges=True
@@ -281,8 +282,9 @@ def _numbers(values: tuple[float, ...], device: torch.device) -> Tensor:
 def _check_options(color: str, mode: str, size: Sequence[int], base_channels: int, hidden_units: int) -> None:
     if not isinstance(color, str) or color not in COMPONENTS:
         raise UserError(f"color: expected one of {', '.join(COMPONENTS)}, got {bounded(color)}")
-    if mode not in ("clean", "paper"):
-        raise UserError(f"mode: expected one of clean, paper, got {bounded(mode)}")
+    if mode not in MODES:
+        hint = f"; did you mean {RENAMED_MODES[mode]!r}?" if isinstance(mode, str) and mode in RENAMED_MODES else ""
+        raise UserError(f"mode: expected one of {', '.join(MODES)}, got {bounded(mode)}{hint}")
     check_size(size, MIN_SIZE)
     check_count("base_channels", base_channels, 1)
     check_count("hidden_units", hidden_units, 1)

@@ -15,7 +15,7 @@ from iuscore._run import records
 from iuscore.errors import UserError, bounded
 from iuscore.features import VERSION, FeatureProfile
 from iuscore.models.base import Space
-from iuscore.models.text import LARGEST
+from iuscore.models.text import LARGEST, with_present_mode
 
 MAX_MEMBERS = 1000
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -224,7 +224,7 @@ class ModelRecord:
         iuscore.errors.UserError: members[0]: expected names with values, got 3
     """
 
-    FORMAT: ClassVar[int] = 1
+    FORMAT: ClassVar[int] = 2
 
     format: int = FORMAT
     kind: str = ""
@@ -263,7 +263,7 @@ class ModelRecord:
 
     @property
     def mode(self) -> str | None:
-        """Mode of the perceptual maps of an EPU model, "clean" or "paper"; None for other models."""
+        """Mode of the perceptual maps of an EPU model, "clean" or "published"; None for other models."""
         mode: str | None = self.model.get("mode")
         return mode
 
@@ -324,6 +324,8 @@ class ModelRecord:
                 raise UserError("changed since it was written (its SHA-256 differs)")
         elif _OLD_HASH in value and value[_OLD_HASH] != _sha256({k: value[k] for k in _HASHED_BY_OLD if k in value}):
             raise UserError(f"{', '.join(_HASHED_BY_OLD)}: changed since they were written (their SHA-256 differs)")
+        if config.get("format", 1) == 1:
+            config["model"] = with_present_mode(config.get("model"))
         return replace(records.from_json(cls, config), read_sha256=_sha256(value, None))
 
 

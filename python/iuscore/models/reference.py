@@ -62,7 +62,7 @@ def import_reference(folder: str | Path) -> tuple[Ensemble, ModelRecord]:
             published scoring cannot use them.
 
     Returns:
-        The model, in evaluation mode with mode "paper", and the record for ``save_model``: the
+        The model, in evaluation mode with mode "published", and the record for ``save_model``: the
         baselines as profiles without spread (sd, low, high and n are None, as the published files do not contain
         them), no ceiling and no floor.
 
@@ -144,7 +144,7 @@ def _model_options(settings: Mapping[str, Any], path: Path) -> dict[str, Any]:
     return {
         "classes": classes,
         "color": _COLORS[data_mode.lower()],
-        "mode": "paper",
+        "mode": "published",
         "size": _setting(settings, f"{data}.resize_dims", path),
         "base_channels": _setting(settings, f"{net}.base_channels", path),
         "hidden_units": _setting(settings, f"{net}.fc_hidden_units", path),

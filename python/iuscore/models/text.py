@@ -1,9 +1,11 @@
-"""Checks of numbers that were read from files."""
+"""Values that were read from files: checks of numbers, and words of older versions."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from iuscore.ops.perceptual_maps import RENAMED_MODES
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
@@ -30,3 +32,14 @@ def is_numbers(value: object) -> TypeIs[Sequence[Any]]:
         (True, False, False)
     """
     return isinstance(value, Sequence) and not isinstance(value, str | bytes) and all(map(is_number, value))
+
+
+def with_present_mode(model: Any) -> Any:
+    """The description of a model, with the present name of its mode in place of that of version 0.1.
+
+    Example:
+        >>> with_present_mode({"mode": "paper", "size": [8, 8]})
+        {'mode': 'published', 'size': [8, 8]}
+    """
+    mode = model.get("mode") if isinstance(model, Mapping) else None
+    return {**model, "mode": RENAMED_MODES[mode]} if isinstance(mode, str) and mode in RENAMED_MODES else model

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor
 _WHOLE = (int, np.integer)
 _USUAL = (int, float)  # checked first: isinstance with an abstract class takes a microsecond
 _LONGEST = 60  # characters of a value in a message
+NOT_RENAMED: Mapping[str, str] = {}
 
 
 def shown(value: object) -> str:
@@ -33,10 +34,16 @@ def flag(name: str, value: object) -> bool:
     return bool(value)
 
 
-def one_of(name: str, value: object, choices: Iterable[str], expected: str) -> str:
-    """One of ``choices``; ValueError with the text ``expected`` if it is something else."""
+def one_of(
+    name: str, value: object, choices: Iterable[str], expected: str, renamed: Mapping[str, str] = NOT_RENAMED
+) -> str:
+    """One of ``choices``; ValueError with the text ``expected`` if it is something else.
+
+    ``renamed`` holds words of older versions and the present ones, which the message suggests.
+    """
     if not isinstance(value, str) or value not in choices:
-        raise ValueError(f"{name}: expected {expected}, got {shown(value)}")
+        hint = f"; did you mean {renamed[value]!r}?" if isinstance(value, str) and value in renamed else ""
+        raise ValueError(f"{name}: expected {expected}, got {shown(value)}{hint}")
     return value
 
 

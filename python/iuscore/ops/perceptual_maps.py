@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypeAlias, cast, overload
 
 import torch
@@ -18,7 +18,11 @@ from iuscore.ops._range import warn_of_range
 from iuscore.ops._torch import perceptual_maps as _torch
 
 Kind: TypeAlias = Literal["color", "gray"]
-Mode: TypeAlias = Literal["clean", "paper"]
+Mode: TypeAlias = Literal["clean", "published"]
+
+MODES: tuple[Mode, ...] = ("clean", "published")
+RENAMED_MODES: Mapping[str, Mode] = {"paper": "published"}
+"""Name of a mode in files of version 0.1 -> its present name."""
 
 COMPONENTS: dict[Kind, tuple[str, str, str, str]] = {
     "color": ("red-green", "blue-yellow", "coarse-fine", "light-dark"),
@@ -34,7 +38,7 @@ DEGENERATE_RANGE: dict[str, float] = {
     "band-i": 1e-4,
     "band-ii": 1e-4,
 }
-"""A "paper" map whose range before its min-max is below this shows something else than its name says.
+"""A "published" map whose range before its min-max is below this shows something else than its name says.
 
 a* and b* in CIELab units (those of gray images spread over 0.0024 and 0.0046), the others on the scale of [0, 1]."""
 
@@ -93,7 +97,7 @@ def perceptual_maps(
             R = G = B; "gray" takes .299 R + .587 G + .114 B before the resize. An image with NaN, inf or a magnitude
             above 1e30 / 255 gets NaN in all four maps; the other images of the batch are not touched.
         kind: "color" or "gray".
-        mode: "paper", the published maps: bicubic without antialias, min-max per channel, each map min-max
+        mode: "published", the maps of the publication: bicubic without antialias, min-max per channel, each map min-max
             stretched; or "clean": antialiased, one min-max over all channels, maps of fixed range, none of which
             can degenerate (formulas in docs/perceptual_maps.md).
         size: (height, width) of the maps in pixels, each at least 4, at most 2^29 pixels. No side of an image or
@@ -106,7 +110,7 @@ def perceptual_maps(
 
     Returns:
         Maps [B, 4, h, w] on the images' device, and with ``return_ranges`` the ranges [B, 4] float32: max - min of
-        each map before its own min-max ("paper") or of the map itself ("clean"). See `degenerate_maps`.
+        each map before its own min-max ("published") or of the map itself ("clean"). See `degenerate_maps`.
 
     Raises:
         TypeError: another type or dtype, a masked array. ValueError: another shape, an ambiguous channel axis, images
@@ -147,10 +151,10 @@ def perceptual_maps(
 
 
 def degenerate_maps(ranges: Tensor, *, kind: Kind) -> Tensor:
-    """Which "paper" maps are stretched from next to nothing: no color, no structure, or rounding alone.
+    """Which "published" maps are stretched from next to nothing: no color, no structure, or rounding alone.
 
     Args:
-        ranges: [B, 4] float32 from `perceptual_maps` with mode="paper".
+        ranges: [B, 4] float32 from `perceptual_maps` with mode="published".
         kind: the kind of the maps.
 
     Returns:
@@ -162,7 +166,7 @@ def degenerate_maps(ranges: Tensor, *, kind: Kind) -> Tensor:
     Example:
         >>> import torch, iuscore
         >>> gray = torch.randint(0, 256, (1, 64, 64, 1), dtype=torch.uint8)
-        >>> _, ranges = iuscore.ops.perceptual_maps(gray, kind="color", mode="paper", return_ranges=True)
+        >>> _, ranges = iuscore.ops.perceptual_maps(gray, kind="color", mode="published", return_ranges=True)
         >>> iuscore.ops.degenerate_maps(ranges, kind="color").tolist()
         [[True, True, False, False]]
     """
@@ -189,7 +193,7 @@ def check_kind(kind: object) -> None:
 def _check(kind: str, mode: str, size: Sequence[int], dtype: torch.dtype) -> tuple[int, int]:
     """(height, width)."""
     check_kind(kind)
-    one_of("mode", mode, ("clean", "paper"), "'clean' or 'paper'")
+    one_of("mode", mode, MODES, "'clean' or 'published'", RENAMED_MODES)
     if not isinstance(dtype, torch.dtype) or dtype not in _DTYPES:
         raise TypeError(f"dtype: expected torch.float32, float16 or bfloat16, got {shown(dtype)}")
     return checked_size(size, MIN_MAP_SIDE)

@@ -11,6 +11,7 @@ from iuscore._run import records
 from iuscore.errors import UserError
 from iuscore.features import GroupChange
 from iuscore.models.record import HeldOut
+from iuscore.models.text import with_present_mode
 
 COPIES = 0.5
 """Distance to the nearest neighbor, compared with real images, below which a set is said to repeat itself."""
@@ -238,8 +239,7 @@ class SetSummary:
         """
         if isinstance(value, Mapping):
             records.require_format(value.get("format", 1), cls.FORMAT)
-            if value.get("format", 1) < 3:
-                value = _renamed(value)
+            value = with_present_names(value)
         return records.from_json(cls, value)
 
     @classmethod
@@ -269,6 +269,12 @@ _NAMES_UNTIL_FORMAT_2 = {
     "far_outside": "out_of_distribution",
     "nearest": "diversity",
 }
+
+
+def with_present_names(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of ``summary.json`` with the present names of its fields (format 3) and of the model's mode."""
+    found = _renamed(summary) if summary.get("format", 1) < 3 else summary
+    return {name: with_present_mode(value) if name == "model" else value for name, value in found.items()}
 
 
 def _renamed(summary: Mapping[str, Any]) -> dict[str, Any]:

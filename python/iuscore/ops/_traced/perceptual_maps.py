@@ -17,7 +17,7 @@ from iuscore.ops._traced.images import DTYPES, HEAD, count, fold_images, images_
 def _run_maps(call: Call) -> Sequence[Tensor]:
     images, options = images_and_options(call)
     color, clean, height, width, dtype = call.whole[HEAD:]
-    kind, mode = ("color" if color else "gray"), ("clean" if clean else "paper")
+    kind, mode = ("color" if color else "gray"), ("clean" if clean else "published")
     run = public("perceptual_maps")
     found: tuple[Tensor, Tensor] = run(
         images, kind=kind, mode=mode, size=(height, width), dtype=DTYPES[dtype], return_ranges=True, **options
