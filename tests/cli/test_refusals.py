@@ -122,4 +122,4 @@ def test_a_pipe_in_place_of_the_state_is_refused(real: Path, tmp_path: Path) -> 
     os.mkfifo(tmp_path / "m/training/member0.safetensors")
     ran = run_apart("fit", real, "--out", tmp_path / "m", *TINY, "--resume")
     assert ran.status == 2
-    assert "training holds files of another kind, such as member0.safetensors" in ran.err
+    assert "training holds files that no training wrote, such as member0.safetensors" in ran.err

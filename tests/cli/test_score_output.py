@@ -45,7 +45,7 @@ class TestMeanOverClasses:
         for key in ("ceiling", "floor"):
             assert over[key] == pytest.approx(np.mean([record[key]["paper"][name]["mean"] for name in "ab"]))
         # The first line is the one that counts.
-        first = rf"mean over 2 classes, each counting the same: IUS {over['mean']:.3f} \[{NUMBER}, {NUMBER}\]"
+        first = rf"mean over 2 classes, equally weighted: IUS {over['mean']:.3f} \[{NUMBER}, {NUMBER}\]"
         assert re.fullmatch(first, ran.out.splitlines()[0])
         assert ran.out.splitlines()[1].startswith("  real images of each class: ")
 

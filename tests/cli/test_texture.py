@@ -261,8 +261,10 @@ def test_printed_lines_name_the_planted_defect(command: Command, tmp_path: Path)
     still = "nothing beyond what real sets of 30 images show by chance"
     assert said["none"].count(still) == 2
     assert still not in said["blur"]
-    assert said["blur"].count("against abnormal and normal lie far outside real ones of any class") == 1
-    assert "nearly copies of each other: the nearest neighbor of each is at 0." in said["mode_collapse"]
+    assert said["blur"].count("compared with abnormal and normal lie far outside real ones of any class") == 1
+    assert (
+        "nearly copies of each other: the distance from an image to its nearest neighbor is 0." in said["mode_collapse"]
+    )
     for note in ("far outside", "nearly copies"):
         assert note not in said["none"]
     assert "farthest from real" not in "".join(said.values())

@@ -75,7 +75,7 @@ class TestNotes:
         assert most_probable(table).tolist() == [1, 1, 2]
         assert most_probable(table[:0]).tolist() == [0, 0, 0]
         assert others_line("c", {"a": 1, "b": 1, "c": 2}, None) == (
-            "2 of 4 images look to the model most like another class: a 1, b 1"
+            "to the model, 2 of 4 images look most like another class: a 1, b 1"
         )
         assert others_line("c", {"a": 0, "b": 0, "c": 4}, 0.5) is None
 
@@ -95,7 +95,7 @@ class TestNotes:
 def test_a_part_that_looks_like_another_class(most_like: dict[str, int], recall: float | None, said: bool) -> None:
     note = mixture_note("a", most_like, recall)
     assert (note is not None) == said
-    assert note is None or note.startswith(f"the images against a may mix classes (a {most_like['a']}, ")
+    assert note is None or note.startswith(f"the images compared with a may mix classes (a {most_like['a']}, ")
 
 
 def test_each_class_is_compared_with_its_own_recall(three: Path) -> None:
@@ -107,7 +107,7 @@ def test_each_class_is_compared_with_its_own_recall(three: Path) -> None:
     right = sum(recall[name] * counts_of_part[name] for name in recall)
     assert right / sum(counts_of_part.values()) == pytest.approx(figures["accuracy"])
     assert others_line("a", {"a": 8, "b": 2, "c": 0}, 0.75) == (
-        "2 of 10 images look to the model most like another class: b 2 (of held-out real a 25 % do)"
+        "to the model, 2 of 10 images look most like another class: b 2 (of held-out real a, 25 % do)"
     )
     assert ModelRecord(validation=Figures(3, accuracy=1.0)).recall == {}
     assert ModelRecord(validation=Figures(3, accuracy=1.0)).accuracy == 1.0
@@ -146,7 +146,7 @@ class TestOnTheCommandLine:
         assert summary["targets"]["b"]["most_like"] == by_hand
         assert min(by_hand.values()) > 10  # the model tells the classes apart
         others = by_hand["a"] + by_hand["c"]
-        assert f"  {others} of 60 images look to the model most like another class: " in said
+        assert f"  to the model, {others} of 60 images look most like another class: " in said
         assert "a guess" not in said
         assert "far outside" not in said
 
@@ -178,7 +178,7 @@ class TestOnTheCommandLine:
         headline = said.splitlines()[0]
         assert headline.endswith(
             {
-                "classes_overlap": ", of little meaning: real images of other classes score much the same",
+                "classes_overlap": ", of little meaning: real images of other classes score about the same",
                 "out_of_distribution": ", a guess: they lie far outside real images",
             }.get(doubt or "", "]")
         ), headline
@@ -203,7 +203,7 @@ def test_file_name_prefixes_are_classes(command: Command, three: Path, tmp_path:
         assert one["targets"][name]["ius"]["mean"] == pytest.approx(other["targets"][name]["ius"]["mean"], abs=1e-7)
     assert command("verify", tmp_path / "o").status == 0
     said = command("score", three, flat, "--target", "a", "--labels-from", "prefix", "--out", tmp_path / "p").refusal()
-    assert said == "--labels-from: only --target from-folder has labels, not a"
+    assert said == "--labels-from: it needs --target from-folder, got --target a"
 
 
 def test_an_unknown_class_gets_a_suggestion(command: Command, three: Path, tmp_path: Path) -> None:

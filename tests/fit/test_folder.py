@@ -26,7 +26,7 @@ def test_folders_of_the_names_it_uses(
     first = file.relative_to(tmp_path / "m").parts
     assert ran.status == 2
     assert ran.err.splitlines()[-1].endswith(
-        f"{first[0]} holds files of another kind, such as {first[1]}: give another folder for the model"
+        f"{first[0]} holds files that no training wrote, such as {first[1]}: give another folder for the model"
     )
     assert file.read_text() == "mine"
 

@@ -345,7 +345,8 @@ class TestScore:
         assert said(model) == ("mask: the model was fitted with masks: give the folder of those of these images")
         fit(open_splits(real), tmp_path / "plain", model="texture",
             model_options=TextureOptions(size=(SIZE, SIZE)), members=1)  # fmt: skip
-        other = "and scores of other pixels have nothing to be compared with: fit another model for them"
+        other = "and an image must be measured on the same pixels as the real images: use the rule of this model, or "
+        other += "fit another model"
         assert said(bordered, "--mask", "none") == f"--mask none: the model leaves the border out, {other}"
         assert said(model, "--mask", "none") == f"--mask none: the model was fitted with a folder of masks, {other}"
         assert said(model, "--mask", "border") == f"--mask border: the model was fitted with a folder of masks, {other}"

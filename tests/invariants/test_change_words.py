@@ -280,7 +280,7 @@ class TestNoColor:
         real = rng.integers(0, 256, (30, 32, 32, 3), dtype=np.uint8)
         gray = np.repeat(rng.integers(0, 256, (30, 32, 32, 1), dtype=np.uint8), 3, axis=3)
         said = self.lines(real, gray)
-        assert said[1] == "  the images have no color, and real a have: groups of color are left out"
+        assert said[1] == "  the images have no color, but real a have: feature groups of color are left out"
         assert sum("color" in line for line in said) == 1
         for group in ("hue", "saturation", "red-green", "blue-yellow"):
             assert not any(group in line for line in said)

@@ -10,7 +10,7 @@ import pytest
 from tests.project.tree import ROOT, run
 
 EXPECTED = {
-    "radiology": ["second: IUS", "note: the images against abnormal lie far outside real ones"],
+    "radiology": ["second: IUS", "note: the images compared with abnormal lie far outside real ones"],
     "endoscopy": ["kept 10 of 20 images", "against real abnormal: IUS"],
     "kernels": ["histograms equal those of numpy.histogram", "matrices and features equal those of scikit-image"],
     "training_loop": ["step  0: IUS", "step 30: IUS"],

@@ -71,7 +71,11 @@ class TestChanges:
         [
             (1, "what single real images show"),
             (12, "what real sets of 12 images show by chance"),
-            (7, "what real sets of 7 images show by chance; so few images show large changes only"),
+            (
+                7,
+                "what real sets of 7 images show by chance; with so few images, only large changes can be told from "
+                "chance",
+            ),
         ],
     )
     def test_changes_within_chance_are_not_named(self, n: int, words: str) -> None:
@@ -92,8 +96,8 @@ def test_the_contribution_farthest_from_real_is_named() -> None:
     ("nearest", "n", "words"),
     [
         (0.256, 30, "diversity: 0.26 times that of real a ("),
-        (None, 24, "diversity: not measured, which takes 25 images or more"),
-        (None, 25, "diversity: not measured, as the model was fitted to fewer than 25 images of a"),
+        (None, 24, "diversity: not measured: that takes at least 25 images"),
+        (None, 25, "diversity: not measured: the model was fitted to fewer than 25 images of a"),
     ],
 )
 def test_diversity_is_given_or_the_reason_why_not(nearest: float | None, n: int, words: str) -> None:
@@ -114,7 +118,10 @@ class TestLabels:
         assert self.notes(benign=0.96, malignant=0.1) == [note]
 
     def test_a_mixture_is_told_from_swapped_labels(self) -> None:
-        for own, begins in ((300, "the images against benign may mix classes, or "), (30, "labels may be swapped: ")):
+        for own, begins in (
+            (300, "the images compared with benign may mix classes, or "),
+            (30, "labels may be swapped: "),
+        ):
             most_like = {"benign": own, "malignant": 1000 - own}
             entry = TargetSummary(1000, MeanIus(0.0), (), toward_other=1.2, most_like=most_like)
             (note,) = label_notes({"benign": entry}, self.CLASSES)
@@ -123,7 +130,9 @@ class TestLabels:
 
     def test_both_classes_near_the_other_are_probably_swapped(self) -> None:
         (note,) = self.notes(benign=0.96, malignant=0.8)
-        assert note.startswith("labels are probably swapped: the images against benign and malignant have gone ")
+        assert note.startswith(
+            "labels are probably swapped: to the model, the images compared with benign and malignant lie 96 %"
+        )
         assert "96 % and 80 % of the way" in note
 
     def test_no_note_below_one_half_or_of_other_numbers_of_classes(self) -> None:

@@ -69,7 +69,7 @@ if TYPE_CHECKING:
 @click.option("--bits", type=int, help="Depth of the values in 16-bit files, such as 12; as given to fit.")
 @click.option("--max-pixels", type=click.IntRange(min=1), help=MAX_PIXELS_HELP)
 @click.option("--by-content", is_flag=True, help=BY_CONTENT_HELP)
-@click.option("--group-by", help=f"{GROUP_BY_HELP} intervals count groups.")
+@click.option("--group-by", help=f"{GROUP_BY_HELP} intervals then count groups.")
 @click.option("--batch-size", type=click.IntRange(1, 65536), default=64, help="Images scored at once; fewer if large.")
 @click.option("--device", default="cpu", help="Torch device.")
 @click.option("--workers", type=click.IntRange(1, 65536), help="Processes or Ray actors; default: one per CPU.")
@@ -78,7 +78,7 @@ if TYPE_CHECKING:
     "--launcher",
     type=click.Choice(["local", "torchrun", "ray"]),
     default="local",
-    help="Who runs the workers: this command; torchrun or srun, which started it; a Ray cluster.",
+    help="What runs the workers: this command, the torchrun or srun that started it, or a Ray cluster.",
 )
 @click.option("--ray-address", show_default="local", help="With --launcher ray: address, such as auto or host:6379.")
 @click.option("--plot", is_flag=True, help="Also draw OUT/contributions.png.")
@@ -131,7 +131,7 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
         device = f"cuda:{rank.local}"
     check_device(device)
     if labels_from == "prefix" and target != FROM_FOLDER:
-        raise UserError(f"--labels-from: only --target from-folder has labels, not {target}")
+        raise UserError(f"--labels-from: it needs --target from-folder, got --target {target}")
     scorer = load(model, space=space, precision=precision)
     if target != FROM_FOLDER:
         (target,) = scorer.targets(target, 1)
@@ -223,8 +223,8 @@ def _mask_folder(rule: str | None, mask: str | None) -> Path | None:
     if mask is not None and mask != ("none" if rule is None else rule):
         action = {"border": "leaves the border out", "given": "was fitted with a folder of masks"}
         raise UserError(
-            f"--mask {mask}: the model {action.get(rule or '', 'counts all pixels')}, and scores of other pixels have "
-            "nothing to be compared with: fit another model for them"
+            f"--mask {mask}: the model {action.get(rule or '', 'counts all pixels')}, and an image must be measured on "
+            "the same pixels as the real images: use the rule of this model, or fit another model"
         )
     return None
 
@@ -238,7 +238,7 @@ def _mask_folder(rule: str | None, mask: str | None) -> Path | None:
 @click.option("--max-pixels", type=click.IntRange(min=1), help="As given to score.")
 @click.option("--mask", type=click.Path(path_type=Path), help="Masks, if they have moved.")
 @click.option("--sample", type=click.IntRange(min=0), default=100, help="Images to score again.")
-@click.option("--seed", type=SEED, default=0, help="Random seed of their choice.")
+@click.option("--seed", type=SEED, default=0, help="Random seed that chooses them.")
 def verify(out: Path, model: Path | None, images: Path | None, split: Any, column: str | None,
            max_pixels: int | None, mask: Path | None, sample: int, seed: int) -> int:  # fmt: skip
     """Check the folder OUT of a finished run: counts, hashes, columns, and some images scored again.
@@ -312,8 +312,8 @@ def _print_summary(summary: SetSummary, recall: Mapping[str, float]) -> None:
             doubt = f", a guess: those against {', '.join(over.out_of_distribution)} lie far outside real images"
         elif over.classes_overlap:
             names = " and ".join(over.classes_overlap)
-            doubt = f", of little meaning: real images of other classes score much as those of {names}"
-        say(f"mean over {len(over.classes)} classes, each counting the same: IUS {_with_interval(over)}{doubt}")
+            doubt = f", of little meaning: real images of other classes score about the same as those of {names}"
+        say(f"mean over {len(over.classes)} classes, equally weighted: IUS {_with_interval(over)}{doubt}")
         if over.ceiling is not None and over.floor is not None:
             ceiling, floor = number(over.ceiling), number(over.floor)
             say(f"  real images of each class: {ceiling} (ceiling); other real images: {floor} (floor)")

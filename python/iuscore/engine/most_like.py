@@ -48,16 +48,16 @@ def others_line(target: str, most_like: Counts, recall: float | None) -> str | N
 
     Example:
         >>> others_line("wbc", {"rbc": 31, "wbc": 69}, 0.98)
-        '31 of 100 images look to the model most like another class: rbc 31 (of held-out real wbc 2 % do)'
+        'to the model, 31 of 100 images look most like another class: rbc 31 (of held-out real wbc, 2 % do)'
     """
     n, others = sum(most_like.values()), {name: k for name, k in most_like.items() if k and name != target}
     if not others:
         return None
     most = sorted(others, key=lambda name: -others[name])
     named = ", ".join(f"{name} {others[name]}" for name in most[:5]) + (", ..." if len(most) > 5 else "")
-    known = "" if recall is None else f" (of held-out real {target} {100 * (1 - recall):.0f} % do)"
+    known = "" if recall is None else f" (of held-out real {target}, {100 * (1 - recall):.0f} % do)"
     verb = "looks" if sum(others.values()) == 1 else "look"
-    return f"{sum(others.values())} of {n} images {verb} to the model most like another class: {named}{known}"
+    return f"to the model, {sum(others.values())} of {n} images {verb} most like another class: {named}{known}"
 
 
 def mixture_note(target: str, most_like: Counts, recall: float | None) -> str | None:
@@ -65,7 +65,7 @@ def mixture_note(target: str, most_like: Counts, recall: float | None) -> str | 
 
     Example:
         >>> mixture_note("wbc", {"rbc": 40, "wbc": 40}, 0.95).split(":")[0]
-        'the images against wbc may mix classes (wbc 40, rbc 40)'
+        'the images compared with wbc may mix classes (wbc 40, rbc 40)'
         >>> mixture_note("wbc", {"rbc": 5, "wbc": 75}, 0.95) is None
         True
     """
@@ -81,7 +81,7 @@ def mixture_of_sets(most_like: Mapping[str, Counts], recall: Mapping[str, float]
 
     Example:
         >>> mixture_of_sets({"a": {"a": 40, "b": 40}, "b": {"a": 20, "b": 60}}, {"a": 0.95, "b": 1.0}).split(":")[0]
-        'the images against a (a 40, b 40) and b (b 60, a 20) may mix classes'
+        'the images compared with a (a 40, b 40) and b (b 60, a 20) may mix classes'
     """
     mixtures = {
         name: classes for name, counts in most_like.items() if (classes := _mixture(name, counts, recall.get(name)))
@@ -93,7 +93,7 @@ def mixture_of_sets(most_like: Mapping[str, Counts], recall: Mapping[str, float]
         subject = f"{name} may mix classes ({classes})"
     else:
         subject = f"{in_words([f'{name} ({classes})' for name, classes in mixtures.items()])} may mix classes"
-    return f"the images against {subject}: what changed describes the mixture, not its images"
+    return f"the images compared with {subject}: what changed describes the mixture, not single images"
 
 
 def _mixture(target: str, most_like: Counts, recall: float | None) -> str:
@@ -146,7 +146,7 @@ def exchange_notes(
             )
     notes += [
         f"labels of {name} may be wrong: {_counts([name], taken_for, known)}. If the images are meant as {name}, "
-        f"they do not show what tells it from {taken_for[name]}"
+        f"they lack what distinguishes {name} from {taken_for[name]}"
         for name in taken_for
         if name not in in_cycles
     ]
@@ -154,18 +154,19 @@ def exchange_notes(
 
 
 def weak_swap_note(most_like: Mapping[str, Counts], recall: Mapping[str, float]) -> str | None:
-    """What to say where a weak model takes more images for other classes than it takes real ones.
+    """A note that labels may be swapped, for a weak model; None if the model gives no reason for one.
 
-    A single opinion of a weak model means little; that every class has more such images than held-out real images, by
-    more than chance allows (binomial test, `MAX_P_OF_A_SWAP` for each class), does not happen with the right labels.
+    The most probable class of a single image means little if the model is weak. But with the right labels, a set has
+    about as many images that look most like another class as held-out real images have. The note is given if every
+    class has more of them than chance allows (binomial test, `MAX_P_OF_A_SWAP` for each class).
 
     Args:
         most_like: class that images were compared with -> class -> number of images most like it.
-        recall: class -> share of held-out real images of the class that the model finds.
+        recall: class -> share of its held-out real images that the model classifies correctly.
 
     Example:
         >>> weak_swap_note({"a": {"a": 55, "b": 102}, "b": {"a": 160, "b": 85}}, {"a": 0.59, "b": 0.65})[:46]
-        'labels may be swapped: 102 of 157 images again'
+        'labels may be swapped: 102 of 157 images compa'
         >>> weak_swap_note({"a": {"a": 90, "b": 67}, "b": {"a": 90, "b": 155}}, {"a": 0.59, "b": 0.65}) is None
         True
     """
@@ -176,8 +177,8 @@ def weak_swap_note(most_like: Mapping[str, Counts], recall: Mapping[str, float])
         n, others = sum(by.values()), sum(k for each, k in by.items() if each != name)
         if name not in recall or binom.sf(others - 1, n, 1 - recall[name]) > MAX_P_OF_A_SWAP:
             return None
-        expected = f"of held-out real ones {1 - recall[name]:.0%}".replace("%", " %")
-        said.append(f"{others} of {n} images against {name} look most like another class ({expected})")
+        expected = f"of held-out real ones, {100 * (1 - recall[name]):.0f} % do"
+        said.append(f"{others} of {n} images compared with {name} look most like another class ({expected})")
     if len(said) < 2:
         return None
     return f"labels may be swapped: {in_words(said)}. Compare the names of the folders with what the images show"
@@ -209,8 +210,8 @@ def _shuffled(known: Mapping[str, Counts], accuracy: float | None) -> list[str]:
     if accuracy - chance < 0.2 or right / n - chance > 0.25 * (accuracy - chance) or n < 10 * len(known):
         return []
     return [
-        f"labels may be shuffled: {right} of {n} images look most like the class of their label, as by chance, and "
-        f"{100 * accuracy:.0f} % of held-out real images do. Or the images hardly depend on their class"
+        f"labels may be shuffled: only {right} of {n} images look most like the class of their label, about as many as "
+        f"by chance; of held-out real images, {100 * accuracy:.0f} % do. Or images of different classes hardly differ"
     ]
 
 

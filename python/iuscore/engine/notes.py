@@ -19,7 +19,7 @@ MAX_NAMED = 5
 """Most classes that a note names; a note on more classes gives the number of the rest."""
 
 DEGENERATE_MAP = "degenerate map "
-_FLAT = "the image is flat there, and the min-max stretches its rounding to full range"
+_FLAT = "the map is nearly constant, and the min-max stretches rounding errors to full range"
 _NO_COLOR = (
     "the image has no color, and the min-max stretches a faint copy of its lightness to full range; "
     "fit with --mode clean or --color gray"
@@ -78,9 +78,9 @@ def above_note(name: str, mean: float, ceiling: HeldOut | None, low: float | Non
 
     Example:
         >>> above_note("benign", 0.8, HeldOut(9, 0.4, {"0.95": 0.7})).split(":")[0]
-        'the images against benign score 0.80 on average, above 95 % of real ones'
+        'the images compared with benign score 0.80 on average, above 95 % of real ones'
         >>> above_note("benign", 0.6, HeldOut(9, 0.4, {"0.95": 0.7}), 0.5).split(":")[0]
-        'the images against benign score 0.60 on average, held-out real ones 0.40'
+        'the images compared with benign score 0.60 on average, held-out real ones 0.40'
     """
     notes = _above_notes({name: (mean, ceiling, low)})
     return notes[0] if notes else None
@@ -99,15 +99,16 @@ def _above_notes(sets: Mapping[str, tuple[float, HeldOut | None, float | None]])
     notes = []
     if far:
         notes.append(
-            f"the images against {in_words(list(far), MAX_NAMED)} score {in_words(list(far.values()), MAX_NAMED)} on "
-            "average, above 95 % of real ones: they have more of what tells the class from others than real images "
-            "have, which is a difference too"
+            f"the images compared with {in_words(list(far), MAX_NAMED)} score "
+            f"{in_words(list(far.values()), MAX_NAMED)} on average, above 95 % of real ones: they show what "
+            "distinguishes the class more strongly than real images do, which is also a difference from real images"
         )
     if near:
         means, real = (in_words([pair[i] for pair in near.values()], MAX_NAMED) for i in (0, 1))
         notes.append(
-            f"the images against {in_words(list(near), MAX_NAMED)} score {means} on average, held-out real ones "
-            f"{real}: to this model they are more typical of the class, which is no sign of a better set"
+            f"the images compared with {in_words(list(near), MAX_NAMED)} score {means} on average, held-out real ones "
+            f"{real}: to this model they are more typical of the class than real images, which does not mean that the "
+            "set is better"
         )
     return notes
 
@@ -155,19 +156,19 @@ def set_notes(scorer: Scorer, targets: Mapping[str, TargetSummary], warnings: Te
         notes += [note for note in [mixture_of_sets(sure, scorer.record.recall)] if note]
     if scorer.model.features and scorer.record.feature_version < VERSION:
         notes.append(
-            "the model was fitted by an earlier version, which measured some colors in another way: scores of color "
-            "images may have changed; fit the model again where that matters"
+            "the model was fitted by an earlier version of iuscore, which measured some colors differently: scores of "
+            "color images may have changed; fit the model again if that matters"
         )
     if inverted := [name for name, entry in targets.items() if entry.inverted]:
         notes.append(
-            f"the images against {in_words(inverted, MAX_NAMED)} look like negatives of real images, light where real "
-            "images are dark: if that is a mistake, invert their gray levels (255 - value); if not, trust the list of "
-            "what changed more than the IUS"
+            f"the images compared with {in_words(inverted, MAX_NAMED)} look like negatives of real images, light where "
+            "real images are dark: if that is a mistake, invert their gray levels (255 - value); if not, trust the "
+            "list of what changed more than the IUS"
         )
     if far := [name for name, entry in targets.items() if entry.out_of_distribution and not entry.inverted]:
         notes.append(
-            f"the images against {in_words(far, MAX_NAMED)} lie far outside real ones of any class: the model was "
-            "trained on nothing like them, so trust the list of what changed more than the IUS"
+            f"the images compared with {in_words(far, MAX_NAMED)} lie far outside real ones of any class: the model "
+            "was trained on nothing like them, so trust the list of what changed more than the IUS"
         )
     notes += _above_notes(
         {
@@ -183,15 +184,16 @@ def set_notes(scorer: Scorer, targets: Mapping[str, TargetSummary], warnings: Te
     }
     if copies := {name: f"{distance:.2f}" for name, distance in nearest.items() if distance < COPIES}:
         notes.append(
-            f"the images against {in_words(list(copies), MAX_NAMED)} are nearly copies of each other: the nearest "
-            f"neighbor of each is at {in_words(list(copies.values()), MAX_NAMED)} of the distance among real images, "
-            "which no mean shows"
+            f"the images compared with {in_words(list(copies), MAX_NAMED)} are nearly copies of each other: the "
+            f"distance from an image to its nearest neighbor is {in_words(list(copies.values()), MAX_NAMED)} of that "
+            "among real images, which the mean IUS does not show"
         )
     same = {name: f"{entry.n_identical} of {entry.n_compared}" for name, entry in targets.items() if entry.n_identical}
     if same:
         notes.append(
-            f"{in_words(list(same.values()), MAX_NAMED)} images looked at, against {in_words(list(same), MAX_NAMED)}, "
-            "are copies of another one: several copies are worth one image, but the interval counts each"
+            f"of the images compared with {in_words(list(same), MAX_NAMED)}, "
+            f"{in_words(list(same.values()), MAX_NAMED)} examined ones are copies of another image: a copy adds "
+            "nothing new, but the interval counts it as one more image"
         )
     notes += [f"{n} of {scored} images: {text}" for text, n in warnings.to_json().items() if "--bits" in text]
     for name in sorted(DEGENERATE, key=lambda name: -warnings[DEGENERATE_MAP + name]):
@@ -206,7 +208,9 @@ def set_notes(scorer: Scorer, targets: Mapping[str, TargetSummary], warnings: Te
     if constant := warnings[CONSTANT]:
         notes.append(f"{constant} of {scored} images are of one color throughout; their scores mean nothing")
     if scorer.profiles and all(profile.sd is None for profile in scorer.profiles.values()):
-        notes.append("the baseline has no spread (imported, or of one image), so shifts are unknown")
+        notes.append(
+            "the baseline has no standard deviations (it was imported, or made from one image), so shifts are unknown"
+        )
     if interrupted_training(scorer):
         notes.append("the training of this model was interrupted: fit it to the end before trusting its scores")
     return notes

@@ -77,7 +77,9 @@ def _require_own(path: Path, names: re.Pattern[str]) -> None:
         raise UserError(f"{path} is a file: give another folder to write the model to")
     files = sorted(path.iterdir()) if path.exists() else []
     if others := [file.name for file in files if not names.fullmatch(file.name) or not_a_file(file)]:
-        raise UserError(f"{path} holds files of another kind, such as {others[0]}: give another folder for the model")
+        raise UserError(
+            f"{path} holds files that no training wrote, such as {others[0]}: give another folder for the model"
+        )
 
 
 def _remove_own(path: Path, names: re.Pattern[str]) -> None:

@@ -31,10 +31,10 @@ MAX_DISTANCE = 1.5
 """Distance in spreads from real images beyond which a set is out of distribution, and its scores are a guess."""
 
 MAX_JOINT_DISTANCE = 0.8
-"""Bound on `iuscore.features.joint_distance`, over all groups of features together, with the same meaning."""
+"""The same bound for `iuscore.features.joint_distance`, which takes all groups of features together."""
 
 MIXED = 0.1
-"""Smallest share of images that look like a class for a note that a set mixes this class with another."""
+"""Share of the images that must look like a class before a note says that the set mixes it with another class."""
 
 FARTHEST = 100.0
 """Largest distance in spreads that is printed as a number."""
@@ -79,7 +79,7 @@ def change_lines(changes: Sequence[GroupChange], target: str, n: int) -> list[st
     beyond = [change for change in known if change.beyond_chance]
     if not beyond:
         real = "single real images show" if n == 1 else f"real sets of {n} images show by chance"
-        few = "; so few images show large changes only" if 1 < n < MIN_IMAGES_INVERTED else ""
+        few = "; with so few images, only large changes can be told from chance" if 1 < n < MIN_IMAGES_INVERTED else ""
         return [f"{heading}: nothing beyond what {real}{few}"]
     alike: dict[tuple[str, bool], list[GroupChange]] = {}
     for change in beyond:
@@ -89,7 +89,7 @@ def change_lines(changes: Sequence[GroupChange], target: str, n: int) -> list[st
     lines = [f"{heading}{small} (1 spread = the standard deviation among its images):"]
     for first, *others in topics[:MAX_LINES]:
         if first.words == COLORLESS:
-            lines.append(f"  {COLORLESS}, and real {target} have: groups of color are left out")
+            lines.append(f"  {COLORLESS}, but real {target} have: feature groups of color are left out")
             continue
         values = [f"{change.feature} {spreads(change.shift)}" for change in (first, *others)]
         lines.append(f"  {first.words}: {', '.join(values)}")
@@ -135,13 +135,13 @@ def diversity_line(nearest: float | None, target: str, n: int) -> str:
         >>> diversity_line(0.93, "benign", 200)
         'diversity: 0.93 times that of real benign (distance from an image to the one most like it)'
         >>> diversity_line(None, "benign", 20)
-        'diversity: not measured, which takes 25 images or more'
+        'diversity: not measured: that takes at least 25 images'
     """
     if nearest is not None:
         return f"diversity: {nearest:.2f} times that of real {target} (distance from an image to the one most like it)"
     if n < MIN_NEIGHBORS:
-        return f"diversity: not measured, which takes {MIN_NEIGHBORS} images or more"
-    return f"diversity: not measured, as the model was fitted to fewer than {MIN_NEIGHBORS} images of {target}"
+        return f"diversity: not measured: that takes at least {MIN_NEIGHBORS} images"
+    return f"diversity: not measured: the model was fitted to fewer than {MIN_NEIGHBORS} images of {target}"
 
 
 def in_words(names: Sequence[str], most: int | None = None) -> str:
@@ -201,8 +201,8 @@ def doubt_of(entry: TargetSummary) -> str:
     if entry.out_of_distribution:
         return "a guess: they lie far outside real images"
     if entry.repeats_itself:
-        return "of little meaning: they are nearly copies of each other, and the interval takes them for independent"
-    return "of little meaning: real images of other classes score much the same" if entry.classes_overlap else ""
+        return "of little meaning: they are nearly copies of each other, but the interval assumes independent images"
+    return "of little meaning: real images of other classes score about the same" if entry.classes_overlap else ""
 
 
 def label_notes(
@@ -236,8 +236,8 @@ def label_notes(
     if len(toward) == 2:
         far = " and ".join(f"{100 * min(share, 1.0):.0f} %" for share in toward.values())
         return [
-            f"labels are probably swapped: the images against {' and '.join(toward)} have gone {far} of the way to the "
-            "other class. Compare the names of the folders with what the images show"
+            f"labels are probably swapped: to the model, the images compared with {' and '.join(toward)} lie {far} of "
+            "the way from their class to the other one. Compare the names of the folders with what the images show"
         ]
     notes = []
     for name, share in toward.items():
@@ -245,11 +245,11 @@ def label_notes(
         most_like = targets[name].most_like
         problem = "labels may be swapped"
         if most_like and most_like[name] >= MIXED * sum(most_like.values()):
-            problem = f"the images against {name} may mix classes, or some labels are swapped"
+            problem = f"the images compared with {name} may mix classes, or some labels are swapped"
         notes.append(
-            f"{problem}: what the model sees in the images against {name} is {100 * min(share, 1.0):.0f} % of the way "
-            f"from real {name} to real {other}. If the images are meant as {name}, they do not show what tells it from "
-            f"{other}"
+            f"{problem}: to the model, the images compared with {name} lie {100 * min(share, 1.0):.0f} % of the way "
+            f"from real {name} to real {other}. If the images are meant as {name}, they lack what distinguishes {name} "
+            f"from {other}"
         )
     return notes
 
