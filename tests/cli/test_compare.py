@@ -81,20 +81,25 @@ class TestCompare:
         assert tree(run) == before
         assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["comparison.json"]
 
+    def test_images_of_one_class_are_judged_with_real_ones_of_the_other(
+        self, command: Command, folders: Path, model: Path, tmp_path: Path
+    ) -> None:
+        ran = command("compare", model, folders / "good/abnormal", "--target", "abnormal", "--out", tmp_path / "out")
+        assert ran.status == 0
+        assert "together with real images of normal" in ran.out
+        assert "1. abnormal: 20 images" in ran.out
+
     def test_mistakes_get_one_line(self, command: Command, folders: Path, model: Path, tmp_path: Path) -> None:
         out = ("--out", tmp_path / "out")
         real, good = folders / "real", folders / "good"
-        assert "two sets are called good" in command("compare", real, good, good, *out).refusal
-        assert "nowhere does not exist" in command("compare", real, tmp_path / "nowhere", *out).refusal
-        run = tmp_path / "run"
-        command("score", model, good / "normal", "--target", "normal", "--out", run)
-        assert "compares all images with normal" in command("compare", model, run, *out).refusal
-        assert "is a model folder already" in command("compare", model, good, "--model", model, *out).refusal
+        assert "two sets are called good" in command("compare", real, good, good, *out).refusal()
+        assert "nowhere does not exist" in command("compare", real, tmp_path / "nowhere", *out).refusal()
+        assert "is a model folder already" in command("compare", model, good, "--model", model, *out).refusal()
         command("score", model, good, "--target", "from-folder", "--out", tmp_path / "bare", "--no-value")
-        assert "without the views" in command("compare", model, tmp_path / "bare", *out).refusal
+        assert "without the views" in command("compare", model, tmp_path / "bare", *out).refusal()
         shutil.copytree(model, tmp_path / "old")
         (tmp_path / "old/reference_views.json").unlink()
-        assert "holds no reference of real images" in command("compare", tmp_path / "old", good, *out).refusal
+        assert "holds no reference of real images" in command("compare", tmp_path / "old", good, *out).refusal()
         assert command("compare", real).status == 2
 
     def test_another_model_or_other_real_images_are_refused(
@@ -103,5 +108,5 @@ class TestCompare:
         out = tmp_path / "out"
         shutil.copytree(model, out / "model")
         other = drawn(tmp_path / "other", 12, 9)
-        refused = command("compare", other, folders / "good", "--out", out).refusal
+        refused = command("compare", other, folders / "good", "--out", out).refusal()
         assert "was fitted to other images" in refused

@@ -14,6 +14,7 @@ from iuscore.explain.compare.gains import gains
 from iuscore.explain.compare.gallery import shown_images
 from iuscore.explain.compare.ranking import ranked_pairs, resampled_transfers, ties_of
 from iuscore.explain.compare.sentences import lines_of, words_of
+from iuscore.explain.compare.sets import completed
 from iuscore.explain.value import ReferenceViews, SetValue
 from iuscore.explain.value.of_images import values_of_rows
 from iuscore.explain.value.of_sets import set_value_of_rows
@@ -200,8 +201,51 @@ class TestComparison:
         one = scored("a", *separable(1, 20))
         with pytest.raises(UserError, match="expected one or more, with different names, got a, a"):
             compare_sets(drawn, [one, one], MODEL)
-        with pytest.raises(UserError, match="a: expected at least 2 images of each class, got 0 of 'abnormal'"):
-            compare_sets(drawn, [scored("a", one.rows, np.zeros(20, np.int64))], MODEL)
+        labels = np.zeros(20, np.int64)
+        labels[0] = 1
+        with pytest.raises(UserError, match="a: expected at least 2 images of each class, got 1 of 'abnormal'"):
+            compare_sets(drawn, [scored("a", one.rows, labels)], MODEL)
+
+
+class TestSetsOfOneClass:
+    def test_real_images_of_the_other_half_stand_in(self, drawn: ReferenceViews) -> None:
+        rows, labels = separable(20, 120)
+        mine = np.flatnonzero(labels == 1)
+        one = scored("one", {view: each[mine] for view, each in rows.items()}, labels[mine])
+        whole = scored("whole", rows, labels)
+        judge, (with_real, same) = completed(drawn, [one, whole])
+        assert same is whole
+        assert len(judge.labels) == 120
+        assert judge.record.counts == (60, 60)
+        assert (int(with_real.real.sum()), len(with_real)) == (60, 120)  # type: ignore[union-attr]
+        added = {row.tobytes() for row in with_real.rows["texture"][60:]}
+        assert not added & {row.tobytes() for row in judge.rows["texture"]}
+        assert set(with_real.labels[60:]) == {0}
+        assert with_real.only(with_real.own).uids == one.uids
+
+    def test_complete_sets_are_judged_by_all_real_images(self, drawn: ReferenceViews) -> None:
+        whole = scored("whole", *separable(20, 120))
+        judge, _ = completed(drawn, [whole])
+        assert judge is drawn
+
+    def test_a_good_class_is_told_from_a_wrong_one(self, drawn: ReferenceViews) -> None:
+        rows, labels = separable(21, 200)
+        sets = [scored(name, {view: each[labels == k] for view, each in rows.items()}, np.ones(100, np.int64))
+                for k, name in enumerate(("wrong", "right"))]  # fmt: skip
+        found = compare_sets(drawn, sets, MODEL)
+        assert [each.name for each in found.sets] == ["right", "wrong"]
+        assert found.sets[0].n == 100
+        assert "together with real images of normal" in found.sets[0].verdict
+        assert {image.target for each in found.sets for image in each.images} == {"abnormal"}
+        assert [part.target for part in found.sets[0].coverage] == ["abnormal"]
+        assert found.sets[0].n_contradicted["normal"] == 0
+        assert found.sets[0].controls["ius"].real == pytest.approx(0.4)
+
+    def test_a_reference_that_cannot_be_halved_is_refused(self, drawn: ReferenceViews) -> None:
+        alone = replace(drawn, groups=np.zeros(240, np.int64))
+        rows, _ = separable(21, 20)
+        with pytest.raises(UserError, match="cannot be halved to stand in"):
+            completed(alone, [scored("one", rows, np.ones(20, np.int64))])
 
 
 def test_a_gain_that_most_real_images_do_not_show_is_said_for_few() -> None:

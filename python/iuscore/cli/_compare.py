@@ -31,6 +31,7 @@ from iuscore.progress import Progress
 
 if TYPE_CHECKING:
     from iuscore.explain.compare import Comparison
+    from iuscore.explain.value import ReferenceViews
     from iuscore.fit import Splits
     from iuscore.scoring import Scorer
 
@@ -46,6 +47,7 @@ Example:
 @click.option("--out", type=click.Path(path_type=Path), default=Path("comparison"), help="Folder to write.")
 @click.option("--model", type=click.Path(path_type=Path), help="A fitted model, instead of fitting one to REAL.")
 @click.option("--html", type=click.Path(path_type=Path), help="Also write a page that needs no other file.")
+@click.option("--target", help="Class of all synthetic images, where these are in no class folders.")
 @click.option("--val", type=click.Path(path_type=Path), help="Validation images, as for fit.")
 @click.option("--test", type=click.Path(path_type=Path), help="Test images, as for fit.")
 @click.option("--group-by", help=f"{GROUP_BY_HELP} of real and of synthetic images.")
@@ -80,8 +82,9 @@ def compare(real: Path, sets: tuple[str, ...], out: Path, model: Path | None, ht
     try:
         folder, splits = _model(real, out, model, options, progress)
         scorer = load(folder)
+        reference = _reference(folder, scorer)
         runs = {name: _scored(path, name, out, scorer, options, progress) for name, path in named.items()}
-        comparison = _compared(real, runs, folder, scorer, progress)
+        comparison = _compared(real, runs, reference, scorer, progress)
     except KeyboardInterrupt:
         progress.stop()
         say(f"interrupted: {shown(out)} keeps what is done; run the same command again to go on", err=True)
@@ -166,16 +169,20 @@ def _scored(path: Path, name: str, out: Path, scorer: Scorer, options: Mapping[s
 
     if (path / "run.json").is_file():
         return path
-    class_map = options["class_map"]
+    class_map, target = options["class_map"], options["target"]
     progress.line(f"set {name}")
     run = score_source(
         scorer,
         open_shards(
-            path, labeled=True, column=options["column"], bits=options["bits"], labels_from=options["labels_from"]
+            path,
+            labeled=target is None,
+            column=options["column"],
+            bits=options["bits"],
+            labels_from="auto" if target else options["labels_from"],
         ),
         out / "scores" / name,
-        target=FROM_FOLDER,
-        class_map=None if class_map is None else parse_map(class_map),
+        target=target or FROM_FOLDER,
+        class_map=None if class_map is None or target else parse_map(class_map),
         workers=options["workers"] or processors(),
         device=options["device"],
         group_by=options["group_by"],
@@ -189,9 +196,8 @@ def _scored(path: Path, name: str, out: Path, scorer: Scorer, options: Mapping[s
     return out / "scores" / name
 
 
-def _compared(real: Path, runs: Mapping[str, Path], folder: Path, scorer: Scorer, progress: Progress) -> Comparison:
-    from iuscore.engine import read_set, reference_of
-    from iuscore.explain.compare import compare_sets
+def _reference(folder: Path, scorer: Scorer) -> ReferenceViews:
+    from iuscore.engine import reference_of
 
     reference = reference_of(scorer)
     if reference is None:
@@ -199,6 +205,15 @@ def _compared(real: Path, runs: Mapping[str, Path], folder: Path, scorer: Scorer
             f"{shown(folder)} holds no reference of real images, because it has fewer than 10 images of a class, or "
             "was fitted by an earlier version: fit a model again, to more images"
         )
+    return reference
+
+
+def _compared(
+    real: Path, runs: Mapping[str, Path], reference: ReferenceViews, scorer: Scorer, progress: Progress
+) -> Comparison:
+    from iuscore.engine import read_set
+    from iuscore.explain.compare import compare_sets
+
     sets = [read_set(path, reference, name) for name, path in runs.items()]
     command = " ".join(["iuscore", *(_quoted(text) for text in sys.argv[1:])])
     return compare_sets(

@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from iuscore.engine.parts import finished, part_path, read_part
 from iuscore.engine.records import RunRecord, require_run
-from iuscore.engine.settings import FROM_FOLDER
 from iuscore.engine.values import evenly, values_path
 from iuscore.engine.views import Rows, read_views, views_path
 from iuscore.errors import UserError
@@ -94,19 +93,13 @@ def read_set(out: Path, reference: ReferenceViews, name: str | None = None, most
 
 
 def require_comparable(path: Path) -> None:
-    """Raise where a path cannot be a set: it is missing, or a run that compares images with one class.
+    """Raise where a path cannot be a set, because it is missing.
 
     Raises:
         UserError: as said.
     """
     if not path.exists():
         raise UserError(f"{path} does not exist: give a folder of images, or the --out folder of 'iuscore score'")
-    record = RunRecord.read(path / RunRecord.NAME) if path.is_dir() else None
-    if record is not None and record.identity.target != FROM_FOLDER:
-        raise UserError(
-            f"{path} compares all images with {record.identity.target}, and a comparison needs images of every class: "
-            f"score again with --target {FROM_FOLDER}"
-        )
 
 
 def score_histograms(runs: Mapping[str, Path], scorer: Scorer) -> list[ScoreHistogram]:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from iuscore.engine.records import require_run
 from iuscore.engine.settings import FROM_FOLDER
 from iuscore.errors import UserError
 from iuscore.features.bytes import as_bytes
-from iuscore.images import Source, open_shards, read_item
-from iuscore.images.sample import Item
+from iuscore.images import Item, Source, open_shards, read_item
+from iuscore.images.thumbnail import png
 from iuscore.ops._range import range_is_known
 
 SIDE = 128
@@ -63,23 +58,6 @@ def _pictures(
         if item.uid in wanted:
             pixels = read_item(item, max_pixels, bits).pixels
             if pixels is not None:
-                found[item.uid] = png(pixels, side)
+                with range_is_known():  # the range of the values does not matter for a small picture
+                    found[item.uid] = png(as_bytes([pixels], "NHWC")[0][0].numpy(), side)
     return found
-
-
-def png(pixels: npt.NDArray[Any], side: int = SIDE) -> bytes:
-    """An image [H, W, C] as PNG with a longer side of at most ``side`` pixels.
-
-    Example:
-        >>> png(np.zeros((4, 4, 1), np.uint8))[1:4]
-        b'PNG'
-    """
-    from PIL import Image
-
-    with range_is_known():
-        values = as_bytes([pixels], "NHWC")[0][0].numpy()
-    picture = Image.fromarray(np.ascontiguousarray(values[..., 0] if values.shape[-1] == 1 else values))
-    picture.thumbnail((side, side))
-    stream = io.BytesIO()
-    picture.save(stream, "PNG", optimize=True)
-    return stream.getvalue()

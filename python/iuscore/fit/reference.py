@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +82,12 @@ class ReferenceImages:
             uids=[item.uid for item in items],
         )
 
-
-def remove_reference(folder: Path) -> None:
-    """Remove the reference from a model folder."""
-    for name in (CONFIG_NAME, WEIGHTS_NAME):
-        (folder / name).unlink(missing_ok=True)
+    @contextmanager
+    def replaced(self, folder: Path) -> Iterator[None]:
+        """Remove the reference of an earlier model from a folder; write this one after the block wrote the model."""
+        reference = self.fitted()
+        for name in (CONFIG_NAME, WEIGHTS_NAME):
+            (folder / name).unlink(missing_ok=True)
+        yield
+        if reference is not None:
+            reference.save(folder)

@@ -24,7 +24,7 @@ from iuscore.fit.findings import Findings
 from iuscore.fit.folder import check_folder, clear, has_epochs, remove_state, scratch_folder
 from iuscore.fit.kinds import EPUOptions, ModelKind, TextureOptions, kind_of
 from iuscore.fit.log import TrainingLog, summary_writer
-from iuscore.fit.reference import ReferenceImages, remove_reference
+from iuscore.fit.reference import ReferenceImages
 from iuscore.fit.splits import Splits
 from iuscore.fit.timing import suggestion
 from iuscore.fit.training import LabeledInputs, MemberProgress, TrainingOptions, auroc, predict, threads, train
@@ -193,11 +193,8 @@ def fit(
             versions={**versions(), "machine": platform.machine()},
             feature_version=VERSION if ensemble.features else 1,
         )
-        reference = real.fitted()
-        remove_reference(folder)  # an earlier one does not fit this model
-        save_model(folder, ensemble, record=record)
-        if reference is not None:
-            reference.save(folder)
+        with real.replaced(folder):
+            save_model(folder, ensemble, record=record)
     if not interrupted:
         remove_state(folder)
     return Fitted(folder, record, interrupted, tuple(unreadable))

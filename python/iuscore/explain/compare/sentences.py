@@ -32,11 +32,12 @@ class Words:
 
 def words_of(
     name: str, value: SetValue, gains: Sequence[Gain], coverage: Sequence[Coverage], effects: Sequence[Effect],
-    contradicted: Mapping[str, int], n_copies_of_real: int,
+    contradicted: Mapping[str, int], n_copies_of_real: int, stand_ins: Sequence[str] = (),
 ) -> Words:  # fmt: skip
-    """The sentences of one set."""
+    """The sentences of one set; real images of the classes ``stand_ins`` were added to it."""
+    together = f"{name}, together with real images of {' and '.join(stand_ins)}," if stand_ins else name
     return Words(
-        _verdict(name, value),
+        _verdict(together, value),
         *_uses(value, gains),
         _problems(value, coverage, effects, contradicted, n_copies_of_real),
         value.cannot_be_said,

@@ -17,13 +17,13 @@ from iuscore.explain.compare.gallery import shown_images
 from iuscore.explain.compare.ranking import ranked_pairs, resampled_transfers, ties_of
 from iuscore.explain.compare.records import ComparedSet, Comparison
 from iuscore.explain.compare.sentences import advice_of, verdict_of, words_of
-from iuscore.explain.compare.sets import ScoredSet
+from iuscore.explain.compare.sets import ScoredSet, completed
 from iuscore.explain.value import Measure, ReferenceViews, SetValue
 from iuscore.explain.value.of_images import values_of_rows
 from iuscore.explain.value.of_sets import set_value_of_rows, too_few
 from iuscore.features import FEATURES
 from iuscore.models import Space
-from iuscore.models.record import ModelRecord
+from iuscore.models.record import HeldOut, ModelRecord
 
 
 def compare_sets(
@@ -40,7 +40,7 @@ def compare_sets(
 
     Args:
         reference: real images, of the model that scored the sets.
-        sets: with different names, each with two images of every class.
+        sets: with different names. Real images stand in for classes that a set has no images of (`completed`).
         model: record of the model that scored them: baselines, held-out references.
         space: in which they were scored.
         real, command: for the record: path of the real images, and the command line.
@@ -50,13 +50,14 @@ def compare_sets(
         The sets in the order of their transfer. The same in every bit for the same arguments on one machine.
 
     Raises:
-        UserError: no set, two sets of one name, or a set without two images of every class.
+        UserError: no set, two sets of one name, or a set with a single image of a class.
 
     Source: docs/compare.md.
     """
     names = [each.name for each in sets]
     if not sets or len(set(names)) < len(names):
         raise UserError(f"sets: expected one or more, with different names, got {', '.join(names) or 'none'}")
+    reference, sets = completed(reference, sets)
     for each in sets:
         if (missing := too_few(reference, each.labels)) is not None:
             raise UserError(f"{each.name}: {missing}")
@@ -104,8 +105,10 @@ def _compared(
     record, features = reference.record, FEATURES[reference.record.kind]
     classes = len(record.classes)
     groups = None if record.n_groups is None else reference.groups
+    everything = given
+    images = values_of_rows(reference, given.rows, given.labels).at(given.own)
+    given = given.only(given.own)
     texture, real = given.rows["texture"], reference.rows["texture"]
-    images = values_of_rows(reference, given.rows, given.labels)
     beside = controls(texture, given.labels, real, reference.labels, classes, record.seed, groups=groups)
     covered = coverage(
         given.rows, given.labels, reference.rows, reference.labels, record.classes, features, record.seed,
@@ -118,12 +121,14 @@ def _compared(
         given.contributions, given.labels, _real_contributions(model, space, record.classes), record.classes,
         given.components, groups=given.groups,
     )  # fmt: skip
-    added = gains(reference, given)
+    covered = tuple(each for each in covered if (given.labels == record.classes.index(each.target)).any())
+    added = gains(reference, everything)
     contradicted = {
         name: int((images.contradicted & (given.labels == k)).sum()) for k, name in enumerate(record.classes)
     }
     copies_of_real = int((images.nearness < 1).sum())
-    words = words_of(given.name, value, added, covered, effects, contradicted, copies_of_real)
+    stand_ins = tuple(record.classes[k] for k in given.missing)
+    words = words_of(given.name, value, added, covered, effects, contradicted, copies_of_real, stand_ins)
     return ComparedSet(
         name=given.name,
         source=given.source,
@@ -167,13 +172,14 @@ def _real_contributions(model: ModelRecord, space: Space, classes: Sequence[str]
 def _of_the_model(given: ScoredSet, model: ModelRecord, space: Space) -> dict[str, Measure]:
     """The published score and the confidence of the model, means over classes; real and swapped of held-out images."""
 
-    def held_out(of: dict[Space, dict[str, object]]) -> float | None:
-        means = [getattr(each, "mean", float("nan")) for each in of.get(space, {}).values()]
-        return float(np.mean(means)) if len(means) == len(given.classes) and np.isfinite(means).all() else None
+    def held_out(of: dict[Space, dict[str, HeldOut]]) -> float | None:
+        held = [of.get(space, {}).get(given.classes[k]) for k in sorted(set(given.labels.tolist()))]
+        means = [float("nan") if each is None else each.mean for each in held]
+        return float(np.mean(means)) if np.isfinite(means).all() else None
 
     def mean_over_classes(of_images: np.ndarray) -> tuple[float, float]:
         means, errors = [], []
-        for k in range(len(given.classes)):
+        for k in set(given.labels.tolist()):
             mine = of_images[given.labels == k]
             means.append(mine.mean())
             errors.append(mine.var(ddof=1) / len(mine) if len(mine) > 1 else 0.0)
@@ -181,7 +187,7 @@ def _of_the_model(given: ScoredSet, model: ModelRecord, space: Space) -> dict[st
 
     found = {}
     for name, of_images, real, swapped in (
-        ("ius", given.ius, held_out(model.ceiling), held_out(model.floor)),  # type: ignore[arg-type]
+        ("ius", given.ius, held_out(model.ceiling), held_out(model.floor)),
         ("confidence", given.confidence, None, None),
     ):
         mean, half = mean_over_classes(of_images)

@@ -142,7 +142,7 @@ def _in_memory(
     whole = values_of_rows(reference, rows, np.concatenate([labels for _, labels in found]))
     at = 0
     for _, labels in found:
-        yield whole[at : at + len(labels)]
+        yield whole.at(slice(at, at + len(labels)))
         at += len(labels)
 
 

@@ -13,6 +13,9 @@ from iuscore._run import records
 from iuscore.explain.value.linear import Array, Labels
 from iuscore.scoring.words import spreads
 
+SAID = 3
+"""Groups of features that are described in `SetValue.lines`; of more, the names."""
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -129,7 +132,10 @@ class SetValue:
         pix = self.pix5 or self.pix4
         lines = [f"cannot be said: {reason}" for reason in self.cannot_be_said]
         lines += [f"transfer {_said(self.transfer)}", f"expected AUROC {_said(pix)}"]
-        wrong = [each.line for each in self.contrast if each.beyond_chance]
+        beyond = [each for each in self.contrast if each.beyond_chance]
+        wrong = [each.line for each in beyond[:SAID]]
+        if more := list(dict.fromkeys(each.group for each in beyond[SAID:])):
+            wrong.append(f"beyond chance as well: {', '.join(more)}")
         return lines + (wrong or ["difference between classes: nothing beyond what halves of real images show"])
 
 
@@ -164,10 +170,10 @@ class ImageValues:
     nearest_real: Labels
     nearness: Array
 
-    def __getitem__(self, part: slice) -> ImageValues:
+    def at(self, places: Labels | slice) -> ImageValues:
         """Those of some images."""
         found: dict[str, Any] = {
-            name: {key: each[part] for key, each in value.items()} if isinstance(value, dict) else value[part]
+            name: {key: each[places] for key, each in value.items()} if isinstance(value, dict) else value[places]
             for name, value in vars(self).items()
         }
         return ImageValues(**found)

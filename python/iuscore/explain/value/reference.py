@@ -232,6 +232,17 @@ class ReferenceViews:
                 parts[view].append(_standard(values, self.mean[view], self.scale[view]))
         return {view: np.concatenate(some or [self.rows[view][:0]]) for view, some in parts.items()}
 
+    def only(self, places: Labels) -> ReferenceViews:
+        """The reference with the real images at some places alone, in the same views."""
+        record, labels, groups = self.record, self.labels[places], self.groups[places]
+        counts = tuple(np.bincount(labels, minlength=len(record.classes)).tolist())
+        n_groups = None if record.n_groups is None else len(np.unique(groups))
+        uids = None if record.uids is None else tuple(record.uids[place] for place in places)
+        return replace(
+            self, record=replace(record, counts=counts, n_groups=n_groups, uids=uids),
+            rows={view: rows[places] for view, rows in self.rows.items()}, labels=labels, groups=groups,
+        )  # fmt: skip
+
     @cached_property
     def balanced(self) -> Labels:
         """Places of as many images of each class, `BALANCED` at most, drawn by seed."""
