@@ -249,6 +249,23 @@ class TestTwoSamples:
             each.append(np.mean(pairs))
         assert classifier_two_sample(rows, real, seed=3) == pytest.approx(np.mean(each))
 
+    def test_weights_are_repeats_in_the_same_fold(self) -> None:
+        rows, real = sides(0)
+        folds, counts = Folds(rows, real, seed=3), counts_of(0)
+        both, side = np.concatenate([rows, real]), np.arange(70) < 40
+        repeated = np.repeat(np.arange(70), np.concatenate([np.ones(40, int), counts.astype(int)]))
+        both, side, fold = both[repeated], side[repeated], folds.fold[repeated]
+        each = []
+        for k in range(5):
+            w = discriminant(ClassMoments(2, 5).add(both[fold != k], side[fold != k].astype(np.int64))).weights
+            each.append(np.mean([a @ w > b @ w for a in both[side & (fold == k)] for b in both[~side & (fold == k)]]))
+        assert folds.auroc(counts) == pytest.approx(np.mean(each))
+
+    def test_real_rows_of_one_fold_alone_tell_nothing(self) -> None:
+        rows, real = sides(0)
+        folds = Folds(rows, real, seed=3)
+        assert folds.auroc((folds.fold[40:] == 2).astype(float)) == 0.5
+
     def test_of_one_distribution_it_is_half_on_average(self) -> None:
         rng = np.random.default_rng(0)
         found = [classifier_two_sample(*rng.normal(size=(2, 20, 4)), seed=i) for i in range(400)]

@@ -58,11 +58,11 @@ def coverage(
 ) -> tuple[Coverage, ...]:
     """Which real images of each class the set resembles.
 
-    In a view, a real image is covered if an image of the set that claims its class lies nearer than its 5-th nearest
+    In a view, a real image is covered if an image of the set that claims its class lies nearer than its 5th nearest
     real image of the class. `Coverage.covered` is the share of real images that are covered, the mean of the views
     ``texture`` and ``patch``, at the numbers of images that `iuscore.explain.compare.controls.controls` has: the share
     depends on these. ``uncovered`` and ``words`` come from all images; an image is named as uncovered if no view covers
-    it. A single image unlike all others has a far 5-th nearest one, and is covered: uncovered images are of a kind. At
+    it. A single image unlike all others has a far 5th nearest one and is covered: an uncovered image is of a kind. At
     most 1,000 real images of a class, and 3,000 of all classes, are looked at, drawn by seed.
 
     Args:

@@ -166,39 +166,39 @@ class Folds:
 
     Attributes:
         fold: int64 [n + m]: of each row, those of the set first.
-        above: float64 [m]: share of the set's rows of its fold that score above the real row, ties as half.
     """
 
     def __init__(self, rows: Floats, real: Floats, seed: int) -> None:
         rng = np.random.default_rng([seed, 4])
-        both = np.concatenate([rows, real]).astype(np.float64)
-        of_set = np.arange(len(both)) < len(rows)
+        sides = [np.asarray(side, np.float64) for side in (rows, real)]
         count = min(FOLDS, len(rows), len(real))
-        self.fold = np.concatenate([rng.permutation(np.arange(len(part)) % count) for part in (rows, real)])
-        self.of_real = self.fold[len(rows) :]
-        moments = [ClassMoments(2, both.shape[1]) for _ in range(count)]
-        for each, found in enumerate(moments):
-            found.add(both[self.fold == each], of_set[self.fold == each].astype(np.int64))
-        self.above = np.empty(len(real))
-        for each in range(count):
-            rest = ClassMoments(2, both.shape[1])
-            for other in range(count):
-                if other != each:
-                    rest.merge(moments[other])
-            weights = discriminant(rest).weights
-            of_rows, of_others = (both[(self.fold == each) & side] @ weights for side in (of_set, ~of_set))
-            apart = of_rows[:, None] - of_others
-            self.above[self.of_real == each] = ((apart > 0) + (apart == 0) / 2).mean(axis=0)
+        folds = [rng.permutation(np.arange(len(side)) % count) for side in sides]
+        self.fold = np.concatenate(folds)
+        self._rows, self._real = (
+            [side[fold == k] for k in range(count)] for side, fold in zip(sides, folds, strict=True)
+        )
+        self._places = [np.flatnonzero(folds[1] == k) for k in range(count)]
+        self._of_set = [self._moments(part, 1, np.ones(len(part))) for part in self._rows]
+
+    @staticmethod
+    def _moments(rows: Array, side: int, counts: Array) -> ClassMoments:
+        return ClassMoments(2, rows.shape[1]).add(rows, np.full(len(rows), side), counts)
 
     def auroc(self, weights: Array | None = None) -> float:
-        """Mean over the folds, each real row counted as often as ``weights`` say; the scores stay.
-
-        Folds of a resample would have the same image on both sides.
-        """
-        counts = np.ones(len(self.above)) if weights is None else weights
-        sums, totals = (np.bincount(self.of_real, counts * each) for each in (self.above, np.ones(len(self.above))))
-        drawn = totals > 0  # no real row of a fold may have been drawn
-        return float((sums[drawn] / totals[drawn]).mean())
+        """Mean over the folds, each real row counted as often as ``weights`` say: its repeats stay in its fold."""
+        counts = [np.ones(len(mine)) if weights is None else weights[mine] for mine in self._places]
+        of_real = [self._moments(part, 0, own) for part, own in zip(self._real, counts, strict=True)]
+        found = []
+        for k, (rows, real, own) in enumerate(zip(self._rows, self._real, counts, strict=True)):
+            rest = ClassMoments(2, rows.shape[1])
+            for other in range(len(counts)):
+                if other != k:
+                    rest.merge(self._of_set[other]).merge(of_real[other])
+            if own.any() and rest.count[0] > 0:  # all resampled real rows may be of few folds
+                direction = discriminant(rest).weights
+                apart = (rows @ direction)[:, None] - real @ direction
+                found.append(float(np.average(((apart > 0) + (apart == 0) / 2).mean(axis=0), weights=own)))
+        return float(np.mean(found)) if found else 0.5
 
 
 def span(
