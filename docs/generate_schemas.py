@@ -11,11 +11,14 @@ from pathlib import Path
 import msgspec
 
 from iuscore.engine.records import RunRecord
+from iuscore.explain.compare import Comparison
 from iuscore.models import ModelRecord
 from iuscore.scoring import SetSummary
 
 NOT_IN_FILES = {"read_sha256", "unknown"}
 """Fields of the records that are no part of a file."""
+
+RECORDS = {"config": ModelRecord, "run": RunRecord, "summary": SetSummary, "comparison": Comparison}
 
 SCHEMAS = Path(__file__).resolve().parent / "schemas"
 
@@ -23,7 +26,7 @@ SCHEMAS = Path(__file__).resolve().parent / "schemas"
 def pages() -> dict[Path, str]:
     """Every file this program writes, with its text."""
     found = {}
-    for name, record in {"config": ModelRecord, "run": RunRecord, "summary": SetSummary}.items():
+    for name, record in RECORDS.items():
         schema = msgspec.json.schema(record)
         for part in schema["$defs"].values():
             part["properties"] = {key: value for key, value in part["properties"].items() if key not in NOT_IN_FILES}

@@ -43,7 +43,12 @@ def set_value(level: float, n: int, doubts: tuple[str, ...] = ()) -> SetValue:
         )
         for group, moved in (("fine-contrast", 2.4 * (1 - level)), ("lightness", 0.3), ("light-dark", 0.1))
     )  # fmt: skip
-    learners = {"lda thumb": auroc, "lda patch": auroc - 0.02, "knn thumb": auroc - 0.05, "knn patch": auroc + 0.01}
+    learners = {
+        "lda thumb": auroc,
+        "lda patch": auroc - 0.02,
+        "neighbors thumb": auroc - 0.05,
+        "neighbors patch": auroc + 0.01,
+    }
     return SetValue(
         CLASSES, (n // 2, n - n // 2), (120, 96), 84, measure(level, 0.81, 0.03),
         {view: measure(level + step, 0.8, 0.0) for view, step in (("thumb", 0.1), ("patch", 0.0), ("texture", -0.1))},
@@ -61,9 +66,10 @@ def shown_image(place: int, n: int, reason: Reason, uid: str, with_score: bool) 
     return ShownImage(
         uid, target, (reason, "worst") if reason == "contradicted" else (reason,), 1 - place / n,
         0.9 - place / n if with_score else None, 0.97 - place / (2 * n) if with_score else None,
-        sum(influence.values()), influence, 3 if "copy" in reason else 1, 2 / 14 if reason == "contradicted" else 11 / 14,
+        sum(influence.values()), influence, 3 if "copy" in reason else 1,
+        2 / 14 if reason == "contradicted" else 11 / 14,
         f"real/{place:04d}.png" if with_score else None, CLASSES[1 - place % 2] if reason == "contradicted" else target,
-        "12 of its 14 nearest real images are of another class." if reason == "contradicted" else "Its value is typical.",
+        "Of its 14 nearest real images, 12 are benign." if reason == "contradicted" else "Its value is typical.",
     )  # fmt: skip
 
 

@@ -155,11 +155,13 @@ ALLOWED["__main__"] = {"_run", "cli"}
 ALLOWED["cli"] = set(ALLOWED) - {"", "__main__"}
 EXTENSIONS = {"_core", "_cuda"}
 # Third-party packages, and the only places they belong to.
-# scoring only names the type of the images it takes.
+# scoring only names the type of the images it takes; explain makes small pictures for a page.
 ONLY_IN = {
     "click": {"cli"},
     "tqdm": {"cli"},
     "PIL": {"explain", "images", "phantoms", "scoring"},
+    "jinja2": {"explain"},
+    "markupsafe": {"explain"},
     "simplejpeg": {"images"},
     "torchmetrics": {"metrics"},
     "yaml": {"models"},

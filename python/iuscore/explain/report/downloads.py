@@ -14,10 +14,24 @@ from iuscore.explain.compare.records import ComparedSet, Comparison
 from iuscore.explain.report.text import known
 from iuscore.explain.value.records import Measure
 
-_FORMULA = "=+-@\t\r\n＝＋－＠"
-"""A spreadsheet runs a cell that begins so as a formula."""
+_FORMULA = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
+"""A spreadsheet runs a cell that begins so as a formula; the last four are the wide forms of the first."""
 
-NUMBERS = ("set", "class", "kind", "name", "value", "low", "high", "real", "real_sd", "swapped", "shuffled", "p", "words")
+NUMBERS = (
+    "set",
+    "class",
+    "kind",
+    "name",
+    "value",
+    "low",
+    "high",
+    "real",
+    "real_sd",
+    "swapped",
+    "shuffled",
+    "p",
+    "words",
+)
 IMAGES = (
     "set", "uid", "class", "reasons", "value", "ius", "confidence", "influence", "copies", "own_share", "nearest_real",
     "nearest_label", "words",
@@ -119,8 +133,8 @@ def _counts(each: ComparedSet) -> Iterator[tuple[Cell, ...]]:
     for target in sorted(each.n_contradicted):
         yield _row(each.name, target, "count", "contradicted labels", each.n_contradicted[target])
     totals = (
-        ("scored", each.n), ("unreadable", each.n_unreadable), ("groups", each.n_groups), ("looked at", each.n_looked_at),
-        ("near copies", each.n_copies), ("copies of real", each.n_copies_of_real),
+        ("scored", each.n), ("unreadable", each.n_unreadable), ("groups", each.n_groups),
+        ("looked at", each.n_looked_at), ("near copies", each.n_copies), ("copies of real", each.n_copies_of_real),
     )  # fmt: skip
     for name, total in totals:
         yield _row(each.name, "", "count", name, total)
@@ -164,7 +178,7 @@ def made(comparison: Comparison, most_bytes: int) -> list[Download]:
     found = []
     for name, words, kind, content in files:
         small = _as_address(kind, content)
-        if len(small) > most_bytes // 2:
+        if len(small) > most_bytes:
             name, words = f"{name}.gz", f"{words}, compressed by gzip"
             small = _as_address("application/gzip", gzip.compress(content, 9, mtime=0))
         if len(small) <= most_bytes:

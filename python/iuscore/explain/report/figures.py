@@ -13,6 +13,8 @@ from iuscore.explain.value.records import Measure
 VIEWS = {"texture": "Named features", "patch": "Small patterns", "thumb": "Light and shade"}
 """View -> its name for readers."""
 
+_LEARNERS = {"lda": "Linear", "neighbors": "Neighbors", "trees": "Trees"}
+
 _FARTHEST = 12.0
 """Spreads at which an axis ends: one feature a thousand spreads away must not hide the others."""
 
@@ -111,11 +113,26 @@ def of_measure(label: str, measure: Measure, digits: int = 2, **changes: bool) -
     return Row(label, said, measure.value, *fields, **changes)
 
 
+def learner_name(name: str) -> str:
+    """A small learner in words.
+
+    Example:
+        >>> learner_name("neighbors thumb"), learner_name("my_network")
+        ('Neighbors, light and shade', 'my_network')
+    """
+    kind, _, view = name.partition(" ")
+    if kind not in _LEARNERS or view not in VIEWS:
+        return name
+    return f"{_LEARNERS[kind]}, {VIEWS[view].lower()}"
+
+
 def ranking(comparison: Comparison) -> DotFigure:
     """Transfer of every set on one axis."""
     rows = tuple(of_measure(f"{each.place}. {each.name}", each.value.transfer) for each in comparison.sets)
     title = "How much of the real difference between classes each set teaches"
-    return DotFigure("ranking", title, "transfer: 0 is useless, 1 is ideal", rows, 0.0, 1.0, line=0.0, limits=(-1.5, 1.5))
+    return DotFigure(
+        "ranking", title, "transfer: 0 is useless, 1 is ideal", rows, 0.0, 1.0, line=0.0, limits=(-1.5, 1.5)
+    )
 
 
 def pairs(comparison: Comparison) -> DotFigure:
@@ -129,7 +146,7 @@ def pairs(comparison: Comparison) -> DotFigure:
         for pair in comparison.pairs
     )  # fmt: skip
     return DotFigure(
-        "pairs", "Which of two sets is more useful", "difference of transfer: above 0, the first set is more useful",
+        "pairs", "Which of two sets is more useful", "transfer of the first less that of the second",
         rows, -0.1, 0.2, line=0.0, filled="order can be told", hollow="order cannot be told", limits=(-2.0, 2.0),
     )  # fmt: skip
 
@@ -148,7 +165,7 @@ def auroc(stem: str, each: ComparedSet) -> DotFigure:
     """Expected AUROC of one set, and that of each small learner."""
     value = each.value
     rows = [of_measure("Expected AUROC, all learners", value.pix5 or value.pix4)]
-    rows += [of_measure(name, value.learners[name]) for name in sorted(value.learners)]
+    rows += [of_measure(learner_name(name), value.learners[name]) for name in sorted(value.learners)]
     axis = "AUROC on real images: 0.5 is guessing, 1 is perfect"
     return DotFigure(f"{stem}-auroc", "Expected AUROC", axis, tuple(rows), 0.5, 1.0, line=0.5, limits=(0.0, 1.0))
 
@@ -187,21 +204,21 @@ def gains(stem: str, each: ComparedSet) -> DotFigure:
     """What the set adds beside real images."""
     rows = tuple(
         Row(
-            f"beside {plural(gain.n_real, 'real image')} of each class", with_interval(gain.gain, gain.low, gain.high),
+            f"beside {plural(gain.n_real, 'real image')}", with_interval(gain.gain, gain.low, gain.high),
             gain.gain, gain.low, gain.high, sure=gain.low > 0 or gain.high < 0,
         )
         for gain in each.gains
     )  # fmt: skip
     return DotFigure(
-        f"{stem}-gains", "What the set adds to real images", "gain of AUROC: below 0, the set does harm", rows,
+        f"{stem}-gains", "What the set adds to real images", "gain of AUROC beside real images of each class", rows,
         -0.05, 0.1, line=0.0, filled="differs from 0", hollow="may be 0", limits=(-1.0, 1.0),
     )  # fmt: skip
 
 
 SCORE_NAMES: dict[Score, str] = {"ius": "IUS", "value": "Value"}
 _SCORE_AXES: dict[Score, str] = {
-    "ius": "IUS: −1 is unlike, 1 is like the real class",
-    "value": "value: place among the images of all sets, 1 is the most useful",
+    "ius": "IUS: \N{MINUS SIGN}1 is unlike, 1 is like the real class",
+    "value": "value: 1 is the most useful of all images",
 }
 
 

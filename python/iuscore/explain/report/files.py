@@ -24,9 +24,9 @@ def write_figures(
 ) -> list[Path]:
     """Write the figures of a report as SVG and, where matplotlib is installed, as PNG.
 
-    The names say what a figure shows: ``ranking``, ``pairs``, ``set-1-transfer``, ``scores-ius-1`` and so on, with sets
-    and classes numbered in the order of the comparison. Files with these names are replaced. Without matplotlib only SVG
-    is written, and a warning is logged.
+    The names say what a figure shows: ``ranking``, ``pairs``, ``set-1-transfer``, ``scores-ius-1`` and so on, with
+    sets and classes numbered in the order of the comparison. Files with these names are replaced. Without matplotlib
+    only SVG is written, and a warning is logged.
 
     Args:
         folder: where to; made if it is not there.

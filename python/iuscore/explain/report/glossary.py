@@ -21,7 +21,7 @@ _TERMS: Mapping[str, tuple[str, str]] = MappingProxyType({
     "set": ("set", "All synthetic images that came from one place, such as one generator."),
     "class": ("class", "What an image shows, such as benign or malignant."),
     "real": ("real images", "The images of patients that every set is compared with; they stay the same for all sets."),
-    "group": ("patient or group", "Images that belong together, such as all images of one patient, count as one group."),
+    "group": ("patient or group", "Images that belong together, such as all images of one patient."),
     "transfer": (
         "transfer",
         "The share of the difference between the real classes that a simple classifier learns from the set: 1 is as "
@@ -44,7 +44,10 @@ _TERMS: Mapping[str, tuple[str, str]] = MappingProxyType({
         "real against real",
         "The same number for one half of the real images in the place of the set: what a perfect set of that size has.",
     ),
-    "swapped": ("half of the labels swapped", "The number for a set that says nothing: half of its labels are exchanged."),
+    "swapped": (
+        "half of the labels swapped",
+        "The number for a set that teaches nothing, because half of its labels are exchanged.",
+    ),
     "shuffled": ("shuffled labels", "The number for a set whose labels stand in random order: what a useless set has."),
     "view": (
         "view",
@@ -52,7 +55,7 @@ _TERMS: Mapping[str, tuple[str, str]] = MappingProxyType({
         "and shade in a tiny copy of the image.",
     ),
     "learner": ("small learner", "A simple classifier that is fitted in seconds, in place of a large network."),
-    "tie": ("order cannot be told", "The numbers of two sets lie so close that chance alone can explain the difference."),
+    "tie": ("order cannot be told", "Chance alone can explain the difference between the two sets."),
     "doubt": ("cannot be said", "A reason why the numbers here cannot answer the question, or not for sure."),
     "feature": ("feature", "A number that is measured in an image and has a name, such as its mean lightness."),
     "component": ("component", "A group of features, or a map of the image, that the model judges separately."),
@@ -60,8 +63,8 @@ _TERMS: Mapping[str, tuple[str, str]] = MappingProxyType({
     "spread": ("spread", "One standard deviation among real images of the class: how far they usually differ."),
     "p-value": (
         "p-value",
-        "How often chance alone would show so large a difference, corrected for the number of questions that were asked; "
-        "below 0.05 a difference counts as beyond chance.",
+        "How often chance alone would show so large a difference, corrected for the number of questions; below 0.05 a "
+        "difference counts as beyond chance.",
     ),
     "contrast": (
         "contrast difference",
@@ -71,7 +74,7 @@ _TERMS: Mapping[str, tuple[str, str]] = MappingProxyType({
         "label agreement",
         "The share of images whose nearest real images do not belong mostly to another class.",
     ),
-    "contradicted": ("contradicted label", "An image whose nearest real images mostly belong to another class than it claims."),
+    "contradicted": ("contradicted label", "An image whose nearest real images mostly belong to another class."),
     "near-copy": ("near copy", "An image that is nearly the same as another image of its class."),
     "copy-of-real": (
         "copy of a real image",
@@ -94,21 +97,21 @@ _TERMS: Mapping[str, tuple[str, str]] = MappingProxyType({
     ),
     "ius": (
         "IUS",
-        "Interpretable Utility Similarity, a published score from −1 to 1: how much the model's contributions for an "
+        "Interpretable Utility Similarity, a published score from \N{MINUS SIGN}1 to 1: how much the model's contributions for an "
         "image resemble those of real images of its class.",
     ),
     "ceiling": ("ceiling", "The IUS that real images of the class reach."),
     "floor": ("floor", "The IUS that real images of the other classes reach."),
     "confidence": ("confidence", "The probability that the model gives to the class that an image claims."),
-    "frechet": ("Fréchet distance", "How far the features of the set lie from those of real images, if both were bell-shaped."),
-    "kernel": ("kernel distance", "How far the features of the set lie from those of real images, without assuming a shape."),
+    "frechet": ("Fréchet distance", "How far features of the set lie from real ones, if both were bell-shaped."),
+    "kernel": ("kernel distance", "How far features of the set lie from real ones, without assuming a shape."),
     "energy": ("energy distance", "How much farther set and real images lie from each other than among themselves."),
     "precision": ("precision", "The share of synthetic images that lie where real images lie."),
     "recall": ("recall", "The share of real images that lie where synthetic images lie."),
-    "density": ("density", "How many real neighborhoods hold each synthetic image, on average: about 1 for real images."),
+    "density": ("density", "How many real neighborhoods hold a synthetic image: about 1 for real images."),
     "span": (
         "discriminative span",
-        "Whether the differences between the images of the set can build the direction in which the real classes differ.",
+        "Whether differences between images of the set can build the direction in which real classes differ.",
     ),
     "model": ("model", "The classifier, fitted to real images, that gives IUS, contributions and confidence."),
 })  # fmt: skip

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from iuscore.explain.compare.records import Change, ComparedSet, Comparison, Effect, ShownImage
 from iuscore.explain.report import glossary, text
 from iuscore.explain.report.downloads import influence_groups
-from iuscore.explain.report.figures import VIEWS
+from iuscore.explain.report.figures import VIEWS, learner_name
 from iuscore.explain.value.records import Measure
 
 REASONS: Mapping[str, str] = {
@@ -26,7 +26,7 @@ BEYOND_CHANCE = 0.05
 
 @dataclass(frozen=True)
 class MeasureRow:
-    """A row of a table of measures: its name, the glossary's key of it or "", the measure, and whether it is a share."""
+    """A row of a table of measures: name, key of the glossary or "", the measure, and whether it is a share."""
 
     label: str
     term: str
@@ -50,12 +50,14 @@ class MeasureRow:
 
     @property
     def nearer(self) -> str:
-        """Whether the number lies nearer to real images or to a set whose labels say nothing."""
+        """Whether the number lies nearer to real images or to swapped labels, if it tells these apart."""
         value, real = text.known(self.measure.value), text.known(self.measure.real)
         none = [text.known(each) for each in (self.measure.shuffled, self.measure.swapped)]
         useless = next((each for each in none if each is not None), None)
         if value is None or real is None or useless is None:
             return text.MISSING
+        if abs(real - useless) <= (text.known(self.measure.real_sd) or 0.0):
+            return "does not tell them apart"
         gap = abs(value - real) - abs(value - useless)
         return "in the middle" if gap == 0 else "real images" if gap < 0 else "swapped labels"
 
@@ -70,7 +72,10 @@ def measures(each: ComparedSet) -> list[MeasureRow]:
         for view in views
     ]
     rows.append(MeasureRow("expected AUROC", "expected-auroc", value.pix5 or value.pix4))
-    rows += [MeasureRow(f"AUROC of {name}", "learner", value.learners[name]) for name in sorted(value.learners)]
+    rows += [
+        MeasureRow(f"AUROC: {learner_name(name).lower()}", "learner", value.learners[name])
+        for name in sorted(value.learners)
+    ]
     return [
         *rows,
         MeasureRow("label agreement", "label-agreement", value.label_agreement, share=True),
@@ -118,7 +123,9 @@ def how_many(each: ComparedSet) -> str:
     if out:
         sentences.append(f"Leave out {' and '.join(out)}{among}.")
     if each.n_copies:
-        sentences.append(f"{text.plural(each.n_copies, 'image has', 'images have')} near copies{among}: keep one of each.")
+        sentences.append(
+            f"{text.plural(each.n_copies, 'image has', 'images have')} near copies{among}: keep one of each."
+        )
     return " ".join(sentences)
 
 
@@ -145,6 +152,7 @@ class Matter:
         place: of the set, counted from 1. name: of the set. target: the class.
         effect: the component that differs most, beyond chance; None where none does.
         change: the surest change in the features of that component; None where there is none, or no such features.
+        measured: whether the set has effects of components at all.
     """
 
     place: int
@@ -152,6 +160,7 @@ class Matter:
     target: str
     effect: Effect | None
     change: Change | None
+    measured: bool
 
 
 def what_matters(comparison: Comparison) -> list[Matter]:
@@ -166,7 +175,8 @@ def what_matters(comparison: Comparison) -> list[Matter]:
                 for change in each.changes
                 if effect and (change.target, change.group) == (target, effect.component) and change.p < BEYOND_CHANCE
             ]
-            found.append(Matter(place, each.name, target, effect, min(changes, key=lambda c: c.p, default=None)))
+            surest = min(changes, key=lambda change: change.p, default=None)
+            found.append(Matter(place, each.name, target, effect, surest, bool(each.effects)))
     return found
 
 

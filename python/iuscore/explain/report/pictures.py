@@ -76,7 +76,9 @@ def _small(content: bytes, side: int, where: str) -> Image:
             plain = _eight_bits(image)
     except (UnidentifiedImageError, OSError, SyntaxError, EOFError) as error:
         kinds = "PNG, JPEG or WebP"
-        raise ValueError(f"{where}: expected a picture as {kinds}, got {bounded(bytes(content[:8]))} ({error})") from None
+        raise ValueError(
+            f"{where}: expected a picture as {kinds}, got {bounded(bytes(content[:8]))} ({error})"
+        ) from None
     if max(plain.size) > side:
         plain.thumbnail((side, side), Image.Resampling.LANCZOS)
     return plain

@@ -71,7 +71,7 @@ def _dots(axis: Any, figure: DotFigure) -> None:
     right.set_yticks(places, [_plain(row.said) for row in figure.rows], fontsize=8)
     for each in (axis, right):
         each.set_ylim(len(figure.rows) - 0.5, -0.5)
-        each.tick_params(axis="y", length=0)
+        each.tick_params(axis="y", length=0, pad=9)
         each.spines[["top", "right", "left"]].set_visible(False)
     axis.grid(axis="x", color=_LINE, linewidth=0.6)
     axis.set_axisbelow(True)
@@ -90,10 +90,10 @@ def _row(axis: Any, row: Row, place: int, ends: tuple[float, float]) -> None:
         return
     if low is not None and high is not None:
         axis.plot([low, high], [place, place], color=_SET, linewidth=1.6, marker="|", markersize=7)
-    kind = _MARKS["dot" if row.sure else "hollow"]
+    mark = _MARKS["dot" if row.sure else "hollow"]
     if value < ends[0] or value > ends[1]:
-        kind = {"marker": "<" if value < ends[0] else ">", "color": _SET}
-    axis.plot([min(max(value, ends[0]), ends[1])], [place], clip_on=False, zorder=3, **kind)
+        mark = {"marker": "<" if value < ends[0] else ">", "color": _SET}
+    axis.plot([min(max(value, ends[0]), ends[1])], [place], clip_on=False, zorder=3, **mark)
 
 
 def _histograms(axes: Any, figure: HistogramFigure) -> None:

@@ -38,13 +38,14 @@ def draw(figure: Figure, *, standalone: bool = False) -> Markup:
     top, bottom = 30.0, 18.0 * len(lines) + 8
     texts = Markup("").join(
         Markup('<g transform="translate({} {})">{}</g>{}').format(
-            _n(_LEFT + 6), _n(top + height + 14 + 18 * place - 4), mark, _text(_LEFT + 20, top + height + 14 + 18 * place, words)
+            _n(_LEFT + 6), _n(top + height + 10 + 18 * place), mark,
+            _text(_LEFT + 20, top + height + 14 + 18 * place, words),
         )
         for place, (mark, words) in enumerate((_mark(kind), words) for kind, words in lines)
     )  # fmt: skip
     template = Markup(
         '<svg xmlns="http://www.w3.org/2000/svg" class="figure" width="{}" height="{}" viewBox="0 0 {} {}" role="img">'
-        "<title>{}</title><style>{}</style><rect class=\"paper\" width=\"100%\" height=\"100%\"/>{}"
+        '<title>{}</title><style>{}</style><rect class="paper" width="100%" height="100%"/>{}'
         '<g transform="translate(0 {})">{}</g>{}</svg>\n'
     )
     total = _n(top + height + bottom)
@@ -113,37 +114,40 @@ class _Axis:
         share = (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
         return _LEFT + share * (_RIGHT - _LEFT)
 
-    def lines(self, bottom: float, words: str) -> Markup:
+    def crossings(self, y: float, line: float | None = None) -> Markup:
+        """Short grid lines across a track, which leave the words above it free, and a longer one at ``line``."""
+        grid = Markup("").join(_line("grid", self.at(tick), y - 8, self.at(tick), y + 8) for tick in self.ticks)
+        if line is None or not self.low <= line <= self.high:
+            return grid
+        return grid + _line("zero", self.at(line), y - 9, self.at(line), y + 9)
+
+    def names(self, bottom: float, words: str) -> Markup:
         digits = max(0, min(3, -math.floor(math.log10(self.ticks[1] - self.ticks[0]) + 1e-9)))
-        grid = Markup("").join(_line("grid", self.at(tick), 2, self.at(tick), bottom) for tick in self.ticks)
         names = Markup("").join(_tick(self.at(tick), bottom + 14, number(tick, digits)) for tick in self.ticks)
-        return grid + names + _text(_LEFT, bottom + 31, shortened(words, (WIDTH - 28) / 11), "axis")
+        return names + _text(_LEFT, bottom + 31, shortened(words, (WIDTH - 28) / 11), "axis")
 
 
 def _dots(figure: DotFigure) -> tuple[Markup, float]:
     axis = _Axis(*figure.ends)
     bottom = _ROW * len(figure.rows) + 2
-    parts = [axis.lines(bottom, figure.axis)]
-    if figure.line is not None and axis.low <= figure.line <= axis.high:
-        parts.append(_line("zero", axis.at(figure.line), 2, axis.at(figure.line), bottom))
-    parts += [_row(axis, row, place * _ROW) for place, row in enumerate(figure.rows)]
-    return Markup("").join(parts), bottom + 38
+    rows = [_row(axis, row, place * _ROW, figure.line) for place, row in enumerate(figure.rows)]
+    return Markup("").join([*rows, axis.names(bottom, figure.axis)]), bottom + 38
 
 
-def _row(axis: _Axis, row: Row, top: float) -> Markup:
+def _row(axis: _Axis, row: Row, top: float, line: float | None) -> Markup:
     y = top + _TRACK + 2
     said = _text(_RIGHT, top + 14, row.said, "said")
-    room = (_RIGHT - _LEFT) / _FONT - width(row.said) - 1.5
-    parts = [_text(_LEFT, top + 14, shortened(row.label, room)), said, _line("track", _LEFT, y, _RIGHT, y)]
+    room = (_RIGHT - _LEFT) / _FONT - 1.12 * width(row.said) - 0.6
+    parts = [_text(_LEFT, top + 14, shortened(row.label, room)), said, axis.crossings(y, line)]
+    parts.append(_line("track", _LEFT, y, _RIGHT, y))
     if (real := known(row.real)) is not None:
         if (sd := known(row.real_sd)) is not None:
             start, stop = axis.at(real - sd), axis.at(real + sd)
             band = Markup('<rect class="band" x="{}" y="{}" width="{}" height="10"/>')
             parts.append(band.format(_n(start), _n(y - 5), _n(max(stop - start, 0.5))))
         parts.append(_placed("real", axis.at(real), y))
-    for kind in ("swapped", "shuffled"):
-        if (value := known(getattr(row, kind))) is not None:
-            parts.append(_placed(kind, axis.at(value), y))
+    beside = (("swapped", known(row.swapped)), ("shuffled", known(row.shuffled)))
+    parts += [_placed(kind, axis.at(value), y) for kind, value in beside if value is not None]
     if (value := known(row.value)) is not None:
         if (low := known(row.low)) is not None and (high := known(row.high)) is not None:
             parts.append(_whisker(axis.at(low), axis.at(high), y))
@@ -166,7 +170,7 @@ def _histograms(figure: HistogramFigure) -> tuple[Markup, float]:
     axis = _Axis(figure.low, figure.high)
     bottom = _PANEL * len(figure.panels)
     panels = [_panel(axis, figure, panel, place * _PANEL) for place, panel in enumerate(figure.panels)]
-    return axis.lines(bottom, figure.axis) + Markup("").join(panels), bottom + 38
+    return Markup("").join([*panels, axis.names(bottom, figure.axis)]), bottom + 38
 
 
 def _panel(axis: _Axis, figure: HistogramFigure, panel: Panel, top: float) -> Markup:
@@ -181,7 +185,8 @@ def _panel(axis: _Axis, figure: HistogramFigure, panel: Panel, top: float) -> Ma
         if n
     )  # fmt: skip
     parts = [_text(_LEFT, top + 14, shortened(panel.label, (_RIGHT - _LEFT) / _FONT)), bars]
-    parts.append(_line("track", _LEFT, base, _RIGHT, base))
+    parts += [_line("track", _LEFT, base, _RIGHT, base)]
+    parts += [_line("grid", axis.at(tick), base, axis.at(tick), base + 30) for tick in axis.ticks]
     parts += [_reference(axis, panel.ceiling, base + 12, "real"), _reference(axis, panel.floor, base + 25, "shuffled")]
     return Markup("").join(parts)
 

@@ -9,9 +9,13 @@ import unicodedata
 MISSING = "not measured"
 """What stands in the place of a number that is not there."""
 
+MINUS = "\N{MINUS SIGN}"
+
 # Controls, surrogates, and the marks that change the direction of the text around them: a file named
 # "gnp<U+202E>.exe" must not look like another one. Letters of right-to-left scripts stay.
-_MISLEADING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
+_MISLEADING = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
+)
 
 
 def shown(text: str) -> str:
@@ -40,7 +44,7 @@ def number(value: float | None, digits: int = 2) -> str:
     if found is None:
         return MISSING
     text = f"{found:.{digits}f}" if abs(found) < 1e5 else f"{found:.1e}"
-    return text.lstrip("-") if not text.strip("-0.") else text.replace("-", "−", 1)
+    return text.lstrip("-") if not text.strip("-0.") else text.replace("-", MINUS, 1)
 
 
 def interval(low: float | None, high: float | None, digits: int = 2) -> str:
@@ -76,7 +80,8 @@ def percent(value: float | None) -> str:
     found = known(value)
     if found is None:
         return MISSING
-    return f"{100 * found:.0f} %" if found == 0 or abs(found) >= 0.01 else f"{100 * found:.1g} %"
+    text = f"{100 * found:.0f} %" if found == 0 or abs(found) >= 0.01 else f"{100 * found:.1g} %"
+    return text.replace("-", MINUS, 1)
 
 
 def p_value(value: float | None) -> str:
@@ -116,11 +121,11 @@ def width(text: str) -> float:
     """Estimated width in units of the font size: pictures cannot measure text, and no font is embedded."""
     wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
     narrow = sum(character in " .,:;!|'iljtfr()[]" for character in text)
-    return 0.58 * (len(text) - wide - narrow) + 1.0 * wide + 0.36 * narrow
+    return 0.63 * (len(text) - wide - narrow) + 1.0 * wide + 0.37 * narrow
 
 
 def shortened(text: str, longest: float) -> str:
-    """Text that is at most ``longest`` font sizes wide; the middle of longer text is left out, its ends tell names apart.
+    """Text that is at most ``longest`` font sizes wide; the middle of longer text is left out.
 
     Example:
         >>> shortened("short", 10), shortened("a_very_long_name_of_a_generator_v2", 10)

@@ -22,7 +22,7 @@ class Measure:
     """One number of a set, beside the same number of sets that are known.
 
     Attributes:
-        value: of the set.
+        value: of the set; NaN, null in JSON, where it could not be measured.
         low, high: ends of its 95 % bootstrap interval over reference images; None where none was asked for.
         real: mean of the same number for real images against other real ones, over random halves of the reference,
             with as many images of each class as the set, or as the half has; None where the reference cannot be split.
@@ -31,7 +31,7 @@ class Measure:
             and with the labels of all images in random order: what a useless set has.
     """
 
-    value: float
+    value: float = float("nan")
     low: float | None = None
     high: float | None = None
     real: float | None = None
