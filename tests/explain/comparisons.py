@@ -79,7 +79,8 @@ def compared(place: int, name: str, level: float, n: int, **changes: object) -> 
     if place == 1:
         uids[:4] = [f"{HOSTILE}.png", RTL, SPOOFED, SURROGATE]
     images = tuple(
-        shown_image(i, len(uids), REASONS[i % len(REASONS)], uid, with_score=place != 3) for i, uid in enumerate(uids)
+        shown_image(i, len(uids), REASONS[i % len(REASONS)], uid, with_score=place != 3 or i % 3 == 0)
+        for i, uid in enumerate(uids)
     )
     features = [feature for feature in FEATURES["gray"] if feature.role == "statistic"][:30]
     shift = 3 * (1 - level)

@@ -16,7 +16,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from iuscore import UserError
 from iuscore.explain.compare import Comparison
@@ -327,6 +329,19 @@ def test_pictures_of_real_images_stand_beside_contradicted_ones(given: Compariso
     alts = [image["alt"] for image in read.all("img")]
     assert sum(alt.startswith("Its nearest real image") for alt in alts) >= 1
     assert sum(alt.startswith("Synthetic image") for alt in alts) == 1
+
+
+def test_pictures_that_do_not_fit_are_counted(given: Comparison) -> None:
+    first = given.sets[0]
+    large = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
+    written = io.BytesIO()
+    Image.fromarray(large).save(written, "PNG")
+    images = tuple(replace(first.images[i % 24], uid=f"{i}.png", reasons=("best",)) for i in range(60))
+    pictures = {(NAMES[0], f"{i}.png"): written.getvalue() for i in range(60)}
+    read = Read(render(replace(given, sets=(replace(first, images=images),), pairs=()), thumbnails=pictures))
+    (n,) = (int(n) for n in re.findall(r"(\d+) pictures do not fit into this page", read.text))
+    assert n + len(read.all("img")) == 60
+    assert 0 < n < 60
 
 
 def test_written_atomically_and_over_an_older_page(given: Comparison, tmp_path: Path) -> None:

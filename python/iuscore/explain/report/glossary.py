@@ -97,8 +97,8 @@ _TERMS: Mapping[str, tuple[str, str]] = MappingProxyType({
     ),
     "ius": (
         "IUS",
-        "Interpretable Utility Similarity, a published score from \N{MINUS SIGN}1 to 1: how much the model's contributions for an "
-        "image resemble those of real images of its class.",
+        "Interpretable Utility Similarity, a published score from \N{MINUS SIGN}1 to 1: how much the contributions for "
+        "an image resemble those of real images of its class.",
     ),
     "ceiling": ("ceiling", "The IUS that real images of the class reach."),
     "floor": ("floor", "The IUS that real images of the other classes reach."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,6 +124,9 @@ def _page(
     galleries = [page.gallery(each, detail.shown) for each in comparison.sets]
     links = _Links(names)
     style, script = _file("figures.css") + _file("report.css"), _file("report.js")
+    wanted = _wanted(comparison, galleries)
+    made = pictures.prepare(thumbnails, wanted, side=detail.side, most_bytes=detail.pictures, name="thumbnails")
+    left_out = Counter(key[0] for key in set(wanted) if key in thumbnails and key not in made)
     histograms = figures.histograms(comparison, score_histograms)
     context: dict[str, Any] = {
         "comparison": comparison,
@@ -132,6 +136,7 @@ def _page(
                 "of": each,
                 "figures": figures.of_set(place, each, detail.rows),
                 "images": galleries[place - 1],
+                "left_out": left_out[each.name],
             }
             for place, each in enumerate(comparison.sets, 1)
         ],
@@ -141,9 +146,7 @@ def _page(
         "warnings": page.warnings(comparison),
         "groups": groups,
         "sort_names": page.sort_names(comparison),
-        "pictures": pictures.prepare(
-            thumbnails, _wanted(comparison, galleries), side=detail.side, most_bytes=detail.pictures, name="thumbnails"
-        ),
+        "pictures": made,
         "overlays": _overlays(overlays, detail),
         "downloads": downloads.made(comparison, detail.downloads) if detail.downloads else [],
         "rows": detail.rows,
