@@ -11,7 +11,6 @@ from PIL import Image
 from iuscore.explain.compare import Change, ComparedSet, Comparison, Coverage, Effect, Gain, Pair, ShownImage
 from iuscore.explain.compare.records import Reason
 from iuscore.explain.report import REAL, ScoreHistogram, ScoreReference
-from iuscore.explain.report.records import BINS, RANGES
 from iuscore.explain.value import GroupContrast, Measure, SetValue
 from iuscore.features import FEATURES, GROUPS
 
@@ -176,7 +175,6 @@ def histograms(given: Comparison) -> list[ScoreHistogram]:
             value = rng.beta(4 - place, 2 + place, 400)
             ceiling, floor = ScoreReference(60, 0.7, 0.6, 0.82), ScoreReference(60, -0.1)
             for score, values in (("ius", ius), ("value", value)):
-                counts, _ = np.histogram(values, BINS[score], RANGES[score])
                 both = (ceiling, floor) if score == "ius" else (None, None)
-                found.append(ScoreHistogram(each.name, target, score, tuple(counts.tolist()), *both))
+                found.append(ScoreHistogram.of(each.name, target, score, values, *both))
     return found

@@ -22,8 +22,8 @@ from PIL import Image
 
 from iuscore import UserError
 from iuscore.explain.compare import Comparison
-from iuscore.explain.report import MAX_BYTES, REAL, render, write_report
-from iuscore.explain.report.render import TEMPLATES
+from iuscore.explain.report import MAX_BYTES, REAL, document, render, wanted_pictures, write_report
+from iuscore.explain.report.document import TEMPLATES
 from iuscore.explain.value import Measure
 from tests.explain import comparisons
 from tests.explain.comparisons import HOSTILE, NAMES, RTL, comparison, picture
@@ -247,21 +247,27 @@ def test_equal_input_gives_equal_bytes(given: Comparison, page: str) -> None:
 def test_page_is_bounded_whatever_the_number_of_images_and_sets(given: Comparison) -> None:
     first = given.sets[0]
     images = tuple(replace(first.images[i % 24], uid=f"{i:07d}.png") for i in range(5000))
+    pairs = tuple(replace(given.pairs[0], first=f"set {i}", second=f"set {j}") for j in range(25) for i in range(j))
     many = tuple(
         replace(first, name=f"set {i}", place=i + 1, images=images if i < 3 else first.images) for i in range(25)
     )
     pictures = {(f"set {s}", f"{i:07d}.png"): picture(i, 200) for s in range(2) for i in range(60)}
     for sets in (many[:3], many):
-        made = render(replace(given, sets=sets, pairs=()), thumbnails=pictures)
+        made = render(replace(given, sets=sets, pairs=pairs), thumbnails=pictures)
         assert len(made.encode()) <= MAX_BYTES
         assert all(f"#set-{each.place}" in made for each in sets)
         assert "images, with their" in made
+        assert "The main 24 of 300 pairs." in made
 
 
-def test_more_sets_than_a_page_holds_are_refused_in_one_line(given: Comparison) -> None:
-    many = tuple(replace(given.sets[0], name=f"set {i}", place=i + 1) for i in range(300))
-    with pytest.raises(UserError, match=r"^sets: 300 with 2 classes do not fit .* compare fewer sets at once$"):
-        render(replace(given, sets=many, pairs=()))
+def test_more_sets_than_a_page_holds_are_refused_in_one_line(
+    given: Comparison, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(document, "MAX_BYTES", 50_000)
+    with pytest.raises(
+        UserError, match=r"^sets: 3 with 2 classes do not fit into a page of 50,000 bytes; compare fewer sets at once$"
+    ):
+        render(given)
 
 
 @pytest.mark.parametrize("n", [0, 1])
@@ -329,6 +335,17 @@ def test_pictures_of_real_images_stand_beside_contradicted_ones(given: Compariso
     alts = [image["alt"] for image in read.all("img")]
     assert sum(alt.startswith("Its nearest real image") for alt in alts) >= 1
     assert sum(alt.startswith("Synthetic image") for alt in alts) == 1
+
+
+def test_wanted_pictures_are_those_that_a_page_shows(given: Comparison) -> None:
+    wanted = wanted_pictures(given)
+    assert len(wanted) == len(set(wanted))
+    everything = {key: picture(1, 30) for key in wanted}
+    more = everything | {("gan_v2", "nowhere.png"): picture(1), (REAL, "nowhere.png"): picture(1)}
+    read = Read(render(given, thumbnails=more))
+    assert "no picture" not in read.text
+    assert len(read.all("img")) >= len(wanted)
+    assert render(given, thumbnails=everything) == render(given, thumbnails=more)
 
 
 def test_pictures_that_do_not_fit_are_counted(given: Comparison) -> None:

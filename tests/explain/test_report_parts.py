@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import io
+import itertools
 import logging
 import xml.etree.ElementTree as ET
 from dataclasses import replace
@@ -188,6 +189,19 @@ def test_a_control_lies_nearer_to_one_of_two(value: float, real: float, useless:
     assert page.MeasureRow("m", "", Measure(value, real=real, real_sd=0.02, swapped=useless)).nearer == words
 
 
+def test_of_many_pairs_those_of_the_best_set_and_of_neighbors_are_shown() -> None:
+    given = comparison()
+    names = [f"set {i:02d}" for i in range(12)]
+    sets = tuple(replace(given.sets[0], name=name, place=i + 1) for i, name in enumerate(names))
+    every = tuple(replace(given.pairs[0], first=a, second=b) for i, a in enumerate(names) for b in names[i + 1 :])
+    shown = figures.main_pairs(replace(given, sets=sets, pairs=every))
+    assert len(every) == 66
+    assert len(shown) == 24
+    needed = {(names[0], name) for name in names[1:]} | set(itertools.pairwise(names))
+    assert needed <= {(pair.first, pair.second) for pair in shown}
+    assert figures.main_pairs(given) == list(given.pairs)
+
+
 def test_gallery_takes_turns_over_the_reasons() -> None:
     each = comparison().sets[0]
     some = page.gallery(each, 6)
@@ -235,10 +249,8 @@ def test_figures_are_written_as_svg_and_png(tmp_path: Path) -> None:
         else:
             with Image.open(path) as image:
                 assert min(image.size) > 200
-    again = write_figures(tmp_path / "again", given, score_histograms=counted)
-    assert [a.read_bytes() for a in written if a.suffix == ".svg"] == [
-        b.read_bytes() for b in again if b.suffix == ".svg"
-    ]
+    again = [svg.draw(figure, standalone=True) for figure in figures.all_figures(comparison(), counted, 12)]
+    assert [path.read_text(encoding="utf-8") for path in written if path.suffix == ".svg"] == again
 
 
 def test_figures_say_that_png_needs_matplotlib(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from iuscore.explain.compare.records import ComparedSet, Comparison
+from iuscore.explain.compare.records import ComparedSet, Comparison, Pair
 from iuscore.explain.report.records import RANGES, Score, ScoreHistogram, ScoreReference
 from iuscore.explain.report.text import known, number, plural, with_interval
 from iuscore.explain.value.records import Measure
@@ -135,15 +135,30 @@ def ranking(comparison: Comparison) -> DotFigure:
     )
 
 
+MOST_PAIRS = 24
+
+
+def main_pairs(comparison: Comparison) -> list[Pair]:
+    """At most `MOST_PAIRS` pairs: those of the most useful set first, then neighbors in the order, then others."""
+    places = {each.name: place for place, each in enumerate(comparison.sets)}
+
+    def rank(pair: Pair) -> tuple[int, int]:
+        first, second = sorted((places.get(pair.first, 0), places.get(pair.second, 0)))
+        return (0 if first == 0 else 1 if second - first == 1 else 2), first
+
+    chosen = sorted(range(len(comparison.pairs)), key=lambda i: rank(comparison.pairs[i]))[:MOST_PAIRS]
+    return [comparison.pairs[i] for i in sorted(chosen)]
+
+
 def pairs(comparison: Comparison) -> DotFigure:
-    """Every two sets: the difference of their transfers."""
+    """Every two sets, or the `main_pairs` of many: the difference of their transfers."""
     rows = tuple(
         Row(
             f"{pair.first} less {pair.second}",
             with_interval(pair.difference, pair.low, pair.high),
             pair.difference, pair.low, pair.high, sure=pair.told,
         )
-        for pair in comparison.pairs
+        for pair in main_pairs(comparison)
     )  # fmt: skip
     return DotFigure(
         "pairs", "Which of two sets is more useful", "transfer of the first less that of the second",

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
+
 from iuscore.errors import bounded
 
 Score = Literal["ius", "value"]
@@ -50,12 +53,6 @@ class ScoreHistogram:
     Raises:
         ValueError: another number of bins, or a negative count.
 
-    Example:
-        >>> import numpy as np
-        >>> scores = np.array([0.1, 0.4, 0.41, 0.9])
-        >>> counts, _ = np.histogram(scores, BINS["ius"], RANGES["ius"])
-        >>> ScoreHistogram("gan", "benign", "ius", tuple(counts.tolist())).n
-        4
     """
 
     set_name: str
@@ -72,6 +69,33 @@ class ScoreHistogram:
             raise ValueError(f"counts: expected {BINS[self.score]} bins of {self.score!r}, got {len(self.counts)}")
         if min(self.counts) < 0:
             raise ValueError(f"counts: expected numbers of images, got {min(self.counts)}")
+
+    @classmethod
+    def of(
+        cls,
+        set_name: str,
+        target: str,
+        score: Score,
+        values: npt.ArrayLike,
+        ceiling: ScoreReference | None = None,
+        floor: ScoreReference | None = None,
+    ) -> ScoreHistogram:
+        """Count scores.
+
+        Args:
+            set_name, target, score, ceiling, floor: of the histogram.
+            values: [N], scores in `RANGES`; those that are not finite are left out, others beyond an end count there.
+
+        Example:
+            >>> found = ScoreHistogram.of("gan", "benign", "value", [0.0, 0.01, 0.5, 1.0, float("nan")])
+            >>> found.n, found.counts[0], found.counts[10], found.counts[-1]
+            (4, 2, 1, 1)
+        """
+        if score not in BINS:
+            raise ValueError(f"score: expected 'ius' or 'value', got {bounded(score)}")
+        given = np.asarray(values, dtype=np.float64).ravel()
+        counts, _ = np.histogram(given[np.isfinite(given)].clip(*RANGES[score]), BINS[score], RANGES[score])
+        return cls(set_name, target, score, tuple(counts.tolist()), ceiling, floor)
 
     @property
     def n(self) -> int:

@@ -29,7 +29,7 @@ REAL = ""
 TEMPLATES = Path(__file__).with_name("templates")
 
 Pictures = Mapping[tuple[str, str], bytes]
-Overlays = Mapping[str, bytes] | Mapping[tuple[str, str], bytes]
+Overlays = Mapping[str, bytes] | Mapping[tuple[str, str], bytes] | Mapping[str | tuple[str, str], bytes]
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,14 @@ def render(
     )
 
 
+def wanted_pictures(comparison: Comparison) -> list[tuple[str, str]]:
+    """Keys of the ``thumbnails`` that `render` can show, the most important first; `REAL` stands for real images.
+
+    A caller needs to make no other pictures.
+    """
+    return _wanted(comparison, [page.gallery(each, _DETAILS[0].shown) for each in comparison.sets])
+
+
 def write_report(
     path: str | os.PathLike[str],
     comparison: Comparison,
@@ -126,7 +134,7 @@ def _page(
     style, script = _file("figures.css") + _file("report.css"), _file("report.js")
     wanted = _wanted(comparison, galleries)
     made = pictures.prepare(thumbnails, wanted, side=detail.side, most_bytes=detail.pictures, name="thumbnails")
-    left_out = Counter(key[0] for key in set(wanted) if key in thumbnails and key not in made)
+    left_out = Counter(key[0] for key in wanted if key in thumbnails and key not in made)
     histograms = figures.histograms(comparison, score_histograms)
     context: dict[str, Any] = {
         "comparison": comparison,
@@ -141,6 +149,7 @@ def _page(
             for place, each in enumerate(comparison.sets, 1)
         ],
         "overview": [figure for figure in (figures.ranking(comparison), figures.pairs(comparison)) if figure.rows],
+        "pairs": figures.main_pairs(comparison),
         "histograms": histograms,
         "matters": page.what_matters(comparison),
         "warnings": page.warnings(comparison),
@@ -197,7 +206,7 @@ def _wanted(comparison: Comparison, galleries: Sequence[Sequence[Any]]) -> list[
                 queue.append((REAL, image.nearest_real))
         queues.append(queue + [(REAL, uid) for part in each.coverage for uid in part.uncovered])
     longest = max(map(len, queues), default=0)
-    return [queue[turn] for turn in range(longest) for queue in queues if turn < len(queue)]
+    return list(dict.fromkeys(queue[turn] for turn in range(longest) for queue in queues if turn < len(queue)))
 
 
 def _shows_nearest(image: Any) -> bool:
