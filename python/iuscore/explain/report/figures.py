@@ -129,7 +129,7 @@ def learner_name(name: str) -> str:
 def ranking(comparison: Comparison) -> DotFigure:
     """Transfer of every set on one axis."""
     rows = tuple(of_measure(f"{each.place}. {each.name}", each.value.transfer) for each in comparison.sets)
-    title = "How much of the real difference between classes each set teaches"
+    title = "How useful each set is"
     return DotFigure(
         "ranking", title, "transfer: 0 is useless, 1 is ideal", rows, 0.0, 1.0, line=0.0, limits=(-1.5, 1.5)
     )
@@ -283,11 +283,11 @@ def of_set(place: int, each: ComparedSet, most: int) -> dict[str, DotFigure]:
 
 
 def all_figures(comparison: Comparison, score_histograms: Sequence[ScoreHistogram], most: int) -> list[Figure]:
-    """Every figure of a report, in its order."""
-    overview = [figure for figure in (ranking(comparison), pairs(comparison)) if figure.rows]
-    found: list[Figure] = [replace(figure) for figure in overview]
+    """Every figure of a report, in its order; those of a set have its name in their title, as they stand alone."""
+    found: list[Figure] = [figure for figure in (ranking(comparison), pairs(comparison)) if figure.rows]
     for place, each in enumerate(comparison.sets, 1):
-        found += of_set(place, each, most).values()
+        made = of_set(place, each, most).values()
+        found += [replace(figure, title=f"{figure.title}: {each.name}") for figure in made]
     return found + list(histograms(comparison, score_histograms))
 
 

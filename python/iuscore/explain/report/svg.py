@@ -49,7 +49,7 @@ def draw(figure: Figure, *, standalone: bool = False) -> Markup:
         '<g transform="translate(0 {})">{}</g>{}</svg>\n'
     )
     total = _n(top + height + bottom)
-    title = _text(_LEFT, 20, shortened(figure.title, (WIDTH - 28) / 13.5), "title")
+    title = _text(_LEFT, 20, shortened(figure.title, (WIDTH - 28) / 16), "title")
     style = Markup(STYLE.read_text(encoding="utf-8"))
     return template.format(WIDTH, total, WIDTH, total, shown(description(figure)), style, title, _n(top), body, texts)
 

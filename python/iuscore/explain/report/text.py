@@ -129,11 +129,11 @@ def shortened(text: str, longest: float) -> str:
 
     Example:
         >>> shortened("short", 10), shortened("a_very_long_name_of_a_generator_v2", 10)
-        ('short', 'a_very_l…ator_v2')
+        ('short', 'a_very_l…rator_v2')
     """
     if width(text) <= longest:
         return text
-    keep = len(text)
+    keep = min(len(text), int(longest / 0.37) + 2)  # not more than narrow characters would fit
     while keep > 2 and width(text[: (keep + 1) // 2] + "…" + text[len(text) - keep // 2 :]) > longest:
         keep -= 1
     return text[: (keep + 1) // 2] + "…" + text[len(text) - keep // 2 :]
