@@ -23,6 +23,7 @@ from iuscore.cli._common import (
 from iuscore.cli._compare import compare
 from iuscore.cli._fit import fit, import_reference
 from iuscore.cli._score import plot_features, score, verify
+from iuscore.cli._select import select
 from iuscore.errors import UserError
 
 
@@ -73,7 +74,7 @@ def demo(out: Path | None, seed: int) -> None:
         say(line)
 
 
-for command in (fit, compare, import_reference, score, verify, plot_features):
+for command in (fit, score, compare, select, verify, plot_features, import_reference):
     cli.add_command(command)
 
 

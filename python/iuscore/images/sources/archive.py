@@ -72,6 +72,10 @@ class ArchiveShards(ShardedSource):
     def _one(self, where: dict[str, Any], i: int) -> dict[str, Any]:
         """Where image ``i`` of a shard is: the ``where`` of a shard of this image alone."""
 
+    def archive_path(self, name: str) -> Path:
+        """The archive that a shard names in its ``where``."""
+        return self._folder / name
+
     def fetch(self, path: Path, where: dict[str, Any], i: int) -> Stored:
         """Image ``i`` of a shard in the archive ``path``; one that cannot be read says so when it is decoded."""
         with closing(_without_end(self._stored(path, self._one(where, i)))) as stored:
