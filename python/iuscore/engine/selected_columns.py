@@ -14,8 +14,8 @@ import numpy.typing as npt
 from iuscore.engine.parts import FOLDER, finished, part_path, read_part
 from iuscore.engine.records import RunRecord, require_run
 from iuscore.errors import UserError
-from iuscore.explain.select.choose import Pool
 from iuscore.explain.select.order import Keys, Places, name_digests, rank_sum
+from iuscore.explain.select.policies import Pool
 from iuscore.explain.select.spread import Rows, joined_rows
 from iuscore.explain.value.views import VIEWS, View
 from iuscore.images.listing import counted

@@ -15,9 +15,17 @@ from iuscore.engine.selected_columns import SCORE_AGAIN, RunColumns, unfinished_
 from iuscore.engine.selected_files import write_names
 from iuscore.errors import UserError
 from iuscore.explain.select.budgets import Budget
-from iuscore.explain.select.choose import BY_ROWS, Choice, Pool, choose, confident_choice, default_drops, random_choice
 from iuscore.explain.select.gain import DRAWS, JUDGED, JudgedSet, predict
 from iuscore.explain.select.order import Places, random_keys
+from iuscore.explain.select.policies import (
+    BY_ROWS,
+    Choice,
+    Pool,
+    choose,
+    confident_choice,
+    default_drops,
+    random_choice,
+)
 from iuscore.explain.select.records import TIES, Policy, Prediction, Selection
 from iuscore.explain.select.spread import Rows, joined_rows
 from iuscore.explain.value.judge import PIXEL_VIEWS

@@ -56,12 +56,12 @@ class Budget:
         """Class -> number of images to choose.
 
         Args:
-            scored: class -> its scored images, in the order of the classes; classes without any are not chosen from.
+            scored: class -> its scored images, of each class that an image claims, in the order of the classes.
 
         Raises:
             UserError: fewer images than classes, or a class that is not there.
         """
-        present = {name: n for name, n in scored.items() if n}
+        present = dict(scored)
         if self.per_class is not None:
             return self._named(present)
         if self.fraction is not None:
@@ -83,7 +83,7 @@ class Budget:
             if known is None:
                 close = closest_match(name, present)
                 raise UserError(
-                    f"per_class: no scored image claims class {name!r}: the run has {', '.join(present)}"
+                    f"per_class: no image claims class {name!r}: the run has {', '.join(present)}"
                     + (f"; did you mean {close}={number}?" if close else "")
                 )
             if known in found:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -125,7 +125,7 @@ def predict(
         return expected_aurocs(some, reference.rows, reference.labels, classes, weights)
 
     here = judged(chosen)
-    others: list[tuple[Any, Array, int]] = []
+    others: list[tuple[Literal["random", "confidence"], Array, int]] = []
     if policy != "random":
         others.append(("random", np.mean([judged(some) for some in random], axis=0), len(random)))
     if policy != "confidence":
@@ -134,7 +134,7 @@ def predict(
     real = _real_on_real(reference, counts, splits)
     return Prediction(
         auroc=float(here[0]),
-        gains=tuple(_gain(over, here, other, draws) for over, other, draws in others),
+        gains=tuple(gain_of(over, here, other, draws) for over, other, draws in others),
         n_images=int(counts.max()),
         n_real=record.counts,
         real=real,
@@ -142,7 +142,13 @@ def predict(
     )
 
 
-def _gain(over: Any, here: Array, other: Array, draws: int) -> Gain:
+def gain_of(over: Literal["random", "confidence"], here: Array, other: Array, draws: int) -> Gain:
+    """The difference of two expected AUROCs and its interval.
+
+    Args:
+        over: what the other one is. here, other: float64 [1 + b], the numbers, then those of b resamples.
+        draws: random selections whose mean ``other`` is.
+    """
     difference = here - other
     value, resampled = float(difference[0]), difference[1:]
     # Resampled real images repeat, which shifts some numbers: the spread counts, about the number itself.

@@ -152,9 +152,10 @@ def choose(
     if drop_contradicted and pool.contradicted is None:
         raise UserError("drop_contradicted: the images have no labels of their nearest real images")
     rules = _Rules(pool, policy, copies, contradicted and pool.contradicted is not None, seed, rows_of, real or {})
-    wanted = budget.of({name: len(pool.scored(k)) for k, name in enumerate(pool.classes)})
-    if not wanted:
+    scored = {name: len(pool.scored(k)) for k, name in enumerate(pool.classes) if (pool.labels == k).any()}
+    if not any(scored.values()):
         raise UserError("no image has a score: nothing to choose from")
+    wanted = budget.of(scored)
     found = [rules.of_class(k, wanted[name]) for k, name in enumerate(pool.classes) if name in wanted]
     places = np.concatenate([places for places, _, _ in found])
     notes = [note for _, _, note in found if note]
