@@ -15,7 +15,9 @@ import pyarrow.parquet as pq
 
 from iuscore._run import records
 from iuscore.engine.parts import PartRecord, content_of
-from iuscore.engine.records import RunIdentity, RunRecord
+from iuscore.engine.records import RunIdentity, RunRecord, require_run
+from iuscore.explain.value import ReferenceViews, image_values
+from iuscore.images import open_shards, read_item
 
 HASH = "0" * 64
 
@@ -120,3 +122,39 @@ def drawn_images(n: int, classes: Sequence[str] = ("a", "b"), seed: int = 0, wid
         values=values,
         views=views,
     )
+
+
+def with_views(out: Path, reference: ReferenceViews) -> Path:
+    """A real run with the values and views of its images beside the scores, in its own parts."""
+    record = require_run(out)
+    source = open_shards(record.images)
+    pixels = {item.uid: read_item(item).pixels for shard in source.shards(1000) for item in source.items(shard)}
+    tables = {path.name: pq.read_table(path) for path in sorted((out / "scores.parquet").iterdir())}
+    rows = [row for table in tables.values() for row in table.select(["uid", "target"]).to_pylist()]
+    images = [pixels[row["uid"]] for row in rows]
+    found = image_values(reference, images, [row["target"] for row in rows])
+    views = reference.embed(images)
+    order = np.argsort(np.argsort(found.value)) / (len(rows) - 1)
+    values = {
+        "value": order.astype(np.float32),
+        "shapley_texture": found.shapley_texture.astype(np.float32),
+        "shapley_patch": found.shapley_patch.astype(np.float32),
+        "influence": found.influence.astype(np.float32),
+        "copies": found.copies.astype(np.int32),
+        "own_share": found.own_share.astype(np.float32),
+        "contradicted": found.contradicted,
+    }
+    start = 0
+    for name in ("values", "views"):
+        (out / f"{name}.parquet").mkdir()
+    for name, table in tables.items():
+        here = slice(start, start + len(table))
+        names = {"uid": table.column("uid"), "target": table.column("target")}
+        pq.write_table(pa.table(names | {k: v[here] for k, v in values.items()}), out / "values.parquet" / name)
+        cells = {
+            view: pa.array([r.tobytes() for r in each[here].astype("<f2")], pa.binary(2 * each.shape[1]))
+            for view, each in views.items()
+        }
+        pq.write_table(pa.table(names | cells), out / "views.parquet" / name)
+        start += len(table)
+    return out

@@ -29,6 +29,8 @@ VALUES_FOLDER, VIEWS_FOLDER = "values.parquet", "views.parquet"
 
 SCORE_AGAIN = "fit a model with this version and score the images again with it"
 
+_OTHER_IMAGES = "has other images than the part of the scores: run the same 'iuscore score' again"
+
 Bytes: TypeAlias = "npt.NDArray[np.uint8]"
 
 
@@ -81,9 +83,9 @@ class RunColumns:
         """view -> float32 [n, d]: rows of images in the order of ``places``."""
         found: dict[View, Rows] = {}
         for part, rows, where in self.by_part(places):
-            table = self.part(VIEWS_FOLDER, part, [str(view) for view in views])
+            content = self._views(part, rows, places[where], views)
             for view in views:
-                values = _row_bytes(table.column(str(view)), self._views_path(part))[rows].view("<f2")
+                values = content[view].view("<f2")
                 if view not in found:
                     found[view] = np.empty((len(places), values.shape[1]), np.float32)
                 elif found[view].shape[1] != values.shape[1]:
@@ -109,13 +111,24 @@ class RunColumns:
         progress.start("comparing", len(self.parts), "part")
         for part, rows, where in self.by_part(places := np.flatnonzero(asked)):
             progress.advance(1)
-            table = self.part(VIEWS_FOLDER, part, list(VIEWS))
-            content = np.concatenate(
-                [_row_bytes(table.column(view), self._views_path(part))[rows] for view in VIEWS], axis=1
-            )
+            content = np.concatenate(list(self._views(part, rows, places[where], VIEWS).values()), axis=1)
             found[places[where]] = np.maximum(name_digests(map(bytes, content), len(content)), 1)
         progress.stop()
         return found
+
+    def _views(self, part: int, rows: Places, places: Places, views: Sequence[View]) -> dict[View, Bytes]:
+        """view -> uint8 [n, bytes of a row]: rows of one part, which are the images at ``places``."""
+        import pyarrow as pa
+
+        table, path = self.part(VIEWS_FOLDER, part, ["uid", *views]), self._views_path(part)
+        taken = table.column("uid").combine_chunks().take(pa.array(rows[rows < len(table)]))
+        if (
+            len(taken) < len(rows)
+            or taken.null_count
+            or (name_digests(_texts(taken), len(rows)) != self.pool.digests[places]).any()
+        ):
+            raise UserError(f"{path} {_OTHER_IMAGES}")
+        return {view: _row_bytes(table.column(view), path)[rows] for view in views}
 
     def _views_path(self, part: int) -> Path:
         return _path(self.folder, VIEWS_FOLDER, part)
@@ -210,7 +223,7 @@ class _Columns:
         if missing := [name for name in wanted if name not in table.column_names]:
             raise UserError(f"{path} has no column {', '.join(missing)}: {SCORE_AGAIN}")
         if not table.column("uid").combine_chunks().equals(self.uids):
-            raise UserError(f"{path} has other images than the part of the scores: run the same 'iuscore score' again")
+            raise UserError(f"{path} {_OTHER_IMAGES}")
         here = slice(self.n, self.stop)
         for view, values in self.shapley.items():
             values[here] = table.column(f"shapley_{view}").to_numpy()
