@@ -13,8 +13,8 @@ from iuscore.explain.select.order import Places
 Rows: TypeAlias = "npt.NDArray[np.float32]"
 Rule: TypeAlias = "Callable[[Rows, int], Places]"
 
-PAIRS = 1 << 29
-"""Pairs of a candidate and a choice, at most, that are looked at for one class: about a minute of one core."""
+PAIRS = 1 << 28
+"""Pairs of a candidate and a choice, at most, that are looked at for one class: about half a minute of one core."""
 
 CANDIDATES = 200_000
 """Candidates of a class, unless more than half as many are wanted: then twice as many as are wanted."""
