@@ -299,6 +299,7 @@ class TestWithAModel:
         assert wrong["value"] <= 4 < 12 <= wrong["random"]
         prediction = read_selection(tmp_path / "value").prediction
         assert prediction is not None
+        assert prediction.crossed
         assert prediction.gains[0].low > 0.05
         matched = select_images(run, tmp_path / "matched", fraction=0.3, policy="covariance", predicted=False)
         told = sum(row["contradicted"] for row in pq.read_table(run / "values.parquet").to_pylist())

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from iuscore import phantoms
-from iuscore.explain.select import JudgedSet, Prediction, predict
+from iuscore import UserError, phantoms
+from iuscore.explain.select import (
+    Budget,
+    JudgedSet,
+    Pool,
+    Prediction,
+    choose,
+    name_digests,
+    predict,
+    predict_crossed,
+    random_choice,
+    rank_sum,
+)
+from iuscore.explain.select.crossed import part_of_pool
 from iuscore.explain.select.gain import DRAWS, expected_aurocs, gain_of, weighted_aurocs
 from iuscore.explain.value import ReferenceViews
 from iuscore.explain.value.judge import Judge, resamples
 from iuscore.explain.value.learners import auroc
+from iuscore.explain.value.shapley import neighbor_shapley
 from iuscore.features import FEATURES
 
 N, SIDE = 60, 48
@@ -61,7 +75,7 @@ def test_expected_auroc_is_the_judges(real: ReferenceViews, rows: Any, classes: 
     assert found.tolist() == pytest.approx(expected, abs=1e-12)
 
 
-def predicted(real: ReferenceViews, rows: Any, labels: Any, *, policy: Any = "ius", **given: Any) -> Prediction:
+def predicted(real: ReferenceViews, rows: Any, labels: Any, *, policy: Any = "stratified", **given: Any) -> Prediction:
     rng = np.random.default_rng(0)
     good, swapped = JudgedSet(rows, LABELS), JudgedSet(rows, 1 - LABELS)
     half = [JudgedSet(rows, np.where(rng.random(2 * N) < 0.5, LABELS, 1 - LABELS)) for _ in range(DRAWS)]
@@ -94,18 +108,76 @@ def test_a_policy_is_not_compared_with_itself(real: ReferenceViews, rows: Any) -
     assert [gain.over for gain in predicted(real, rows, "good", policy="confidence").gains] == ["random"]
 
 
-@pytest.mark.parametrize("policy", ["value", "covariance"])
-def test_the_same_judge_twice_is_told(real: ReferenceViews, rows: Any, policy: Any) -> None:
-    assert predicted(real, rows, "good", policy=policy).doubts == (
-        "the real images that judge the selection are those it was chosen by: the gain is likely too high",
-    )
+@pytest.mark.parametrize("policy", ["ius", "confidence"])
+def test_a_judge_that_the_model_may_know_is_told(real: ReferenceViews, rows: Any, policy: Any) -> None:
+    known = "the model that scored the images may know the real images that judge them: the gain is too high"
+    assert predicted(real, rows, "good", policy=policy).doubts == (known,)
+    assert predicted(real, rows, "good", policy="stratified").doubts == ()
+
+
+class TestCrossed:
+    """Policies that choose by the real images are judged by others."""
+
+    @staticmethod
+    def pool_of(rows: Any, labels: Any, real: ReferenceViews) -> Pool:
+        n = len(labels)
+        places = real.balanced
+        shapley = [neighbor_shapley(rows[view], labels, real.rows[view][places], real.labels[places])
+                   for view in ("texture", "patch")]  # fmt: skip
+        flat = np.random.default_rng(5).random(n)
+        return Pool(CLASSES, labels, name_digests((f"{i}".encode() for i in range(n)), n), np.ones(n, bool), flat, flat,
+                    rank_sum(*shapley), np.ones(n, np.int64), np.zeros(n, bool))  # fmt: skip
+
+    def test_nothing_is_gained_where_labels_say_nothing(self, real: ReferenceViews) -> None:
+        """Labels of real and other images are drawn: what pleases one half says nothing of the other."""
+        rng = np.random.default_rng(0)
+        noise = replace(
+            real, labels=rng.permutation(real.labels),
+            rows={view: rng.normal(size=each.shape).astype(np.float32) for view, each in real.rows.items()},
+        )  # fmt: skip
+        rows = {view: rng.normal(size=(300, each.shape[1])) for view, each in real.rows.items()}
+        labels = np.arange(300) % 2
+        pool = self.pool_of(rows, labels, noise)
+        choice = choose(pool, Budget(fraction=0.3), "value")
+        draws = [random_choice(pool, choice.classes, 0, draw) for draw in range(5)]
+        judged = [
+            JudgedSet({view: each[places] for view, each in rows.items()}, labels[places])
+            for places in (choice.places, *draws)
+        ]
+        same = predict(noise, "value", judged[0], judged[1:], judged[1], resampled=50).gains[0]
+        assert same.low > 0.05  # by the same real images, a gain that is not there
+        places, numbers = part_of_pool(pool, choice.classes, 0)
+        assert (sorted(places.tolist()), numbers) == (list(range(300)), {"normal": 45, "abnormal": 45})
+        found = predict_crossed(noise, "value", pool, numbers, rows, drop_copies=True, drop_contradicted=False,
+                                resampled=50)  # fmt: skip
+        assert found.crossed
+        assert found.gains[0].low < 0 < found.gains[0].high
+
+    @pytest.mark.parametrize("policy", ["value", "covariance"])
+    def test_a_gain_that_is_there_is_found(self, real: ReferenceViews, rows: Any, policy: Any) -> None:
+        """Half of the labels are wrong: choosing by real images keeps the right ones."""
+        labels = LABELS.copy()
+        labels[::2] = 1 - labels[::2]
+        pool = self.pool_of(rows, labels, real)
+        found = predict_crossed(real, policy, pool, {"normal": 20, "abnormal": 20}, rows, drop_copies=False,
+                                drop_contradicted=policy == "covariance", resampled=50)  # fmt: skip
+        assert found.auroc > 0.9
+        assert found.gains[0].low > 0.2
+        assert found.n_images == 20
+
+    def test_one_group_of_a_class_cannot_be_halved(self, real: ReferenceViews, rows: Any) -> None:
+        single = replace(real, groups=real.labels)
+        pool = self.pool_of(rows, LABELS, real)
+        with pytest.raises(UserError, match=r"^the model's reference has one group of a class: it cannot be halved"):
+            predict_crossed(single, "value", pool, {"normal": 5, "abnormal": 5}, rows, drop_copies=True,
+                            drop_contradicted=False)  # fmt: skip
 
 
 def test_few_images_and_hard_tasks_are_told(rows: Any) -> None:
     few = np.r_[0:20, N : N + 20]
     hard = ReferenceViews.fit(drawn(0, brighter=0)[few], LABELS[few], CLASSES, size=(SIDE, SIDE))
     some = JudgedSet({view: each[:30] for view, each in hard.rows.items()}, hard.labels[:30])
-    found = predict(hard, "ius", some, [some], some, resampled=5, splits=2)
+    found = predict(hard, "stratified", some, [some], some, resampled=5, splits=2)
     assert found.doubts[:4] == (
         "the model's reference has 20 images of normal, fewer than 50",
         "20 images of normal are chosen, fewer than 25",

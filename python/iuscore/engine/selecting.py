@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,8 @@ from iuscore.engine.selected_columns import SCORE_AGAIN, RunColumns, unfinished_
 from iuscore.engine.selected_files import write_names
 from iuscore.errors import UserError
 from iuscore.explain.select.budgets import Budget
-from iuscore.explain.select.gain import DRAWS, JUDGED, JudgedSet, predict
+from iuscore.explain.select.crossed import part_of_pool, predict_crossed, some_of
+from iuscore.explain.select.gain import BY_REAL, DRAWS, JUDGED, JudgedSet, predict
 from iuscore.explain.select.order import Places, random_keys
 from iuscore.explain.select.policies import (
     BY_ROWS,
@@ -30,6 +31,7 @@ from iuscore.explain.select.records import TIES, Policy, Prediction, Selection
 from iuscore.explain.select.spread import Rows, joined_rows
 from iuscore.explain.value.judge import PIXEL_VIEWS
 from iuscore.explain.value.reference import CONFIG_NAME, ReferenceViews
+from iuscore.explain.value.views import VIEWS, View
 from iuscore.progress import Progress
 from iuscore.scoring import Scorer, load
 
@@ -90,6 +92,7 @@ class Selecting:
         )
         if self.drops[0] and columns.has_views:
             pool = replace(pool, twins=columns.twins(asked.progress))
+        self.pool = pool
         real = self._real_rows(pool) if policy == "covariance" else None
         return choose(
             pool, budget, policy, drop_copies=drop_copies, drop_contradicted=drop_contradicted, seed=asked.seed,
@@ -160,7 +163,7 @@ class Selecting:
             found.append(MEASURED)
         if self.drops[0] and not columns.has_views:
             found.append("the run has no views of its images, so identical ones were not looked for")
-        if asked.policy in BY_ROWS and not (self.drops[1] and columns.pool.contradicted is not None):
+        if asked.policy in BY_ROWS and not self._drops_by_real:
             found.append("chosen for what the images are together, whatever their labels: swapped labels are kept")
         return tuple(note for note in found if note)
 
@@ -174,15 +177,13 @@ class Selecting:
             raise UserError(f"a classifier needs images of each class, and none of {', '.join(lacking)} are chosen")
         if strange := [name for name in chosen if name not in reference.record.classes]:
             raise UserError(f"the reference of the model has no class {', '.join(strange)}")
+        if asked.policy in BY_REAL or self._drops_by_real:
+            return self._crossed(choice)
         sets = [choice.places, confident_choice(pool, choice.classes, asked.seed)]
         sets += [random_choice(pool, choice.classes, asked.seed, draw) for draw in range(DRAWS)]
         sets = [_first_of_each(pool, places, asked.seed) for places in sets]
         union = np.unique(np.concatenate(sets))
-        rows = columns.views(union, PIXEL_VIEWS)
-        for view in PIXEL_VIEWS:
-            here, there = rows[view].shape[1], reference.rows[view].shape[1]
-            if here != there:
-                raise UserError(f"{view}: the images have {here} values each, the reference {there}: {SCORE_AGAIN}")
+        rows = self._views(union, PIXEL_VIEWS)
         numbers = np.array([[*reference.record.classes, name].index(name) for name in pool.classes], np.int64)
 
         def judged(places: Places) -> JudgedSet:
@@ -191,6 +192,26 @@ class Selecting:
 
         first, confident, *random = map(judged, sets)
         return predict(reference, asked.policy, first, random, confident)
+
+    @property
+    def _drops_by_real(self) -> bool:
+        return self.drops[1] and self.columns.pool.contradicted is not None
+
+    def _views(self, places: Places, views: Sequence[View]) -> dict[View, Rows]:
+        rows = self.columns.views(places, views)
+        for view in views:
+            here, there = rows[view].shape[1], self.reference.rows[view].shape[1]
+            if here != there:
+                raise UserError(f"{view}: the images have {here} values each, the reference {there}: {SCORE_AGAIN}")
+        return rows
+
+    def _crossed(self, choice: Choice) -> Prediction:
+        """Of a choice by the real images themselves."""
+        places, numbers = part_of_pool(self.pool, choice.classes, self.asked.seed)
+        return predict_crossed(
+            self.reference, self.asked.policy, some_of(self.pool, places), numbers, self._views(places, VIEWS),
+            drop_copies=self.drops[0], drop_contradicted=self._drops_by_real, seed=self.asked.seed,
+        )  # fmt: skip
 
     def write_lists(self, selection: Selection, choice: Choice) -> Selection:
         """Write the lists of uids; the record with what is to be said of the names."""

@@ -1,6 +1,7 @@
 """Choose images of a scored set: by value, score or confidence, for diversity, or at random; on arrays alone."""
 
 from iuscore.explain.select.budgets import Budget, parse_per_class
+from iuscore.explain.select.crossed import predict_crossed
 from iuscore.explain.select.gain import JudgedSet, predict
 from iuscore.explain.select.order import name_digests, rank_sum
 from iuscore.explain.select.policies import Choice, Pool, choose, confident_choice, default_drops, random_choice
@@ -28,6 +29,7 @@ __all__ = [
     "name_digests",
     "parse_per_class",
     "predict",
+    "predict_crossed",
     "random_choice",
     "rank_sum",
 ]

@@ -26,8 +26,11 @@ JUDGED = 2000
 SPLITS = 4
 """Random halves of the real images, one judged by the other."""
 
-SAME_JUDGE: tuple[Policy, ...] = ("value", "covariance")
+BY_REAL: tuple[Policy, ...] = ("value", "covariance")
 """Policies that choose by the real images."""
+
+BY_MODEL: tuple[Policy, ...] = ("ius", "confidence")
+"""Policies that choose by what a model fitted to the real images says."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,22 +127,27 @@ def predict(
     def judged(some: JudgedSet) -> Array:
         return expected_aurocs(some, reference.rows, reference.labels, classes, weights)
 
-    here = judged(chosen)
-    others: list[tuple[Literal["random", "confidence"], Array, int]] = []
-    if policy != "random":
-        others.append(("random", np.mean([judged(some) for some in random], axis=0), len(random)))
-    if policy != "confidence":
-        others.append(("confidence", judged(confident), 1))
+    here, there = judged(chosen), np.mean([judged(some) for some in random], axis=0)
     counts = np.bincount(chosen.labels, minlength=classes)
-    real = _real_on_real(reference, counts, splits)
+    real = real_on_real(reference, counts, splits)
     return Prediction(
         auroc=float(here[0]),
-        gains=tuple(gain_of(over, here, other, draws) for over, other, draws in others),
+        gains=gains_of(policy, here, there, judged(confident), len(random)),
         n_images=int(counts.max()),
         n_real=record.counts,
         real=real,
-        doubts=_doubts(reference, counts, real, policy),
+        doubts=doubts_of(reference, counts, real, policy),
     )
+
+
+def gains_of(policy: Policy, here: Array, random: Array, confident: Array, draws: int = DRAWS) -> tuple[Gain, ...]:
+    """Over random and over confident images, but not over what the policy itself is; arguments as of `gain_of`."""
+    found = []
+    if policy != "random":
+        found.append(gain_of("random", here, random, draws))
+    if policy != "confidence":
+        found.append(gain_of("confidence", here, confident, 1))
+    return tuple(found)
 
 
 def gain_of(over: Literal["random", "confidence"], here: Array, other: Array, draws: int) -> Gain:
@@ -156,7 +164,8 @@ def gain_of(over: Literal["random", "confidence"], here: Array, other: Array, dr
     return Gain(over, float(other[0]), value, float(low), float(high), draws)
 
 
-def _real_on_real(reference: ReferenceViews, counts: Labels, splits: int) -> float | None:
+def real_on_real(reference: ReferenceViews, counts: Labels, splits: int = SPLITS) -> float | None:
+    """Expected AUROC of real images, ``counts`` of each class at most, on other real ones; None of too few groups."""
     classes = len(reference.record.classes)
     rng = np.random.default_rng([reference.record.seed, 3])
     found = []
@@ -168,10 +177,11 @@ def _real_on_real(reference: ReferenceViews, counts: Labels, splits: int) -> flo
     return float(np.mean(found)) if found else None
 
 
-def _doubts(reference: ReferenceViews, counts: Labels, real: float | None, policy: Policy) -> tuple[str, ...]:
+def doubts_of(reference: ReferenceViews, counts: Labels, real: float | None, policy: Policy) -> tuple[str, ...]:
+    """Why the numbers are not to be trusted; ``counts``: chosen images of each class."""
     found = []
-    if policy in SAME_JUDGE:
-        found.append("the real images that judge the selection are those it was chosen by: the gain is likely too high")
+    if policy in BY_MODEL:
+        found.append("the model that scored the images may know the real images that judge them: the gain is too high")
     for k, name in enumerate(reference.record.classes):
         unit = "images" if reference.record.n_groups is None else "groups"
         n = len(np.unique(reference.groups[reference.labels == k]))

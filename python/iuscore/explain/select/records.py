@@ -109,6 +109,8 @@ class Prediction:
         n_images: images of a class, at most, that each selection was judged by.
         n_real: real images of each class. real: expected AUROC of real images against other real ones.
         doubts: why the numbers are not to be trusted; empty where nothing speaks against them.
+        crossed: whether one half of the real images chose and the other judged, both ways round; the numbers are means
+            of both. Otherwise the images of the selection itself were judged by all real images.
     """
 
     auroc: float
@@ -117,6 +119,7 @@ class Prediction:
     n_real: tuple[Count, ...]
     real: float | None
     doubts: tuple[str, ...]
+    crossed: bool = False
 
 
 @dataclass(frozen=True)
