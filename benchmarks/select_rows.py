@@ -96,6 +96,17 @@ def measured(run: Path, to: Path, *words: object) -> tuple[float, int]:
     return time.perf_counter() - began, used.ru_maxrss >> 10
 
 
+def as_table(found: list[dict[str, Any]], busy: float | None) -> dict[str, Any]:
+    """The figures for docs/numbers.md."""
+    rows = [
+        (f"{each['rows']:,}", each["case"], f"{each['seconds']:.0f}", f"{each['peak_memory_mb']:,} MB")
+        for each in found
+    ]
+    others = "" if busy is None else f"; other programs used {busy:.1f} cores meanwhile"
+    title = f"Runs of two classes in parts of {PART} rows, as the texture model writes them{others}"
+    return {"title": title, "columns": ("rows", "policy", "seconds", "most memory"), "rows": rows}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, nargs="+", default=[FULL // 10, FULL])
@@ -118,15 +129,13 @@ def main() -> None:
                 print(found[-1], flush=True)
     if max(given.rows) < FULL:
         return
-    table = {
-        "title": f"runs of two classes in parts of {PART} rows, as the texture model writes them",
-        "columns": ("rows", "policy", "seconds", "most memory"),
-        "rows": [
-            (f"{each['rows']:,}", each["case"], each["seconds"], f"{each['peak_memory_mb']} MB") for each in found
-        ],
+    busy = others.cores()
+    content = {
+        "benchmark": "iuscore select, from a finished run to its lists",
+        "run": found,
+        "other_programs_cores": busy,
+        "tables": [as_table(found, busy)],
     }
-    what = "iuscore select, from a finished run to its lists"
-    content = {"benchmark": what, "run": found, "other_programs_cores": others.cores(), "tables": [table]}
     written = harness.save("select_rows", content, ("numpy", "pyarrow", "scipy"))
     print(f"written: {written.relative_to(harness.ROOT)}")
 

@@ -11,14 +11,23 @@ from pathlib import Path
 import msgspec
 
 from iuscore.engine.records import RunRecord
+from iuscore.engine.values import RunValue
 from iuscore.explain.compare import Comparison
+from iuscore.explain.select import Selection
 from iuscore.models import ModelRecord
 from iuscore.scoring import SetSummary
 
 NOT_IN_FILES = {"read_sha256", "unknown"}
 """Fields of the records that are no part of a file."""
 
-RECORDS = {"config": ModelRecord, "run": RunRecord, "summary": SetSummary, "comparison": Comparison}
+RECORDS = {
+    "config": ModelRecord,
+    "run": RunRecord,
+    "summary": SetSummary,
+    "value": RunValue,
+    "comparison": Comparison,
+    "selection": Selection,
+}
 
 SCHEMAS = Path(__file__).resolve().parent / "schemas"
 
