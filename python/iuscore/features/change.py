@@ -35,6 +35,11 @@ CORRELATION_DIGITS = 3
 MIN_NEIGHBORS, MAX_NEIGHBORS = 25, 1600
 """Fewest and most images for nearest-neighbor distances. Fewer say too little, and the cost grows with the square."""
 
+QUANTILES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
+"""Shares of the images whose largest value of a feature stands in a profile."""
+
+_QUANTILE_DIGITS = 6
+
 
 _Number = Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)]
 
@@ -50,6 +55,8 @@ class FeatureProfile:
             k = 25, 50, 100, ... up to the number of images.
         correlation: correlation of each pair of statistics: the lower triangle of the matrix, row by row, rounded to
             `CORRELATION_DIGITS`; None for a model of an earlier version.
+        quantiles: `QUANTILES` of each feature over the images, [F][13], with linear interpolation and 6 digits; None
+            for a model of an earlier version.
     """
 
     n: Annotated[int, msgspec.Meta(ge=2, le=10**15)]
@@ -57,6 +64,12 @@ class FeatureProfile:
     sd: tuple[Annotated[float, msgspec.Meta(ge=0, le=1e15)], ...]
     nearest: dict[Annotated[int, msgspec.Meta(ge=2)], Annotated[float, msgspec.Meta(ge=0, le=1e15)]]
     correlation: tuple[Annotated[float, msgspec.Meta(ge=-1, le=1)], ...] | None = None
+    quantiles: tuple[tuple[_Number, ...], ...] | None = None
+
+    def __post_init__(self) -> None:
+        for i, values in enumerate(self.quantiles or ()):
+            if len(values) != len(QUANTILES) or list(values) != sorted(values):
+                raise ValueError(f"quantiles[{i}]: expected {len(QUANTILES)} numbers that do not fall")
 
     @cached_property
     def unmixing(self) -> Array | None:
@@ -120,7 +133,9 @@ def feature_profile(values: Array, features: Sequence[Feature], *, seed: int = 0
     apart = _standardized(wide - mean, sd, features)
     together = (apart.T @ apart / (len(wide) - 1))[np.tril_indices(apart.shape[1], -1)]
     correlation = tuple(np.clip(together, -1, 1).round(CORRELATION_DIGITS).tolist())
-    return FeatureProfile(len(wide), tuple(mean.tolist()), tuple(sd.tolist()), nearest, correlation)
+    levels = np.quantile(wide, QUANTILES, axis=0).T
+    quantiles = tuple(tuple(float(f"{x:.{_QUANTILE_DIGITS}g}") for x in row) for row in levels.tolist())
+    return FeatureProfile(len(wide), tuple(mean.tolist()), tuple(sd.tolist()), nearest, correlation, quantiles)
 
 
 def chance(n: int, profile: FeatureProfile, groups: int) -> float:

@@ -41,6 +41,8 @@ class Profile:
         high: upper end of the interval.
         n: number of images; None if unknown (imported baselines).
         member_means: the mean per member of the ensemble, [M][G].
+        importance: mean absolute contribution to the class's output over the validation images of all classes, each
+            class counting the same, after the mean over classes is taken off, [G]; None if unknown.
 
     Raises:
         ValueError: vectors of different lengths, a negative sd, or only one end of the interval.
@@ -58,9 +60,10 @@ class Profile:
     high: Vector | None
     n: Annotated[int, msgspec.Meta(ge=1, le=int(LARGEST))] | None
     member_means: tuple[Vector, ...]
+    importance: Vector | None = None
 
     def __post_init__(self) -> None:
-        vectors = {"mean": self.mean, "sd": self.sd, "low": self.low, "high": self.high}
+        vectors = {"mean": self.mean, "sd": self.sd, "low": self.low, "high": self.high, "importance": self.importance}
         vectors |= {f"member_means[{i}]": mean for i, mean in enumerate(self.member_means)}
         for name, vector in vectors.items():
             if vector is not None and (not vector or len(vector) != len(self.mean)):

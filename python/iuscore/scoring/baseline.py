@@ -70,8 +70,28 @@ def baseline_profiles(
             high=_floats(interval[1]) if interval else None,
             n=len(images),
             member_means=tuple(_floats(exact_mean(member)) for member in members),
+            importance=_floats(importance(values[..., output_column(classes, name)].mean(axis=0), marks)),
         )
     return profiles
+
+
+def importance(contributions: Array, labels: npt.NDArray[np.integer[Any]]) -> Array:
+    """Mean absolute contribution over real images, each class counting the same, after the mean is taken off.
+
+    Args:
+        contributions: float64 [N, G], to one output. labels: [N]; classes without an image are left out.
+
+    Returns:
+        [G]: the mean over classes of the mean over images of |c - m|, with m the mean over classes of class means.
+
+    Example:
+        >>> importance(np.array([[1.0, 5.0], [3.0, 5.0], [-2.0, 5.0]]), np.array([0, 0, 1]))
+        array([2., 0.])
+    """
+    classes = [contributions[labels == k] for k in np.unique(labels)]
+    middle = np.mean([exact_mean(rows) for rows in classes], axis=0)
+    found: Array = np.mean([np.abs(rows - middle).mean(axis=0) for rows in classes], axis=0)
+    return found
 
 
 def _named(groups: Sequence[str | None]) -> list[str]:
@@ -201,4 +221,6 @@ def feature_profiles_of(record: ModelRecord, model: Ensemble) -> dict[str, Featu
         pairs = math.comb(sum(feature.role == "statistic" for feature in model.features), 2)
         if profile.correlation is not None and len(profile.correlation) != pairs:
             raise UserError(f"features.{name}.correlation: expected {pairs} numbers; fit the model again")
+        if profile.quantiles is not None and len(profile.quantiles) != len(model.features):
+            raise UserError(f"features.{name}.quantiles: expected {len(model.features)} lists; fit the model again")
     return dict(record.features) if model.features else {}
