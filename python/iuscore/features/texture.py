@@ -91,15 +91,8 @@ def measured(
     backend: Backend = "auto",
 ) -> tuple[Tensor, Tensor]:
     """`texture_features`, and bool [B]: whether an image is so dark throughout that no border could be found."""
-    images, layout = _range_checked(images, layout), "NHWC"
-    if mask is None:
-        images, layout = _resized_bytes(images, size, layout, backend)
-        groups = image_groups(images, None, layout)
-        dark = [torch.zeros(len(group.where), dtype=torch.bool, device=group.images.device) for group in groups]
-    else:
-        groups, dark = masked_groups(images, mask, size, layout)
-    check_no_gradient([group.images for group in groups])
-    batches = _merged([_sized(group, size, backend) for group in groups])
+    images = _range_checked(images, layout)
+    batches, groups, dark = at_size(images, size, mask, "NHWC", backend)
     parts = [_features(texture_stats(batch.images, kind=kind, bins=BINS, levels=LEVELS, mask=batch.mask,
                                      distances=tuple(DISTANCES.values()), layout="NHWC", backend=backend), kind)
              for batch in batches]  # fmt: skip
@@ -111,6 +104,28 @@ def measured(
     if nonfinite:
         values[torch.tensor(nonfinite, device=values.device)] = torch.nan
     return values, in_order(dark, groups)
+
+
+def at_size(
+    images: Images, size: Sequence[int] | None, mask: Mask | None, layout: Layout | None, backend: Backend = "auto"
+) -> tuple[list[Group], list[Group], list[Tensor]]:
+    """Images and masks as they are measured.
+
+    Args:
+        images, size, mask, layout, backend: see `texture_features`.
+
+    Returns:
+        Groups at ``size``, joined where they are alike; the groups that they were made of; and for each of these
+        bool [b]: whether an image is dark throughout.
+    """
+    if mask is None:
+        images, layout = _resized_bytes(images, size, layout, backend)
+        groups = image_groups(images, None, layout)
+        dark = [torch.zeros(len(group.where), dtype=torch.bool, device=group.images.device) for group in groups]
+    else:
+        groups, dark = masked_groups(images, mask, size, layout)
+    check_no_gradient([group.images for group in groups])
+    return _merged([_sized(group, size, backend) for group in groups]), groups, dark
 
 
 def _range_checked(images: Images, layout: Layout | None) -> Tensor | list[Tensor]:
@@ -208,13 +223,14 @@ def _features(stats: TextureStats, kind: Kind) -> Tensor:
             columns.append(planes[:, p])
             if plane == "hue":
                 columns.append(counted[:, p : p + 1] / at_least_one[:, 0])
-        found = torch.cat([*columns, _pairs(cooccurrence), _directions(cooccurrence), _layout(blocks)], dim=1)
+        pairs = pair_features(cooccurrence), direction_features(cooccurrence)
+        found = torch.cat([*columns, *pairs, layout_features(blocks)], dim=1)
         return found.masked_fill(counted[:, :1] == 0, torch.nan)
 
     return in_blocks(of_rows, stats.counted, stats.histograms, stats.statistics, stats.cooccurrence, stats.blocks)
 
 
-def _pairs(properties: Tensor) -> Tensor:
+def pair_features(properties: Tensor) -> Tensor:
     """[B, D, 4, 10] -> six features per distance, means over the directions."""
     mean = properties.mean(2)
     contrast = torch.stack(
@@ -228,15 +244,15 @@ def _pairs(properties: Tensor) -> Tensor:
     return torch.cat([contrast, regularity], dim=2).flatten(1)
 
 
-def _directions(properties: Tensor) -> Tensor:
+def direction_features(properties: Tensor) -> Tensor:
     """[B, D, 4, 10] -> four features per distance: standard deviations over the directions."""
     spread = properties[..., [_AT[name] for name in ("contrast", "correlation", "homogeneity", "entropy")]]
     spread = spread.std(2, correction=0)
-    spread[..., 0] /= properties[..., _AT["contrast"]].mean(2) + 1e-3
-    return spread.flatten(1)
+    of_mean = spread[..., :1] / (properties[..., _AT["contrast"]].mean(2) + 1e-3).unsqueeze(2)
+    return torch.cat([of_mean, spread[..., 1:]], dim=2).flatten(1)
 
 
-def _layout(blocks: Tensor) -> Tensor:
+def layout_features(blocks: Tensor) -> Tensor:
     """[B, 8, 8] -> the features of the group light-dark."""
     mean = blocks.mean((1, 2))
     inner = blocks[:, 2:6, 2:6].mean((1, 2))

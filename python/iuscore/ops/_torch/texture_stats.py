@@ -43,7 +43,7 @@ def texture_stats(
 def _chunk(
     images: Tensor, mask: Tensor | None, color: bool, bins: int, levels: int, offsets: Sequence[tuple[int, int]]
 ) -> Result:
-    codes, valid = _codes(images, mask, color)
+    codes, valid = plane_codes(images, mask, color)
     fine = _histograms(codes, valid)
     counted = fine.sum(2)
     histograms = fine.view(*fine.shape[:2], bins, 256 // bins).sum(3)
@@ -58,7 +58,7 @@ def _chunk(
     )
 
 
-def _codes(images: Tensor, mask: Tensor | None, color: bool) -> tuple[Tensor, Tensor]:
+def plane_codes(images: Tensor, mask: Tensor | None, color: bool) -> tuple[Tensor, Tensor]:
     """8-bit codes and validity of each plane, int64 and bool [B, P, H, W]."""
     unit = _color.unit(images)
     usable = unit.isfinite().all(3)
@@ -180,7 +180,7 @@ def _statistics(fine: Tensor, counted: Tensor) -> Tensor:
 def _blocks(lightness: Tensor, usable: Tensor) -> Tensor:
     """Mean code of each block of the grid over 256, float64 [B, 8, 8]."""
     batch, height, width = lightness.shape
-    rows, columns = (_block_of(n, lightness.device) for n in (height, width))
+    rows, columns = (block_of(n, lightness.device) for n in (height, width))
     cells = rows[:, None] * GRID + columns
     cells = cells + GRID * GRID * torch.arange(batch, device=lightness.device).view(-1, 1, 1)
     cells = cells.masked_fill(~usable, batch * GRID * GRID).flatten()
@@ -193,7 +193,7 @@ def _blocks(lightness: Tensor, usable: Tensor) -> Tensor:
     return torch.where(counted > 0, means, 0.0).view(batch, GRID, GRID)
 
 
-def _block_of(size: int, device: torch.device) -> Tensor:
+def block_of(size: int, device: torch.device) -> Tensor:
     """The block i of each index r: i * size // 8 <= r < (i + 1) * size // 8."""
     starts = torch.arange(1, GRID, device=device) * size // GRID
     return torch.searchsorted(starts, torch.arange(size, device=device), right=True)
