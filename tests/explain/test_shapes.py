@@ -101,6 +101,35 @@ def test_the_command_draws_and_refuses_other_kinds(command: Command, tmp_path: P
     assert not (tmp_path / "q.png").exists()
 
 
+def test_the_printed_effect_is_explained_and_can_be_read_from_the_table(command: Command, tmp_path: Path) -> None:
+    """Largest less smallest contribution within 2 standard deviations, as the text says."""
+    pytest.importorskip("matplotlib")
+    save_model(tmp_path / "m", ensemble(), record=ModelRecord.from_json({"members": [{}, {}]}))
+    ran = command("plot-features", tmp_path / "m", "-o", tmp_path / "p.png", "--table", tmp_path / "t.csv")
+    assert "(largest less smallest change of the contribution, while the feature goes from 2 " in ran.out
+    with open(tmp_path / "t.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    effects = {}
+    for name in {row["feature"] for row in rows}:
+        near = [float(row["contribution"]) for row in rows
+                if row["feature"] == name and abs(float(row["standardized"])) <= 2.0 + 1e-9]  # fmt: skip
+        effects[name] = max(near) - min(near)
+    printed = [line.strip().split(";")[0].rsplit(": ", 1) for line in ran.out.splitlines() if "; higher means" in line]
+    assert [name for name, _ in printed] == sorted(effects, key=lambda name: -effects[name])[:3]
+    for name, effect in printed:
+        assert float(effect) == pytest.approx(effects[name], abs=0.0051)
+
+
+def test_bands_over_members_are_their_standard_deviation() -> None:
+    model = ensemble()
+    each = [shape_functions(Ensemble([member]), "b") for member in model.members]  # type: ignore[list-item]
+    for i, shape in enumerate(shape_functions(model, "b")):
+        assert shape.member_sd is not None
+        expected = np.std([curves[i].contributions for curves in each], axis=0, ddof=1)
+        np.testing.assert_allclose(shape.member_sd, expected, atol=1e-6)
+    assert each[0][0].member_sd is None
+
+
 def test_models_of_another_kind_are_refused() -> None:
     model = Ensemble([EPUCNN(["a", "b"], size=(8, 8), base_channels=1)])
     with pytest.raises(UserError, match="expected a model of kind 'texture', got 'epu'"):

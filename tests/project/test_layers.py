@@ -134,7 +134,7 @@ ALLOWED: dict[str, set[str]] = {
     "features": {"errors", "ops"},
     "models": {"_environment", "_run", "errors", "features", "ops"},
     "scoring": {"_run", "errors", "features", "images", "models", "ops"},
-    "explain": {"_environment", "_run", "errors", "features", "models", "ops", "scoring"},
+    "explain": {"_environment", "_run", "errors", "features", "images", "models", "ops", "progress", "scoring"},
     "fit": {"_environment", "_run", "errors", "explain", "features", "images", "models", "ops", "progress", "scoring"},
     "engine": {
         "_environment",

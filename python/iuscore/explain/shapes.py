@@ -36,6 +36,7 @@ class ShapeFunction:
         contributions: contribution of the feature's group to the output of the class, minus that at the mean, [P].
         error: bound on the error of linear interpolation between the points, from all kinks of the ReLU networks.
         varies: False if all training images had the same value, so that the networks learned nothing about others.
+        member_sd: standard deviation of the contributions over the members of the ensemble, [P]; None of one member.
     """
 
     feature: Feature
@@ -44,6 +45,7 @@ class ShapeFunction:
     contributions: Array
     error: float
     varies: bool = True
+    member_sd: Array | None = None
 
     @property
     def possible(self) -> npt.NDArray[np.bool_]:
@@ -80,14 +82,25 @@ def shape_functions(model: Ensemble, target: str) -> list[ShapeFunction]:
         raise UserError(f"shape functions: expected a model of kind 'texture', got {model.member_kind!r}")
     column = model.target_column(target)
     tables = [additive_tables(_one_by_one(member), low=-REACH, high=REACH, points=POINTS) for member in members]
-    values = np.mean([table.values[..., column].double().cpu().numpy() for table in tables], axis=0)
+    each = np.stack([table.values[..., column].double().cpu().numpy() for table in tables])
+    values = each.mean(axis=0)
+    moved = each - each[..., POINTS // 2, None]
+    sds = moved.std(axis=0, ddof=1) if len(members) > 1 else None
     errors = np.mean([table.error[:, column].cpu().numpy() for table in tables], axis=0)
     # Twice the error: one for the curve, and one for the subtracted value at the mean.
     values, errors = values - values[:, POINTS // 2, None], 2.0 * errors
     positions = np.linspace(-REACH, REACH, POINTS)
     mean, sd = members[0].feature_mean, members[0].feature_sd  # sd is exactly 1 if the feature did not vary in training
     return [
-        ShapeFunction(feature, positions, mean[i] + positions * sd[i], values[i], float(errors[i]), bool(sd[i] != 1.0))
+        ShapeFunction(
+            feature,
+            positions,
+            mean[i] + positions * sd[i],
+            values[i],
+            float(errors[i]),
+            bool(sd[i] != 1.0),
+            None if sds is None else sds[i],
+        )
         for i, feature in enumerate(model.features)
     ]
 
@@ -144,7 +157,11 @@ def _drawn(model: Ensemble, target: str, shapes: Sequence[ShapeFunction], path: 
         axis.set_visible(False)
     toward = model.classes[-1] if len(model.classes) == 2 else target
     figure.supylabel(f"change of the contribution (up: speaks for {plain(toward)})", fontsize=10)
-    figure.supxlabel("standard deviations of the training images from their mean, all other features at theirs")
+    figure.supxlabel(
+        "standard deviations of the training images from their mean, all other features at theirs\n"
+        "effect: largest less smallest change of the contribution within 2 standard deviations",
+        fontsize=10,
+    )
     figure.savefig(path)
     return path
 
@@ -164,7 +181,8 @@ def _panel(axis: Any, group: str, shapes: Sequence[ShapeFunction]) -> None:
     largest = sorted(shapes, key=lambda shape: -shape.effect)[: len(_COLORS)]
     for color, shape in zip(_COLORS, largest, strict=False):
         keep = shape.possible
-        axis.plot(shape.positions[keep], shape.contributions[keep], color=color, label=named(shape))
+        axis.plot(shape.positions[keep], shape.contributions[keep], color=color,
+                  label=f"{named(shape)}, effect {shape.effect:.2f}")  # fmt: skip
     axis.set_xlim(-1.05 * REACH, 1.05 * REACH)  # the same axis for curves of a smaller range
     axis.axhline(0, color="black", linewidth=0.6)
     axis.set_title(group, fontsize=10)

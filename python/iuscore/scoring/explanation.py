@@ -129,7 +129,7 @@ class Explanation:
             feature, shift, noise, words and beyond_chance, or None if unknown. A number that is not finite is None.
         """
         changes = self.changes and {c.name: {**asdict(c), "beyond_chance": c.beyond_chance} for c in self.changes}
-        found: dict[str, Any] = _plain(
+        found: dict[str, Any] = plain_values(
             {
                 "target": self.target,
                 "ius": self.ius,
@@ -169,10 +169,12 @@ class Explanation:
         return "\n".join([f"{images} against real {self.target}: IUS {self.ius:.3f}{doubt}", *table, *words])
 
 
-def _plain(value: Any) -> Any:
+def plain_values(value: Any) -> Any:
     """``value`` with None in place of numbers that are not finite, which JSON cannot hold."""
     if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
+        return {key: plain_values(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_values(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
