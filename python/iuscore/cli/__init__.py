@@ -21,6 +21,7 @@ from iuscore.cli._common import (
     say,
 )
 from iuscore.cli._compare import compare
+from iuscore.cli._explain import explain
 from iuscore.cli._fit import fit, import_reference
 from iuscore.cli._score import plot_features, score, verify
 from iuscore.cli._select import select
@@ -74,7 +75,7 @@ def demo(out: Path | None, seed: int) -> None:
         say(line)
 
 
-for command in (fit, score, compare, select, verify, plot_features, import_reference):
+for command in (fit, score, compare, select, explain, verify, plot_features, import_reference):
     cli.add_command(command)
 
 

@@ -388,6 +388,7 @@ def plot_features(model: Path, out: Path, target: str | None, table: Path | None
     say(f"written: {shown(plot_shapes(loaded, target, shapes, out))}")
     if table is not None:
         say(f"written: {shown(write_shapes(shapes, table))}")
-    say(f"largest effects on the output for {target}, up or down, as the feature goes from low to high:")
+    say(f"largest effects on the output for {target} (largest less smallest change of the contribution, while the "
+        "feature goes from 2 standard deviations below its mean to 2 above):")  # fmt: skip
     for shape in sorted(shapes, key=lambda shape: -shape.effect)[:3]:
         say(f"  {shape.feature.name}: {shape.effect:.2f}; higher means {shape.feature.higher}")
