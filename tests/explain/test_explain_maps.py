@@ -198,3 +198,24 @@ def test_another_kind_of_model_has_no_slopes() -> None:
     epu = Ensemble([EPUCNN(["a", "b"], size=(8, 8), base_channels=1)])
     with pytest.raises(ValueError, match="expected a model of kind 'texture', got 'epu'"):
         mean_slopes(epu, np.zeros(1), np.ones(1), "a")
+
+
+@pytest.mark.parametrize("name", ["fine-contrast homogeneity", "fine-contrast mean difference", "coarse-fine mean",
+                                  "fine-regularity entropy", "broad-contrast difference"])  # fmt: skip
+def test_a_defect_in_one_half_is_found_there(name: str) -> None:
+    """Even noise, smoothed in the left half: that half has nearly all of the change of the feature."""
+    noise = np.random.default_rng(0).integers(60, 200, (96, 96)).astype(np.float64)
+    smooth = noise.copy()
+    padded = np.pad(noise[:, :48], 2, mode="reflect")
+    smooth[:, :48] = np.mean([padded[i : i + 96, j : j + 48] for i in range(5) for j in range(5)], axis=0)
+    sharp, defective = (
+        CountedImage(torch.from_numpy(image.round().astype(np.uint8))[..., None], None, "gray")
+        for image in (noise, smooth)
+    )
+    place = columns("gray")[name]
+    parts = defective.parts(np.eye(len(FEATURES["gray"]))[[place]], sharp.features)[0]
+    change = defective.features[place] - sharp.features[place]
+    assert abs(change) > 0.02
+    left, right = parts[:, :46].sum() / change, parts[:, 50:].sum() / change
+    assert left + right == pytest.approx(1.0, abs=0.1)
+    assert left > 0.75 > 0.3 > abs(right)
