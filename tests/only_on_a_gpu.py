@@ -16,6 +16,7 @@ TESTS = {
             "additive_mlp.py::test_custom_op_passes",
             "color_histogram.py::test_custom_op_passes",
             "glcm.py::test_custom_ops_pass",
+            "image_views.py::test_custom_op_passes",
             "perceptual_maps.py::test_custom_ops_pass",
             "resize.py::test_custom_op_passes",
         )

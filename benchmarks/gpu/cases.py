@@ -26,6 +26,7 @@ BLOCK_WIDTHS = {
     "color_histogram": (128, 256, 512),
     "glcm": (128, 256, 384),
     "glcm_features": (128, 256, 384),
+    "image_views": (64, 128, 256),
     "perceptual_maps": (256, 384, 768),
     "texture_stats": (128, 256, 512),
 }
@@ -41,6 +42,7 @@ VARIANTS: dict[str, tuple[dict[str, Any], ...]] = {
     "glcm_features": ({"levels": 32}, {"levels": 256}, {"levels": 64}),
     "glcm": ({"levels": 32}, {"levels": 256}),
     "color_histogram": ({"space": "rgb", "bins": 256}, {"space": "lab", "bins": 64}),
+    "image_views": ({"kind": "color"}, {"kind": "gray"}),
     "perceptual_maps": ({"kind": "color"}, {"kind": "gray"}, {"kind": "color", "mode": "published"}),
     "resize": ({"size": (64, 64)},),
     "additive_mlp": ({"inputs": 64, "hidden": (64, 32)}, {"inputs": 64, "hidden": (64, 32), "gradients": True}),
@@ -51,6 +53,8 @@ ONE_CHANNEL = {"glcm", "glcm_features"}
 TEXTURE_DISTANCES = 2
 GLCM_FEATURES = 10  # of the preset of scikit-image
 MAP_SIDE = 128
+VIEWS_POSITIONS = 27 * 27
+VIEWS_FILTERS = 64
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,9 @@ def work(case: Case) -> Work:
         planes = 6 if options["kind"] == "color" else 2
         values = planes * (32 + 8 + 1) + TEXTURE_DISTANCES * ANGLES * GLCM_FEATURES + 64
         return Work(case.input_bytes + 4 * values, (planes + TEXTURE_DISTANCES * ANGLES) * pixels)
+    if case.op == "image_views":
+        terms = 36 * case.channels
+        return Work(case.input_bytes + 4 * (64 * case.channels + 512), fma=VIEWS_POSITIONS * VIEWS_FILTERS * terms)
     if case.op == "perceptual_maps":
         return Work(case.input_bytes + 4 * MAP_SIDE**2 * 2 + 16)
     if case.op == "resize":

@@ -19,6 +19,7 @@ from iuscore.models import EPUCNN
 from iuscore.ops._native import additive_cnn_cuda as _cuda
 from iuscore.ops._torch import additive_cnn as _torch
 
+OF_BYTES = ("image_views", "resize")
 PIXEL_TYPES = (torch.uint8, torch.uint16, torch.float16, torch.float32)
 
 
@@ -134,10 +135,10 @@ def _inputs(case: Case, generator: torch.Generator) -> Iterator[Tensor]:
         return
     shape = (case.batch, case.side, case.side + 3, case.channels)
     unit = torch.rand(shape, generator=generator)
-    for dtype in PIXEL_TYPES[:1] if case.op == "resize" else PIXEL_TYPES:
+    for dtype in PIXEL_TYPES[:1] if case.op in OF_BYTES else PIXEL_TYPES:
         largest = 1.0 if dtype.is_floating_point else float(torch.iinfo(dtype).max)
         yield (unit * largest).to(dtype)
-    if case.op != "resize":
+    if case.op not in OF_BYTES:
         broken = unit.clone()
         broken[0, 2, 3, 0], broken[-1, 0, 0, -1] = torch.nan, torch.inf
         yield broken

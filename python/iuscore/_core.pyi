@@ -23,6 +23,7 @@ __all__: list[str] = [
     "glcm_features",
     "glcm_matrix_features",
     "guessed_axis",
+    "image_views",
     "perceptual_maps",
     "resample_table",
     "resize",
@@ -197,6 +198,21 @@ def glcm_matrix_features(
 def guessed_axis(edges: typing.Annotated[numpy.typing.ArrayLike, numpy.float32]) -> tuple[typing.Any, ...]:
     """
     (low, scale, close) by which kernels guess a bin: csrc/core/histogram.h.
+    """
+
+def image_views(
+    views: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
+    *,
+    channels: typing.SupportsInt | typing.SupportsIndex,
+    color: bool,
+    weights: typing.SupportsInt | typing.SupportsIndex,
+    bias: typing.SupportsInt | typing.SupportsIndex,
+    thumb: typing.SupportsInt | typing.SupportsIndex,
+    patch: typing.SupportsInt | typing.SupportsIndex,
+    threads: typing.SupportsInt | typing.SupportsIndex,
+) -> None:
+    """
+    Writes [B, 64 C] thumbnails and [B, 512] patch responses.
     """
 
 def perceptual_maps(

@@ -336,6 +336,25 @@ def glcm_matrix_features(
     The same of int32 counts [B, O, levels, levels] whose sums are known to be small enough.
     """
 
+def image_views(
+    *,
+    device: typing.SupportsInt | typing.SupportsIndex,
+    stream: typing.SupportsInt | typing.SupportsIndex,
+    batch: typing.SupportsInt | typing.SupportsIndex,
+    channels: typing.SupportsInt | typing.SupportsIndex,
+    image: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(6)"],
+    batch_stride: typing.SupportsInt | typing.SupportsIndex,
+    color: bool,
+    weights: typing.SupportsInt | typing.SupportsIndex,
+    bias: typing.SupportsInt | typing.SupportsIndex,
+    thumb: typing.SupportsInt | typing.SupportsIndex,
+    patch: typing.SupportsInt | typing.SupportsIndex,
+    threads: typing.SupportsInt | typing.SupportsIndex = 0,
+) -> None:
+    """
+    Queues the kernel that writes [B, 64 C] thumbnails and [B, 512] patch responses.
+    """
+
 def perceptual_maps(
     *,
     device: typing.SupportsInt | typing.SupportsIndex,

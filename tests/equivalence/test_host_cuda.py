@@ -31,6 +31,7 @@ FEWER_OR_MORE = {
     "color_histogram": Sweep(plain=140, address=140, thread=16),
     "glcm": Sweep(plain=80, address=60, thread=8),
     "glcm_features": Sweep(plain=60, address=40, thread=6),
+    "image_views": Sweep(plain=16, address=8, thread=2),
     "perceptual_maps": Sweep(plain=80, address=80, thread=8),
     "resize": Sweep(plain=120, address=80, thread=6),
     "texture_stats": Sweep(plain=120, address=120, thread=6),

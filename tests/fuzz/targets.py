@@ -295,6 +295,17 @@ _OPTIONS: dict[str, dict[str, tuple[Any, ...]]] = {
         "range": (None, (0, 1), (0, 256), (5, 5), 5),
         "width": (None, 1.0, 25, *_NUMBERS),
     },
+    "image_views": {
+        "weights": (
+            torch.ones(108, 64),
+            torch.ones(36, 64),
+            torch.ones(108, 64).t().contiguous().t(),
+            torch.ones(3),
+            1,
+        ),
+        "bias": (torch.zeros(64), torch.zeros(64), torch.zeros(1), None),
+        "kind": ("color", "gray", "blue"),
+    },
     "perceptual_maps": {
         "kind": ("color", "gray", "blue", 1),
         "mode": ("clean", "published", "fast"),
@@ -315,7 +326,8 @@ _OPTIONS["glcm_features"] = {
     "features": (None, ("contrast",), ("no such",), (), "contrast"),
     "dtype": (torch.float32, torch.float64, torch.int32),
 }
-_NEEDED = {"glcm": ("levels",), "glcm_features": ("levels",), "resize": ("size",)}
+_NEEDED = {"glcm": ("levels",), "glcm_features": ("levels",), "resize": ("size",),
+           "image_views": ("weights", "bias")}  # fmt: skip
 
 
 def _tensors(result: Any) -> list[torch.Tensor]:
@@ -343,7 +355,7 @@ def call_op(data: bytes) -> None:
             options[option] = drawn.of(values)
     if drawn.byte() % 3 == 0:
         options["layout"] = drawn.of((None, "NHWC", "NCHW", "HW", 3))
-    if name not in ("perceptual_maps", "resize") and drawn.byte() % 4 == 0:
+    if name not in ("image_views", "perceptual_maps", "resize") and drawn.byte() % 4 == 0:
         options["mask"] = drawn.of((None, torch.ones(1, 8, 8, dtype=torch.bool), torch.ones(3), [], "mask"))
     native, torch_ = (_outcome(name, images, {**options, "backend": backend}) for backend in ("native", "torch"))
     assert (native is None) == (torch_ is None), f"{name}: one back end refuses what the other takes: {options}"

@@ -31,8 +31,13 @@ MASKED: dict[str, Callable[..., Any]] = {
     "glcm_features": lambda x, **more: ops.glcm_features(x, levels=16, **more),
     "texture_stats": ops.texture_stats,
 }
+FILTERS: dict[str, Tensor] = {
+    "weights": torch.randn(108, 64, generator=torch.Generator().manual_seed(3)),
+    "bias": torch.zeros(64),
+}
 ALL: dict[str, Callable[..., Any]] = {
     **MASKED,
+    "image_views": lambda x, **more: ops.image_views(x, **FILTERS, **more),
     "perceptual_maps": lambda x, **more: ops.perceptual_maps(x, size=(8, 8), **more),
     "resize": lambda x, **more: ops.resize(x, (7, 6), **more),
     "texture_features": lambda x, **more: texture_features(x, size=(16, 16), **more),
@@ -125,7 +130,7 @@ CASTS = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(set(ALL) - {"resize"}))
+@pytest.mark.parametrize("name", sorted(set(ALL) - {"image_views", "resize"}))  # of bytes alone
 @pytest.mark.parametrize("kind", CASTS)
 @pytest.mark.parametrize("tensor", [False, True])
 def test_the_cast_that_is_told_is_the_one_that_works(name: str, kind: str, tensor: bool) -> None:
@@ -256,6 +261,7 @@ def test_kinds(kind: Any) -> None:
         lambda: ops.degenerate_maps(ranges, kind=kind),
         lambda: ops.perceptual_maps(RGB, kind=kind),
         lambda: ops.texture_stats(RGB, kind=kind),
+        lambda: ops.image_views(RGB, **FILTERS, kind=kind),
     ):
         with pytest.raises(ValueError, match=r"^kind: expected 'color' or 'gray', got "):
             call()
@@ -353,11 +359,17 @@ ARGUMENTS: dict[Any, tuple[tuple[Any, ...], tuple[str, ...]]] = {
         ("levels", "features", "preset", "props", "distances", "angles", "offsets", "symmetric", "mask", "quantize",
          "range", "width", "dtype", "layout", "backend"),
     ),
+    ops.image_views: ((RGB,), ("weights", "bias", "kind", "layout", "backend")),
     ops.texture_stats: ((RGB,), ("kind", "bins", "levels", "distances", "mask", "layout", "backend")),
     ops.resize: ((RGB,), ("size", "layout", "backend")),
     texture_features: ((RGB,), ("kind", "size", "layout", "backend")),
 }  # fmt: skip
-NEEDED = {ops.glcm: {"levels": 4}, ops.glcm_features: {"levels": 4}, ops.resize: {"size": (4, 4)}}
+NEEDED = {
+    ops.glcm: {"levels": 4},
+    ops.glcm_features: {"levels": 4},
+    ops.resize: {"size": (4, 4)},
+    ops.image_views: FILTERS,
+}
 
 
 @pytest.mark.parametrize("op", ARGUMENTS, ids=lambda op: op.__name__)

@@ -49,6 +49,8 @@ SINGLE = ops.AdditiveWeights.random((1, 1, 1), hidden=(4, 4), generator=torch.Ge
 TABLES = ops.additive_tables(SINGLE, low=0.0, high=1.0, points=33)
 NETWORKS = EPUCNN(["a", "b"], size=(16, 16), base_channels=2, hidden_units=4).eval().requires_grad_(False).networks()
 
+FILTERS = (torch.randn(108, 64, generator=torch.Generator().manual_seed(0)), torch.full((64,), 0.25))
+
 # each over images [B, H, W, 3] of bytes
 IMAGES: dict[str, Callable[[Tensor], Any]] = {
     "perceptual_maps": lambda x: ops.perceptual_maps(x, size=(8, 9)),
@@ -69,6 +71,9 @@ IMAGES: dict[str, Callable[[Tensor], Any]] = {
     "glcm, gray": lambda x: ops.glcm(x[..., 1], levels=8, quantize="minmax"),
     "glcm_features": lambda x: ops.glcm_features(x, levels=8, preset="ibsi", mask=x[..., 2] > 9, dtype=torch.float64),
     "glcm_features, matrices": lambda x: ops.glcm_features(ops.glcm(x, levels=8), levels=None, symmetric=True),
+    "image_views": lambda x: ops.image_views(x, *FILTERS),
+    "image_views, gray": lambda x: ops.image_views(x.permute(0, 3, 1, 2), FILTERS[0][:36], FILTERS[1], kind="gray"),
+    "image_views, list": lambda x: ops.image_views([x[0], x[1, 2:]], *FILTERS),
     "texture_stats": lambda x: ops.texture_stats(x, mask=x[..., 0] > 40),
     "texture_stats, list": lambda x: ops.texture_stats([x[0], x[1, 2:]], kind="gray", distances=2, bins=8),
     "resize": lambda x: ops.resize(x, (9, 7)),
@@ -145,7 +150,7 @@ def test_gradients_of_weights_compile() -> None:
         assert torch.equal(of_compiled, plain)
 
 
-@pytest.mark.parametrize("name", ["texture_stats", "perceptual_maps", "resize"])
+@pytest.mark.parametrize("name", ["texture_stats", "perceptual_maps", "resize", "image_views"])
 def test_export_holds_one_operator(name: str) -> None:
     class Module(torch.nn.Module):
         def forward(self, x: Tensor) -> Any:
@@ -227,6 +232,7 @@ def test_mistakes_are_told_in_a_graph_too() -> None:
         (lambda x: ops.glcm(x, levels=1), "levels: expected 2..256, got 1"),
         (lambda x: ops.perceptual_maps(x, kind="grey"), "kind: expected 'color' or 'gray', got 'grey'"),
         (lambda x: ops.resize(x.float(), (4, 4)), "images: expected dtype uint8, got float32"),
+        (lambda x: ops.image_views(x.float(), *FILTERS), "images: expected dtype uint8, got float32"),
         (lambda x: ops.texture_stats(x, backend="gpu"), "backend: expected 'auto', 'native' or 'torch', got 'gpu'"),
         (lambda x: ops.color_histogram([]), "expected at least one image inside torch.compile or vmap, got an empty"),
     ):

@@ -26,9 +26,9 @@ COUNTING = {
     "glcm_features": ("glcm_count_kernel",),
     "texture_stats": ("texture_stats_kernel",),
 }
-NOT_COUNTING = {"additive_cnn", "additive_lookup", "additive_mlp", "perceptual_maps", "resize"}
+NOT_COUNTING = {"additive_cnn", "additive_lookup", "additive_mlp", "image_views", "perceptual_maps", "resize"}
 # Ops whose arithmetic is written with explicit multiply-adds.
-WITH_FMA = {"additive_cnn", "additive_mlp"}
+WITH_FMA = {"additive_cnn", "additive_mlp", "image_views"}
 # Kernels that move float16, 16 bytes at a time.
 WIDE = {"additive_cnn": ("first", "rectify", "pool", "dense")}
 # Code that runs once per image or matrix may spill registers; counting loops may not.

@@ -102,6 +102,8 @@ def test_usual_cases_come_first_and_the_largest_last(gpu: Any) -> None:
         ("perceptual_maps", {"kind": "color"}, 512, "bytes", 5.231),
         # 132 * 128 * 1.98e9 / (2 * 8 * 3 * 64 * (128 + 64))
         ("resize", {"size": (64, 64)}, 128, "arithmetic", 56.72),
+        # 132 * 128 * 1.98e9 / (27^2 * 64 * 108)
+        ("image_views", {"kind": "color"}, 128, "arithmetic", 6.639),
         # 132 * 128 * 1.98e9 / (64 * (64 + 64 * 32 + 32))
         ("additive_mlp", {"inputs": 64, "hidden": (64, 32)}, 0, "arithmetic", 243.8),
         # 4.8e12 / (4 * 64 + 4 * 65)

@@ -9,6 +9,7 @@ from iuscore.ops.additive_mlp import additive_mlp
 from iuscore.ops.color_histogram import CHANNELS, ColorHistogram, Space, color_histogram
 from iuscore.ops.glcm import glcm
 from iuscore.ops.glcm_features import GlcmFeatures, glcm_features
+from iuscore.ops.image_views import ImageViews, image_views
 from iuscore.ops.perceptual_maps import COMPONENTS, DEGENERATE_RANGE, Kind, Mode, degenerate_maps, perceptual_maps
 from iuscore.ops.resize import resize
 from iuscore.ops.texture_stats import ANGLES, PLANES, PROPERTIES, STATISTICS, TextureStats, texture_stats
@@ -31,6 +32,7 @@ __all__ = [
     "ColorHistogram",
     "GlcmFeature",
     "GlcmFeatures",
+    "ImageViews",
     "Kind",
     "Mode",
     "Precision",
@@ -45,6 +47,7 @@ __all__ = [
     "degenerate_maps",
     "glcm",
     "glcm_features",
+    "image_views",
     "perceptual_maps",
     "resize",
     "texture_stats",

@@ -19,7 +19,7 @@ log = logging.getLogger("iuscore")
 
 Backend = Literal["auto", "native", "torch"]
 BACKENDS: tuple[Backend, ...] = ("auto", "native", "torch")
-NEEDS_FMA = ("additive_cnn",)  # on a CPU without fused multiply-add, PyTorch is faster
+NEEDS_FMA = ("additive_cnn", "image_views")  # on a CPU without fused multiply-add, PyTorch is faster
 OLDEST_CAPABILITY = (8, 0)  # of a GPU: the CUDA module has no machine code for older ones
 
 

@@ -10,6 +10,7 @@ OPS = (
     "color_histogram",
     "glcm",
     "glcm_features",
+    "image_views",
     "perceptual_maps",
     "resize",
     "texture_stats",
@@ -30,10 +31,16 @@ MAX_MAP_PIXELS = 536_870_912
 MAX_OFFSETS = 64
 MAX_RESIZE_SHIFT = 22
 MAX_SIDE = 16_777_216
+MAX_VIEWS_SIDE = 16_777_216
 MIN_LEVELS = 2
 MIN_MAP_SIDE = 4
+PATCH_FILTERS = 64
+PATCH_RESPONSES = 512
+PATCH_SIDE = 32
+PATCH_WINDOW = 6
 TEXTURE_COLOR_PLANES = 6
 TEXTURE_GRAY_PLANES = 2
 TEXTURE_GRID = 8
 TEXTURE_PROPERTIES = 10
 TEXTURE_STATISTICS = 8
+THUMB_SIDE = 8

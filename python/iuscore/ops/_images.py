@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from iuscore.ops._arguments import check_dense, shown
-from iuscore.ops._constants import MAX_MAP_PIXELS, MAX_SIDE
+from iuscore.ops._constants import MAX_MAP_PIXELS, MAX_SIDE, MAX_VIEWS_SIDE
 
 Layout: TypeAlias = Literal["NHWC", "NCHW"]
 Form: TypeAlias = Literal["NHWC", "NCHW", "NHW", "HW"]
@@ -227,3 +227,16 @@ def check_bytes(images: Tensor, name: str) -> None:
             f"{name}: expected dtype uint8, got {str(images.dtype)[6:]}; "
             "floats go through torch.nn.functional.interpolate(..., mode='bicubic', antialias=True)"
         )
+
+
+def view_of_bytes(view: Tensor, name: str) -> Tensor:
+    """An image or a batch that `iuscore.ops.image_views` takes; TypeError or ValueError of others."""
+    if view.dtype != torch.uint8:
+        raise TypeError(
+            f"{name}: expected dtype uint8, got {str(view.dtype)[6:]}; bring values in [0, 1] to bytes by "
+            "(255 * x).round().to(torch.uint8)"
+        )
+    height, width = view.shape[-3:-1]
+    if max(height, width) > MAX_VIEWS_SIDE:
+        raise ValueError(f"{name}: expected sides of at most 2^24, got {height} x {width}")
+    return view
