@@ -38,10 +38,9 @@ from iuscore.explain.value.views import (
     count_of,
     has_color,
     learned_filters,
-    patch_responses,
     prepared,
     texture,
-    thumb,
+    thumb_and_patch,
 )
 from iuscore.features.change import MIN_SD
 from iuscore.features.registry import VERSION
@@ -187,8 +186,9 @@ class ReferenceViews:
         filters = learned_filters(prepared(images, size, layout), len(found), kind, seed)
         thumbs, responses, textures = [], [], []
         for part in prepared(images, size, layout):
-            thumbs.append(thumb(part, kind))
-            responses.append(patch_responses(part, kind, filters))
+            thumbs_of_part, responses_of_part = thumb_and_patch(part, kind, filters)
+            thumbs.append(thumbs_of_part)
+            responses.append(responses_of_part)
             textures.append(texture(part, kind))
         pca_mean, pca = _principal(np.concatenate(responses))
         raw: dict[View, npt.NDArray[np.float32]] = {
@@ -226,8 +226,8 @@ class ReferenceViews:
         height, width = self.record.size
         parts: dict[View, list[npt.NDArray[np.float32]]] = {view: [] for view in VIEWS}
         for part in prepared(images, (height, width), layout):
-            responses = patch_responses(part, kind, self.filters)
-            raw = (thumb(part, kind), _projected(responses, self.pca_mean, self.pca), texture(part, kind))
+            thumbs, responses = thumb_and_patch(part, kind, self.filters)
+            raw = (thumbs, _projected(responses, self.pca_mean, self.pca), texture(part, kind))
             for view, values in zip(VIEWS, raw, strict=True):
                 parts[view].append(_standard(values, self.mean[view], self.scale[view]))
         return {view: np.concatenate(some or [self.rows[view][:0]]) for view, some in parts.items()}

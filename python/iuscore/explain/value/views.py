@@ -9,39 +9,32 @@ from typing import Any, Literal, TypeAlias, cast, get_args
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from iuscore.errors import UserError
 from iuscore.features import texture_features
 from iuscore.features.bytes import as_bytes
 from iuscore.features.registry import FAINT
-from iuscore.ops import Kind, resize
-from iuscore.ops._blocks import in_blocks
-from iuscore.ops._images import ArrayLike, Images, Layout, batch_view, image_views, is_batch
+from iuscore.ops import Kind, _constants, image_views, resize
+from iuscore.ops._images import ArrayLike, Images, Layout, batch_view, is_batch
+from iuscore.ops._images import image_views as views_of_list
+from iuscore.ops._torch.image_views import POSITIONS, averages
+from iuscore.ops._torch.image_views import patches as normalized
 
 View = Literal["thumb", "patch", "texture"]
 VIEWS: tuple[View, ...] = get_args(View)
 
 Floats: TypeAlias = "npt.NDArray[np.float32]"
 
-THUMB_SIDE = 8
-PATCH_SIDE = 32
+PATCH_SIDE = _constants.PATCH_SIDE
 """Side of the image that patches are taken from; the smallest side of ``size``."""
-WINDOW = 6
-POSITIONS = PATCH_SIDE - WINDOW + 1
+WINDOW = _constants.PATCH_WINDOW
+FILTERS = _constants.PATCH_FILTERS
 DRAWN_PATCHES = 20_000
-FILTERS = 64
 COMPONENTS = 64
 ZCA_RIDGE = 0.1
-PATCH_VARIANCE = 10.0
-"""Added to the variance of a patch, in squared gray levels: a flat patch stays flat."""
-THRESHOLD = 0.5
 FLAT = 1e-3
 """Length of a whitened patch below which it has no direction and is no filter."""
-
-LUMA = (0.299, 0.587, 0.114)
-"""ITU-R BT.601: color images beside a gray reference."""
 
 CHUNK = 256  # images that are prepared at once
 
@@ -95,7 +88,7 @@ def prepared(images: Images, size: tuple[int, int], layout: Layout | None = None
     if is_batch(images):
         views = batch_view(cast(ArrayLike, images), layout)
     else:
-        views = image_views(cast("Sequence[ArrayLike]", images), layout)
+        views = views_of_list(cast("Sequence[ArrayLike]", images), layout)
     for at in range(0, len(views), CHUNK):
         found, broken = as_bytes(views[at : at + CHUNK], "NHWC")
         if broken:
@@ -134,18 +127,10 @@ def has_color(batch: Tensor) -> bool:
     return bool((wide.amax(-1) - wide.amin(-1)).amax() > round(FAINT * 255))
 
 
-def _levels(batch: Tensor, kind: Kind) -> Tensor:
-    """float32 [n, C, H, W] in gray levels 0..255, C = 1 of kind "gray" and 3 of "color"."""
-    wide = batch.permute(0, 3, 1, 2).float()
-    if kind == "color":
-        return wide.expand(-1, 3, -1, -1)
-    if wide.shape[1] == 1:
-        return wide
-    return (wide[:, :1] * LUMA[0] + wide[:, 1:2] * LUMA[1] + wide[:, 2:] * LUMA[2]).round()
-
-
-def _averaged(batch: Tensor, kind: Kind, side: int) -> Tensor:
-    return F.adaptive_avg_pool2d(_levels(batch, kind), side)
+def thumb_and_patch(batch: Tensor, kind: Kind, filters: PatchFilters) -> tuple[Floats, Floats]:
+    """`iuscore.ops.image_views` of uint8 [n, H, W, C]: `thumb` and `patch_responses` in one pass."""
+    found = image_views(batch, filters.weights, filters.bias, kind=kind, layout="NHWC")
+    return _array(found.thumb), _array(found.patch)
 
 
 def thumb(batch: Tensor, kind: Kind) -> Floats:
@@ -162,7 +147,8 @@ def thumb(batch: Tensor, kind: Kind) -> Floats:
         >>> thumb(torch.full((1, 32, 32, 1), 7, dtype=torch.uint8), "gray")[0, :3].tolist()
         [7.0, 7.0, 7.0]
     """
-    return _array(in_blocks(lambda rows: _averaged(rows, kind, THUMB_SIDE).flatten(1), batch))
+    terms = WINDOW**2 * (3 if kind == "color" else 1)
+    return thumb_and_patch(batch, kind, PatchFilters(torch.zeros(terms, FILTERS), torch.zeros(FILTERS)))[0]
 
 
 def texture(batch: Tensor, kind: Kind) -> Floats:
@@ -179,36 +165,16 @@ def patches(batch: Tensor, kind: Kind) -> Tensor:
 
     Source: Coates, Lee, Ng, "An analysis of single-layer networks in unsupervised feature learning", AISTATS 2011.
     """
-    small = _averaged(batch, kind, PATCH_SIDE)
-    found = F.unfold(small, WINDOW).transpose(1, 2)
-    found = found - found.mean(2, keepdim=True)
-    return found / (found.square().mean(2, keepdim=True) + PATCH_VARIANCE).sqrt()
+    return normalized(averages(batch, kind == "color", PATCH_SIDE))
 
 
 def patch_responses(batch: Tensor, kind: Kind, filters: PatchFilters) -> Floats:
     """How strongly 64 filters answer in each quarter of an image: float32 [n, 512].
 
-    Columns: filter by filter, positive answers before negative ones, top left, top right, bottom left, bottom right.
-    The middle row and column of the 27 positions belong to both halves.
+    Columns: positive answers of all filters, then negative ones; of each filter top left, top right, bottom left,
+    bottom right. The middle row and column of the 27 positions belong to both halves.
     """
-
-    quarters = _quarters()
-
-    def of_rows(rows: Tensor) -> Tensor:
-        answers = patches(rows, kind) @ filters.weights + filters.bias  # [n, 729, 64]
-        signs = (F.relu(answers - THRESHOLD), F.relu(-answers - THRESHOLD))
-        both = torch.cat([quarters @ sign for sign in signs], dim=2)  # [n, 4, 128]
-        return both.transpose(1, 2).flatten(1).sqrt()
-
-    return _array(in_blocks(of_rows, batch))
-
-
-def _quarters() -> Tensor:
-    """float32 [4, 729]: what the positions of each quarter are averaged with."""
-    half = POSITIONS // 2 + 1
-    sides = torch.zeros(2, POSITIONS)
-    sides[0, :half] = sides[1, -half:] = 1.0 / half
-    return torch.einsum("ai,bj->abij", sides, sides).reshape(4, POSITIONS**2)
+    return thumb_and_patch(batch, kind, filters)[1]
 
 
 def learned_filters(batches: Iterable[Tensor], n: int, kind: Kind, seed: int) -> PatchFilters:
