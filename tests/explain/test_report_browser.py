@@ -7,6 +7,7 @@ import re
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,23 @@ def test_page_is_silent_asks_for_nothing_and_fits(
         e.getBoundingClientRect().right > innerWidth + 1).map(e => e.tagName + '.' + e.className)"""
     assert browser.value(wide) == []
     assert browser.value("[...document.images].filter(i => !i.naturalWidth).length") == 0
+
+
+def test_long_names_do_not_widen_the_page(browser: chromium.Page, tmp_path: Path) -> None:
+    given = comparison()
+    long = "a_long_name_without_any_break_in_it" * 5
+    sets = tuple(
+        replace(given.sets[0], name=f"{long}{i}", verdict=long, doubts=(long,), problems=(long,), place=i + 1)
+        for i in range(7)
+    )
+    made = replace(given, sets=sets, pairs=(), verdict=long, doubts=(long,), advice=(long,), command=long, real=long)
+    path = tmp_path / "long.html"
+    path.write_text(render(made), encoding="utf-8")
+    for width in WIDTHS:
+        browser.open(path, width)
+        assert browser.value("document.documentElement.scrollWidth") <= width
+    browser.open(path, 360)
+    assert browser.value("document.querySelector('.verdict').getBoundingClientRect().top < innerHeight / 2")
 
 
 def test_a_planted_request_and_a_planted_script_are_seen(browser: chromium.Page, path: Path, tmp_path: Path) -> None:
