@@ -243,8 +243,8 @@ def controls(
             all with as many images of each class as the smaller one of the set and the half has, because most of these
             measures depend on numbers of images. Each number is the mean over the halves. 0, or where a class has one
             group: ``value`` is that of all images, and nothing stands beside it.
-        resampled: bootstrap resamples of the real images, all of them and by group, for the intervals about ``value``;
-            0: no intervals.
+        resampled: bootstrap resamples of the real images, all of them and by group, for the intervals about ``value``,
+            which are widened by the variance of the mean over the halves. 0: no intervals.
 
     Returns:
         Name, as in `BOUNDS`, -> `Measure`. The same in every bit for the same arguments on one machine.
@@ -300,12 +300,24 @@ def controls(
     return {
         name: summarized(
             float(np.mean([each[name] for each in of_set])),
-            [each[name] for each in drawn],
+            _widened([each[name] for each in drawn], [each[name] for each in of_set]),
             {kind: [each[name] for each in some] for kind, some in beside.items()},
             *bounds,
         )
         for name, bounds in BOUNDS.items()
     }
+
+
+def _widened(drawn: list[float], of_halves: list[float]) -> list[float]:
+    """Resampled numbers, spread about their mean so that their variance is larger by that of the mean over halves."""
+    if len(drawn) < 2 or len(of_halves) < 2:
+        return drawn
+    numbers = np.array(drawn)
+    variance = float(numbers.var(ddof=1))
+    more = float(np.var(of_halves, ddof=1)) / len(of_halves)
+    factor = np.sqrt(1 + more / variance) if variance > 0 else 1.0
+    found: list[float] = (numbers.mean() + (numbers - numbers.mean()) * factor).tolist()
+    return found
 
 
 class _Beside:
