@@ -109,8 +109,9 @@ def compared(place: int, name: str, level: float, n: int, **changes: object) -> 
                      "uncovered real images are darker at the rim"),
             Coverage("malignant", Measure(0.5), (), ""),
         ),
-        tuple(Gain(n_real, 0.7 + n_real / 5000, gain, gain - 0.02, gain + 0.02)
-              for n_real, gain in ((50, 0.08 * level), (200, 0.04 * level - 0.01), (1000, -0.05 * (1 - level)))),
+        (*(Gain(n_real, 0.7 + n_real / 5000, gain, gain - 0.02, gain + 0.02)
+           for n_real, gain in ((50, 0.08 * level), (200, 0.04 * level - 0.01), (1000, -0.05 * (1 - level)))),
+         Gain(1000, 0.9, -0.06 * (1 - level), -0.08, 0.01, 150)),
         {"malignant": 12, "benign": 0}, 30, 2, images,
         f"Useful: {name} keeps most of the real difference between benign and malignant." if level > 0.4 else
         f"Of little use: {name} is too smooth, in malignant images alone.",

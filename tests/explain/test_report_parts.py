@@ -165,7 +165,10 @@ def test_how_many_images_to_use_follows_from_the_numbers() -> None:
     first, second, third = comparison().sets
     assert page.how_many(third) == "None: the set is not recommended for anything here."
     words = page.how_many(second)
-    assert "All 500 images" in words
+    tried = "Beside 1\u202f000 real images of each class, 150 of each class add \N{MINUS SIGN}0.0"
+    assert words.startswith(tried)
+    whole = page.how_many(replace(second, gains=second.gains[:-1]))
+    assert whole.startswith("All 500 images were judged together; fewer were not tried.")
     assert "Leave out 12 with a contradicted label and 2 copies of real images." in words
     assert "found among 50\u202f000 images looked at" in page.how_many(first)
 

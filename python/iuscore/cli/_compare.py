@@ -254,18 +254,16 @@ def _written_page(
     progress: Progress,
 ) -> Path:  # fmt: skip
     from iuscore.engine import score_histograms, thumbnails, thumbnails_of
-    from iuscore.explain.report import REAL, write_report
+    from iuscore.explain.report import REAL, wanted_pictures, write_report
 
     progress.line("pictures of the images to show")
+    wanted = wanted_pictures(comparison)
     pictures: dict[tuple[str, str], bytes] = {}
-    real: set[str] = set()
-    for each in comparison.sets:
-        made = thumbnails(runs[each.name], {image.uid for image in each.images})
-        pictures |= {(each.name, uid): picture for uid, picture in made.items()}
-        real |= {image.nearest_real for image in each.images if image.nearest_real}
-        real |= {uid for part in each.coverage for uid in part.uncovered}
+    for name, run in runs.items():
+        made = thumbnails(run, {uid for of, uid in wanted if of == name})
+        pictures |= {(name, uid): picture for uid, picture in made.items()}
     if splits is not None:
-        made = thumbnails_of((splits.train, splits.val), real)
+        made = thumbnails_of((splits.train, splits.val), {uid for of, uid in wanted if of == REAL})
         pictures |= {(REAL, uid): picture for uid, picture in made.items()}
     histograms = score_histograms(runs, scorer)
     return write_report(html, comparison, thumbnails=pictures, score_histograms=histograms)

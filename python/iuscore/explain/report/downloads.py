@@ -123,7 +123,8 @@ def _differences(each: ComparedSet) -> Iterator[tuple[Cell, ...]]:
         numbers = (effect.difference, effect.low, effect.high, effect.p)
         yield _row(each.name, effect.target, "effect", effect.component, *numbers)
     for gain in each.gains:
-        name = f"beside {gain.n_real} real images of each class"
+        added = "" if gain.n_set is None else f", {gain.n_set} of the set added to each class"
+        name = f"beside {gain.n_real} real images of each class{added}"
         yield _row(each.name, "", "gain", name, gain.gain, gain.low, gain.high)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from iuscore.explain.compare.records import ComparedSet, Comparison, Pair
+from iuscore.explain.compare.records import ComparedSet, Comparison, Gain, Pair
 from iuscore.explain.report.records import RANGES, Score, ScoreHistogram, ScoreReference
-from iuscore.explain.report.text import known, number, plural, with_interval
+from iuscore.explain.report.text import count, known, number, plural, with_interval
 from iuscore.explain.value.records import Measure
 
 VIEWS = {"texture": "Named features", "patch": "Small patterns", "thumb": "Light and shade"}
@@ -215,11 +215,16 @@ def effects(stem: str, each: ComparedSet, most: int) -> DotFigure:
     )  # fmt: skip
 
 
+def _part(gain: Gain) -> str:
+    return "" if gain.n_set is None else f", {count(gain.n_set)} added"
+
+
 def gains(stem: str, each: ComparedSet) -> DotFigure:
     """What the set adds beside real images."""
     rows = tuple(
         Row(
-            f"beside {plural(gain.n_real, 'real image')}", with_interval(gain.gain, gain.low, gain.high),
+            f"beside {plural(gain.n_real, 'real image')}{_part(gain)}",
+            with_interval(gain.gain, gain.low, gain.high),
             gain.gain, gain.low, gain.high, sure=gain.low > 0 or gain.high < 0,
         )
         for gain in each.gains

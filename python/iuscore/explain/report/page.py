@@ -113,7 +113,7 @@ def how_many(each: ComparedSet) -> str:
     if not each.use_for:
         return "None: the set is not recommended for anything here."
     contradicted = sum(each.n_contradicted.values())
-    sentences = [f"All {text.plural(each.n, 'image')} were judged together; fewer were not tried."]
+    sentences = [_parts_tried(each)]
     among = "" if each.n_looked_at >= each.n else f" (found among {text.count(each.n_looked_at)} images looked at)"
     out = []
     if contradicted:
@@ -127,6 +127,19 @@ def how_many(each: ComparedSet) -> str:
             f"{text.plural(each.n_copies, 'image has', 'images have')} near copies{among}: keep one of each."
         )
     return " ".join(sentences)
+
+
+def _parts_tried(each: ComparedSet) -> str:
+    """What a part of the set adds beside the whole set, where that was tried."""
+    parts = sorted((gain for gain in each.gains if gain.n_set is not None), key=lambda gain: gain.n_set or 0)
+    if not parts:
+        return f"All {text.plural(each.n, 'image')} were judged together; fewer were not tried."
+    whole = next(gain for gain in each.gains if gain.n_set is None and gain.n_real == parts[0].n_real)
+    said = [f"{text.count(gain.n_set or 0)} of each class add {text.number(gain.gain, 3)}" for gain in parts]
+    return (
+        f"Beside {text.plural(parts[0].n_real, 'real image')} of each class, {', '.join(said)}, and all "
+        f"{text.plural(each.n, 'image')} add {text.number(whole.gain, 3)} AUROC."
+    )
 
 
 def how_sure(each: ComparedSet) -> str:
