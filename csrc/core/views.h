@@ -36,9 +36,14 @@ IUSCORE_HD std::int64_t window_end(std::int64_t i, std::int64_t n, std::int64_t 
 // Sums of up to 2^16 bytes are exact floats, and so are their numbers.
 constexpr std::int64_t kFloatArea = 1 << 16;
 
+IUSCORE_HD float float_mean(std::int64_t sum, std::int64_t area) {
+  return static_cast<float>(static_cast<std::int32_t>(sum)) / static_cast<float>(static_cast<std::int32_t>(area));
+}
+IUSCORE_HD float double_mean(std::int64_t sum, std::int64_t area) {
+  return static_cast<float>(static_cast<double>(sum) / static_cast<double>(area));
+}
 IUSCORE_HD float area_mean(std::int64_t sum, std::int64_t area) {
-  return area <= kFloatArea ? static_cast<float>(sum) / static_cast<float>(area)
-                            : static_cast<float>(static_cast<double>(sum) / static_cast<double>(area));
+  return area <= kFloatArea ? float_mean(sum, area) : double_mean(sum, area);
 }
 
 // One over the root of the variance plus 10; squares: the sum of n squared differences from the mean.

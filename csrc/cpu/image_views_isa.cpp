@@ -88,13 +88,19 @@ void sum_windows(const ImageViewsArgs& args, const ImageView& image, std::int32_
   }
 }
 
-// Means of the windows, `channels` of them; sums of one channel stand for all.
+// Means of the windows of one channel. What is a quotient of exact floats is the same after a division in double
+// precision, so one choice serves all windows of a row.
 void window_means(const ImageView& image, const std::int64_t* sums, std::int32_t side, float* to) {
-  for (std::int32_t i = 0; i < side; ++i) {
+  const std::int64_t widest = image.width / side + 2;
+  for (std::int32_t i = 0; i < side; ++i, sums += side, to += side) {
     const std::int64_t rows = window_end(i, side, image.height) - window_begin(i, side, image.height);
-    for (std::int32_t j = 0; j < side; ++j) {
-      const std::int64_t columns = window_end(j, side, image.width) - window_begin(j, side, image.width);
-      to[i * side + j] = area_mean(sums[i * side + j], rows * columns);
+    const auto area_of = [&](std::int32_t j) {
+      return rows * (window_end(j, side, image.width) - window_begin(j, side, image.width));
+    };
+    if (rows * widest <= kFloatArea) {
+      for (std::int32_t j = 0; j < side; ++j) to[j] = float_mean(sums[j], area_of(j));
+    } else {
+      for (std::int32_t j = 0; j < side; ++j) to[j] = double_mean(sums[j], area_of(j));
     }
   }
 }
