@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from iuscore.explain.compare import Comparison
     from iuscore.explain.value import ReferenceViews
     from iuscore.fit import Splits
+    from iuscore.images import ShardedSource
     from iuscore.scoring import Scorer
 
 EXAMPLE = """\b
@@ -50,7 +51,7 @@ Example:
 @click.option("--target", help="Class of all synthetic images, where these are in no class folders.")
 @click.option("--val", type=click.Path(path_type=Path), help="Validation images, as for fit.")
 @click.option("--test", type=click.Path(path_type=Path), help="Test images, as for fit.")
-@click.option("--group-by", help=f"{GROUP_BY_HELP} of real and of synthetic images.")
+@click.option("--group-by", help=f"{GROUP_BY_HELP} real images, and sets whose names have them.")
 @click.option("--groups", metavar="FILE|folder|column:NAME", help="Groups of the real images, as for fit.")
 @click.option("--labels-from", type=LABELS_FROM, default="auto", help=f"Classes of image files: {LABELS_FROM_HELP}")
 @click.option("--map", "class_map", help=MAP_HELP)
@@ -171,21 +172,22 @@ def _scored(path: Path, name: str, out: Path, scorer: Scorer, options: Mapping[s
         return path
     class_map, target = options["class_map"], options["target"]
     progress.line(f"set {name}")
+    source = open_shards(
+        path,
+        labeled=target is None,
+        column=options["column"],
+        bits=options["bits"],
+        labels_from="auto" if target else options["labels_from"],
+    )
     run = score_source(
         scorer,
-        open_shards(
-            path,
-            labeled=target is None,
-            column=options["column"],
-            bits=options["bits"],
-            labels_from="auto" if target else options["labels_from"],
-        ),
+        source,
         out / "scores" / name,
         target=target or FROM_FOLDER,
         class_map=None if class_map is None or target else parse_map(class_map),
         workers=options["workers"] or processors(),
         device=options["device"],
-        group_by=options["group_by"],
+        group_by=_pattern_of(source, options["group_by"], progress),
         overwrite=options["overwrite"],
         progress=progress,
     )
@@ -194,6 +196,21 @@ def _scored(path: Path, name: str, out: Path, scorer: Scorer, options: Mapping[s
     for bad in run.summary.first_unreadable:
         say(f"could not be read: {bad.uid}: {bad.error}", err=True)
     return out / "scores" / name
+
+
+def _pattern_of(source: ShardedSource, group_by: str | None, progress: Progress) -> str | None:
+    """The pattern of groups, where the names of a set have them: generated images seldom come from patients."""
+    from iuscore.images.groups import GroupBy
+
+    if group_by is None:
+        return None
+    first = next((item.uid for shard in source.shards(1) for item in source.items(shard)), "")
+    try:
+        GroupBy(group_by).of(first)
+    except UserError:
+        progress.line(f"its names have no groups by {group_by}: every image counts as its own")
+        return None
+    return group_by
 
 
 def _reference(folder: Path, scorer: Scorer) -> ReferenceViews:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from iuscore.explain.compare.records import Change, ComparedSet, Comparison, Effect, ShownImage
+from iuscore.explain.compare.sentences import AGREEMENT_GAP
 from iuscore.explain.report import glossary, text
 from iuscore.explain.report.downloads import influence_groups
 from iuscore.explain.report.figures import VIEWS, learner_name
@@ -116,7 +117,7 @@ def how_many(each: ComparedSet) -> str:
     sentences = [_parts_tried(each)]
     among = "" if each.n_looked_at >= each.n else f" (found among {text.count(each.n_looked_at)} images looked at)"
     out = []
-    if contradicted:
+    if contradicted and _labels_worse_than_real(each):
         out.append(f"{text.count(contradicted)} with a contradicted label")
     if each.n_copies_of_real:
         out.append(text.plural(each.n_copies_of_real, "copy of real images", "copies of real images"))
@@ -127,6 +128,13 @@ def how_many(each: ComparedSet) -> str:
             f"{text.plural(each.n_copies, 'image has', 'images have')} near copies{among}: keep one of each."
         )
     return " ".join(sentences)
+
+
+def _labels_worse_than_real(each: ComparedSet) -> bool:
+    """Whether more labels are contradicted than those of real images: on hard tasks many of these are, too."""
+    found = each.value.label_agreement
+    real = text.known(found.real)
+    return real is None or found.value < real - AGREEMENT_GAP
 
 
 def _parts_tried(each: ComparedSet) -> str:
