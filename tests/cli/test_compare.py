@@ -60,6 +60,8 @@ class TestCompare:
         assert found.real == str(folders / "real")
         text = page.read_text(encoding="utf-8")
         assert text.count("data:image/png;base64,") > 4  # pictures of the images
+        worst = [effect for effect in found.sets[1].effects if effect.p < 0.05]
+        assert ("Where in the picture</h3>" in text) == bool(worst or found.sets[0].effects[0].p < 0.05)
         assert "http://" not in text.replace("http://www.w3.org", "")
         model, scores = tree(out / "model"), tree(out / "scores")
         first = page.read_bytes()

@@ -283,4 +283,28 @@ def _written_page(
         made = thumbnails_of((splits.train, splits.val), {uid for of, uid in wanted if of == REAL})
         pictures |= {(REAL, uid): picture for uid, picture in made.items()}
     histograms = score_histograms(runs, scorer)
-    return write_report(html, comparison, thumbnails=pictures, score_histograms=histograms)
+    overlays = _overlays(comparison, runs, scorer)
+    return write_report(html, comparison, thumbnails=pictures, overlays=overlays, score_histograms=histograms)
+
+
+def _overlays(comparison: Comparison, runs: Mapping[str, Path], scorer: Scorer) -> dict[tuple[str, str], bytes]:
+    """(set, component) -> a typical image, and where in it the component that differs most comes from."""
+    from iuscore.engine import read_again
+    from iuscore.explain.local import explain_local
+    from iuscore.explain.overlay import beside_map
+
+    found = {}
+    for each in comparison.sets:
+        sure = [effect for effect in each.effects if effect.p < 0.05]
+        if not sure or scorer.model.mask is not None:
+            continue
+        effect = max(sure, key=lambda effect: abs(effect.difference))
+        shown = [image for image in each.images if image.target == effect.target and image.ius is not None]
+        typical = [image for image in shown if "typical" in image.reasons] or shown
+        pixels = read_again(runs[each.name], {image.uid for image in typical[:1]})
+        for uid, image in pixels.items():
+            made = explain_local(
+                scorer, [image], target=effect.target, layout="NHWC", names=[uid], maps=[effect.component]
+            )
+            found[each.name, effect.component] = beside_map(made.images[0], effect.component)
+    return found

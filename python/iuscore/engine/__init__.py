@@ -6,7 +6,7 @@ from iuscore.engine.score import ScoringRun, reference_of, score_source
 from iuscore.engine.scored_sets import read_set, require_comparable, score_histograms
 from iuscore.engine.selected import Selected, read_selection, select_images
 from iuscore.engine.settings import FROM_FOLDER
-from iuscore.engine.thumbnails import thumbnails, thumbnails_of
+from iuscore.engine.thumbnails import read_again, thumbnails, thumbnails_of
 from iuscore.engine.values import RunValue
 from iuscore.engine.verify import Verified, verify
 from iuscore.scoring.records import COPIES
@@ -19,6 +19,7 @@ __all__ = [
     "Selected",
     "Verified",
     "check_csv",
+    "read_again",
     "read_scores",
     "read_selection",
     "read_set",

@@ -63,6 +63,26 @@ def smoothed(parts: npt.NDArray[np.floating[Any]], counted: npt.NDArray[np.bool_
     return result
 
 
+def beside_map(each: ImageExplanation, name: str) -> bytes:
+    """An image and, to its right, the same with one of its maps over it, as PNG.
+
+    Args:
+        each: with the map. name: of the component or feature.
+    """
+    from iuscore.images.thumbnail import png
+
+    ground = _gray(each.picture)
+    if each.map_kind == "parts":
+        scaled = smoothed(each.maps[name], each.mask)
+        limit = float(np.quantile(np.abs(scaled), 0.98)) or 1.0
+        over = colored(ground, scaled / limit)
+    else:
+        over = _over(ground, RELEVANT, each.maps[name].astype(np.float64))
+    plain_image = np.repeat(ground[..., None], 3, axis=2)
+    both = np.concatenate([plain_image, np.ones((len(ground), 4, 3)), over], axis=1)
+    return png(np.round(255 * np.clip(both, 0, 1)).astype(np.uint8), 2 * max(ground.shape) + 4)
+
+
 def image_figure(each: ImageExplanation, positive: Sequence[str], negative: Sequence[str]) -> Any:
     """One image: as it is measured, its maps of the leading components, and the shares of all.
 
@@ -145,10 +165,10 @@ def colored(ground: Floats, values: Floats) -> Floats:
 
 
 def _over(ground: Floats, color: str, strength: Floats) -> Floats:
-    from matplotlib.colors import to_rgb
-
     opacity = STRONGEST * np.clip(strength, 0.0, 1.0)[..., None]
-    found: Floats = (1.0 - opacity) * ground[..., None] + opacity * np.array(to_rgb(color))
+    found: Floats = (1.0 - opacity) * ground[..., None] + opacity * np.array(
+        [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    )
     return found
 
 
