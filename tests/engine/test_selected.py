@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from scipy import stats
@@ -16,7 +17,7 @@ from scipy import stats
 import iuscore
 from iuscore import UserError
 from iuscore.engine import read_selection, score_source, select_images
-from iuscore.explain.select import Selection
+from iuscore.explain.select import Budget, Pool, Selection, choose, joined_rows, name_digests
 from iuscore.explain.value import ReferenceViews
 from iuscore.explain.value.judge import Judge
 from iuscore.features import FEATURES
@@ -92,6 +93,27 @@ def test_the_same_call_gives_the_same_files(run: Path, tmp_path: Path, policy: s
     for to in (first, second):
         assert len(picked(run, to, count=30, policy=policy)) == 30
     assert tree(first) == tree(second)
+
+
+def test_rows_of_all_parts_are_compared(images: Images, run: Path, tmp_path: Path) -> None:
+    """The same images as from rows in memory."""
+    assert images.views is not None
+    assert images.values is not None
+    halves = {view: rows.astype(np.float16).astype(np.float32) for view, rows in images.views.items()}
+    joined = joined_rows(halves["texture"], halves["patch"])
+    digests = name_digests((uid.encode() for uid in images.uids), N)
+    pool = Pool(("a", "b"), np.arange(N) % 2, digests, np.ones(N, bool), images.ius, images.ius)
+    expected = choose(pool, Budget(count=30), "diverse", seed=4, rows_of=lambda places: joined[places])
+    assert picked(run, tmp_path / "best", count=30, policy="diverse", seed=4) == names(images, expected.places)
+    path = run / "views.parquet" / "part-000002.parquet"
+    table = pq.read_table(path)
+    column = table.column("patch").to_pylist()
+    column[7] = None
+    table = table.set_column(3, "patch", pa.array(column, table.schema.field("patch").type))
+    assert table.column_names == pq.read_table(path).column_names
+    pq.write_table(table, path)
+    with pytest.raises(UserError, match=rf"part-000002\.parquet: patch: an image with a score has no row: {AGAIN}$"):
+        picked(run, tmp_path / "two", count=30, policy="diverse")
 
 
 def test_unreadable_images_are_never_chosen_and_counted(images: Images, tmp_path: Path) -> None:

@@ -128,6 +128,9 @@ class RunColumns:
             or (name_digests(_texts(taken), len(rows)) != self.pool.digests[places]).any()
         ):
             raise UserError(f"{path} {_OTHER_IMAGES}")
+        for view in views:
+            if not table.column(view).is_valid().to_numpy()[rows].all():
+                raise UserError(f"{path}: {view}: an image with a score has no row: run the same 'iuscore score' again")
         return {view: _row_bytes(table.column(view), path)[rows] for view in views}
 
     def _views_path(self, part: int) -> Path:

@@ -142,6 +142,13 @@ def choose(
         UserError: more images wanted than there are, or something is missing that the policy needs.
 
     Source: the order by value is KNN-Shapley in two views with the discount for copies, see docs/value.md.
+
+    Example:
+        >>> from iuscore.explain.select.order import name_digests
+        >>> digests, score = name_digests((b"%d" % i for i in range(8)), 8), np.arange(8.0)
+        >>> pool = Pool(("a", "b"), np.arange(8) % 2, digests, np.ones(8, bool), score, score)
+        >>> choose(pool, Budget(count=4), "ius").places.tolist()
+        [6, 4, 7, 5]
     """
     if policy not in POLICIES:
         raise UserError(f"policy: expected one of {', '.join(POLICIES)}, got {bounded(policy)}")
@@ -278,6 +285,14 @@ def random_choice(pool: Pool, wanted: Sequence[ClassSelection], seed: int, draw:
 
     Returns:
         int64 [n], class after class, in random order.
+
+    Example:
+        >>> from iuscore.explain.select.order import name_digests
+        >>> digests, score = name_digests((b"%d" % i for i in range(8)), 8), np.arange(8.0)
+        >>> pool = Pool(("a", "b"), np.arange(8) % 2, digests, np.ones(8, bool), score, score)
+        >>> chosen = choose(pool, Budget(per_class={"b": 2}), "ius")
+        >>> (random_choice(pool, chosen.classes, seed=0) % 2).tolist()  # images of b
+        [1, 1]
     """
     found = []
     for each in wanted:
@@ -292,6 +307,13 @@ def confident_choice(pool: Pool, wanted: Sequence[ClassSelection], seed: int) ->
 
     Args:
         pool, wanted, seed: as of `random_choice`; the seed orders ties.
+
+    Example:
+        >>> from iuscore.explain.select.order import name_digests
+        >>> digests, ius, confidence = name_digests((b"%d" % i for i in range(4)), 4), np.arange(4.0), -np.arange(4.0)
+        >>> pool = Pool(("a",), np.zeros(4, int), digests, np.ones(4, bool), ius, confidence)
+        >>> confident_choice(pool, choose(pool, Budget(count=2), "ius").classes, seed=0).tolist()
+        [0, 1]
     """
     found = []
     for each in wanted:
