@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -215,15 +215,20 @@ class Selecting:
 
     def write_lists(self, selection: Selection, choice: Choice) -> Selection:
         """Write the lists of uids; the record with what is to be said of the names."""
+        import pyarrow as pa
+
         asked, pool = self.asked, self.columns.pool
-        changed = 0
-        lists: tuple[Callable[[], Places], ...] = (
-            lambda: choice.places,
-            lambda: random_choice(pool, choice.classes, asked.seed),
-            lambda: confident_choice(pool, choice.classes, asked.seed),
+        lists = (
+            choice.places,
+            random_choice(pool, choice.classes, asked.seed),
+            confident_choice(pool, choice.classes, asked.seed),
         )
-        for name, places in zip(NAMES, lists, strict=False):
-            changed += write_names(asked.to / name, self.columns.names(places()))
+        union = np.unique(np.concatenate(lists))
+        names = self.columns.names(union)  # once: it opens every part
+        changed = sum(
+            write_names(asked.to / name, names.take(pa.array(np.searchsorted(union, places))))
+            for name, places in zip(NAMES, lists, strict=False)
+        )
         if not changed:
             return selection
         note = f"{changed} names in the lists have line breaks, written as \\n"
