@@ -224,6 +224,34 @@ class TestRunsThatLackSomething:
             picked(run, tmp_path / "best", count=10, policy="diverse")
         assert not (tmp_path / "best").exists()
 
+    @pytest.mark.parametrize(
+        ("folder", "column", "values"),
+        [
+            ("scores", "error", None),
+            ("scores", "ius", ["high"] * 100),
+            ("scores", "target", [3] * 100),
+            ("scores", "target", ["a", None] * 50),
+            ("values", "copies", ["two"] * 100),
+            ("values", "contradicted", None),
+            ("values", "shapley_patch", ["much"] * 100),
+            ("views", "texture", None),
+            ("views", "texture", ["row"] * 100),
+            ("views", "uid", None),
+        ],
+    )
+    def test_parts_with_other_columns(
+        self, run: Path, tmp_path: Path, folder: str, column: str, values: list[Any] | None
+    ) -> None:
+        path = run / f"{folder}.parquet" / "part-000001.parquet"
+        table = pq.read_table(path)
+        metadata, place = table.schema.metadata, table.column_names.index(column)
+        table = table.remove_column(place)
+        if values is not None:
+            table = table.add_column(place, column, pa.array(values))
+        pq.write_table(table.replace_schema_metadata(metadata), path)
+        with pytest.raises(UserError, match=r"part-000001\.parquet(: expected rows of 16-bit| has (no|other) col)"):
+            picked(run, tmp_path / "best", count=10, policy="diverse")
+
     def test_no_run(self, tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"holds no run: give the --out folder of 'iuscore score'$"):
             picked(tmp_path, tmp_path / "best", count=10)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -121,17 +122,20 @@ class RunColumns:
         import pyarrow as pa
 
         table, path = self.part(VIEWS_FOLDER, part, ["uid", *views]), self._views_path(part)
-        taken = table.column("uid").combine_chunks().take(pa.array(rows[rows < len(table)]))
-        if (
-            len(taken) < len(rows)
-            or taken.null_count
-            or (name_digests(_texts(taken), len(rows)) != self.pool.digests[places]).any()
-        ):
-            raise UserError(f"{path} {_OTHER_IMAGES}")
-        for view in views:
-            if not table.column(view).is_valid().to_numpy()[rows].all():
-                raise UserError(f"{path}: {view}: an image with a score has no row: run the same 'iuscore score' again")
-        return {view: _row_bytes(table.column(view), path)[rows] for view in views}
+        with _foreign_as_user_error(path):
+            taken = _uids(table).take(pa.array(rows[rows < len(table)]))
+            same = len(taken) == len(rows) and not taken.null_count
+            if not same or (name_digests(_texts(taken), len(rows)) != self.pool.digests[places]).any():
+                raise UserError(f"{path} {_OTHER_IMAGES}")
+            found = {}
+            for view in views:
+                column = table.column(view)
+                if not column.is_valid().to_numpy()[rows].all():
+                    raise UserError(
+                        f"{path}: {view}: an image with a score has no row: run the same 'iuscore score' again"
+                    )
+                found[view] = _row_bytes(column, path)[rows]
+            return found
 
     def _views_path(self, part: int) -> Path:
         return _path(self.folder, VIEWS_FOLDER, part)
@@ -157,9 +161,11 @@ def read_columns(folder: Path, progress: Progress) -> RunColumns:
     for info in finished(folder, record.run, record.n_shards):
         progress.advance(1)
         path = part_path(folder, info.index)
-        reading.add_scores(path)
+        with _foreign_as_user_error(path):
+            reading.add_scores(path)
         if has_values:
-            reading.add_values(_path(folder, VALUES_FOLDER, info.index))
+            with _foreign_as_user_error(values := _path(folder, VALUES_FOLDER, info.index)):
+                reading.add_values(values)
         if has_views and not _path(folder, VIEWS_FOLDER, info.index).exists():
             raise UserError(_lacks(_path(folder, VIEWS_FOLDER, info.index)))
         reading.end_of_part()
@@ -203,12 +209,14 @@ class _Columns:
             raise UserError(f"{path} has more rows than the run has images: run the same 'iuscore score' again")
         self.stop = self.n + n
         here = slice(self.n, self.stop)
-        self.uids = table.column("uid").combine_chunks()
+        self.uids = _uids(table)
         self.digests[here] = name_digests(_texts(self.uids), n)
         self.readable[here] = pc.is_null(table.column("error")).to_numpy(zero_copy_only=False)
         self.ius[here] = table.column("ius").to_numpy()
         targets = table.column("target").combine_chunks().dictionary_encode()
         names = targets.dictionary.to_pylist()
+        if not all(isinstance(name, str) for name in names) or targets.null_count:
+            raise ValueError("target: expected the name of a class in each row")
         self.classes += [name for name in names if name not in self.classes]
         numbers = np.array([self.classes.index(name) for name in names], np.int32)
         self.labels[here] = labels = numbers[targets.indices.to_numpy(zero_copy_only=False)]
@@ -225,7 +233,7 @@ class _Columns:
         table = read_part(path, wanted)
         if missing := [name for name in wanted if name not in table.column_names]:
             raise UserError(f"{path} has no column {', '.join(missing)}: {SCORE_AGAIN}")
-        if not table.column("uid").combine_chunks().equals(self.uids):
+        if not _uids(table).equals(self.uids):
             raise UserError(f"{path} {_OTHER_IMAGES}")
         here = slice(self.n, self.stop)
         for view, values in self.shapley.items():
@@ -252,8 +260,28 @@ class _Columns:
         )
 
 
+@contextmanager
+def _foreign_as_user_error(path: Path) -> Iterator[None]:
+    """Columns that are missing or of another type, as one line."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except UserError:
+        raise
+    except (KeyError, TypeError, ValueError, pa.ArrowException) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path} has other columns than a run writes ({reason}): {SCORE_AGAIN}") from None
+
+
 def _lacks(path: Path) -> str:
     return f"{path} is missing: run the same 'iuscore score' again"
+
+
+def _uids(table: pa.Table) -> Any:
+    import pyarrow as pa
+
+    return table.column("uid").cast(pa.string()).combine_chunks()
 
 
 def _texts(column: Any) -> Iterator[bytes]:
