@@ -57,9 +57,11 @@ def run_case(name: str, contestants: Mapping[str, tuple[int, list[object]]], rep
 
 def texture_case(folder: Path, model: Path, kind: str, images: int, repetitions: int) -> dict[str, Any]:
     files = pipeline.write_folder(folder / kind, images, kind)
-    out = folder / f"out_{kind}"
+    out, with_views = folder / f"out_{kind}", folder / f"views_{kind}"
+    common = ("--workers", WORKERS, "--overwrite")
     contestants = {
-        "iuscore": (images, pipeline.score_command(model, files, out, "--workers", WORKERS, "--overwrite")),
+        "iuscore": (images, pipeline.score_command(model, files, out, "--no-value", *common)),
+        "iuscore, with the views that values need": (images, pipeline.score_command(model, files, with_views, *common)),
         "only decode, as iuscore does": (images, pipeline.peer("decode", files, WORKERS)),
         "only decode, PyTorch's DataLoader and Pillow": (images, pipeline.peer("loader", files, WORKERS)),
     }
@@ -72,9 +74,10 @@ def epu_case(folder: Path, base: int, hidden: int, images: int, repetitions: int
     files = pipeline.write_folder(folder / f"png{base}", images, "png")
     outs = {precision: folder / f"out_{base}_{precision}" for precision in ("exact", "fast")}
     contestants = {
-        "iuscore": (images, pipeline.score_command(model, files, outs["exact"], "--overwrite")),
+        "iuscore": (images, pipeline.score_command(model, files, outs["exact"], "--no-value", "--overwrite")),
         "iuscore --precision fast": (
-            images, pipeline.score_command(model, files, outs["fast"], "--overwrite", "--precision", "fast"),
+            images,
+            pipeline.score_command(model, files, outs["fast"], "--no-value", "--overwrite", "--precision", "fast"),
         ),
         "published steps, kornia and PyTorch, one by one": (images, pipeline.peer("published", files, model)),
     }  # fmt: skip
