@@ -20,6 +20,7 @@ from iuscore.engine import read_selection, score_source, select_images
 from iuscore.explain.select import Budget, Pool, Selection, choose, joined_rows, name_digests
 from iuscore.explain.value import ReferenceViews
 from iuscore.explain.value.judge import Judge
+from iuscore.explain.value.reference import CONFIG_NAME, WEIGHTS_NAME
 from iuscore.features import FEATURES
 from iuscore.images import open_shards, read_item
 from tests.fixtures import class_folders, tree
@@ -306,7 +307,7 @@ def scored(with_reference: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     root = tmp_path_factory.mktemp("scored")
     class_folders(root / "images", n=40, channels=3, seed=9)
     score_source(iuscore.load(with_reference), root / "images", root / "scores", shard_size=30)
-    return with_views(root / "scores", ReferenceViews.load(with_reference))
+    return root / "scores"
 
 
 class TestWithAModel:
@@ -341,7 +342,7 @@ class TestWithAModel:
                     (scored.parent / "images" / other / f"{i:02d}.png").read_bytes()
                 )
         score_source(iuscore.load(with_reference), swapped, tmp_path / "scores", shard_size=30)
-        run = with_views(tmp_path / "scores", ReferenceViews.load(with_reference))
+        run = tmp_path / "scores"
         wrong = {}
         for policy in ("value", "random"):
             found = select_images(run, tmp_path / policy, fraction=0.5, policy=policy)  # type: ignore[arg-type]
@@ -362,10 +363,13 @@ class TestWithAModel:
 
     def test_without_the_reference_nothing_is_predicted(self, fitted: Path, tmp_path: Path) -> None:
         class_folders(tmp_path / "images", n=6, seed=9)
-        score_source(iuscore.load(fitted), tmp_path / "images", tmp_path / "scores")
+        model = Path(shutil.copytree(fitted, tmp_path / "model"))
+        for name in (CONFIG_NAME, WEIGHTS_NAME):
+            (model / name).unlink()
+        score_source(iuscore.load(model), tmp_path / "images", tmp_path / "scores")
         run = with_views(tmp_path / "scores", _any())
         found = select_images(run, tmp_path / "best", count=4).selection
-        assert found.not_predicted.startswith(f"the model in {fitted} keeps no reference: fit a model with ")
+        assert found.not_predicted.startswith(f"the model in {model} keeps no reference: fit a model with ")
         with pytest.raises(UserError, match="keeps no reference"):
             select_images(run, tmp_path / "two", count=4, policy="covariance")
 

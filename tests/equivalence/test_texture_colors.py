@@ -112,7 +112,7 @@ def test_torch_has_the_codes_of_every_color(colors: npt.NDArray[np.uint8]) -> No
     for r in range(256):
         here = slice(r * 65536, (r + 1) * 65536)
         image = torch.from_numpy(colors[here].reshape(1, 256, 256, 3))
-        codes, valid = in_torch._codes(image, None, True)
+        codes, valid = in_torch.plane_codes(image, None, True)
         got = codes[0].flatten(1).numpy()
         gray = (colors[here] == r).all(1)
         for p, (expected, near) in enumerate(planes):

@@ -15,7 +15,7 @@ from PIL import Image
 
 from iuscore import phantoms
 from iuscore.explain.value import ReferenceViews
-from iuscore.explain.value.duplicates import nearness_to_real
+from iuscore.explain.value.duplicates import nearest_real
 from tests.project.tree import ROOT
 
 N = 100
@@ -112,7 +112,7 @@ def found_shares(name: str, shared: Path | None) -> dict[str, float]:
     found = {}
     for plant, given in (sets | {OTHERS: others}).items():
         rows = reference.embed(deep(np.ascontiguousarray(given)), layout="NHWC")
-        found[plant] = float((nearness_to_real(rows, reference.rows, reference.median_distance) < 1).mean())
+        found[plant] = float((nearest_real(rows, reference.rows, reference.median_distance)[1] < 1).mean())
     return found
 
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from multiprocessing.connection import wait as wait_for
 from pathlib import Path
@@ -22,6 +22,7 @@ from iuscore.engine.parts import PartInfo
 from iuscore.engine.settings import Settings
 from iuscore.engine.shard import Stopped, score_shard, score_shards
 from iuscore.errors import UserError
+from iuscore.explain.value import ReferenceViews
 from iuscore.images import ShardedSource
 from iuscore.models import Space
 from iuscore.ops import Precision
@@ -40,23 +41,27 @@ class Loading:
         folder: the model folder.
         space, precision: as in `iuscore.load`.
         identity: identity of the model that the run began with.
+        reference: SHA-256 of the reference of the run; None without views.
     """
 
     folder: Path
     space: Space
     precision: Precision
     identity: str
+    reference: str | None = None
 
     @classmethod
-    def of(cls, scorer: Scorer, device: str = "cpu") -> Loading:
-        """The arguments that load ``scorer`` again in another process, for a device.
+    def of(cls, scorer: Scorer, device: str = "cpu", reference: ReferenceViews | None = None) -> Loading:
+        """The arguments that load ``scorer`` and the reference again in another process, for a device.
 
         Raises:
             UserError: the scorer was not loaded from a folder.
         """
         if scorer.folder is None:
             raise UserError("workers: expected a scorer of iuscore.load, which other processes can load too")
-        return cls(scorer.folder.resolve(), scorer.space, scorer.precision_on(device), scorer.record.identity())
+        sha256 = None if reference is None else reference.sha256()
+        precision = scorer.precision_on(device)
+        return cls(scorer.folder.resolve(), scorer.space, precision, scorer.record.identity(), sha256)
 
     def load(self) -> Scorer:
         """Load the scorer.
@@ -68,6 +73,19 @@ class Loading:
         if scorer.record.identity() != self.identity:
             raise UserError(f"the model in {self.folder} has changed since the run began: put back the first one")
         return scorer
+
+    def settings(self, settings: Settings) -> Settings:
+        """The settings with the reference, which is not sent: it may have megabytes.
+
+        Raises:
+            UserError: the folder now holds another reference.
+        """
+        if self.reference is None:
+            return settings
+        reference = ReferenceViews.load(self.folder)
+        if reference.sha256() != self.reference:
+            raise UserError(f"the reference in {self.folder} has changed since the run began: put back the first one")
+        return replace(settings, reference=reference)
 
 
 def in_this_process(
@@ -110,7 +128,7 @@ class _Worker:
         return score_shard(self.scorer, self.source, index, self.settings, on_batch=on_batch)
 
 
-def _start(loading: Loading, threads: int, *rest: Any) -> None:
+def _start(loading: Loading, threads: int, source: ShardedSource, settings: Settings, *rest: Any) -> None:
     global _worker
     import torch
 
@@ -118,7 +136,7 @@ def _start(loading: Loading, threads: int, *rest: Any) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     try:
-        _worker = _Worker(loading.load(), *rest)
+        _worker = _Worker(loading.load(), source, loading.settings(settings), *rest)
     except Exception as error:  # the first shard raises it: an error here would only break the pool, without a reason
         _worker = error
 
@@ -177,13 +195,14 @@ def in_processes(
         UserError: an error of a shard, or processes that died `DEATHS` times in a row.
     """
     context = worker_context()
-    loading, slots = Loading.of(scorer, settings.device), 2 * workers  # one slot per submitted shard
+    loading = Loading.of(scorer, settings.device, settings.reference)
+    slots = 2 * workers  # one per submitted shard
     left, deaths = dict.fromkeys(indices), 0
     totals = _TotalCounts(progress)
     while left:
         # Shared memory without locks: a process that is killed while it holds a lock would never release it.
         counts, stop = context.RawArray("q", 2 * slots), context.RawValue("b", 0)
-        started = (loading, threads, source, settings, counts, stop)
+        started = (loading, threads, source, replace(settings, reference=None), counts, stop)
         others = set(multiprocessing.active_children())
         pool = ProcessPoolExecutor(min(workers, len(left)), mp_context=context, initializer=_start, initargs=started)
         waiting: dict[Future[PartInfo | None], tuple[int, int]] = {}

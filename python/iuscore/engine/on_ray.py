@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from iuscore.engine.local import DEATHS, Loading
@@ -25,7 +26,7 @@ class ShardActor:
 
         if settings.device == "cpu":
             torch.set_num_threads(1)
-        self.scorer, self.source, self.settings = loading.load(), source, settings
+        self.scorer, self.source, self.settings = loading.load(), source, loading.settings(settings)
 
     def score(self, index: int) -> PartInfo:
         """Score one shard."""
@@ -60,7 +61,8 @@ def on_ray(
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise UserError(f"--ray-address {address}: {str(error).splitlines()[0]}") from None
     try:
-        yield from _score(ray, Loading.of(scorer, settings.device), source, indices, settings, progress, workers)
+        loading = Loading.of(scorer, settings.device, settings.reference)
+        yield from _score(ray, loading, source, indices, replace(settings, reference=None), progress, workers)
     finally:
         if began:
             ray.shutdown()
