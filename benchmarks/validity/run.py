@@ -22,11 +22,11 @@ import torch
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "benchmarks"))
 import analysis  # noqa: E402
-import selection  # noqa: E402
 from data import NAMES, Part, Task, load, real_on_real  # noqa: E402
 from learners import KINDS, SEEDS, Trained, trees  # noqa: E402
 from sets import candidates  # noqa: E402
 
+POOLS = ("faults", "generators")
 STAGES = ("usefulness", "scores", "selection", "analysis")
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn")
 
@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "validity", help="folder of finished rows")
     parser.add_argument("--stage", choices=STAGES, action="append", help="may be repeated; all without it")
     parser.add_argument("--task", choices=NAMES, action="append", help="may be repeated; all without it")
-    parser.add_argument("--pool", choices=selection.POOLS, action="append", help="of the stage selection")
+    parser.add_argument("--pool", choices=POOLS, action="append", help="of the stage selection")
     given = parser.parse_args()
     torch.set_num_threads(1)
     stages = given.stage or STAGES
@@ -70,7 +70,7 @@ def main() -> None:
         tasks = {name: load(name, given.data) for name in names}
         for stage in STAGES:
             if stage in stages and stage != "analysis":
-                for key, row in STEPS[stage](tasks, logs[stage], given.pool or selection.POOLS):
+                for key, row in STEPS[stage](tasks, logs[stage], given.pool or POOLS):
                     logs[stage].add(key, row)
                     print(time.strftime("%H:%M:%S"), stage, key, flush=True)
     if "analysis" in stages:
@@ -126,6 +126,7 @@ def scores(tasks: dict[str, Task], log: Log, _pools: Any) -> Iterator[tuple[str,
 
 
 def picks(tasks: dict[str, Task], log: Log, pools: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    import selection
     from scores import Judges
 
     judges: dict[str, Judges] = {}

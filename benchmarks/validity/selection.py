@@ -21,8 +21,6 @@ FRACTIONS = (0.5, 0.25)
 FEW = 1 / 3
 """Share of the pool up to which copies are discounted."""
 
-POOLS = ("faults", "generators")
-
 
 def pool_of(task: Task, name: str) -> Part:
     """Images to pick from.
