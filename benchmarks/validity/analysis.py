@@ -24,6 +24,18 @@ TRIED = ("rank mean", "transfer of 4 views", "pix with waves", "proxy learner", 
 GENERATORS = ("pca", "gmm", "mixup", "patch-mix", "cdcgan")
 
 
+def of_whole_seeds(rows: Sequence[Row]) -> list[Row]:
+    """Without the rows of seeds that not every set was trained with: the run ended early."""
+    sets = {(row["task"], row["set"], row["kind"]) for row in rows if row["kind"] != "trees"}
+    trained = {seed: {(r["task"], r["set"], r["kind"]) for r in rows if r["seed"] == seed} for seed in _seeds(rows)}
+    whole = {seed for seed, some in trained.items() if sets <= some}
+    return [row for row in rows if row["seed"] in whole]
+
+
+def _seeds(rows: Sequence[Row]) -> list[int]:
+    return sorted({row["seed"] for row in rows})
+
+
 def usefulness(rows: Iterable[Row], test: str = "auroc") -> dict[str, dict[str, float]]:
     """Task -> set -> mean over kinds of learners of the mean over seeds."""
     found: dict[str, dict[str, dict[str, list[float]]]] = {}
@@ -238,6 +250,7 @@ def summary(
     trained: Sequence[Row], scored: Sequence[Row], picked: Sequence[Row], about: Mapping[str, Row]
 ) -> dict[str, Any]:
     """Everything that the page says, from the rows of all stages."""
+    trained = of_whole_seeds(trained)
     scores: dict[str, dict[str, dict[str, float]]] = {}
     for row in scored:
         scores.setdefault(row["task"], {})[row["set"]] = row["scores"]
