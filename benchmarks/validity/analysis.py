@@ -67,6 +67,8 @@ def reliability(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
             pairs = [
                 _spearman([a[n] for n in a if n in b], [b[n] for n in a if n in b]) for a, b in combinations(columns, 2)
             ]
+            if not pairs:  # one seed alone
+                continue
             r, k = float(np.mean(pairs)), len(columns)
             found[task] |= {f"between {name}": r, f"of the mean over {name}": k * r / (1 + (k - 1) * r)}
     return found
@@ -267,6 +269,7 @@ def summary(
     }
     shifted = usefulness(trained, "shifted")
     found = {
+        "seeds": _seeds(trained),
         "tasks": {
             t: {**about.get(t, {}), "sets": len(ranking.sets[t]), "best": max(useful[t].values())}
             for t in ranking.tasks

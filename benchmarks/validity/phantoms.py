@@ -125,6 +125,9 @@ def covering(log: Log) -> Iterator[tuple[str, dict[str, Any]]]:
         yield f"covering/{i}", {"part": "covering", "true": true, "value": here, "low": float(low), "high": float(high)}
 
 
+PARTS = {"blamed": blamed, "stronger": stronger, "covering": covering}
+
+
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Shares of draws."""
     found: dict[str, Any] = {"blamed": {}, "stronger": {}}
@@ -169,14 +172,17 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "validity", help="folder of finished rows")
-    work = parser.parse_args().work
+    parser.add_argument("--part", choices=[*PARTS, "summary"], action="append", help="may be repeated; all without it")
+    given = parser.parse_args()
     torch.set_num_threads(1)
-    log = Log(work / "phantoms.jsonl")
-    for part in (blamed, stronger, covering):
-        for key, row in part(log):
+    log = Log(given.work / "phantoms.jsonl")
+    for name in given.part or PARTS:
+        for key, row in PARTS[name](log) if name in PARTS else ():
             log.add(key, row)
             if not key.startswith("covering"):
                 print(key, flush=True)
+    if given.part and "summary" not in given.part:
+        return
     from _harness import save
 
     rows = list(log.rows.values())

@@ -32,7 +32,7 @@ LABELS = {
     "rank mean of all": "ranks of transfer, PIX5, contrast error, confidence",
     "transfer of 4 views": "transfer, with a scattering view",
     "pix with waves": "PIX5, with two learners in it",
-    "proxy learner": "a small CNN, a third of the steps",
+    "proxy learner": "a small CNN after 50 steps",
 }
 PLAIN = ("contrast error", "discriminative span", "precision", "recall", "density", "coverage")
 OWN = ("transfer", "pix4", "pix5")
@@ -102,7 +102,10 @@ def against(found: dict[str, Any]) -> str:
 
 def reliability(found: dict[str, Any]) -> str:
     columns = ["between seeds", "of the mean over seeds", "between kinds", "of the mean over kinds"]
-    return _lines(["task", *columns], [[task, *(number(row[c]) for c in columns)] for task, row in found.items()])
+    return _lines(
+        ["task", *columns],
+        [[task, *(number(row[c]) if c in row else "" for c in columns)] for task, row in found.items()],
+    )
 
 
 def tasks(found: dict[str, Any], off: dict[str, Any]) -> str:

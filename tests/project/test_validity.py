@@ -203,7 +203,7 @@ class TestPicks:
         )
         assert validity.selection.value_order(values, 0.5).argmax() == 0
         assert validity.selection.value_order(values, 0.25).argmax() == 1
-        joined = validity.selection.joined_order(values, np.array([0.1, 0.9, 0.8, 0.2]), 0.5)
+        joined = validity.selection.joined_order(values, np.array([0.1, 0.8, 0.9, 0.2]), 0.5)
         assert joined.argmin() == 1
         assert joined.argmax() == 2
 
