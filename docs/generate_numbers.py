@@ -80,7 +80,7 @@ def render(results: Path = RESULTS, kernels: Path = ROOT / "csrc" / "cuda") -> s
         results: folder of results files; may be missing or empty.
         kernels: folder of the CUDA kernels; every .cu file is one.
     """
-    found = [(path.stem, json.loads(path.read_text(encoding="utf-8"))) for path in sorted(results.glob("*.json"))]
+    found = list(_contents(results).items())
     names = sorted(path.stem for path in kernels.glob("*.cu"))
     sections = [_INTRODUCTION, "## At a glance\n", headlines(dict(found))]
     sections += ["## CUDA kernels\n", *_kernels(names, [content for _, content in found])]
@@ -201,9 +201,15 @@ def _times(case: Mapping[str, Any], peer: str) -> str:
     return "" if ratio is None else f"{ratio:.3g}x"
 
 
+def _contents(results: Path) -> dict[str, Any]:
+    """Name -> content of the results files; those of benchmarks/validity have a page of their own."""
+    paths = [path for path in sorted(results.glob("*.json")) if not path.stem.startswith("validity")]
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in paths}
+
+
 def pages(results: Path = RESULTS) -> dict[Path, str]:
     """Every file this program writes, with its text."""
-    found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(results.glob("*.json"))}
+    found = _contents(results)
     before, _, rest = README.read_text(encoding="utf-8").partition(TABLE[0])
     after = rest.partition(TABLE[1])[2]
     return {

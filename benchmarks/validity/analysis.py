@@ -252,6 +252,9 @@ def summary(
     trained: Sequence[Row], scored: Sequence[Row], picked: Sequence[Row], about: Mapping[str, Row]
 ) -> dict[str, Any]:
     """Everything that the page says, from the rows of all stages."""
+    reliable = {}
+    for task in dict.fromkeys(row["task"] for row in trained):  # more seeds, where a task has them
+        reliable |= reliability(of_whole_seeds([row for row in trained if row["task"] == task]))
     trained = of_whole_seeds(trained)
     scores: dict[str, dict[str, dict[str, float]]] = {}
     for row in scored:
@@ -275,7 +278,7 @@ def summary(
             for t in ranking.tasks
         },
         "usefulness": useful,
-        "reliability": reliability(trained),
+        "reliability": reliable,
         "ranking": table(ranking),
         "first": ranking.first(),
         "generators alone": table(Ranking(useful, scores, families, GENERATORS)),
