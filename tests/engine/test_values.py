@@ -239,6 +239,21 @@ class TestValues:
         ran = command("score", model, generated, *options, "--no-value", "--overwrite")
         assert "value: " not in ran.out
 
+    def test_copies_of_training_images_are_said(
+        self, command: Command, model: Path, generated: Path, tmp_path: Path
+    ) -> None:
+        real = model.parent / "real"
+        ran = command("score", model, real, "--target", "from-folder", "--out", tmp_path / "out", "--quiet")
+        assert "of the images are near copies of real images that the model was fitted to" in ran.out
+        ran = command("score", model, generated, "--target", "from-folder", "--out", tmp_path / "other", "--quiet")
+        assert "near copies of real images" not in ran.out
+
+    def test_an_interval_of_few_images_stays_where_scores_lie(self, model: Path, tmp_path: Path) -> None:
+        run = score_source(iuscore.load(model), drawn(tmp_path / "few", 6, 77), tmp_path / "out")
+        for target in run.summary.targets.values():
+            assert target.ius.low is not None
+            assert -1 <= target.ius.low <= target.ius.mean <= target.ius.high <= 1  # type: ignore[operator]
+
     def test_newer_records_are_refused(self, done: Path) -> None:
         text = (done / "value.json").read_text().replace('\n "format": 1\n}', '\n "format": 2\n}')
         (done / "value.json").write_text(text)

@@ -170,7 +170,11 @@ class TestComparison:
     def test_the_most_useful_comes_first(self, comparison: Comparison) -> None:
         assert [each.name for each in comparison.sets] == ["good", "noise", "swapped"]
         assert [each.place for each in comparison.sets] == [1, 2, 3]
-        assert comparison.verdict.startswith("good is the most useful of 3 sets (transfer ")
+        good = (
+            "A guess, for the reasons given. " * bool(comparison.doubts)
+            + "good is the most useful of 3 sets (transfer "
+        )
+        assert comparison.verdict.startswith(good)
         assert comparison.sets[2].verdict == "swapped teaches the wrong thing: its labels may be swapped"
         assert comparison.sets[1].verdict == "noise cannot be told from images with labels in random order"
         assert len(comparison.pairs) == 3
@@ -239,6 +243,7 @@ class TestSetsOfOneClass:
         assert {image.target for each in found.sets for image in each.images} == {"abnormal"}
         assert [part.target for part in found.sets[0].coverage] == ["abnormal"]
         assert found.sets[0].n_contradicted["normal"] == 0
+        assert found.sets[0].value.counts == (0, 100)
         assert found.sets[0].controls["ius"].real == pytest.approx(0.4)
 
     def test_a_reference_that_cannot_be_halved_is_refused(self, drawn: ReferenceViews) -> None:
@@ -254,13 +259,49 @@ def test_a_gain_that_most_real_images_do_not_show_is_said_for_few() -> None:
     value = set_value_of_rows(reference, reference.rows, reference.labels, resampled=5, splits=2, trees=False)
     found = [Gain(10, 0.6, 0.1, 0.05, 0.15), Gain(25, 0.7, 0.01, -0.02, 0.04), Gain(50, 0.8, 0.05, 0.01, 0.09),
              Gain(50, 0.8, 0.048, 0.0, 0.09, 70), Gain(100, 0.85, 0.0, -0.1, 0.1)]  # fmt: skip
-    words = words_of("set", value, found, (), (), {}, 0)
+    words = words_of(scored("set", *separable(1, 20)), value, found, (), (), (), {}, 0)
     assert words.use_for == (
         "adding it to up to 50 real images of each class: at that number small learners gain 0.050 AUROC "
         "[0.010, 0.090]",
         "70 images of each class are enough: the whole set adds hardly more",
     )
     assert words.not_for[0] == "a gain beside 100 real images of each class or more: none was found"
+
+
+def test_faults_of_both_classes_are_named() -> None:
+    """A contrast difference cannot see them, since both classes move alike."""
+
+    def images(seed: int, **dials: float) -> Any:
+        return np.concatenate([
+            phantoms.draw("radiograph", c, 60, size=48, seed=seed, defects=Defects(**dials)) for c in CLASSES
+        ])  # fmt: skip
+
+    labels = np.repeat([0, 1], 60)
+    reference = ReferenceViews.fit(images(0), labels, CLASSES, size=(48, 48))
+    blurred = scored("blurred", reference.embed(images(1, blur=1.0)), labels, far_outside=("normal", "abnormal"))
+    found = compare_sets(reference, [blurred, scored("faithful", reference.embed(images(2)), labels)], MODEL)
+    problems = {each.name: each.problems for each in found.sets}
+    assert problems["blurred"][0] == "images of normal and abnormal lie far outside real images of any class"
+    assert any(
+        "edges are softer" in problem or "fine grain is weaker" in problem for problem in problems["blurred"][1:4]
+    )
+    assert problems["blurred"][1].endswith("spreads higher than in real images)")
+    assert not any("than in real images)" in problem for problem in problems["faithful"])
+
+
+def test_copies_of_real_images_are_named(drawn: ReferenceViews) -> None:
+    given = scored("copies", drawn.rows, drawn.labels)
+    (found,) = compare_sets(drawn, [given], MODEL).sets
+    assert any(problem.startswith("100 % of the images are near copies of real images") for problem in found.problems)
+    assert "privacy: 240 images are near copies of a real image" in found.problems
+    assert any("near copies of real images" in line for line in found.value.lines)
+
+
+def test_sets_without_a_use_are_not_recommended(drawn: ReferenceViews) -> None:
+    rows, labels = separable(12, 200)
+    found = compare_sets(drawn, [scored("swapped", rows, 1 - labels)], MODEL)
+    assert "The set is not recommended for training. swapped teaches the wrong thing" in found.verdict
+    assert "the set teaches the wrong thing: its labels may be swapped" in found.sets[0].value.lines
 
 
 def test_texture_lost_in_one_class_is_named(tmp_path: Any) -> None:

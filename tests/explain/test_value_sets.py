@@ -224,7 +224,7 @@ class TestDoubts:
         found = of(small, drawn()[few], LABELS[few]).cannot_be_said
         assert found[:2] == (
             "the reference has 24 images of normal, fewer than 50",
-            "the set has 24 images of normal, fewer than 25",
+            "the set has 24 images of normal, fewer than 25: another draw may have quite another value",
         )
         assert found[2].startswith("real images were not compared with real ones")
 
@@ -344,7 +344,8 @@ class TestImages:
         ({"labels": [0]}, "labels: expected one per image, 120, got 1"),
         ({"labels": [0] * 119 + [1]},
          "labels: expected at least 2 images of each class, got 1 of 'abnormal'; a set of one class trains no "
-         "classifier: judge it together with the classes that it is used with"),
+         "classifier: judge it together with the classes that it is used with, or by 'iuscore compare --target', where "
+         "real images stand in for them"),
         ({"labels": ["norml"] * 120}, "labels[0]: expected one of normal, abnormal, got 'norml'; "
                                       "did you mean 'normal'?"),
         ({"resampled": -1}, "resampled: expected a whole number of at least 0, got -1"),

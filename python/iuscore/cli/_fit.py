@@ -313,7 +313,7 @@ def auroc_notes(record: ModelRecord) -> list[str | None]:
         if few := {name: n for name, n in counts.items() if n < MIN_IMAGES_OF_A_CLASS}:
             of = " and ".join(f"{n} of {name}" for name, n in few.items())
             notes.append(f"{key} AUROC {number(auroc)} rests on {of}: of so few images it means little")
-        if auroc < 0.4:
+        elif auroc < 0.4:
             notes.append(
                 f"{key} AUROC {number(auroc)} is below 0.5: the model takes most {key} images for another class; the "
                 f"labels of training and {key} images may be swapped (class folders, --classes)"

@@ -187,6 +187,8 @@ def score(model: Path, images: Path, target: str, out: Path, split: Any, space: 
         say(f"tried again: {before} that could not be read before; {run.mended} could be read now")
     for line in run.value.lines if run.value else ():
         say(line)
+    if run.value and run.value.value:
+        say(f"value: of each image in {shown(out / 'values.parquet')}, of the set in {shown(out / 'value.json')}")
     written = [shown(path) for path in (run.table, run.summary_path) if path.exists()]
     say(f"written: {', '.join(written)}")
     if csv and (rank is None or run.summary.complete):

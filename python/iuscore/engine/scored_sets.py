@@ -89,6 +89,7 @@ def read_set(out: Path, reference: ReferenceViews, name: str | None = None, most
         components=tuple(c.name for c in components),
         n_listed=summary.n_scored,
         n_unreadable=summary.n_unreadable,
+        far_outside=tuple(name for name, target in summary.targets.items() if target.out_of_distribution),
     )
 
 

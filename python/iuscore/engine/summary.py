@@ -276,8 +276,8 @@ def _describe_target(scorer: Scorer, target: str, found: _Target) -> records.Tar
         n_groups=found.sums.n_groups,
         ius=records.MeanIus(
             mean=float(mean[0]),
-            low=low[0],
-            high=high[0],
+            low=_within_ius(low[0]),
+            high=_within_ius(high[0]),
             sd=float(ius.std(ddof=1, dtype=np.float64)) if len(ius) > 1 else None,
             quantiles={str(q): float(np.quantile(ius, q)) for q in QUANTILES},
         ),
@@ -341,6 +341,11 @@ def _identical(sample: Array | None) -> tuple[int, int]:
     return len(sample), int(counts[counts > 1].sum())
 
 
+def _within_ius(end: float | None) -> float | None:
+    """An end of an interval in [-1, 1], where every IUS lies; of few images the interval can be wider."""
+    return None if end is None else min(max(end, -1.0), 1.0)
+
+
 def _diversity(scorer: Scorer, target: str, sample: Array | None) -> float | None:
     profile = scorer.feature_profiles.get(target)
     return None if profile is None or sample is None else nearest_ratio(profile, sample, scorer.model.features)
@@ -359,8 +364,8 @@ def _mean_over_classes(
     return records.MeanOverClasses(
         classes=tuple(targets),
         mean=float(mean[0]),
-        low=float(interval[0][0]) if interval else None,
-        high=float(interval[1][0]) if interval else None,
+        low=_within_ius(float(interval[0][0])) if interval else None,
+        high=_within_ius(float(interval[1][0])) if interval else None,
         ceiling=_mean_of([target.ceiling for target in targets.values()]),
         floor=_mean_of([target.floor for target in targets.values()]),
         out_of_distribution=tuple(name for name, target in targets.items() if target.out_of_distribution),

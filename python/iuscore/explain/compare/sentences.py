@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from iuscore.explain.compare.records import ComparedSet, Comparison, Coverage, Effect, Gain, Pair
+from iuscore.explain.compare.records import Change, ComparedSet, Comparison, Coverage, Effect, Gain, Pair
+from iuscore.explain.compare.sets import ScoredSet
 from iuscore.explain.value import SetValue
+from iuscore.scoring.words import spreads
 
 USEFUL, POOR = 0.8, 0.4
 """Shares of the transfer of real images from which a set is called useful, and below which it is called poor. They are
 a choice, not measured."""
 
-COPIES_SAID = 0.02
-"""Share of near copies above which they are named as a problem."""
+LARGE, CHANGES_SAID = 1.0, 3
+"""Standard deviations of real images from which a change is named as a problem, and how many groups are named."""
 
 AGREEMENT_GAP = 0.05
 """Label agreement this far below that of real images is named as a problem."""
@@ -31,15 +33,21 @@ class Words:
 
 
 def words_of(
-    name: str, value: SetValue, gains: Sequence[Gain], coverage: Sequence[Coverage], effects: Sequence[Effect],
-    contradicted: Mapping[str, int], n_copies_of_real: int, stand_ins: Sequence[str] = (),
+    given: ScoredSet, value: SetValue, gains: Sequence[Gain], coverage: Sequence[Coverage], changes: Sequence[Change],
+    effects: Sequence[Effect], contradicted: Mapping[str, int], n_copies_of_real: int, stand_ins: Sequence[str] = (),
 ) -> Words:  # fmt: skip
     """The sentences of one set; real images of the classes ``stand_ins`` were added to it."""
+    name = given.name
     together = f"{name}, together with real images of {' and '.join(stand_ins)}," if stand_ins else name
+    outside = (
+        (f"images of {' and '.join(given.far_outside)} lie far outside real images of any class",)
+        if given.far_outside
+        else ()
+    )
     return Words(
         _verdict(together, value),
         *_uses(value, gains),
-        _problems(value, coverage, effects, contradicted, n_copies_of_real),
+        (*outside, *_problems(value, coverage, changes, effects, contradicted, n_copies_of_real)),
         value.cannot_be_said,
     )
 
@@ -59,8 +67,13 @@ def _verdict(name: str, value: SetValue) -> str:
         return f"{name} teaches the wrong thing: its labels may be swapped"
     if chance is not None and value.transfer.low is not None and value.transfer.low <= chance:
         return f"{name} cannot be told from images with labels in random order"
+    if share >= 1:
+        return (
+            f"{name} teaches as much as that many real images do (transfer {value.transfer.value:.2f}, theirs "
+            f"{value.transfer.real:.2f})"
+        )
     grade = "as useful as" if share >= USEFUL else ("less useful than" if share >= POOR else "much less useful than")
-    return f"{name} keeps {100 * max(share, 0):.0f} % of what as many real images teach: {grade} real images"
+    return f"{name} keeps {100 * max(share, 0):.0f} % of what that many real images teach: {grade} these"
 
 
 def _uses(value: SetValue, gains: Sequence[Gain]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -97,10 +110,10 @@ def _uses(value: SetValue, gains: Sequence[Gain]) -> tuple[tuple[str, ...], tupl
 
 
 def _problems(
-    value: SetValue, coverage: Sequence[Coverage], effects: Sequence[Effect], contradicted: Mapping[str, int],
-    n_copies_of_real: int,
+    value: SetValue, coverage: Sequence[Coverage], changes: Sequence[Change], effects: Sequence[Effect],
+    contradicted: Mapping[str, int], n_copies_of_real: int,
 ) -> tuple[str, ...]:  # fmt: skip
-    found = [each.line for each in value.contrast if each.beyond_chance]
+    found = [*_large_changes(changes), *(each.line for each in value.contrast if each.beyond_chance)]
     agreement = value.label_agreement
     if agreement.real is not None and agreement.value < agreement.real - AGREEMENT_GAP:
         counts = ", ".join(f"{n} of {name}" for name, n in contradicted.items() if n)
@@ -108,9 +121,7 @@ def _problems(
             f"labels: the nearest real images agree with {100 * agreement.value:.0f} % of the labels, where they agree "
             f"with {100 * agreement.real:.0f} % of those of real images (contradicted: {counts or 'none'})"
         )
-    copies = value.near_copies
-    if copies.value > COPIES_SAID + (copies.real or 0.0):
-        found.append(f"copies: {100 * copies.value:.0f} % of the images have a near copy in the set")
+    found += value.copies_lines
     if n_copies_of_real:
         found.append(
             f"privacy: {n_copies_of_real} image{'s are near copies' if n_copies_of_real > 1 else ' is a near copy'} "
@@ -119,7 +130,7 @@ def _problems(
     for each in coverage:
         real = each.covered.real
         if real is not None and each.covered.high is not None and each.covered.high < real:
-            more = f": {each.words}" if each.words else ""
+            more = f"; those that it does not resemble are unlike the others, {each.words}" if each.words else ""
             found.append(
                 f"coverage: the set resembles {100 * each.covered.value:.0f} % of the real images of {each.target}, "
                 f"other real images resemble {100 * real:.0f} %{more}"
@@ -134,8 +145,28 @@ def _problems(
     return tuple(found)
 
 
-def verdict_of(sets: Sequence[ComparedSet], pairs: Sequence[Pair]) -> str:
-    """The first sentence of a comparison."""
+def _large_changes(changes: Sequence[Change]) -> list[str]:
+    """The largest changes of groups of features, beyond chance, each group once."""
+    large = sorted((c for c in changes if c.p < 0.05 and abs(c.shift) >= LARGE), key=lambda c: -abs(c.shift))
+    found: dict[str, str] = {}
+    for change in large:
+        if change.group not in found and len(found) < CHANGES_SAID:
+            found[change.group] = (
+                f"{change.target}: {change.words} ({change.feature}, {spreads(change.shift)} than in real images)"
+            )
+    return list(found.values())
+
+
+def verdict_of(sets: Sequence[ComparedSet], pairs: Sequence[Pair], doubts: Sequence[str] = ()) -> str:
+    """The first sentence of a comparison; with doubts about every set it begins by saying that it is a guess."""
+    found = _order_of(sets, pairs)
+    if not any(each.use_for for each in sets):
+        which = "The set is not" if len(sets) == 1 else "None of the sets is"
+        found = f"{which} recommended for training. {found}"
+    return f"A guess, for the reasons given. {found}" if doubts else found
+
+
+def _order_of(sets: Sequence[ComparedSet], pairs: Sequence[Pair]) -> str:
     if len(sets) == 1:
         return sets[0].verdict
     first, ties = sets[0], sets[0].ties
@@ -154,18 +185,23 @@ def verdict_of(sets: Sequence[ComparedSet], pairs: Sequence[Pair]) -> str:
     )
 
 
+def _fewest(given: ComparedSet) -> int:
+    """Images of the smallest class that the set has."""
+    return min(n for n in given.value.counts if n)
+
+
 def advice_of(sets: Sequence[ComparedSet], real_counts: Sequence[int], classes: Sequence[str]) -> tuple[str, ...]:
     """What would help to say more."""
     found = []
     few = [(n, name) for n, name in zip(real_counts, classes, strict=True) if n < 50]
     if few:
         found.append("more real images: at least 50 of " + " and ".join(name for _, name in few))
-    small = [each.name for each in sets if min(each.value.counts) < 25]
+    small = [each.name for each in sets if _fewest(each) < 25]
     if small:
         found.append(f"more images in {', '.join(small)}: at least 25 of each class")
     tied = [each for each in sets if each.ties]
     if tied:
-        n = min(min(each.value.counts) for each in tied)
+        n = min(_fewest(each) for each in tied)
         found.append(
             f"to tell sets apart: more images in each (now {n} of a class in the smallest), and more real images; an "
             "interval halves with four times as many"

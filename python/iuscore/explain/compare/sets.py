@@ -32,6 +32,7 @@ class ScoredSet:
         n_unreadable: images of the whole set that could not be read.
         real: bool [N]: real images that stand in for a class which the set has no images of (`completed`), without
             scores; None: none of them.
+        far_outside: classes whose images lie far outside real ones of any class, as the summary of the run says.
     """
 
     name: str
@@ -48,6 +49,7 @@ class ScoredSet:
     n_listed: int
     n_unreadable: int
     real: npt.NDArray[np.bool_] | None = None
+    far_outside: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)

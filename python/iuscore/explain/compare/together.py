@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -81,7 +82,7 @@ def compare_sets(
         real_groups=reference.record.n_groups,
         sets=tuple(found),
         pairs=pairs,
-        verdict=verdict_of(found, pairs),
+        verdict=verdict_of(found, pairs, doubts),
         doubts=doubts,
         advice=advice_of(found, reference.record.counts, reference.record.classes),
         model=model.kind,
@@ -127,8 +128,9 @@ def _compared(
         name: int((images.contradicted & (given.labels == k)).sum()) for k, name in enumerate(record.classes)
     }
     copies_of_real = int((images.nearness < 1).sum())
+    value = replace(value, counts=tuple(np.bincount(given.labels, minlength=classes).tolist()))  # without stand-ins
     stand_ins = tuple(record.classes[k] for k in given.missing)
-    words = words_of(given.name, value, added, covered, effects, contradicted, copies_of_real, stand_ins)
+    words = words_of(given, value, added, covered, changes, effects, contradicted, copies_of_real, stand_ins)
     return ComparedSet(
         name=given.name,
         source=given.source,

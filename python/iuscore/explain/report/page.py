@@ -188,7 +188,8 @@ def what_matters(comparison: Comparison) -> list[Matter]:
     """For each set and class, the component that differs most from real images, and how its images look."""
     found = []
     for place, each in enumerate(comparison.sets, 1):
-        for target in comparison.classes:
+        present = [c for c, n in zip(each.value.classes, each.value.counts, strict=True) if n]
+        for target in present:
             sure = [effect for effect in each.effects if effect.target == target and effect.p < BEYOND_CHANCE]
             effect = max(sure, key=lambda some: abs(some.difference), default=None)
             changes = [

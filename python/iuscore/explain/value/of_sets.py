@@ -97,7 +97,8 @@ def too_few(reference: ReferenceViews, labels: Labels) -> str | None:
     few = reference.record.classes[int(counts.argmin())]
     return (
         f"expected at least 2 images of each class, got {counts.min()} of {few!r}; "
-        "a set of one class trains no classifier: judge it together with the classes that it is used with"
+        "a set of one class trains no classifier: judge it together with the classes that it is used with, or by "
+        "'iuscore compare --target', where real images stand in for them"
     )
 
 
@@ -290,7 +291,10 @@ def _doubts(reference: ReferenceViews, counts: Labels, real: float | None) -> tu
             unit = "groups" if grouped else "images"
             found.append(f"the reference has {n} {unit} of {name}, fewer than {MIN_REFERENCE}")
         if counts[k] < MIN_SET:
-            found.append(f"the set has {counts[k]} images of {name}, fewer than {MIN_SET}")
+            found.append(
+                f"the set has {counts[k]} images of {name}, fewer than {MIN_SET}: another draw may have quite another "
+                "value"
+            )
     if real is None:
         found.append("real images were not compared with real ones, so nothing says whether the task can be learned")
     elif real < LEARNABLE:

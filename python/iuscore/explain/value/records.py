@@ -13,6 +13,9 @@ from iuscore._run import records
 from iuscore.explain.value.linear import Array, Labels
 from iuscore.scoring.words import spreads
 
+COPIES_SAID = 0.02
+"""Share of near copies, above that of real images, from which they are named."""
+
 SAID = 3
 """Groups of features that are described in `SetValue.lines`; of more, the names."""
 
@@ -51,7 +54,7 @@ class GroupContrast:
         beyond_chance: whether ``moved`` is above what halves of real images reach in any group, relative to the mean of
             the group over halves; False where there are none.
         feature, shift: the statistic whose D_S - D_R is largest, and that difference with its sign.
-        words: what the target looks like beside the other, more than in real images.
+        words: what the target looks like beside the other, compared with the same in real images.
         sides: the classes whose own mean moved: both names, or the one that moved more than twice as far.
     """
 
@@ -70,7 +73,7 @@ class GroupContrast:
         """In one sentence."""
         who = f"images of {self.sides[0]} alone" if len(self.sides) == 1 else "images of both sides"
         return (
-            f"{self.group}: {self.target} beside {self.other}, more than in real images: {self.words} "
+            f"{self.group}: {self.target} beside {self.other}, compared with the same in real images: {self.words} "
             f"({self.feature}, {spreads(self.shift)}); {who} moved"
         )
 
@@ -127,11 +130,28 @@ class SetValue:
         return records.from_json(SetValue, value)
 
     @property
+    def copies_lines(self) -> list[str]:
+        """What there is to say about near copies: of real images, and of each other."""
+        found = []
+        share = self.copies_of_real.value
+        if share > COPIES_SAID + (self.copies_of_real.real or 0.0):
+            found.append(
+                f"{100 * share:.0f} % of the images are near copies of real images that the model was fitted to: they "
+                "add nothing to these, and may reveal patients"
+            )
+        if self.near_copies.value > COPIES_SAID + (self.near_copies.real or 0.0):
+            found.append(f"{100 * self.near_copies.value:.0f} % of the images have a near copy in the set")
+        return found
+
+    @property
     def lines(self) -> list[str]:
         """The numbers in words, why they cannot be said, and what departs from real images beyond chance."""
         pix = self.pix5 or self.pix4
         lines = [f"cannot be said: {reason}" for reason in self.cannot_be_said]
         lines += [f"transfer {_said(self.transfer)}", f"expected AUROC {_said(pix)}"]
+        if self.transfer.high is not None and self.transfer.high < 0:
+            lines.append("the set teaches the wrong thing: its labels may be swapped")
+        lines += self.copies_lines
         beyond = [each for each in self.contrast if each.beyond_chance]
         wrong = [each.line for each in beyond[:SAID]]
         if more := list(dict.fromkeys(each.group for each in beyond[SAID:])):
