@@ -28,6 +28,7 @@ __all__: list[str] = [
     "glcm_features",
     "glcm_features_workspace",
     "glcm_matrix_features",
+    "image_views",
     "perceptual_maps",
     "perceptual_maps_workspace",
     "resize",
