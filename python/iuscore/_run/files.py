@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from iuscore._run.regular_files import not_a_file
 from iuscore.errors import UserError
@@ -120,3 +121,14 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
                 os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write plain dicts, lists and values as indented JSON, in one atomic write.
+
+    Raises:
+        ValueError: a number is not finite. OSError: the file cannot be written.
+    """
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    with atomic_write(path) as file:
+        file.write(text.encode())

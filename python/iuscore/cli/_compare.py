@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -232,17 +233,11 @@ def _compared(
     from iuscore.explain.compare import compare_sets
 
     sets = [read_set(path, reference, name) for name, path in runs.items()]
-    command = " ".join(["iuscore", *(_quoted(text) for text in sys.argv[1:])])
+    command = shlex.join(["iuscore", *sys.argv[1:]])
     return compare_sets(
         reference, sets, scorer.record, space=scorer.space, real=shown(real), command=command,
         step=lambda name: progress.line(f"computing: {name}"),
     )  # fmt: skip
-
-
-def _quoted(text: str) -> str:
-    import shlex
-
-    return shlex.quote(text)
 
 
 def _print(comparison: Comparison) -> None:
@@ -253,16 +248,12 @@ def _print(comparison: Comparison) -> None:
 
 
 def _written_json(out: Path, comparison: Comparison) -> Path:
-    import json
-
-    from iuscore._run.files import atomic_write, disk_errors_as_user_errors
+    from iuscore._run.files import disk_errors_as_user_errors, write_json
 
     path = out / "comparison.json"
     with disk_errors_as_user_errors(lambda error: f"cannot write {path}: {error.strerror}"):
         out.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(comparison.to_json(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-        with atomic_write(path) as file:
-            file.write(text.encode())
+        write_json(path, comparison.to_json())
     return path
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -248,8 +247,6 @@ def _is_own_json(path: Path) -> bool:
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
     from iuscore._environment import package_version
-    from iuscore._run.files import atomic_write
+    from iuscore._run.files import write_json
 
-    given = {"made_by": OWN, "version": package_version(), "format": 1, **content}
-    with atomic_write(path) as file:
-        file.write((json.dumps(given, indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode())
+    write_json(path, {"made_by": OWN, "version": package_version(), "format": 1, **content})

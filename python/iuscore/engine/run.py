@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from iuscore._run.files import TEMPORARY_SUFFIX, atomic_write
+from iuscore._run.files import TEMPORARY_SUFFIX, atomic_write, write_json
 from iuscore._run.regular_files import not_a_file, regular_only
 from iuscore.engine import parts, values, views
 from iuscore.engine.plan import Plan, first_shard, make_plan
@@ -327,9 +327,7 @@ def write_summary(scorer: Scorer, run: Run, builder: SummaryBuilder, **figures: 
             f"{parts.FOLDER} holds files that are not part of this run, and readers read them too: {names}",
         )
     summary = summary.with_notes(notes)
-    text = json.dumps(summary.to_json(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    with atomic_write(run.out / SUMMARY_NAME) as file:
-        file.write(text.encode())
+    write_json(run.out / SUMMARY_NAME, summary.to_json())
     return summary
 
 

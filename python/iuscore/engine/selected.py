@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from iuscore._run.files import atomic_write, output_folder
+from iuscore._run.files import output_folder, write_json
 from iuscore._run.regular_files import not_a_file
 from iuscore.engine.records import read_json
 from iuscore.engine.selected_columns import read_columns
@@ -132,9 +131,7 @@ def select_images(
             from iuscore.engine.selected_shards import write_shards
 
             archives = write_shards(Path(shards), found, shard_size, asked.progress)
-        text = json.dumps(selection.to_json(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-        with atomic_write(asked.to / Selection.NAME) as file:
-            file.write(text.encode())
+        write_json(asked.to / Selection.NAME, selection.to_json())
     return Selected(selection, asked.to, links, copies, archives)
 
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from iuscore._run import records
-from iuscore._run.files import atomic_write
+from iuscore._run.files import atomic_write, write_json
 from iuscore.engine.parts import PartInfo
 from iuscore.engine.records import read_json
 from iuscore.engine.views import PartViews, Rows, read_views, views_path
@@ -201,7 +201,5 @@ def _write_part(
 
 
 def _write(out: Path, found: RunValue) -> RunValue:
-    text = json.dumps(records.to_json(found), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    with atomic_write(out / NAME) as file:
-        file.write(text.encode())
+    write_json(out / NAME, records.to_json(found))
     return found
